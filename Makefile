@@ -1,0 +1,60 @@
+# Needs git, make and Python 3.11, 3.12 or 3.13. `make run` and `make test` make the environment that they need.
+#
+#   make run [ARGS='model=resnet50 tier=1']   measure a model (default: resnet18, the core conversions)
+#   make test                                 style, types, every test
+#   make fast                                 only the tests that take seconds
+#   make lint                                 style and types
+#   make alma-era                             the tests that must hold on the older set of versions too
+#   make clean                                remove environments, caches and builds
+
+SHELL := /bin/sh
+ARGS ?= model=resnet18 tier=2
+PYTEST_ARGS ?=
+
+# Found by running it: a version manager may put names on the path that start nothing.
+PYTHON_WORKS = -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null </dev/null
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	if $$python $(PYTHON_WORKS); then echo $$python; break; fi; done)
+
+# An environment knows its place by absolute paths, so that of a copied or moved checkout does not count as made.
+PLACE := $(firstword $(shell printf %s '$(CURDIR)' | cksum))
+READY := .made-at-$(PLACE)
+CURRENT := .venv
+ERA := .venv-alma-era
+
+.PHONY: run test fast lint alma-era clean
+
+run: $(CURRENT)/$(READY)
+	$(CURRENT)/bin/python -m almaflow run $(ARGS)
+
+test: lint
+	$(CURRENT)/bin/python -m pytest $(PYTEST_ARGS)
+
+fast: $(CURRENT)/$(READY)
+	$(CURRENT)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+lint: $(CURRENT)/$(READY)
+	$(CURRENT)/bin/python -m ruff check
+	$(CURRENT)/bin/python -m ruff format --check
+	$(CURRENT)/bin/python -m mypy
+
+alma-era: $(ERA)/$(READY)
+	$(ERA)/bin/python -m pytest -m alma $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(CURRENT) $(ERA) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(CURRENT)/$(READY): pyproject.toml constraints/current.txt
+$(ERA)/$(READY): pyproject.toml constraints/alma-era.txt
+
+# The stamp goes first and comes back last: an environment without one was left half-made, and is made from nothing.
+$(CURRENT)/$(READY) $(ERA)/$(READY):
+	@$(or $(PYTHON),false) $(PYTHON_WORKS) || { echo "almaflow needs Python 3.11, 3.12 or 3.13 with venv\
+	 (found: $(or $(PYTHON),none)); install one or name it: make PYTHON=/path/to/python" >&2; exit 1; }
+	@test -e $@ || rm -rf $(@D)
+	@rm -f $@
+	@echo "making $(@D) from $(lastword $^): several minutes and about 7 GB the first time"
+	@test -d $(@D) || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(lastword $^) -e '.[dev]'
+	@touch $@

@@ -1,0 +1,35 @@
+"""Measures a PyTorch model through every way of deploying it and tracks the figures in MLflow.
+
+Importing the package imports nothing heavy: what is offered here is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from almaflow.api import validate
+
+    __version__: str
+
+__all__ = ["__version__", "validate"]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use, and keep it."""
+    value: object
+    if name == "__version__":
+        value = metadata.version("almaflow")
+    elif name == "validate":
+        value = import_module("almaflow.api").validate
+    else:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the lazy names beside the loaded ones."""
+    return sorted({*globals(), *__all__})

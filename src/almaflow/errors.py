@@ -1,0 +1,19 @@
+"""The errors that a user can do something about. Each is one line that says what to do next."""
+
+from __future__ import annotations
+
+
+class AlmaflowError(Exception):
+    """The job failed for a reason that its user can act on (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(AlmaflowError):
+    """The input is wrong: nothing was run and nothing was logged (exit code 2)."""
+
+    exit_code = 2
+
+
+class TrackingError(AlmaflowError):
+    """The MLflow store cannot be reached or written; what was measured is kept on disk."""

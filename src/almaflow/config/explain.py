@@ -1,0 +1,149 @@
+"""Hydra's and OmegaConf's errors in one line that says what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from almaflow.config.files import GROUPS
+from almaflow.config.schema import JobConfig
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_HINTS = {
+    "model": "any torchvision model: model=torchvision model.arch=NAME",
+    "hardware": "this machine as it is: hardware=auto",
+}
+# OmegaConf's reasons in words that need no knowledge of its types.
+_REASONS = (
+    (re.compile(r"could not be converted to Integer"), "must be a whole number"),
+    (re.compile(r"could not be converted to Float"), "must be a number"),
+    (re.compile(r"is not a valid bool|could not be converted to Boolean"), "must be true or false"),
+    (re.compile(r"is not a ListConfig, list or tuple"), "must be a list in brackets, e.g. [A,B]"),
+    (re.compile(r"is not Optional"), "must have a value"),
+    (re.compile(r"^Invalid value '.*', expected one of \[(?P<words>.*)\]"), r"must be one of \g<words>"),
+    (re.compile(r"^Invalid type assigned: \w+ is not a subclass of InputConfig"), "must be a list of {shape: [...]}"),
+)
+# Hydra names the override in its text only: before the reason of a wrong value, behind that of a wrong key.
+_OVERRIDE = re.compile(r"(?:^Error merging override |To append to your config use \+)(?P<override>.*)$", re.DOTALL)
+_SEVERAL = re.compile(r"^Ambiguous value for argument '(?P<override>.*?)'\n")
+_FILE = re.compile(r"^In '(?P<file>[^']+)': \w+ raised while composing config")
+
+
+def explain(error: Exception) -> UsageError | None:
+    """The user's mistake behind an error of composing or reading a configuration.
+
+    Returns:
+        An error of one line, or None where the error is not about the configuration.
+    """
+    if isinstance(error, UsageError):
+        return error
+    text = None
+    if isinstance(error, MissingConfigException):
+        text = _wrong_choice(error)
+    elif isinstance(error, OverrideParseException):
+        text = f"{error.override}: is not of the form KEY=VALUE; quote a value that has spaces or brackets"
+    elif isinstance(error, (HydraException, OmegaConfBaseException)):
+        text = _wrong_key_or_value(error)
+    elif isinstance(error, YAMLError):
+        text = f"a configuration file is not valid YAML: {_one_line(str(error))}"
+    elif isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        text = "a configuration group takes the name of one of its choices, e.g. model=resnet18"
+    return UsageError(text) if text else None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0].strip()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _wrong_choice(error: MissingConfigException) -> str:
+    group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+    if not group or error.options is None:
+        return _first_line(str(error))
+    options = sorted(error.options)
+    parts = [f"{group}={choice}: no such {group}"]
+    parts += [f"nearest: {name}" for name in get_close_matches(choice, options, n=1)]
+    parts.append(f"choices: {', '.join(options)}")
+    parts += [_HINTS[group]] if group in _HINTS else []
+    return "; ".join(parts)
+
+
+def _wrong_key_or_value(error: BaseException) -> str:
+    # The outer error names the override or the file, the one beneath it what is wrong there.
+    inner = next((cause for cause in _causes(error) if isinstance(cause, OmegaConfBaseException)), None)
+    message = str(error)
+    if inner is None:
+        return _composition(message)
+    found = _OVERRIDE.search(message)
+    file = _FILE.search(message)
+    where = _one_line(found["override"]) if found else file["file"] if file else ""
+    if isinstance(inner, (ConfigAttributeError, ConfigKeyError)):
+        return _wrong_key(inner, where)
+    reason = _reason(_first_line(str(inner)))
+    where = where or str(inner.full_key or "")
+    return f"{where}: {reason}" if where else reason
+
+
+def _composition(message: str) -> str:
+    """What Hydra says about the choice of files itself."""
+    if found := _SEVERAL.match(message):
+        return f"{found['override']}: several values are a sweep, which takes -m; a list is written in brackets"
+    return _one_line(message)
+
+
+def _reason(text: str) -> str:
+    for pattern, plain in _REASONS:
+        if found := pattern.search(text):
+            return found.expand(plain)
+    return text
+
+
+def _wrong_key(inner: OmegaConfBaseException, where: str) -> str:
+    """A key that the schema does not have, beside the nearest ones that it has."""
+    full = str(inner.full_key or inner.key)
+    prefix, _, name = full.rpartition(".")
+    if "/" in full:
+        return f"{where}: no such configuration group; groups: {', '.join(GROUPS)}"
+    key = where.partition("=")[0]
+    text = f"{key}: no such key" if not where or key == full else f"{where}: no such key: {full}"
+    holder = inner.object_type
+    if not (isinstance(holder, type) and dataclasses.is_dataclass(holder)):
+        return text
+    own = [f"{prefix}.{field.name}" if prefix else field.name for field in dataclasses.fields(holder)]
+    near = get_close_matches(full, own, n=3, cutoff=0.7)
+    if holder is JobConfig:  # perhaps the right key without the group it is in
+        near += [other for other in _keys() if other.rpartition(".")[2] == name]
+    return f"{text}; nearest: {', '.join(near)}" if near else f"{text}; keys: {', '.join(own)}"
+
+
+def _keys() -> list[str]:
+    """Every key of a job, with dots."""
+
+    def below(values: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from below(value, f"{prefix}{key}.")
+
+    values = OmegaConf.to_container(OmegaConf.structured(JobConfig))
+    return list(below(values, "")) if isinstance(values, dict) else []

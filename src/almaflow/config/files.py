@@ -1,0 +1,46 @@
+"""Where the YAML files are, and what they offer, read without Hydra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from almaflow.errors import AlmaflowError
+
+GROUPS = ("model", "hardware", "tier", "predictor", "measure", "tracking")
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def conf_dir() -> Path:
+    """The directory of ``config.yaml``: inside an installed package, or at the top of a checkout.
+
+    Raises:
+        AlmaflowError: neither is there, so the installation is broken.
+    """
+    for place in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf"):
+        if (place / "config.yaml").is_file():
+            return place
+    message = "almaflow's configuration files are missing from this installation: install the package again"
+    raise AlmaflowError(message)
+
+
+def choices(group: str, *more: Path) -> dict[str, dict[str, Any]]:
+    """Names and contents of a group's files, sorted by name.
+
+    Args:
+        group: one of ``GROUPS``.
+        more: further configuration directories, as given to ``--config-dir``; the packaged file of a name wins, as
+            it does for Hydra.
+
+    Raises:
+        KeyError: there is no such group.
+    """
+    if group not in GROUPS:
+        raise KeyError(group)
+    found: dict[str, dict[str, Any]] = {}
+    for directory in (conf_dir(), *more):
+        for file in (directory / group).glob("*.yaml"):
+            found.setdefault(file.stem, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return dict(sorted(found.items()))

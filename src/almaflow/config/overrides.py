@@ -1,0 +1,63 @@
+"""Overrides as Hydra's grammar wants them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from almaflow.config.files import GROUPS
+from almaflow.errors import UsageError
+
+_NUMBERED = re.compile(
+    rf"(?P<group>\+{{0,2}}(?:{'|'.join(GROUPS)}))=(?:(?P<plain>[0-9,\s]+)|choice\((?P<choice>[0-9,\s]+)\))"
+)
+
+
+def override(key: str, value: object) -> str:
+    """One override that gives a key this value: ``predicted_latency_ms=4.2``, ``conversions=['EAGER',3]``.
+
+    Args:
+        key: a key with dots, or a group.
+        value: None, a bool, a number, text, a path, or a list or tuple of these.
+
+    Raises:
+        UsageError: the value is of another kind.
+    """
+    return f"{key}={_element(key, value)}"
+
+
+def _element(key: str, value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):  # numpy's too
+        return repr(float(value))
+    if isinstance(value, (str, os.PathLike)):
+        # Text is text: what looks like an interpolation is escaped, backslashes before it too.
+        text = re.sub(r"(\\*)\$\{", r"\1\1\\${", os.fspath(value))
+        return QuotedString(text, Quote.single).with_quotes()
+    if isinstance(value, Sequence):
+        return f"[{','.join(_element(key, part) for part in value)}]"
+    message = f"{key}: is a {type(value).__name__}, and must be text, a number or a list of these"
+    raise UsageError(message)
+
+
+def quote_numbers(overrides: list[str]) -> list[str]:
+    """Quote the numbers that are names of choices, which Hydra refuses as numbers: ``tier=2`` becomes ``tier='2'``.
+
+    Sweeps too: ``tier=1,2`` and ``tier=choice(1,2)`` become ``tier='1','2'``. Everything else is left as it is.
+    """
+    return [_quoted(found) if (found := _NUMBERED.fullmatch(override)) else override for override in overrides]
+
+
+def _quoted(found: re.Match[str]) -> str:
+    # As a plain list, since the sweeper takes the quotes off what stands in choice(...).
+    values = found["plain"] or found["choice"]
+    return f"{found['group']}={re.sub(r'[0-9]+', lambda number: repr(number[0]), values)}"

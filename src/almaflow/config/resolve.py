@@ -1,0 +1,122 @@
+"""What a validated configuration comes to on this machine: the specs that the other rooms work with."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from almaflow import machine
+from almaflow.config.schema import Device
+from almaflow.errors import UsageError
+from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, TargetSpec, from_dict
+
+if TYPE_CHECKING:
+    from almaflow.config.schema import HardwareConfig, InputConfig, JobConfig
+
+
+def resolve_model(job: JobConfig) -> ModelSpec:
+    """What the worker builds.
+
+    Raises:
+        UsageError: nothing says what to build, or what its inputs are.
+    """
+    model = job.model
+    target = model._target_
+    loader = model.data_loader._target_
+    name = model.name or (target.rpartition(".")[2] if target else model.arch)
+    if not name or not (target or model.arch):
+        message = (
+            "no model: give model.arch=NAME, a torchvision classification model, or model._target_=PACKAGE.CALLABLE, "
+            "which returns a module"
+        )
+        raise UsageError(message)
+    if target and model.inputs is None and loader is None:
+        message = (
+            f"model.inputs is required with model._target_={target}: the shapes without the batch dimension, "
+            "e.g. 'model.inputs=[{shape: [3, 224, 224]}]', or a model.data_loader"
+        )
+        raise UsageError(message)
+    return ModelSpec(
+        name=name,
+        target=target,
+        arch=None if target else model.arch,
+        kwargs=dict(model.kwargs),
+        inputs=None if model.inputs is None else tuple(_input(given) for given in model.inputs),
+        data_loader=TargetSpec(loader, dict(model.data_loader.kwargs)) if loader else None,
+        batch_size=job.batch_size,
+        seed=job.seed,
+    )
+
+
+def _input(given: InputConfig) -> InputSpec:
+    return InputSpec(tuple(given.shape), str(given.dtype), given.low, given.high, given.name)
+
+
+def resolve_measure(job: JobConfig) -> MeasureSpec:
+    """How one conversion is measured: the fields have the same names on both sides."""
+    return from_dict(MeasureSpec, vars(job.measure))
+
+
+def resolve_hardware(job: JobConfig) -> HardwareSpec:
+    """The device to measure on, checked against this machine.
+
+    Raises:
+        UsageError: the device is not here, or the configuration describes another machine.
+    """
+    hardware = job.hardware
+    here = machine.describe()
+    _check_match(hardware, here)
+    device = _device(hardware, here)
+    described = here.gpus[0].name if device is Device.cuda else here.cpu
+    return HardwareSpec(
+        name=hardware.name or described,
+        device=str(device),
+        threads=hardware.threads or here.threads,
+        description=hardware.description or described,
+    )
+
+
+def obstacle(hardware: HardwareConfig) -> str | None:
+    """Why a job with this configuration cannot run on this machine; None where it can."""
+    here = machine.describe()
+    return _mismatch(hardware, here) or (_no_cuda(here) if hardware.device is Device.cuda else None)
+
+
+def _mismatch(hardware: HardwareConfig, here: machine.Machine) -> str | None:
+    gpu = here.gpus[0].name if here.gpus else None
+    for kind, pattern, actual in (("CPU", hardware.cpu_match, here.cpu), ("GPU", hardware.gpu_match, gpu)):
+        if pattern and not (actual and re.search(pattern, actual, re.IGNORECASE)):
+            return f"this machine's {kind} is {actual}" if actual else f"this machine has no NVIDIA {kind}"
+    return None
+
+
+def _check_match(hardware: HardwareConfig, here: machine.Machine) -> None:
+    if found := _mismatch(hardware, here):
+        pattern = hardware.cpu_match or hardware.gpu_match
+        described = hardware.description or pattern
+        message = f"hardware={hardware.name or pattern}: describes {described}; {found}; use hardware=auto here"
+        raise UsageError(message)
+
+
+def _device(hardware: HardwareConfig, here: machine.Machine) -> Device:
+    if hardware.device is Device.cpu:
+        return Device.cpu
+    reason = _no_cuda(here)
+    if hardware.device is Device.auto:
+        return Device.cpu if reason else Device.cuda
+    if reason:
+        message = f"hardware.device=cuda: {reason}; use hardware=cpu or hardware=auto"
+        raise UsageError(message)
+    return Device.cuda
+
+
+def _no_cuda(here: machine.Machine) -> str | None:
+    """Why nothing can run on CUDA here, as far as that shows without importing torch."""
+    if not here.gpus:
+        return "this machine has no NVIDIA GPU that this process may use"
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return "PyTorch is not installed"
+    return f"the installed PyTorch {version} is built for the CPU only" if version.endswith("+cpu") else None

@@ -1,0 +1,200 @@
+"""The fields of a job's configuration: names, types, defaults, ranges.
+
+The same dataclasses are Hydra's structured configs (types, unknown keys) and, through pydantic, the check of ranges.
+OmegaConf ignores what ``Annotated`` adds, wants an ``Enum`` for a closed set of words, and no tuples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from almaflow.records import MeasureSpec
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Device(StrEnum):
+    """Where the model runs; ``auto`` is CUDA where this machine has it."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class DType(StrEnum):
+    """Element types of an input, as PyTorch calls them."""
+
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+    float64 = "float64"
+    uint8 = "uint8"
+    int8 = "int8"
+    int16 = "int16"
+    int32 = "int32"
+    int64 = "int64"
+    bool = "bool"
+
+
+class CompileCache(StrEnum):
+    """Whether compilers start from nothing, or from what earlier jobs compiled."""
+
+    cold = "cold"
+    warm = "warm"
+
+
+class Exclusive(StrEnum):
+    """What to do while another job measures on this machine."""
+
+    wait = "wait"
+    refuse = "refuse"
+    ignore = "ignore"
+
+
+class LogLevel(StrEnum):
+    """Least severe message that a worker's log keeps."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+class _Strict:
+    """Hydra's ``+key=value`` adds any key to any config: pydantic is told to refuse what has no field."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+
+@dataclass
+class InputConfig(_Strict):
+    """One input of the model."""
+
+    shape: list[Count]
+    """Sizes without the batch dimension, which comes first."""
+    dtype: DType = DType.float32
+    low: int = 0
+    """Smallest value of an integer input."""
+    high: int | None = None
+    """One more than the largest value of an integer input."""
+    name: str | None = None
+
+
+@dataclass
+class DataLoaderConfig(_Strict):
+    """A callable that returns an iterable of batches; none without a ``_target_``."""
+
+    _target_: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class ModelConfig(_Strict):
+    """What is measured. A ``_target_`` wins over ``arch``."""
+
+    name: str | None = None
+    """What the figures are filed under; by default the last part of ``_target_``, or ``arch``."""
+    _target_: str | None = None
+    """Import path of a module class or of a callable that returns a module."""
+    arch: str | None = None
+    """A classification model of torchvision, with random weights."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    inputs: list[InputConfig] | None = None
+    """None: for ``arch``, one image of the size that its published weights expect."""
+    data_loader: DataLoaderConfig = field(default_factory=DataLoaderConfig)
+
+
+@dataclass
+class HardwareConfig(_Strict):
+    """The machine that a job is meant for."""
+
+    name: str | None = None
+    """None: what this machine is."""
+    device: Device = Device.auto
+    threads: Count | None = None
+    """None: the physical cores that this process may use."""
+    cpu_match: str | None = None
+    """Regular expression that must be found in the CPU's name, whatever its case."""
+    gpu_match: str | None = None
+    """Regular expression that must be found in the first GPU's name, whatever its case."""
+    description: str = ""
+
+
+@dataclass
+class TierConfig(_Strict):
+    """How many conversions are tried."""
+
+    number: Annotated[int, Field(ge=1, le=3)] = 1
+    description: str = ""
+
+
+@dataclass
+class PredictorConfig(_Strict):
+    """What the measurements are judged against."""
+
+    name: str = "given"
+
+
+@dataclass
+class MeasureConfig(_Strict):
+    """How one conversion is measured, and what it may cost. The defaults are those of ``records.MeasureSpec``."""
+
+    min_samples: Count = MeasureSpec.min_samples
+    min_time_s: NotNegative = MeasureSpec.min_time_s
+    max_time_s: Positive = MeasureSpec.max_time_s
+    warmup_calls: Annotated[int, Field(ge=0)] = MeasureSpec.warmup_calls
+    warmup_time_s: NotNegative = MeasureSpec.warmup_time_s
+    time_budget_s: Positive = MeasureSpec.time_budget_s
+    memory_limit_mb: Positive | None = MeasureSpec.memory_limit_mb
+    fidelity_inputs: Count = MeasureSpec.fidelity_inputs
+    include_transfer: bool = MeasureSpec.include_transfer
+    pin_memory: bool = MeasureSpec.pin_memory
+    non_blocking: bool = MeasureSpec.non_blocking
+    compile_cache: CompileCache = CompileCache[MeasureSpec.compile_cache]
+    exclusive: Exclusive = Exclusive[MeasureSpec.exclusive]
+    log_level: LogLevel = LogLevel[MeasureSpec.log_level]
+
+
+@dataclass
+class TrackingConfig(_Strict):
+    """Where the runs go."""
+
+    name: str = "local"
+    uri: str | None = None
+    """An MLflow tracking URI. None: ``MLFLOW_TRACKING_URI`` where it is set, else the store under almaflow's home."""
+
+
+@dataclass
+class JobConfig(_Strict):
+    """One job: a model on a machine through the conversions of a tier."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    tier: TierConfig = field(default_factory=TierConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    batch_size: Count = 1
+    conversions: list[Any] | None = None
+    """Names, aliases or numbers, in the order to run them; overrides the tier."""
+    predicted_latency_ms: Positive | None = None
+    """Milliseconds of one forward call on one batch."""
+    predicted_energy_j: Positive | None = None
+    """Joules of one forward call on one batch."""
+    experiment_name: str = "almaflow"
+    output: str | None = None
+    """File that the job's summary is written to as JSON."""
+    strict: bool = False
+    """A conversion that failed makes the command fail."""
+    fail_fast: bool = False
+    """Stop at the first conversion that fails."""
+    allow_device_override: bool = True
+    """A conversion may run on another device than the hardware's where it knows no other."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

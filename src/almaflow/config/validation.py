@@ -1,0 +1,168 @@
+"""From what Hydra composed to a job's configuration whose every value is in range."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from almaflow.config.schema import JobConfig, MeasureConfig, TrackingConfig
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_BOUNDS = {
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be {le} or less",
+    "finite_number": "must be a finite number",
+}
+
+
+@cache
+def _adapter() -> TypeAdapter[JobConfig]:
+    return TypeAdapter(JobConfig)
+
+
+def validate(cfg: DictConfig) -> JobConfig:
+    """Resolve interpolations and check every value.
+
+    Raises:
+        UsageError: one line with the key, its value and what it has to be.
+    """
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise UsageError(_required(missing[0]))
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UsageError(_required(str(error.full_key))) from error
+    except OmegaConfBaseException as error:
+        message = f"{error.full_key}: {str(error).splitlines()[0]}"
+        raise UsageError(message) from error
+    try:
+        job = _adapter().validate_python(values)
+    except ValidationError as error:
+        raise UsageError(_out_of_range(error.errors()[0], values)) from error
+    for problem in _relations(job):
+        raise UsageError(problem)
+    return job
+
+
+def plain(job: JobConfig) -> dict[str, Any]:
+    """The configuration as nested dicts, lists, words and numbers, ready for JSON or YAML."""
+    values = OmegaConf.to_container(OmegaConf.structured(asdict(job)), enum_to_str=True)
+    assert isinstance(values, dict)  # noqa: S101 - what a dict becomes, for the type checker
+    return {str(key): value for key, value in values.items()}
+
+
+def _required(key: str) -> str:
+    return f"{key} is required: give it a value"
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _out_of_range(detail: ErrorDetails, values: Any) -> str:
+    if detail["type"] == "unexpected_keyword_argument":
+        *parents, name = detail["loc"]
+        siblings = values
+        for parent in parents:
+            siblings = siblings[parent]
+        known = [str(key) for key in siblings if key != name]
+        near = get_close_matches(str(name), known, n=1)
+        offer = f"nearest: {_key((*parents, near[0]))}" if near else f"keys: {', '.join(known)}"
+        return f"{_key(detail['loc'])}: no such key; {offer}"
+    bound = _BOUNDS.get(detail["type"])
+    text = (
+        bound.format(**{name: f"{limit:g}" for name, limit in detail.get("ctx", {}).items()})
+        if bound
+        else detail["msg"]
+    )
+    return f"{_key(detail['loc'])}={detail['input']}: {text}"
+
+
+def _relations(job: JobConfig) -> list[str]:
+    """What is wrong between values that are each in range."""
+    return [
+        *_times(job.measure),
+        *_conversions(job.conversions),
+        *_inputs(job),
+        *_patterns({"cpu_match": job.hardware.cpu_match, "gpu_match": job.hardware.gpu_match}),
+        *_output(job.output),
+        *_tracking(job.tracking),
+        *([] if job.experiment_name.strip() else ["experiment_name: must not be empty"]),
+    ]
+
+
+def _times(measure: MeasureConfig) -> list[str]:
+    names = ("min_time_s", "max_time_s", "time_budget_s")
+    return [
+        f"measure.{low}={getattr(measure, low):g}: must be no more than measure.{high}={getattr(measure, high):g}"
+        for low, high in pairwise(names)
+        if getattr(measure, low) > getattr(measure, high)
+    ]
+
+
+def _conversions(conversions: list[Any] | None) -> list[str]:
+    if conversions is None:
+        return []
+    if not conversions:
+        return ["conversions=[]: must name at least one conversion; `almaflow conversions` lists them"]
+    return [
+        f"conversions: {entry!r} is neither a name nor a number of `almaflow conversions`"
+        for entry in conversions
+        if isinstance(entry, bool) or not isinstance(entry, (str, int))
+    ]
+
+
+def _inputs(job: JobConfig) -> list[str]:
+    if job.model.inputs is None:
+        return []
+    if not job.model.inputs:
+        return ["model.inputs=[]: must have at least one input, e.g. model.inputs=[{shape: [3, 224, 224]}]"]
+    problems = []
+    for number, given in enumerate(job.model.inputs):
+        if "int" in given.dtype and given.high is None:
+            problems.append(f"model.inputs.{number}.high is required for {given.dtype}: one more than the largest")
+        elif given.high is not None and given.high <= given.low:
+            problems.append(f"model.inputs.{number}.high={given.high}: must be more than low={given.low}")
+    return problems
+
+
+def _patterns(patterns: dict[str, str | None]) -> list[str]:
+    problems = []
+    for key, pattern in patterns.items():
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            problems.append(f"hardware.{key}={pattern}: is not a regular expression ({error})")
+    return problems
+
+
+def _tracking(tracking: TrackingConfig) -> list[str]:
+    # A `???` in the file would not do: merged onto the schema's None it counts as nothing said.
+    if tracking.name == "server" and not tracking.uri:
+        return ["tracking.uri is required with tracking=server, e.g. tracking.uri=http://localhost:5000"]
+    return []
+
+
+def _output(output: str | None) -> list[str]:
+    if output is None:
+        return []
+    path = Path(output).expanduser()
+    if path.is_dir():
+        return [f"output={output}: is a directory, and must be a file"]
+    if not path.parent.is_dir():
+        return [f"output={output}: the directory {path.parent} does not exist"]
+    return []

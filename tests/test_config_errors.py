@@ -1,0 +1,143 @@
+"""What a wrong configuration is answered with: always one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from almaflow import config
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _hydra() -> Iterator[None]:
+    config.register()
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        yield
+
+
+def answer(*overrides: str) -> str:
+    """What the user reads about these overrides; empty where nothing is wrong."""
+    try:
+        config.validate(compose("config", config.quote_numbers(list(overrides))))
+    except Exception as error:  # noqa: BLE001 - whatever Hydra raises
+        explained = config.explain(error)
+        assert explained is not None
+        return str(explained)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("batch_size=0", "batch_size=0: must be 1 or more"),
+        ("batch_size=1.5", "batch_size=1.5: must be a whole number"),
+        ("batch_size=x", "batch_size=x: must be a whole number"),
+        ("batch_size=null", "batch_size=null: must have a value"),
+        ("predicted_latency_ms=-1", "predicted_latency_ms=-1.0: must be more than 0"),
+        ("predicted_latency_ms=0", "predicted_latency_ms=0.0: must be more than 0"),
+        ("predicted_energy_j=nan", "predicted_energy_j=nan: must be a finite number"),
+        ("predicted_latency_ms=fast", "predicted_latency_ms=fast: must be a number"),
+        ("seed=-1", "seed=-1: must be 0 or more"),
+        ("strict=perhaps", "strict=perhaps: must be true or false"),
+        ("experiment_name=''", "experiment_name: must not be empty"),
+        ("hardware.threads=0", "hardware.threads=0: must be 1 or more"),
+        ("hardware.device=gpu", "hardware.device=gpu: must be one of auto, cpu, cuda"),
+        ("measure.min_samples=0", "measure.min_samples=0: must be 1 or more"),
+        ("measure.min_time_s=50", "measure.min_time_s=50: must be no more than measure.max_time_s=30"),
+        ("measure.max_time_s=900", "measure.max_time_s=900: must be no more than measure.time_budget_s=600"),
+        ("tier.number=4", "tier.number=4: must be 3 or less"),
+        ("conversions=EAGER", "conversions=EAGER: must be a list in brackets, e.g. [A,B]"),
+        ("conversions=[]", "conversions=[]: must name at least one conversion; `almaflow conversions` lists them"),
+        ("conversions=[1.5]", "conversions: 1.5 is neither a name nor a number of `almaflow conversions`"),
+        ("tracking=server", "tracking.uri is required with tracking=server, e.g. tracking.uri=http://localhost:5000"),
+        ("model.inputs=[{shape: [0]}]", "model.inputs.0.shape.0=0: must be 1 or more"),
+        ("model.inputs=[3]", "model.inputs=[3]: must be a list of {shape: [...]}"),
+        (
+            "model.inputs=[{shape: [4], dtype: int64}]",
+            "model.inputs.0.high is required for int64: one more than the largest",
+        ),
+        (
+            "model.inputs=[{shape: [4], dtype: int8, low: 5, high: 5}]",
+            "model.inputs.0.high=5: must be more than low=5",
+        ),
+        ("batch_sze=3", "batch_sze: no such key; nearest: batch_size"),
+        ("threads=2", "threads: no such key; nearest: hardware.threads"),
+        ("model.arc=x", "model.arc: no such key; nearest: model.arch, model.kwargs, model.name"),
+        ("+measure.min_time=1", "measure.min_time: no such key; nearest: measure.min_time_s"),
+        ("model.inputs=[{shpe: [3]}]", "model.inputs=[{shpe: [3]}]: no such key: shpe; nearest: shape"),
+        ("tier=4", "tier=4: no such tier; choices: 1, 2, 3"),
+        ("measure=quik", "measure=quik: no such measure; nearest: quick; choices: default, quick, thorough"),
+        (
+            "nope/x=3",
+            "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, tracking",
+        ),
+        ("model=null", "a configuration group takes the name of one of its choices, e.g. model=resnet18"),
+        (
+            "model=resnet18,simple",
+            "model=resnet18,simple: several values are a sweep, which takes -m; a list is written in brackets",
+        ),
+        ("batch_size", "batch_size: is not of the form KEY=VALUE; quote a value that has spaces or brackets"),
+        ("conversions=[a", "conversions=[a: is not of the form KEY=VALUE; quote a value that has spaces or brackets"),
+        ("output=${nothing}", "output: Interpolation key 'nothing' not found"),
+    ],
+)
+def test_wrong_values_keys_and_choices(override: str, line: str) -> None:
+    assert answer(override) == line
+
+
+def test_a_wrong_model_lists_the_models_and_the_way_to_all_others() -> None:
+    line = answer("model=resnet_18")
+    assert line.startswith("model=resnet_18: no such model; nearest: resnet18; choices: convnext_base, ")
+    assert "vit_l_32" in line
+    assert line.endswith("any torchvision model: model=torchvision model.arch=NAME")
+    assert "nearest" not in answer("model=nope")
+
+
+def test_an_unreadable_pattern_is_named() -> None:
+    assert answer("hardware.cpu_match='('").startswith("hardware.cpu_match=(: is not a regular expression")
+
+
+def test_output_has_to_be_a_file_in_a_directory_that_exists(tmp_path: Path) -> None:
+    assert answer(f"output='{tmp_path}/r.json'") == ""
+    assert answer(f"output='{tmp_path}/no/r.json'").endswith(f"the directory {tmp_path}/no does not exist")
+    assert answer(f"output='{tmp_path}'").endswith("is a directory, and must be a file")
+
+
+def test_errors_that_are_not_about_the_configuration_are_left_alone() -> None:
+    assert config.explain(ValueError("a bug")) is None
+    assert config.explain(KeyError("a bug")) is None
+
+
+def test_a_usage_error_stays_what_it_is() -> None:
+    error = UsageError("said already")
+    assert config.explain(error) is error
+
+
+def test_a_users_file_with_a_wrong_key_or_broken_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("arhc: resnet18\n", encoding="utf-8")
+    (tmp_path / "model" / "broken.yaml").write_text("arch: [\n", encoding="utf-8")
+    path = f"hydra.searchpath=['file://{tmp_path}']"
+    assert "arhc" in answer("model=mine", path)
+    assert "nearest: model.arch" in answer("model=mine", path)
+    assert "not valid YAML" in answer("model=broken", path)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    key=st.sampled_from(
+        ["batch_size", "model", "model.inputs", "conversions", "measure.min_time_s", "tier", "nope", "hardware"]
+    ),
+    value=st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=12),
+)
+def test_any_text_is_either_accepted_or_answered_in_one_line(key: str, value: str) -> None:
+    assert "\n" not in answer(f"{key}={value}")

@@ -1,0 +1,112 @@
+"""Conversions that deployers use and Alma has not: built here, from small steps.
+
+A builder takes the model in eval mode, example batches on its device and the thread count, and returns the
+forward call with the sessions whose word is taken as evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from almaflow.conversions.onnx_session import feed, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Batch = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Native:
+    """A forward call, and the ONNX Runtime session behind it."""
+
+    forward: Callable[[Any], Any]
+    session: Any
+    runtime: dict[str, str]
+    """What the builder found out about its work."""
+
+
+def onnx_cpu_int8_static(model: torch.nn.Module, batches: list[Batch], threads: int) -> Native:
+    """ONNX Runtime's static quantisation: QDQ, per-channel INT8 weights, UINT8 activations, min-max calibrated.
+
+    The recipe is the one that ONNX Runtime documents for x86 CPUs with VNNI ("Quantize ONNX models", static
+    quantisation): pre-process, calibrate on representative inputs, insert Q/DQ pairs, let the session fuse them.
+
+    Raises:
+        NotImplementedError: the model has no weight that could be quantised.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    exported, prepared, quantised = Path("model.onnx"), Path("prepared.onnx"), Path("int8.onnx")
+    torch.onnx.export(model, batches[0], str(exported), dynamo=True, external_data=False)
+    quant_pre_process(exported, prepared, skip_symbolic_shape=True)
+    quantize_static(
+        prepared,
+        quantised,
+        _Calibration(prepared, batches),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        calibrate_method=CalibrationMethod.MinMax,
+        op_types_to_quantize=_operators_to_quantize(prepared),
+    )
+    weights = _int8_weights(quantised)
+    if not weights:
+        msg = f"nothing to quantise: the model's graph has no {', '.join(CONTRACTIONS)} with a constant weight"
+        raise NotImplementedError(msg)
+    session = open_session(quantised, "CPUExecutionProvider", threads)
+    return Native(feed(session), session, {"quantised_weights": str(weights)})
+
+
+CONTRACTIONS = ("Conv", "Gemm", "MatMul")
+"""Where the time goes: quantised in every graph."""
+
+BETWEEN_CONVOLUTIONS = ("Add", "Clip", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
+"""Kept in integers too in convolutional graphs, or each convolution pays for leaving and entering them."""
+
+
+def _operators_to_quantize(path: Path) -> list[str]:
+    """Contractions, and what lies between them unless the graph normalises by layer.
+
+    The residual stream of a transformer has outliers that one scale for the whole tensor cannot hold: with its
+    additions quantised vit_b_32 keeps 9 dB of SQNR, without 26 dB.
+    """
+    import onnx
+
+    operators = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
+    return list(CONTRACTIONS if "LayerNormalization" in operators else CONTRACTIONS + BETWEEN_CONVOLUTIONS)
+
+
+def _int8_weights(path: Path) -> int:
+    """How many weights are stored as INT8; zero points, which are so too, have one dimension at most."""
+    import onnx
+
+    initializers = onnx.load(path).graph.initializer
+    return sum(each.data_type == onnx.TensorProto.INT8 and len(each.dims) > 1 for each in initializers)
+
+
+class _Calibration:
+    """The example batches in the form that ONNX Runtime's calibration reads: one feed at a time, then None."""
+
+    def __init__(self, path: Path, batches: list[Batch]) -> None:
+        import onnx
+
+        names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
+        self._feeds: Iterator[dict[str, Any]] = iter(
+            [{n: t.cpu().numpy() for n, t in zip(names, batch, strict=True)} for batch in batches]
+        )
+
+    def get_next(self) -> dict[str, Any] | None:
+        """The next feed."""
+        return next(self._feeds, None)
+
+
+BUILDERS: dict[str, Callable[[torch.nn.Module, list[Batch], int], Native]] = {
+    "ONNX_CPU_INT8_STATIC": onnx_cpu_int8_static,
+}

@@ -1,0 +1,160 @@
+"""Every repair of Alma, in one place: what is broken, whether it is here, and what mends it.
+
+A repair touches nothing unless the installed versions need it and the conversion at hand meets it; the names of
+those that were applied are recorded on the run. All of it happens in a worker, whose process ends with its
+conversion. Seen with alma-torch 0.3.7, the newest release.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One defect and its mending. ``concerns`` is asked with the conversion's steps, ``needed`` only then."""
+
+    name: str
+    why: str
+    concerns: Callable[[tuple[str, ...]], bool]
+    needed: Callable[[], bool]
+    apply: Callable[[], None]
+
+
+def _always(_steps: tuple[str, ...]) -> bool:
+    return True
+
+
+def _importable(module: str) -> bool:
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _attribute(module: str, name: str) -> bool:
+    return hasattr(importlib.import_module(module), name)
+
+
+PT2E = "torch.ao.quantization.quantize_pt2e"
+XNNPACK = "torch.ao.quantization.quantizer.xnnpack_quantizer"
+
+
+def _alias_pt2e() -> None:
+    sys.modules[PT2E] = importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
+
+
+def _alias_xnnpack() -> None:
+    package = "torch.ao.quantization.quantizer"
+    if not _importable(package):
+        # The package went with the module; an empty one lets the import of the submodule find the alias.
+        sys.modules[package] = types.ModuleType(package)
+    for home in ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", "torchao.testing.pt2e._xnnpack_quantizer"):
+        if _importable(home):
+            sys.modules[XNNPACK] = importlib.import_module(home)
+            return
+    msg = "no XNNPACKQuantizer: PyTorch moved it to torchao and executorch; pip install torchao"
+    raise ImportError(msg)
+
+
+def _restore_export_for_training() -> None:
+    import torch
+
+    torch.export.export_for_training = torch.export.export  # type: ignore[attr-defined]
+
+
+def _restore_dynamo_export() -> None:
+    import torch
+
+    def dynamo_export(model: Any, *args: Any) -> Any:
+        return torch.onnx.export(model, args, dynamo=True)
+
+    torch.onnx.dynamo_export = dynamo_export  # type: ignore[attr-defined]
+
+
+def _restore_int4_weight_only() -> None:
+    quant_api = importlib.import_module("torchao.quantization.quant_api")
+    quant_api.int4_weight_only = quant_api.Int4WeightOnlyConfig  # type: ignore[attr-defined]
+
+
+def _make_model_directory() -> None:
+    Path("model").mkdir()
+
+
+def _name_device() -> None:
+    module = importlib.import_module("alma.conversions.options.quant_edge_convert")
+    module.device = None  # type: ignore[attr-defined]
+
+
+REPAIRS: tuple[Repair, ...] = (
+    Repair(
+        "moved-quantize-pt2e",
+        "import alma fails: PyTorch 2.11 moved torch.ao.quantization.quantize_pt2e to torchao",
+        _always,
+        lambda: not _importable(PT2E),
+        _alias_pt2e,
+    ),
+    Repair(
+        "moved-xnnpack-quantizer",
+        "import alma fails: PyTorch 2.11 moved XNNPACKQuantizer to torchao and executorch",
+        _always,
+        lambda: not _importable(XNNPACK),
+        _alias_xnnpack,
+    ),
+    Repair(
+        "export-for-training",
+        "torch.export.export_for_training is torch.export.export now",
+        lambda steps: any(step.startswith("AI8WI8_") for step in steps),
+        lambda: not _attribute("torch.export", "export_for_training"),
+        _restore_export_for_training,
+    ),
+    Repair(
+        "onnx-dynamo-export",
+        "torch.onnx.dynamo_export is torch.onnx.export(dynamo=True) now",
+        lambda steps: "DYNAMO_EXPORT" in steps,
+        lambda: not _attribute("torch.onnx", "dynamo_export"),
+        _restore_dynamo_export,
+    ),
+    Repair(
+        "int4-weight-only",
+        "torchao's int4_weight_only() is Int4WeightOnlyConfig() now",
+        lambda steps: "TORCHAO_QUANT_I4_WEIGHT_ONLY" in steps,
+        lambda: not _attribute("torchao.quantization.quant_api", "int4_weight_only"),
+        _restore_int4_weight_only,
+    ),
+    Repair(
+        "onnx-model-directory",
+        "Alma saves to the relative path model/model.onnx and fails where model/ is not there",
+        lambda steps: "DYNAMO_EXPORT" in steps,
+        lambda: not Path("model").is_dir(),
+        _make_model_directory,
+    ),
+    Repair(
+        "native-convert-device",
+        "Alma returns a name that it never defines: name 'device' is not defined",
+        lambda steps: "NATIVE_CONVERT_AI8WI8_STATIC_QUANTIZED" in steps,
+        lambda: not _attribute("alma.conversions.options.quant_edge_convert", "device"),
+        _name_device,
+    ),
+)
+"""Repairs that are a missing name or place. Those that change what Alma does are in ``adapter``."""
+
+
+def apply_repairs(steps: tuple[str, ...], skip: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Apply what these steps need here, in order; the names of what was applied."""
+    applied = []
+    for repair in REPAIRS:
+        if repair.name not in skip and repair.concerns(steps) and repair.needed():
+            repair.apply()
+            applied.append(repair.name)
+    return tuple(applied)

@@ -1,0 +1,182 @@
+"""Whether what a conversion needs is on this machine, found out without importing any of it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import sysconfig
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from almaflow.records import FailureKind
+
+_INSTALL = {
+    "apache-tvm": "pip install 'almaflow[tvm]'",
+    # Both distributions fill the same directory: the one that was installed last wins, whole or in part.
+    "onnxruntime-gpu": "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
+}
+_SAME_MODULE = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+_FOLLOWS_TORCH = ("torch-tensorrt", "torch-xla")
+"""Built against one minor version of PyTorch, and numbered like it."""
+_LAST_XLA = Version("2.9")
+_LAST_XLA_SET = "pip install 'torch==2.9.*' 'torchvision==0.24.*' 'torch-xla==2.9.*'"
+OLDER_SET = "pip install 'torch==2.7.*' 'torchvision==0.22.*' 'torchao==0.11.*'"
+"""The older of the two sets of versions that almaflow is tested with."""
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a conversion cannot run here, and what would change that."""
+
+    reason: str
+    kind: FailureKind
+    install: str | None = None
+
+
+def _missing(reason: str, install: str | None) -> Obstacle:
+    return Obstacle(reason, FailureKind.MISSING_DEPENDENCY, install)
+
+
+def _unsupported(reason: str, install: str | None = None) -> Obstacle:
+    return Obstacle(reason, FailureKind.UNSUPPORTED, install)
+
+
+@cache
+def installed(distribution: str) -> str | None:
+    """Version of an installed distribution, or of the one that brings the same module."""
+    for name in _SAME_MODULE.get(distribution, (distribution,)):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
+
+
+def package(requirement: str) -> Obstacle | None:
+    """What is wrong with a package that is needed, if anything."""
+    wanted = Requirement(requirement)
+    found = installed(wanted.name)
+    if found is None:
+        return _not_installed(wanted)
+    if not wanted.specifier.contains(found, prereleases=True):
+        return _missing(f"needs {wanted}, and {found} is installed", shlex.join(["pip", "install", str(wanted)]))
+    torch = _minor("torch")
+    if wanted.name in _FOLLOWS_TORCH and torch and _minor(wanted.name) != torch:
+        return _of_this_torch(wanted.name, f"{wanted.name} {found} does not fit the installed PyTorch", torch)
+    return None
+
+
+def _not_installed(wanted: Requirement) -> Obstacle:
+    reason, torch = f"{wanted.name} is not installed", _minor("torch")
+    if wanted.name in _FOLLOWS_TORCH and torch:
+        return _of_this_torch(wanted.name, reason, torch)
+    return _missing(reason, _INSTALL.get(wanted.name) or shlex.join(["pip", "install", str(wanted)]))
+
+
+def _of_this_torch(name: str, reason: str, torch: str) -> Obstacle:
+    if name == "torch-xla" and Version(torch) > _LAST_XLA:
+        return _unsupported(
+            f"torch-xla ends at {_LAST_XLA} and fits no PyTorch but its own; here is {torch}", _LAST_XLA_SET
+        )
+    return _missing(reason, f"pip install '{name}=={torch}.*'")
+
+
+def _minor(distribution: str) -> str | None:
+    version = installed(distribution)
+    return ".".join(map(str, Version(version).release[:2])) if version else None
+
+
+def has_file(module: str, path: str) -> bool:
+    """Whether an installed top-level module has a file; the module is found, not imported."""
+    return _file(module, path) is not None
+
+
+def _file(module: str, path: str) -> Path | None:
+    spec = find_spec(module)
+    places = (spec.submodule_search_locations or ()) if spec else ()
+    return next((Path(place, path) for place in places if Path(place, path).exists()), None)
+
+
+def cuda_build() -> Obstacle | None:
+    """A PyTorch without CUDA says so in its version."""
+    version = installed("torch") or ""
+    if version.endswith("+cpu"):
+        return _missing(
+            f"the installed PyTorch ({version}) is built without CUDA", "pip install --force-reinstall torch"
+        )
+    return None
+
+
+def onnxruntime_cuda(_device: str) -> Obstacle | None:
+    """ONNX Runtime's CUDA provider is a library of its own."""
+    if not installed("onnxruntime") or has_file("onnxruntime", "capi/libonnxruntime_providers_cuda.so"):
+        return None
+    return _missing("the installed ONNX Runtime has no CUDA provider", _INSTALL["onnxruntime-gpu"])
+
+
+def torch_onnxrt(_device: str) -> Obstacle | None:
+    """PyTorch has dropped its onnxrt backend."""
+    if has_file("torch", "onnx/_internal/onnxruntime.py"):
+        return None
+    return _unsupported(f"PyTorch {installed('torch')} has no onnxrt backend any more", OLDER_SET)
+
+
+def torchao_autoquant(_device: str) -> Obstacle | None:
+    """Torchao has dropped autoquant."""
+    if not installed("torchao") or has_file("torchao", "quantization/autoquant.py"):
+        return None
+    return _unsupported(f"torchao {installed('torchao')} has no autoquant any more", OLDER_SET)
+
+
+def torch_tvm(_device: str) -> Obstacle | None:
+    """PyTorch's TVM backend wants relay where it is old and relax where it is new, and TVM has one of them."""
+    backend = _file("torch", "_dynamo/backends/tvm.py")
+    relay = backend is not None and "import relay" in backend.read_text(encoding="utf-8")
+    if has_file("tvm", "relay" if relay else "relax") or not (relay or installed("apache-tvm")):
+        return None
+    if relay:
+        reason = f"PyTorch {installed('torch')} compiles with tvm.relay, which the TVM that can be installed has not"
+        return _unsupported(reason, "pip install --upgrade torch torchvision torchao 'almaflow[tvm]'")
+    return _missing(f"TVM {installed('apache-tvm')} has no tvm.relax", "pip install --upgrade 'almaflow[tvm]'")
+
+
+def inductor(device: str) -> Obstacle | None:
+    """Inductor generates C++ on the CPU, Triton on a GPU, and both need a compiler."""
+    if device == "cuda":
+        return package("triton") or _compiler("CC", ("gcc", "clang"), "a C compiler")
+    found = cpp_compiler(device)
+    if found is None and sys.platform == "linux" and not headers().exists():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return _missing(
+            "inductor compiles against Python's headers, and Python.h is not here",
+            f"apt-get install python{version}-dev",
+        )
+    return found
+
+
+def headers() -> Path:
+    """Where this Python's main header belongs."""
+    return Path(sysconfig.get_path("include"), "Python.h")
+
+
+def cpp_compiler(_device: str) -> Obstacle | None:
+    """Inductor takes what CXX names, else g++ (clang++ on macOS) and no other."""
+    usual = "clang++" if sys.platform == "darwin" else "g++"
+    return _compiler("CXX", (usual,), "a C++ compiler")
+
+
+def _compiler(variable: str, usual: tuple[str, ...], what: str) -> Obstacle | None:
+    given = shlex.split(os.environ.get(variable, ""))
+    if any(map(shutil.which, given[:1] or usual)):
+        return None
+    sought = f"{variable}={given[0]}" if given else " or ".join(usual)
+    return _missing(
+        f"inductor needs {what}, and {sought} is not here", f"apt-get install {usual[0]}, or set {variable}"
+    )

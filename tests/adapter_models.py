@@ -1,0 +1,165 @@
+"""Models of a few weights, each with something that converters treat differently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Batch = tuple[torch.Tensor, ...]
+
+
+class Line(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(8, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.line(x)
+        return y
+
+
+class Convolutions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.second(torch.relu(self.first(x))))
+        y: torch.Tensor = self.head(x.mean((2, 3)))
+        return y
+
+
+class Attention(nn.Module):
+    """One block of a transformer: the product of two activations, and a residual that is normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.mix = nn.Linear(16, 48)
+        self.out = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        query, key, value = self.mix(self.norm(x)).chunk(3, -1)
+        weights = torch.softmax(query @ key.transpose(1, 2) / 4, -1)
+        y: torch.Tensor = self.head(self.norm(x + self.out(weights @ value)).mean(1))
+        return y
+
+
+class TwoFloats(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Linear(8, 6)
+        self.right = nn.Linear(8, 6)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        z: torch.Tensor = torch.relu(self.left(x)) - self.right(y)  # not symmetric: inputs must not be swapped
+        return z
+
+
+class Tokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 8)
+        self.head = nn.Linear(8, 6)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.table(tokens).mean(1))
+        return y
+
+
+class TokensAndFloats(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 8)
+        self.head = nn.Linear(8, 6)
+
+    def forward(self, tokens: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.table(tokens).mean(1) + x)
+        return y
+
+
+class NoWeights(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x) + x
+
+
+class Breaks(Line):
+    """Dynamo captures it in two graphs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        torch._dynamo.graph_break()
+        z: torch.Tensor = self.after(y)
+        return z
+
+
+class Uncompilable(Line):
+    """Dynamo captures nothing of it."""
+
+    @torch._dynamo.disable  # type: ignore[untyped-decorator]
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)
+
+
+class Restless(Line):
+    """Dynamo compiles it anew at every call, since it guards on the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.text += "a"
+        y = super().forward(x)
+        return y if self.text else -y
+
+
+class Gamma(Line):
+    """OpenVINO has no logarithm of the gamma function."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.lgamma(super().forward(x)).clamp(max=4.0) + 1.0
+
+
+class Casts(Line):
+    """An export guards casts by assertions, which compute nothing."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.double().float())
+
+
+def _floats(*shape: int) -> Callable[[int], Batch]:
+    return lambda rows: (torch.randn(rows, *shape),)
+
+
+def _tokens(rows: int) -> torch.Tensor:
+    return torch.randint(0, 20, (rows, 5))
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
+    "linear": (Line, _floats(8)),
+    "convolutions": (Convolutions, _floats(3, 12, 12)),
+    "attention": (Attention, _floats(7, 16)),
+    "two floats": (TwoFloats, lambda rows: (torch.randn(rows, 8), torch.randn(rows, 8))),
+    "tokens": (Tokens, lambda rows: (_tokens(rows),)),
+    "tokens and floats": (TokensAndFloats, lambda rows: (_tokens(rows), torch.randn(rows, 8))),
+    "no weights": (NoWeights, _floats(8)),
+    "breaks": (Breaks, _floats(8)),
+    "uncompilable": (Uncompilable, _floats(8)),
+    "restless": (Restless, _floats(8)),
+    "gamma": (Gamma, _floats(8)),
+    "casts": (Casts, _floats(8)),
+}
+"""Each with what makes a batch of its inputs."""

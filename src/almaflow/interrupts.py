@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM end a worker, never the writing of what was measured."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Turns both signals into one ``KeyboardInterrupt``, raised only within ``let_through``.
+
+    One that comes at another time waits for the next ``let_through`` or for the end; a second one does not wait, so
+    that a user gets out of a store that does not answer. Only the main thread may handle signals: elsewhere this does
+    nothing.
+    """
+
+    def __init__(self) -> None:
+        """Handle nothing yet."""
+        self._waiting = False
+        self._open = False
+        self._before: dict[signal.Signals, signal._HANDLER] = {}
+
+    def __enter__(self) -> Self:
+        """Take over the signals, but leave an ignored one ignored, as it is for a job in the background."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Give the signals back, and raise what still waits."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._waiting and kind is None:
+            raise KeyboardInterrupt
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        if self._open or self._waiting:
+            self._open = self._waiting = False
+            raise KeyboardInterrupt
+        self._waiting = True
+
+    def take(self) -> bool:
+        """Whether one waits, which is thereby taken note of."""
+        waiting, self._waiting = self._waiting, False
+        return waiting
+
+    @contextmanager
+    def let_through(self) -> Iterator[None]:
+        """Raise what has waited, and whatever comes before the end of the block.
+
+        Raises:
+            KeyboardInterrupt: the user or a signal interrupted.
+        """
+        if self.take():
+            raise KeyboardInterrupt
+        self._open = True
+        try:
+            yield
+        finally:
+            self._open = False

@@ -1,0 +1,63 @@
+"""The device under measurement: waiting for it, and what it says of itself."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def synchronizer(device: str) -> Callable[[], None]:
+    """What waits until the device has done all work given to it; nothing to wait for on a CPU."""
+    if device != "cuda":
+        return lambda: None
+    import torch
+
+    return torch.cuda.synchronize
+
+
+def device_name(device: str) -> str:
+    """The device's name as its driver or the operating system gives it."""
+    if device == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    from almaflow.machine import describe
+
+    return describe().cpu
+
+
+def resident_mb() -> float:
+    """Resident memory of this process now, in MB (10^6 bytes)."""
+    import psutil
+
+    return float(psutil.Process().memory_info().rss) / 1e6
+
+
+def reset_peak() -> None:
+    """Let the peak start anew, so that it belongs to the conversion and not to loading."""
+    with contextlib.suppress(OSError):  # where the system does not let it, the peak includes loading
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_mb() -> float | None:
+    """Peak resident memory since ``reset_peak``, in MB; None where the system does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return None
+    for line in status.read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return float(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def device_peak_mb(device: str) -> float | None:
+    """Peak memory that torch's allocator took on the device, in MB; None on a CPU."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return float(torch.cuda.max_memory_allocated()) / 1e6

@@ -1,0 +1,98 @@
+"""The child's side: one process, one conversion, one result file.
+
+Run as ``python -m almaflow.measure.worker TASK.json PIPE``. Torch is imported here and nowhere above: by then the
+parent has set the thread counts in the environment. What is known so far is written after each step, so that a
+crash in a later one does not lose it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from almaflow.errors import UsageError
+from almaflow.measure.events import EventWriter
+from almaflow.measure.failures import classify
+from almaflow.records import WorkerResult, WorkerTask, read_json, write_json
+
+PARENT_LOOK_S = 1.0
+
+
+def main(arguments: list[str]) -> None:
+    """Do the task and end the process without running destructors of converted code, which like to crash."""
+    started = time.perf_counter() - _process_age_s()
+    task = read_json(arguments[0], WorkerTask)
+    events = EventWriter(int(arguments[1]))
+    result_path = Path(task.work_dir) / "result.json"
+    faulthandler.enable()
+    _die_with_parent()
+    _prefer_as_oom_victim()
+    sys.path[:1] = list(task.sys_path)
+    result = WorkerResult()
+
+    def keep(update: WorkerResult) -> None:
+        nonlocal result
+        result = update
+        write_json(result_path, result)
+
+    try:
+        events.enter("load")
+        if task.conversion is None:
+            from almaflow.measure.prepare import prepare
+
+            keep(WorkerResult(prepared=prepare(task)))
+        else:
+            from almaflow.measure.steps import run_conversion
+
+            run_conversion(task, events, started, lambda measurement: keep(replace(result, measurement=measurement)))
+    except UsageError as error:
+        keep(replace(result, bad_input=str(error)))
+    except BaseException as error:  # noqa: BLE001 - converted code raises what it likes, SystemExit included
+        keep(replace(result, failure=classify(error, events.phase)))
+    for stream in (sys.stdout, sys.stderr):
+        # Converted code may have closed or replaced them.
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started: interpreter start and imports belong to the load time."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
+
+
+def _die_with_parent() -> None:
+    """End, with all helper processes, when the parent is gone: its end of our standard input closes then."""
+    parent = os.getppid()
+
+    def wait() -> None:
+        try:
+            while os.read(0, 1024):
+                pass
+        except OSError:  # closed by converted code
+            while os.getppid() == parent:
+                time.sleep(PARENT_LOOK_S)
+        if os.getpgrp() == os.getpid():  # the leader of a session of its own, as the launcher starts it
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="parent-watch").start()
+
+
+def _prefer_as_oom_victim() -> None:
+    # Linux only, and raising one's own score needs no privilege; elsewhere there is nothing to do.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

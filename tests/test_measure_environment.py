@@ -1,0 +1,60 @@
+"""What a worker finds in its environment before it imports anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.made_jobs import planned
+
+from almaflow.measure.environment import THREAD_VARIABLES, worker_environment
+from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask
+
+
+def make_task(tmp_path: Path, *, device: str = "cpu", moved_to: str | None = None, cache: str = "cold") -> WorkerTask:
+    return WorkerTask(
+        model=ModelSpec("m"),
+        hardware=HardwareSpec("here", device, threads=3),
+        measure=MeasureSpec(compile_cache=cache),
+        conversion=planned(device=moved_to) if moved_to else None,
+        work_dir=str(tmp_path / "work"),
+        reference_path="",
+    )
+
+
+def test_every_maths_library_gets_the_thread_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    environment = worker_environment(make_task(tmp_path))
+    assert {environment[name] for name in THREAD_VARIABLES} == {"3"}
+    assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"} <= set(THREAD_VARIABLES)
+    assert os.environ["OMP_NUM_THREADS"] == "64"
+
+
+@pytest.mark.parametrize(
+    ("device", "moved_to", "visible"),
+    [("cpu", None, ""), ("cuda", None, "5"), ("cuda", "cpu", ""), ("cuda", "cuda", "5")],
+)
+def test_a_gpu_is_hidden_from_what_runs_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, moved_to: str | None, visible: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    task = make_task(tmp_path, device=device, moved_to=moved_to)
+    assert worker_environment(task)["CUDA_VISIBLE_DEVICES"] == visible
+
+
+def test_a_cold_cache_is_the_workers_own_and_a_warm_one_is_shared(tmp_path: Path, home: Path) -> None:
+    for cache, place in (("cold", tmp_path / "work"), ("warm", home)):
+        environment = worker_environment(make_task(tmp_path, cache=cache))
+        assert Path(environment["TORCHINDUCTOR_CACHE_DIR"]) == place / "compile-cache"
+        assert Path(environment["TRITON_CACHE_DIR"]).is_relative_to(place / "compile-cache")
+
+
+def test_relative_import_paths_mean_the_same_in_the_workers_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["src", "", str(tmp_path)]))
+    monkeypatch.chdir(tmp_path)
+    assert worker_environment(make_task(tmp_path))["PYTHONPATH"] == f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"
+    monkeypatch.delenv("PYTHONPATH")
+    assert "PYTHONPATH" not in worker_environment(make_task(tmp_path))

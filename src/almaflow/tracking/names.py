@@ -1,0 +1,211 @@
+"""The names under which MLflow knows a job and its conversions: params, tags, keys that tell results apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import posixpath
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from almaflow.machine import home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from almaflow.records import Job, Outcome
+
+# What MLflow takes. Longer values it cuts without a word.
+KEY_LENGTH = 250
+PARAM_LENGTH = 6000
+TAG_LENGTH = 8000
+RUN_NAME_LENGTH = 250
+CUT = "… [cut]"
+
+FINGERPRINT_ENVIRONMENT = (
+    "cpu",
+    "physical_cores",
+    "gpu",
+    "driver",
+    "cuda",
+    "python",
+    "torch",
+    "torchvision",
+    "torchao",
+    "alma",
+    "onnxruntime",
+    "openvino",
+)
+"""Entries of a job's environment that a latency depends on; memory, kernel and git commit are not among them."""
+
+
+def key(name: str) -> str:
+    """A metric, param or tag key that MLflow takes: letters, digits and ``_ . - / space``, at most 250 of them."""
+    safe = re.sub(r"[^\w.\-/ ]", "_", name)[:KEY_LENGTH] or "_"
+    # MLflow refuses what reads as another path: a//b, ./a, a/, ../a.
+    is_path = posixpath.normpath(safe) != safe or safe.startswith(("/", "..")) or safe == "."
+    return re.sub(r"[/.]", "_", safe) if is_path else safe
+
+
+def cut(value: str, length: int) -> str:
+    """The value in at most ``length`` characters, with a mark at its end when something was left out."""
+    return value if len(value) <= length else value[: length - len(CUT)] + CUT
+
+
+def check_metrics(metrics: Mapping[str, float]) -> None:
+    """Refuse what MLflow would store as something else.
+
+    Raises:
+        ValueError: a value is NaN or infinite, or a name is not one that MLflow takes.
+    """
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            message = f"the metric {name!r} is {value}: a figure that is not known is left out, never logged"
+            raise ValueError(message)
+        if key(name) != name:
+            message = f"MLflow takes no metric by the name {name!r}"
+            raise ValueError(message)
+
+
+def job_params(job: Job) -> dict[str, str]:
+    """What all conversions of a job have in common."""
+    values: dict[str, object] = {
+        "model": job.model.name,
+        "hardware": job.hardware.name,
+        "tier": job.tier,
+        "batch_size": job.model.batch_size,
+        "input_shape": _input_shape(job),
+        "device": job.hardware.device,
+        "threads": job.hardware.threads,
+    }
+    values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
+    return {key(name): cut(_text(value), PARAM_LENGTH) for name, value in values.items()}
+
+
+def params(job: Job, outcome: Outcome) -> dict[str, str]:
+    """What a conversion was asked to be; the values are strings as MLflow keeps them."""
+    planned = outcome.planned
+    values: dict[str, object] = {
+        "conversion": planned.name,
+        "engine": planned.engine,
+        "dtype": planned.dtype,
+        "device": planned.device,
+        "predictor": outcome.prediction.predictor if outcome.prediction else "none",
+    }
+    return job_params(job) | {name: cut(_text(value), PARAM_LENGTH) for name, value in values.items()}
+
+
+def job_tags(job: Job, sweep_id: str | None = None) -> dict[str, str]:
+    """Tags of the job's own run."""
+    return _tags(job, {"kind": "job", "job_id": job.job_id, "sweep_id": sweep_id})
+
+
+def tags(job: Job, outcome: Outcome, sweep_id: str | None = None) -> dict[str, str]:
+    """What a conversion turned out to be, and where. No user name, and no path of this machine."""
+    planned, measured, failure, prediction = outcome.planned, outcome.measurement, outcome.failure, outcome.prediction
+    values: dict[str, object] = {
+        "kind": "conversion",
+        "status": outcome.status.value,
+        "job_id": job.job_id,
+        "sweep_id": sweep_id,
+        "fingerprint": fingerprint(job, outcome),
+        "logical_key": logical_key(job, outcome),
+        "conversion_requested": planned.requested,
+        "family": planned.family,
+        "engine": planned.engine,
+        "device_requested": job.hardware.device,
+        "device_planned": planned.device,
+        "interrupted": True if outcome.interrupted else None,
+    }
+    if failure:
+        values |= {
+            "failure": failure.kind.value,
+            "failure_message": failure.message,
+            "failure_phase": failure.phase,
+        }
+    if planned.unavailable:
+        values |= {"unavailable": planned.unavailable, "install": planned.install}
+        values.setdefault("failure", planned.unavailable_kind.value if planned.unavailable_kind else None)
+    if prediction:
+        values["predictor_version"] = prediction.version
+    if measured:
+        values |= {
+            "device_actual": measured.device_actual,
+            "repairs": ", ".join(measured.repairs),
+            "notes": "; ".join(measured.notes),
+        }
+        values |= {f"runtime.{name}": value for name, value in measured.runtime.items()}
+        values |= {f"threads.{name}": value for name, value in measured.threads.items()}
+    return _tags(job, values)
+
+
+def run_name(job: Job, outcome: Outcome | None = None) -> str:
+    """How a run is listed: ``ONNX_CPU resnet18 b1``, or ``resnet18 b1 tier 2`` for the job's own.
+
+    The conversion comes first, since MLflow's table cuts long names and shows the beginning.
+    """
+    model, batch = job.model.name, f"b{job.model.batch_size}"
+    return cut(
+        f"{outcome.planned.name} {model} {batch}" if outcome else f"{model} {batch} tier {job.tier}", RUN_NAME_LENGTH
+    )
+
+
+def fingerprint(job: Job, outcome: Outcome) -> str:
+    """Sixteen hexadecimal digits that are equal where two figures may be compared.
+
+    They stand for the machine, the versions, the threads, the model and its inputs, and the conversion; not for the
+    weights, the seed, the time, or how many samples were taken.
+    """
+    environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
+    model, planned, prepared = job.model, outcome.planned, job.prepared
+    facts = {
+        "environment": {name: environment.get(name) for name in FINGERPRINT_ENVIRONMENT},
+        "machine": [prepared.device_name if prepared else None, job.hardware.threads],
+        "model": [model.name, model.target, model.arch, model.kwargs, prepared.parameters if prepared else None],
+        "inputs": [_input_shape(job), _input_dtypes(job), model.batch_size],
+        "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
+    }
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def logical_key(job: Job, outcome: Outcome) -> str:
+    """One per result, whatever run it is stored in, so that a result is never stored twice."""
+    return f"{job.job_id}/{outcome.planned.name}"
+
+
+def without_paths(text: str, job: Job) -> str:
+    """The text with this machine's directories replaced by what they are, since they hold a user's name."""
+    for directory, name in ((job.directory, "<job>"), (str(home()), "<almaflow>"), (str(Path.home()), "~")):
+        if len(Path(directory).parts) > 1:
+            text = re.sub(rf"{re.escape(directory)}(?![\w.-])", name, text)
+    return text
+
+
+def _tags(job: Job, values: Mapping[str, object]) -> dict[str, str]:
+    named = {f"almaflow.{name}": value for name, value in values.items()}
+    named |= {f"env.{name}": value for name, value in job.environment.items()}
+    texts = {key(name): without_paths(_text(value), job) for name, value in named.items() if value is not None}
+    return {name: cut(text, TAG_LENGTH) for name, text in texts.items() if text}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _input_shape(job: Job) -> str:
+    """``1x3x224x224`` with the batch dimension; several inputs are separated by commas."""
+    return ", ".join("x".join(str(size) for size in shape) for shape, _ in _inputs(job)) or "unknown"
+
+
+def _input_dtypes(job: Job) -> list[str]:
+    return [dtype for _, dtype in _inputs(job)]
+
+
+def _inputs(job: Job) -> list[tuple[tuple[Any, ...], str]]:
+    if job.prepared:
+        return [(tensor.shape, tensor.dtype) for tensor in job.prepared.inputs]
+    return [((job.model.batch_size, *spec.shape), spec.dtype) for spec in job.model.inputs or ()]

@@ -1,0 +1,184 @@
+"""Writes a job and its conversions to MLflow. What is written here is on disk already."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from errno import ENOTDIR
+from math import ceil
+from typing import TYPE_CHECKING
+
+from almaflow.records import Job, Outcome, Status
+from almaflow.tracking import names
+from almaflow.tracking.store import connect, prepare, quiet, reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mlflow import MlflowClient
+
+# MLflow's limits for one batch call: 1000 entities, of which 100 may be params.
+METRICS_PER_CALL = 900
+PARAMS_PER_CALL = 100
+
+# MLflow shows these as the creator and the source of a run; its own values are a user name and a script's path.
+NEUTRAL_TAGS = {"mlflow.user": "almaflow", "mlflow.source.name": "almaflow", "mlflow.source.type": "LOCAL"}
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """The MLflow side of one job: a run of its own, and one beside it for every conversion.
+
+    The runs of conversions are not nested under the job's: MLflow's page folds nested runs away, and its charts of a
+    folded run show nothing. The tags ``almaflow.job_id`` and ``almaflow.job_run_id`` say what belongs together.
+    """
+
+    uri: str
+    experiment_id: str
+    run_id: str
+    """The job's own run."""
+    sweep_id: str | None = None
+    _client: MlflowClient = field(repr=False, kw_only=True)
+
+    @classmethod
+    def open(cls, uri: str, job: Job, *, sweep_id: str | None = None) -> Tracker:
+        """Make the store at a resolved URI ready and create the job's run.
+
+        Raises:
+            TrackingError: the store cannot be reached or written.
+            UsageError: the job's experiment was deleted.
+        """
+        experiment_id = prepare(uri, job.experiment_name)
+        with reporting(uri, "the job cannot be tracked"), quiet():
+            client = connect(uri)
+            run = client.create_run(
+                experiment_id,
+                start_time=_milliseconds(job.started_at),
+                tags=NEUTRAL_TAGS | names.job_tags(job, sweep_id),
+                run_name=names.run_name(job),
+            )
+            run_id = str(run.info.run_id)
+            _log(client, run_id, {}, names.job_params(job), run.info.start_time)
+        return cls(uri, experiment_id, run_id, sweep_id, _client=client)
+
+    def log_outcome(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None) -> str:
+        """Write one conversion as a finished run and return the run's ID.
+
+        A conversion that cannot run here is a run too, without metrics: the list of runs is then the whole plan.
+
+        Args:
+            job: The job as far as it is known.
+            outcome: The conversion.
+            metrics: Figures by the names of the contract; what is not known is left out.
+            artifacts_dir: A directory whose files become the run's artifacts.
+
+        Raises:
+            TrackingError: the run is not, or not wholly, in the store.
+            ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
+        """
+        names.check_metrics(metrics)
+        then = f"its results are kept in {job.directory} and the job goes on"
+        with reporting(self.uri, f"{outcome.planned.name} could not be written", then), quiet():
+            run = self._client.create_run(
+                self.experiment_id,
+                start_time=_milliseconds(outcome.started_at),
+                tags=NEUTRAL_TAGS | names.tags(job, outcome, self.sweep_id) | {"almaflow.job_run_id": self.run_id},
+                run_name=names.run_name(job, outcome),
+            )
+            run_id = str(run.info.run_id)
+            ended = _milliseconds(outcome.ended_at)
+            try:
+                _log(self._client, run_id, metrics, names.params(job, outcome), ended)
+            except BaseException:
+                # Half a run would be taken for a whole one; and MLflow keeps a deleted run for those who look for it.
+                with suppress(Exception):
+                    self._client.delete_run(run_id)
+                raise
+            self._finish(run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
+        return run_id
+
+    def add_metrics(self, outcome: Outcome, metrics: Mapping[str, float]) -> None:
+        """Write figures that became known after the conversion's run had ended, such as speedups.
+
+        Raises:
+            TrackingError: they are not in the store.
+            ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
+        """
+        names.check_metrics(metrics)
+        with reporting(self.uri, f"{outcome.planned.name}: figures could not be added"), quiet():
+            _log(self._client, str(outcome.run_id), metrics, {}, _milliseconds(outcome.ended_at))
+
+    def close(
+        self,
+        job: Job,
+        metrics: Mapping[str, float],
+        description_markdown: str,
+        artifacts_dir: Path | None,
+        status: Status = Status.OK,
+    ) -> None:
+        """Write the job's figures, description and files, and end its run.
+
+        Args:
+            job: The job at its end; an interrupted one is tracked as KILLED, whatever the status.
+            metrics: Figures of the job as a whole, such as ``conversions_ok``.
+            description_markdown: What MLflow shows above the run.
+            artifacts_dir: A directory whose files become the run's artifacts.
+            status: ``ok``, or ``failed`` for a job that could not do its work.
+
+        Raises:
+            TrackingError: the job's run is not, or not wholly, in the store.
+            ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
+        """
+        names.check_metrics(metrics)
+        note = names.cut(names.without_paths(description_markdown, job), names.TAG_LENGTH)
+        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value, "mlflow.note.content": note}
+        ended = _milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
+        then = f"the results are kept in {job.directory}"
+        with reporting(self.uri, "the job's summary could not be written", then), quiet():
+            _log(self._client, self.run_id, metrics, {}, ended, tags)
+            self._finish(self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
+
+    def _finish(self, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:
+        # The figures are stored by now: the run ends as it should even where its files could not be copied.
+        try:
+            if artifacts_dir is not None:
+                if not artifacts_dir.is_dir():  # MLflow copies nothing then, and says nothing
+                    raise NotADirectoryError(ENOTDIR, "not a directory", str(artifacts_dir))
+                self._client.log_artifacts(run_id, str(artifacts_dir))
+        finally:
+            self._client.set_terminated(run_id, status=status, end_time=ended)
+
+
+def _log(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
+    client: MlflowClient,
+    run_id: str,
+    metrics: Mapping[str, float],
+    params: Mapping[str, str],
+    timestamp: int,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    figures = [Metric(name, float(value), timestamp, 0) for name, value in metrics.items()]
+    settings = [Param(name, value) for name, value in params.items()]
+    calls = max(ceil(len(figures) / METRICS_PER_CALL), ceil(len(settings) / PARAMS_PER_CALL), 1)
+    for call in range(calls):
+        client.log_batch(
+            run_id,
+            metrics=figures[call * METRICS_PER_CALL : (call + 1) * METRICS_PER_CALL],
+            params=settings[call * PARAMS_PER_CALL : (call + 1) * PARAMS_PER_CALL],
+            tags=[RunTag(name, value) for name, value in (tags or {}).items()] if call == 0 else [],
+            synchronous=True,  # an error has to be seen here, whatever MLFLOW_ENABLE_ASYNC_LOGGING says
+        )
+
+
+def _run_status(status: Status, *, interrupted: bool) -> str:
+    """MLflow's word for it: an unavailable conversion is FAILED, since it gave no figure."""
+    if interrupted:
+        return "KILLED"
+    return "FINISHED" if status is Status.OK else "FAILED"
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,21 @@
+"""What the outcomes of a job mean: metrics, the best conversion, headroom and recommendations."""
+
+from __future__ import annotations
+
+from almaflow.analysis.metrics import EAGER, INDUCTOR, counts, outcome_metrics
+from almaflow.analysis.output import to_output
+from almaflow.analysis.recommend import Recommendation
+from almaflow.analysis.rows import Row
+from almaflow.analysis.verdict import Analysis, analyse
+
+__all__ = [
+    "EAGER",
+    "INDUCTOR",
+    "Analysis",
+    "Recommendation",
+    "Row",
+    "analyse",
+    "counts",
+    "outcome_metrics",
+    "to_output",
+]

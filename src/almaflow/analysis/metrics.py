@@ -1,0 +1,137 @@
+"""The metrics of one outcome, by the names that MLflow and ``output=`` share.
+
+Units: ``latency...`` and ``predicted_latency_ms`` in milliseconds, ``throughput`` in samples per second, ``time/...``
+in seconds, ``memory/...`` in megabytes, ``..._pct`` in percent, ``fidelity/sqnr_db`` in decibels; the rest has none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from almaflow.predict import error_pct
+from almaflow.records import Status
+from almaflow.stats import Summary, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from almaflow.records import Job, Measurement, Outcome
+
+EAGER = "EAGER"
+INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
+
+HEADLINES = (
+    "latency_ms",
+    "throughput",
+    "speedup_vs_eager",
+    "speedup_vs_inductor",
+    "predicted_latency_ms",
+    "prediction_error_pct",
+    "prediction_abs_error_pct",
+)
+"""The metrics without a section. All but ``predicted_latency_ms`` exist only where ``counts`` says so."""
+
+
+def device_type(device: str) -> str:
+    """Leave the index out: ``cuda`` of ``cuda:0``."""
+    return device.partition(":")[0].lower()
+
+
+def counts(outcome: Outcome) -> bool:
+    """Whether the timings are those of the planned conversion giving the right answer, so that it may win.
+
+    One that failed, fell back, ran on another device than planned, gave a wrong answer or has no samples does not.
+    """
+    measured = outcome.measurement
+    return (
+        outcome.status is Status.OK
+        and outcome.failure is None
+        and measured is not None
+        and bool(measured.samples_ms)
+        and device_type(measured.device_actual) == device_type(outcome.planned.device)
+        and (measured.fidelity is None or measured.fidelity.ok)
+    )
+
+
+def timings(outcome: Outcome) -> Summary | None:
+    """Summarise what was timed, whether it counts or not; None where nothing was."""
+    if outcome.measurement is None or not outcome.measurement.samples_ms:
+        return None
+    return summary(outcome.measurement.samples_ms)
+
+
+def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
+    """Metrics of one of the job's outcomes; one that is not known is absent, never zero.
+
+    The headline metrics are given only where ``counts(outcome)``, so that no chart or sort lets a wrong answer win. The
+    sections (``latency/...``, ``noise/...``) keep what was timed for diagnosis. Infinite values, such as the SQNR of an
+    output that is equal to eager's, are left out: neither JSON nor MLflow can hold them.
+    """
+    metrics: dict[str, float | None] = {}
+    timed = timings(outcome)
+    if outcome.prediction is not None:
+        metrics["predicted_latency_ms"] = outcome.prediction.latency_ms
+    if timed is not None and counts(outcome):
+        metrics |= _headlines(job, outcome, timed)
+    if timed is not None:
+        metrics |= _latency(timed)
+    if outcome.measurement is not None:
+        metrics |= _details(outcome.measurement)
+    return _known(metrics)
+
+
+def _headlines(job: Job, outcome: Outcome, timed: Summary) -> dict[str, float | None]:
+    batch_size = outcome.measurement.batch_size if outcome.measurement else job.model.batch_size
+    metrics: dict[str, float | None] = {"latency_ms": timed.median}
+    # A clock too coarse for the call reads zero: there is then no rate and no ratio to give.
+    if timed.mean > 0:
+        metrics["throughput"] = 1000 * batch_size / timed.mean
+    if timed.median > 0:
+        for key, name in (("speedup_vs_eager", EAGER), ("speedup_vs_inductor", INDUCTOR)):
+            baseline = _baseline_ms(job, name)
+            metrics[key] = baseline / timed.median if baseline else None
+        if outcome.prediction is not None:
+            error = error_pct(outcome.prediction.latency_ms, timed.median)
+            metrics |= {"prediction_error_pct": error, "prediction_abs_error_pct": abs(error)}
+    return metrics
+
+
+def _baseline_ms(job: Job, name: str) -> float | None:
+    found = (outcome for outcome in job.outcomes if outcome.planned.name == name and counts(outcome))
+    baseline = next(found, None)
+    timed = timings(baseline) if baseline else None
+    return timed.median if timed else None
+
+
+def _latency(timed: Summary) -> dict[str, float | None]:
+    names = ("floor", "mean", "std", "iqr", "min", "max", "p90", "p95", "p99")
+    return {f"latency/{name}": getattr(timed, name) for name in names} | {
+        "latency/samples": timed.count,
+        "noise/cv": timed.cv,
+    }
+
+
+def _details(measured: Measurement) -> dict[str, float | None]:
+    metrics: dict[str, float | None] = {
+        "time/load": measured.load_s,
+        "time/convert": measured.convert_s,
+        "time/first_call": measured.first_call_s,
+        "time/total": measured.total_s,
+        "memory/peak_rss_mb": measured.peak_memory_mb,
+        "memory/baseline_mb": measured.baseline_memory_mb,
+        "memory/device_mb": measured.device_memory_mb,
+    }
+    if measured.samples_ms:
+        metrics["noise/stable"] = measured.stable
+    if measured.recompiles is not None:
+        metrics["noise/recompiles"] = measured.recompiles
+    # A wrong output without any difference is one that could not be compared (its shape, NaN): zeros would look right.
+    if measured.fidelity is not None and (measured.fidelity.ok or measured.fidelity.max_abs_diff > 0):
+        for name in ("max_abs_diff", "cosine", "sqnr_db", "top1_agreement"):
+            metrics[f"fidelity/{name}"] = getattr(measured.fidelity, name)
+    return metrics
+
+
+def _known(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {key: float(value) for key, value in metrics.items() if value is not None and math.isfinite(value)}

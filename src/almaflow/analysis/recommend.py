@@ -1,0 +1,134 @@
+"""Which conversion to use for what, with the reason and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.metrics import EAGER, device_type
+from almaflow.analysis.rows import Row, tied
+from almaflow.analysis.wording import pace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.records import Job, PlannedConversion
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A conversion for a use. ``latency_ms`` is its median; ``speedup_vs_eager`` is None where eager has none."""
+
+    use: str
+    conversion: str
+    latency_ms: float
+    speedup_vs_eager: float | None
+    reason: str
+
+
+def recommend(job: Job, ranked: Sequence[Row]) -> tuple[Recommendation, ...]:
+    """Recommend for each use that has a candidate.
+
+    Args:
+        job: the job.
+        ranked: its rows that count, the fastest first; no other can be recommended.
+    """
+    made = (
+        _gpu(job, ranked),
+        _cross_platform(job, ranked),
+        _edge(job, ranked),
+        _intel(job, ranked),
+        _quick(job, ranked),
+    )
+    return tuple(found for found in made if found)
+
+
+def _made(use: str, row: Row, *reasons: str) -> Recommendation:
+    reason = "; ".join(filter(None, (*reasons, _precision(row))))
+    return Recommendation(use, row.name, row.metrics["latency_ms"], row.metrics.get("speedup_vs_eager"), reason)
+
+
+def _gpu(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+    rows = [row for row in ranked if device_type(row.device) == "cuda"]
+    return _made("GPU production", rows[0], "the fastest on the GPU", pace(rows[0], ranked)) if rows else None
+
+
+def _cross_platform(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+    rows = [row for row in ranked if _is_onnx(row.outcome.planned)]
+    if not rows:
+        return None
+    return _made(
+        "cross-platform",
+        rows[0],
+        "the fastest as an ONNX file, which runs wherever ONNX Runtime does",
+        pace(rows[0], ranked),
+    )
+
+
+def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+    key = "memory/device_mb" if device_type(job.hardware.device) == "cuda" else "memory/peak_rss_mb"
+    quantised = [row for row in ranked if _is_quantised(row.outcome.planned)]
+    if quantised:
+        row = quantised[0]
+        reasons = ["the fastest of the quantised ones", pace(row, ranked)]
+        eager = next((other for other in ranked if other.name == EAGER), None)
+        if eager and row.metrics.get(key, 0) > eager.metrics.get(key, float("inf")):
+            reasons.append(
+                f"needed more memory here than eager: {row.metrics[key]:.0f} MB, {eager.metrics[key]:.0f} MB"
+            )
+        return _made("edge devices", row, *reasons)
+    weighed = [row for row in ranked if key in row.metrics]
+    if not weighed:
+        return None
+    row = min(weighed, key=lambda row: row.metrics[key])
+    least = f"the least peak memory, {row.metrics[key]:.0f} MB; no quantised conversion gave a latency that counts"
+    return _made("edge devices", row, least, pace(row, ranked))
+
+
+def _intel(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+    rows = [row for row in ranked if "openvino" in f"{row.outcome.planned.family} {row.name}".lower()]
+    if not rows:
+        return None
+    cpu = job.environment.get("cpu", "")
+    elsewhere = [f"measured on {cpu}, which is not Intel's"] if cpu and "intel" not in cpu.lower() else []
+    return _made("Intel hardware", rows[0], "the fastest through OpenVINO", pace(rows[0], ranked), *elsewhere)
+
+
+def _quick(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+    rows = [row for row in ranked if row.name == EAGER or _is_plain_compile(row.outcome.planned)]
+    if not rows:
+        return None
+    first = rows[0]
+    eager = next((row for row in rows if row.name == EAGER), None)
+    if eager and first is eager:
+        only = "nothing to change" if len(rows) == 1 else "nothing to change, and torch.compile is not faster"
+        return _made("quick deploy", eager, only)
+    if eager and tied(first, eager):
+        return _made("quick deploy", eager, f"nothing to change; {first.name} is not told apart from it")
+    cost = first.metrics.get("time/convert", 0) + first.metrics.get("time/first_call", 0)
+    return _made(
+        "quick deploy", first, "one line of torch.compile", pace(first, ranked), f"{cost:.1f} s before the first answer"
+    )
+
+
+def _precision(row: Row) -> str:
+    """Say what a narrower type costs in accuracy."""
+    dtype, sqnr_db = row.outcome.planned.dtype, row.metrics.get("fidelity/sqnr_db")
+    if dtype == "float32":
+        return ""
+    return f"{dtype}, output not compared" if sqnr_db is None else f"{dtype}, SQNR {sqnr_db:.1f} dB against eager"
+
+
+def _is_quantised(planned: PlannedConversion) -> bool:
+    """Whether narrow numbers are computed with or stored; fake quantisation emulates them in float32."""
+    return planned.dtype.startswith(("int", "uint", "float8")) and "FAKE_QUANTIZED" not in planned.name
+
+
+def _is_onnx(planned: PlannedConversion) -> bool:
+    """Whether a file for ONNX Runtime is made; COMPILE_ONNXRT is not, since it still needs PyTorch."""
+    return any(step.startswith("ONNX") for step in planned.name.split("+"))
+
+
+def _is_plain_compile(planned: PlannedConversion) -> bool:
+    """Whether ``torch.compile(model)`` alone does it, without export, quantisation or another precision."""
+    return "+" not in planned.name and planned.name.startswith(("COMPILE_INDUCTOR", "COMPILE_CUDAGRAPHS"))

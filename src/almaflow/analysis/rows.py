@@ -1,0 +1,73 @@
+"""One outcome with its figures, in the order in which people read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.metrics import counts, device_type, outcome_metrics, timings
+from almaflow.stats import not_told_apart
+
+if TYPE_CHECKING:
+    from almaflow.records import FailureKind, Job, Outcome
+    from almaflow.stats import Summary
+
+
+@dataclass(frozen=True)
+class Row:
+    """An outcome, its metrics and the summary of its timings."""
+
+    outcome: Outcome
+    metrics: dict[str, float]
+    timed: Summary | None
+    """What was timed, also where it does not count."""
+    counts: bool
+    """Whether it has a latency that may win."""
+
+    @property
+    def name(self) -> str:
+        """The conversion's name in the catalogue."""
+        return self.outcome.planned.name
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median of one forward call, where it counts."""
+        return self.metrics.get("latency_ms")
+
+    @property
+    def device(self) -> str:
+        """Where it ran, or where it was to run."""
+        measured = self.outcome.measurement
+        return measured.device_actual if measured else self.outcome.planned.device
+
+    @property
+    def failure_kind(self) -> FailureKind | None:
+        """The class of the failure, or of what is missing."""
+        failure = self.outcome.failure
+        return failure.kind if failure else self.outcome.planned.unavailable_kind
+
+    @property
+    def message(self) -> str | None:
+        """Why there is no latency that counts; None where there is one."""
+        if self.counts:
+            return None
+        planned, failure, measured = self.outcome.planned, self.outcome.failure, self.outcome.measurement
+        if failure or planned.unavailable:
+            return failure.message if failure else planned.unavailable
+        if measured and device_type(measured.device_actual) != device_type(planned.device):
+            return f"ran on {measured.device_actual}, planned was {planned.device}"
+        if measured and measured.fidelity and not measured.fidelity.ok:
+            return measured.fidelity.reason or "its output differs from eager's"
+        return "interrupted" if self.outcome.interrupted else "no sample was measured"
+
+
+def make_rows(job: Job) -> tuple[Row, ...]:
+    """Rows of the job: those that count from the fastest on, then the others in plan order."""
+    rows = [Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome)) for outcome in job.outcomes]
+    ranked = sorted((row for row in rows if row.counts), key=lambda row: row.metrics["latency_ms"])
+    return (*ranked, *(row for row in rows if not row.counts))
+
+
+def tied(one: Row, other: Row) -> bool:
+    """Whether two rows that count are too close to call either the faster one."""
+    return one.timed is not None and other.timed is not None and not_told_apart(one.timed, other.timed)

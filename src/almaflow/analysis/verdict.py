@@ -1,0 +1,60 @@
+"""Which conversion won, by how much, and what to use it for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.recommend import Recommendation, recommend
+from almaflow.analysis.rows import Row, make_rows, tied
+
+if TYPE_CHECKING:
+    from almaflow.records import Job
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The verdict on a job. A figure is None where no outcome gives it."""
+
+    rows: tuple[Row, ...]
+    """Those that count from the fastest on, then the others in plan order."""
+    best: Row | None
+    tied_with_best: tuple[str, ...]
+    """Conversions whose median and the best one's lie within each other's interquartile range."""
+    headroom: float | None
+    """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where inductor is the best."""
+    recommendations: tuple[Recommendation, ...]
+
+    @property
+    def best_conversion(self) -> str | None:
+        """The name of the fastest conversion that counts."""
+        return self.best.name if self.best else None
+
+    @property
+    def best_latency_ms(self) -> float | None:
+        """Its median."""
+        return self.best.latency_ms if self.best else None
+
+    @property
+    def best_speedup_vs_eager(self) -> float | None:
+        """Eager's median divided by the best one's."""
+        return self.best.metrics.get("speedup_vs_eager") if self.best else None
+
+    @property
+    def best_speedup_vs_inductor(self) -> float | None:
+        """Inductor's median divided by the best one's."""
+        return self.best.metrics.get("speedup_vs_inductor") if self.best else None
+
+
+def analyse(job: Job) -> Analysis:
+    """Judge the job by the outcomes it has, be it finished or not."""
+    rows = make_rows(job)
+    ranked = tuple(row for row in rows if row.counts)
+    best = ranked[0] if ranked else None
+    return Analysis(
+        rows=rows,
+        best=best,
+        tied_with_best=tuple(row.name for row in ranked[1:] if best and tied(best, row)),
+        headroom=best.metrics.get("speedup_vs_inductor") if best else None,
+        recommendations=recommend(job, ranked),
+    )

@@ -1,0 +1,54 @@
+"""How figures are put into words, the same in every document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.metrics import EAGER
+from almaflow.analysis.rows import tied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.analysis.rows import Row
+
+_PLAIN_FROM = 0.1
+"""Ratios from here on have two decimals; a smaller one keeps two figures, so that it never reads as 0.00x."""
+
+_WHOLE_FROM = 10
+
+
+def ratio(value: float) -> str:
+    """A speedup: ``2.05x``, ``0.013x``."""
+    return f"{value:.2f}x" if value >= _PLAIN_FROM else f"{value:.2g}x"
+
+
+def figure(value: float) -> str:
+    """A time or a rate to about four figures, without its unit."""
+    for limit, digits in ((1000, 0), (100, 1), (1, 2), (0.01, 4)):
+        if value >= limit:
+            return f"{value:.{digits}f}"
+    return f"{value:.2g}"
+
+
+def spread(value: float) -> str:
+    """The width of a spread to two figures or whole ones, without its unit."""
+    return f"{value:.0f}" if value >= _WHOLE_FROM else f"{value:.2g}"
+
+
+def names(several: Sequence[str]) -> str:
+    """``A``, ``A and B``, ``A, B and C``."""
+    return " and ".join(filter(None, (", ".join(several[:-1]), *several[-1:])))
+
+
+def pace(row: Row, rows: Sequence[Row]) -> str:
+    """Tell what keeps a row that counts from being called faster than eager; nothing where it is faster."""
+    speedup = row.metrics.get("speedup_vs_eager")
+    if row.name == EAGER:
+        return ""
+    if speedup is None:
+        return "eager gave no latency to compare with"
+    eager = next((other for other in rows if other.name == EAGER and other.counts), None)
+    if eager and tied(row, eager):
+        return f"not told apart from eager ({ratio(speedup)})"
+    return f"slower than eager ({ratio(speedup)})" if speedup < 1 else ""

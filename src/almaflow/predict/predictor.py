@@ -1,0 +1,42 @@
+"""What every predictor offers, and the one definition of prediction error."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from almaflow.records import HardwareSpec, ModelSpec, PlannedConversion, Prediction
+
+
+class Predictor(Protocol):
+    """Predicts without running the model. A new version says that the same question may get a new answer."""
+
+    @property
+    def name(self) -> str:
+        """Names the series in which the predictor's accuracy is followed."""
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the predictor does."""
+
+    def predict(
+        self,
+        job_model: ModelSpec,
+        hardware: HardwareSpec,
+        conversion: PlannedConversion,
+        batch_size: int,
+    ) -> Prediction | None:
+        """Predict one forward call on one batch; None where the predictor has nothing to say."""
+
+
+def error_pct(predicted: float, measured: float) -> float:
+    """Give the signed error in percent: ``100 (predicted - measured) / measured``, positive when predicted too slow.
+
+    Raises:
+        ValueError: the measured value is not a positive number, so that no share of it can be given.
+    """
+    if not (measured > 0 and math.isfinite(measured)):
+        message = f"the measured value must be a positive number to give an error in percent, not {measured}"
+        raise ValueError(message)
+    return 100 * (predicted - measured) / measured

@@ -1,0 +1,160 @@
+"""The texts that the terminal table and the Markdown table share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.analysis import wording
+from almaflow.analysis.metrics import INDUCTOR
+from almaflow.analysis.wording import figure, names, ratio
+
+if TYPE_CHECKING:
+    from almaflow.analysis import Analysis, Row
+    from almaflow.records import Job
+
+UNSTABLE = "~ unstable: too few calls in the time for them, or an IQR of more than a tenth of the median"
+OVERRIDDEN = "! ran on another device than the job's"
+ALONE = 1
+
+
+def device(row: Row) -> str:
+    """Where it ran, with a mark where that is not the job's device."""
+    return row.device + ("!" if row.outcome.planned.device_override else "")
+
+
+def latency(row: Row) -> str:
+    """Median in milliseconds, with a mark where the measurement did not settle."""
+    value = row.metrics.get("latency_ms")
+    if value is None:
+        return ""
+    return figure(value) + ("~" if is_unstable(row) else "")
+
+
+def spread(row: Row) -> str:
+    """The interquartile range in milliseconds; it is unknown for one sample."""
+    return wording.spread(row.timed.iqr) if row.timed and row.timed.count > ALONE else "?"
+
+
+def is_unstable(row: Row) -> bool:
+    """Whether it was measured and did not settle."""
+    return row.outcome.measurement is not None and not row.outcome.measurement.stable
+
+
+def throughput(row: Row) -> str:
+    """Samples per second."""
+    value = row.metrics.get("throughput")
+    return "" if value is None else figure(value)
+
+
+def speedup(row: Row, baseline: str) -> str:
+    """Speedup beside ``eager`` or ``inductor``."""
+    value = row.metrics.get(f"speedup_vs_{baseline}")
+    return "" if value is None else ratio(value)
+
+
+def fidelity(row: Row) -> tuple[str, str]:
+    """Tell the SQNR against eager, and the verdict."""
+    measured = row.outcome.measurement
+    if measured is None or measured.fidelity is None:
+        return "", "unchecked"
+    found = measured.fidelity
+    value = "equal" if found.max_abs_diff == 0 else f"{found.sqnr_db:.1f} dB"
+    return value, "ok" if found.ok else "wrong"
+
+
+def error(row: Row) -> str:
+    """Signed prediction error in percent."""
+    value = row.metrics.get("prediction_error_pct")
+    return "" if value is None else f"{value:+.1f}%"
+
+
+def legend(analysis: Analysis) -> list[str]:
+    """Explain the marks that the table really has, and pass on what the worker noted."""
+    shown = [row for row in analysis.rows if row.counts]
+    lines = []
+    if any(is_unstable(row) for row in shown):
+        lines.append(UNSTABLE)
+    if any(row.outcome.planned.device_override for row in shown):
+        lines.append(OVERRIDDEN)
+    for row in shown:
+        if recompiles := row.metrics.get("noise/recompiles"):
+            lines.append(f"{row.name}: compiled anew {recompiles:.0f} times during the timed calls")
+        lines += [f"{row.name}: {note}" for note in row.outcome.measurement.notes] if row.outcome.measurement else []
+    return lines
+
+
+def title(job: Job) -> str:
+    """Tell what was measured where."""
+    cpu = job.environment.get("gpu" if job.hardware.device.startswith("cuda") else "cpu", "")
+    # Without a named machine the hardware's name is the processor's.
+    where = f"{job.hardware.name} ({cpu})" if cpu and cpu != job.hardware.name else job.hardware.name
+    return f"{job.model.name} on {where}, batch size {job.model.batch_size}, tier {job.tier}"
+
+
+def best(analysis: Analysis) -> str:
+    """Name the best conversion and those that it is not told apart from."""
+    if analysis.best is None or analysis.best_latency_ms is None:
+        return "Best: none, no conversion gave a latency that counts"
+    beside = [
+        f"{ratio(value)} {baseline}"
+        for value, baseline in (
+            (analysis.best_speedup_vs_eager, "eager"),
+            (analysis.best_speedup_vs_inductor, "inductor"),
+        )
+        if value is not None
+    ]
+    text = f"Best: {analysis.best_conversion}, {figure(analysis.best_latency_ms)} ms"
+    text += f" ({', '.join(beside)})" if beside else ""
+    if is_unstable(analysis.best):
+        text += "; its measurement did not settle"
+    if analysis.tied_with_best:
+        text += (
+            f"; not told apart from {names(analysis.tied_with_best)},"
+            " since each median lies within the other's interquartile range"
+        )
+    return text
+
+
+def headroom(analysis: Analysis) -> str:
+    """Tell how much is left beyond inductor."""
+    if analysis.headroom is None:
+        return f"Headroom beyond inductor: unknown, {INDUCTOR} gave no latency to compare with"
+    if analysis.best_conversion == INDUCTOR:
+        return "Headroom beyond inductor: none, it is the fastest here"
+    doubt = ", though the two are not told apart" if INDUCTOR in analysis.tied_with_best else ""
+    return f"Headroom beyond inductor: {ratio(analysis.headroom)} with {analysis.best_conversion}{doubt}"
+
+
+def failures(analysis: Analysis) -> list[Row]:
+    """Rows that were run, or were to be, and gave no latency that counts, in plan order."""
+    return [row for row in analysis.rows if not row.counts and not row.outcome.planned.unavailable]
+
+
+def failure(row: Row) -> str:
+    """Tell class, phase and the first line of the reason, and that a time was measured where one was."""
+    failed = row.outcome.failure
+    kind = "interrupted" if row.outcome.interrupted else row.failure_kind or row.outcome.status
+    phase = f" in {failed.phase}" if failed and failed.phase else ""
+    text = f"{kind}{phase}: {first_line(row.message)}"
+    if row.timed:
+        text += f" (its {figure(row.timed.median)} ms do not count)"
+    return text
+
+
+def first_line(text: str | None) -> str:
+    """Take the first line that says something."""
+    return next((line.strip() for line in (text or "").splitlines() if line.strip()), "no reason was given")
+
+
+def unavailable(analysis: Analysis) -> dict[str, list[str]]:
+    """Reasons (with the install line) of what cannot run here, each with the conversions that it keeps from running."""
+    groups: dict[str, list[str]] = {}
+    for row in analysis.rows:
+        planned = row.outcome.planned
+        if not row.counts and planned.unavailable:
+            kind = f"{row.failure_kind}: " if row.failure_kind else ""
+            reason = f"{kind}{first_line(row.message)}" + (
+                f" (to install: {planned.install})" if planned.install else ""
+            )
+            groups.setdefault(reason, []).append(row.name)
+    return groups

@@ -1,0 +1,91 @@
+"""The job as one Markdown document: MLflow's description of the run, and ``summary.md``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.wording import figure, ratio
+from almaflow.report import cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.analysis import Analysis, Row
+    from almaflow.records import Job
+
+MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", "python", "torch")
+"""What of the environment comes first; the rest follows in the order of its names."""
+
+
+def summary_markdown(job: Job, analysis: Analysis) -> str:
+    """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
+    parts = [f"# {_text(cells.title(job))}", _results(analysis)]
+    parts += [_text(line) for line in cells.legend(analysis)]
+    parts += [f"**{_text(cells.best(analysis))}**", _text(cells.headroom(analysis))]
+    if analysis.recommendations:
+        parts.append("## Recommended")
+        made = [
+            (item.use, _code(item.conversion), figure(item.latency_ms), _ratio(item.speedup_vs_eager), item.reason)
+            for item in analysis.recommendations
+        ]
+        parts.append(_table(("for", "conversion", "ms", "vs eager", "why"), made))
+    failed = [(_code(row.name), cells.failure(row)) for row in cells.failures(analysis)]
+    if failed:
+        parts += ["## Failed", _table(("conversion", "reason"), failed)]
+    missing = [(reason, ", ".join(map(_code, names))) for reason, names in cells.unavailable(analysis).items()]
+    if missing:
+        parts += ["## Cannot run here", _table(("reason", "conversions"), missing)]
+    keys = [key for key in MACHINE if key in job.environment]
+    keys += sorted(set(job.environment) - set(keys))
+    if keys:
+        parts += ["## Machine", _table(("what", "value"), [(key, job.environment[key]) for key in keys])]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _results(analysis: Analysis) -> str:
+    rows = [row for row in analysis.rows if row.counts]
+    header = [
+        "conversion",
+        "device",
+        "dtype",
+        "latency ms",
+        "IQR ms",
+        "samples/s",
+        "vs eager",
+        "vs inductor",
+        "fidelity",
+    ]
+    predicted = any("prediction_error_pct" in row.metrics for row in rows)
+    if predicted:
+        header.append("prediction error")
+
+    def line(row: Row) -> list[str]:
+        name = _code(row.name) + (" (best)" if row is analysis.best else "")
+        figures = [cells.latency(row), cells.spread(row), cells.throughput(row)]
+        ratios = [cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
+        fidelity = " ".join(filter(None, cells.fidelity(row)))
+        error = [cells.error(row)] if predicted else []
+        return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *error]
+
+    return _table(header, [line(row) for row in rows]) if rows else ""
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *([_text(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(cell)} |" for cell in lines)
+
+
+def _text(text: str) -> str:
+    """Keep a reason from ending a cell, opening a tag or striking text out."""
+    flat = " ".join(text.split())
+    for sign in ("\\", "|", "<", "~"):
+        flat = flat.replace(sign, f"\\{sign}")
+    return flat
+
+
+def _code(name: str) -> str:
+    return f"`{name}`"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else ratio(value)

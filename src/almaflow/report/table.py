@@ -1,0 +1,104 @@
+"""The table on the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from almaflow.analysis.wording import figure, ratio
+from almaflow.report import cells
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from almaflow.analysis import Analysis, Row
+    from almaflow.records import Job
+
+UNLIMITED = 1000
+
+
+def render(job: Job, analysis: Analysis, console: Console) -> None:
+    """Print the job: the table sorted by latency, what did not run and why, the best, headroom and recommendations."""
+    console.print(Text(cells.title(job), style="bold"))
+    if analysis.best:
+        console.print(_fitting(analysis, console))
+    for line in cells.legend(analysis):
+        console.print(Text(line))
+    _print_rest(analysis, console)
+    console.print()
+    console.print(Text(cells.best(analysis), style="bold"))
+    console.print(Text(cells.headroom(analysis)))
+    if analysis.recommendations:
+        console.print(Text("\nRecommended for", style="bold"))
+    for made in analysis.recommendations:
+        against = "" if made.speedup_vs_eager is None else f", {ratio(made.speedup_vs_eager)} eager"
+        figures = f"{figure(made.latency_ms)} ms{against}"
+        console.print(_indented(f"{made.use}: {made.conversion} ({figures})", 2))
+        console.print(_indented(made.reason, 6))
+
+
+def _fitting(analysis: Analysis, console: Console) -> Table:
+    """Give each conversion one line where that fits; otherwise device, spread and verdict go underneath."""
+    plus_minus = "±" if console.encoding.startswith("utf") else "+-"
+    table = _table(analysis, wide=True, plus_minus=plus_minus)
+    if Measurement.get(console, console.options.update(width=UNLIMITED), table).maximum <= console.width:
+        return table
+    return _table(analysis, wide=False, plus_minus=plus_minus)
+
+
+def _table(analysis: Analysis, *, wide: bool, plus_minus: str) -> Table:
+    rows = [row for row in analysis.rows if row.counts]
+    predicted = any("prediction_error_pct" in row.metrics for row in rows)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("conversion", overflow="fold")
+    for header in ("device", "dtype") if wide else ():
+        table.add_column(header)
+    headers = ["latency ms", f"{plus_minus} IQR"] if wide else [f"ms\n{plus_minus} IQR"]
+    headers += ["samples/s", "vs eager", "vs inductor"] if wide else ["samples\n/s", "vs\neager", "vs in-\nductor"]
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("fidelity", no_wrap=True)
+    if predicted:
+        table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
+    for row in rows:
+        texts = _texts(row, wide=wide, plus_minus=plus_minus, best=row is analysis.best)
+        shown = [*texts, cells.error(row)] if predicted else texts
+        table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)
+    return table
+
+
+def _texts(row: Row, *, wide: bool, plus_minus: str, best: bool) -> list[str]:
+    name = f"{'>' if best else ' '} {row.name}"
+    place = [cells.device(row), row.outcome.planned.dtype]
+    latency = [cells.latency(row), f"{plus_minus}{cells.spread(row)}"]
+    rates = [cells.throughput(row), cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
+    fidelity = list(filter(None, cells.fidelity(row)))
+    if wide:
+        return [name, *place, *latency, *rates, " ".join(fidelity)]
+    return [f"{name}\n    {' '.join(place)}", "\n".join(latency), *rates, "\n".join(fidelity)]
+
+
+def _print_rest(analysis: Analysis, console: Console) -> None:
+    failed, unavailable = cells.failures(analysis), cells.unavailable(analysis)
+    if failed:
+        console.print(Text("\nFailed", style="bold"))
+    for row in failed:
+        console.print(_indented(row.name, 2))
+        console.print(_indented(cells.failure(row), 6))
+        if row.outcome.log_path:
+            # A path is for copying: let the terminal wrap it, so that no line break is put into it.
+            console.print(Text(f"      log: {row.outcome.log_path}"), soft_wrap=True)
+    if unavailable:
+        console.print(Text("\nCannot run here", style="bold"))
+    for reason, names in unavailable.items():
+        console.print(_indented(reason, 2))
+        console.print(_indented(", ".join(names), 6))
+
+
+def _indented(text: str, left: int) -> Padding:
+    return Padding(Text(text, overflow="fold"), (0, 0, 0, left), expand=False)

@@ -1,0 +1,58 @@
+"""What a job says on stdout before it begins and when it is done."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from almaflow.analysis import analyse
+from almaflow.report.table import render
+from almaflow.tracking.uris import display_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from almaflow.records import Job
+    from almaflow.runner import Request
+
+
+def announce(request: Request) -> None:
+    """Name the store, before anything else is said."""
+    _line(Console(), f"MLflow store: {display_uri(request.uri)}, experiment {request.experiment_name}")
+
+
+def present(request: Request, job: Job) -> None:
+    """Print the table, the verdict, where the files are, and the command that shows the runs."""
+    console = Console()
+    console.print()
+    render(job, analyse(job), console)
+    console.print()
+    _line(console, f"Files: {job.directory}")
+    _line(console, f"Open the runs in the MLflow UI: {ui_command(request.uri)}")
+
+
+def ui_command(uri: str) -> str:
+    """The command that opens the MLflow UI on this store, as it is called from here."""
+    chosen = [] if uri == resolve_uri(None) else ["--uri", display_uri(uri)]
+    return shlex.join([*_almaflow(), "ui", *chosen])
+
+
+def _almaflow() -> list[str]:
+    """How this very almaflow is called: by its name where that finds it, else by its path."""
+    script = Path(sys.executable).with_name("almaflow")
+    if not script.exists():
+        return [sys.executable, "-m", "almaflow"]
+    found = shutil.which("almaflow")
+    if found and Path(found).samefile(script):
+        return ["almaflow"]
+    here = Path.cwd()
+    return [str(script.relative_to(here) if script.is_relative_to(here) else script)]
+
+
+def _line(console: Console, text: str) -> None:
+    """Unbroken, so that it can be copied."""
+    console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,230 @@
+"""``almaflow.validate``: a job from Python, for a model that is in hand."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from almaflow import config
+from almaflow.analysis import to_output
+from almaflow.errors import AlmaflowError
+from almaflow.handover import Inputs, name_of, write_model
+from almaflow.jobfiles import write_output
+from almaflow.records import ModelSpec, Status
+from almaflow.report.progress import Progress
+from almaflow.report.terminal import announce, present
+from almaflow.request import make_request
+from almaflow.runner import run_job
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pandas as pd
+    import torch
+
+    from almaflow.records import Job
+
+_VENDORS = {"nvidia", "intel", "amd", "aws", "core"}
+"""Words that people put before the name of a machine and the configs do not."""
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """One model on one machine through its conversions: what ``output=FILE.json`` holds, by the same names."""
+
+    model: str
+    hardware: str
+    tier: int
+    batch_size: int
+    job_id: str
+    experiment_name: str
+    run_id: str | None
+    """The job's MLflow run; None where the store could not be written."""
+    interrupted: bool
+    environment: dict[str, str]
+    conversions: list[dict[str, Any]]
+    """In plan order: conversion, status, failure, run_id and the metrics; None for a headline that is not known."""
+    best_conversion: str | None
+    """The fastest whose output is right; None where none is."""
+    best_latency_ms: float | None
+    """Median of one forward call on one batch."""
+    best_speedup_vs_eager: float | None
+    best_speedup_vs_inductor: float | None
+    tied_with_best: list[str]
+    recommendations: list[dict[str, Any]]
+    headroom: float | None
+    """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``output=FILE.json`` holds: plain data, a copy of its own."""
+        return asdict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas DataFrame with a row for each conversion, in plan order, and a column for each field or metric."""
+        import pandas as pd
+
+        return pd.DataFrame(deepcopy(self.conversions))
+
+
+def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which has a default
+    model: torch.nn.Module | Callable[[], torch.nn.Module],
+    example_input: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    model_name: str | None = None,
+    hardware: str = "auto",
+    tier: int = 2,
+    conversions: Sequence[str | int] | None = None,
+    predicted_latency_ms: float | None = None,
+    predicted_energy_j: float | None = None,
+    data_loader: Iterable[object] | None = None,
+    *,
+    batch_size: int | None = None,
+    seed: int = 0,
+    measure: str = "default",
+    tracking_uri: str | None = None,
+    experiment_name: str = "almaflow",
+    fail_fast: bool = False,
+    allow_device_override: bool = True,
+    strict: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    verbose: bool = False,
+) -> ValidationResult:
+    """Measure a model through its conversions, each one an MLflow run, as ``almaflow run`` does.
+
+    Every conversion is built, timed and compared with eager PyTorch in a fresh process, which gets the model by
+    ``cloudpickle``: a class that a script or a notebook defines works, and the calling script is not imported again,
+    so it needs no ``__main__`` guard. The model in hand is not changed.
+
+    Example::
+
+        import almaflow, torch
+
+        model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        result = almaflow.validate(model, torch.randn(1, 3, 32, 32), model_name="tiny", tier=1)
+        print(result.best_conversion, result.best_latency_ms)
+        print(result.to_frame()[["conversion", "status", "latency_ms"]])
+
+    Args:
+        model: A module, or a callable without arguments that builds one in each worker, with the same weights every
+            time (PyTorch is seeded with ``seed`` before). A module on a GPU is copied to the CPU first, and of one
+            that ``torch.compile`` wrapped the original is taken. It is measured in evaluation mode.
+        example_input: A tensor, or a tuple or list of tensors where the model takes several, the batch dimension
+            first. Further batches to compare outputs on are made of it by permuting the elements of each tensor with
+            a generator seeded by ``seed``, which keeps type, shape and range of values. A model that does not run on
+            a permutation (of offsets, say) needs a ``data_loader``.
+        model_name: What the figures are filed under; by default the name of the class or function.
+        hardware: ``"auto"``, ``"cpu"``, ``"cuda"``, or a named machine such as ``"H100"`` or ``"Intel-i7-12700K"``
+            (``almaflow hardware`` lists them), which this machine then has to be.
+        tier: 1 quick, 2 core, 3 everything that can run here.
+        conversions: Names, aliases or numbers of ``almaflow conversions`` in the order to run them, instead of the
+            tier's.
+        predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to be judged by the measurement.
+        predicted_energy_j: Predicted joules of one forward call on one batch.
+        data_loader: An iterable over batches: tensors, tuples or lists (inputs first, then labels, which are dropped),
+            or mappings. Its first batches of ``batch_size`` are used instead of ``example_input``; beside it,
+            ``example_input`` only says how many inputs the model takes, which is one where it is not given.
+        batch_size: Samples in a batch; by default the first dimension of the first tensor, which it has to agree with.
+        seed: Of PyTorch's generator before a callable builds the model, and of the permutations.
+        measure: ``"quick"``, ``"default"`` or ``"thorough"``.
+        tracking_uri: An MLflow tracking URI; by default ``MLFLOW_TRACKING_URI``, else the store in almaflow's home.
+        experiment_name: The MLflow experiment, created where it is new.
+        fail_fast: Stop at the first conversion that fails.
+        allow_device_override: Let a conversion run on another device than the hardware's where it knows no other.
+        strict: Raise if any conversion failed, after everything was recorded.
+        output: File that the result is written to as JSON.
+        overrides: Anything else as ``almaflow run`` takes it: ``["measure.min_samples=200"]``. It wins over arguments.
+        verbose: Print progress to stderr and the table to stdout. Otherwise only the logger ``almaflow`` speaks, to
+            warn.
+
+    Returns:
+        The job: its conversions with their figures, the best one, and recommendations.
+
+    Raises:
+        UsageError: an argument is wrong, or the model does not build or run; nothing was logged.
+        AlmaflowError: the store is broken, the model could not be prepared, or ``strict`` and a conversion failed.
+        KeyboardInterrupt: interrupted by the user; what was measured by then is recorded.
+    """
+    inputs = Inputs(example_input, data_loader)
+    settings = {
+        "model.name": model_name or name_of(model),
+        "hardware": _hardware(hardware),
+        "tier": str(tier),
+        "measure": measure,
+        "batch_size": inputs.batch_size if batch_size is None else batch_size,
+        "conversions": conversions,
+        "predicted_latency_ms": predicted_latency_ms,
+        "predicted_energy_j": predicted_energy_j,
+        "seed": seed,
+        "tracking.uri": tracking_uri,
+        "experiment_name": experiment_name,
+        "fail_fast": fail_fast,
+        "allow_device_override": allow_device_override,
+        "strict": strict,
+        "output": output,
+    }
+    given = [config.override(key, value) for key, value in settings.items() if value is not None]
+    job_config = config.compose(["model=custom", *given, *overrides])
+    with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
+        spec = ModelSpec(
+            name=job_config.model.name or "",
+            inputs=inputs.specs,
+            pickle_path=str(Path(directory, "model.pkl")),
+            batches_path=str(Path(directory, "batches.pt")),
+            batch_size=job_config.batch_size,
+            seed=job_config.seed,
+        )
+        request = make_request(job_config, model=spec)
+        inputs.write(Path(directory, "batches.pt"), spec, job_config.measure.fidelity_inputs)
+        write_model(Path(directory, "model.pkl"), model)
+        if verbose:
+            announce(request)
+        with Progress() if verbose else _Quiet() as progress:
+            job = run_job(request, progress)
+    try:
+        if job_config.output:
+            write_output(job_config.output, job)
+    finally:
+        if verbose:
+            present(request, job)
+    if job.interrupted:
+        raise KeyboardInterrupt
+    if job_config.strict:
+        _raise_if_failed(job)
+    return ValidationResult(**to_output(job))
+
+
+class _Quiet(Progress):
+    """Says nothing but warnings, and these through the logger."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=StringIO()))
+
+    def warn(self, text: str) -> None:
+        logging.getLogger("almaflow").warning(text)
+
+
+def _hardware(name: str) -> str:
+    """The config that is meant by the name of a machine; the name itself where none is."""
+    words = _words(name)
+    return next((choice for choice in config.choices("hardware") if _words(choice) == words), name)
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", name.lower())) - _VENDORS
+
+
+def _raise_if_failed(job: Job) -> None:
+    failed = [outcome for outcome in job.outcomes if outcome.status is Status.FAILED]
+    if failed:
+        named = ", ".join(f"{o.planned.name} ({o.failure.kind if o.failure else 'no result'})" for o in failed)
+        message = f"{len(failed)} of {len(job.outcomes)} conversions failed: {named}; their logs are in {job.directory}"
+        raise AlmaflowError(message)

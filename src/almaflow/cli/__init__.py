@@ -1,0 +1,72 @@
+"""The command line. Each command lives in a module of its own, loaded when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from almaflow.errors import AlmaflowError
+
+COMMANDS = {
+    "run": "Measure a model through its conversions (Hydra overrides and flags).",
+    "conversions": "List the conversions, and whether each can run here.",
+    "models": "List the models that the configs offer.",
+    "hardware": "Show what this machine is, and the hardware configs.",
+    "ui": "Open the MLflow UI on the store.",
+    "doctor": "Check the installation.",
+}
+INTERRUPTED = 130
+"""What shells give a command that Ctrl-C ended: 128 + SIGINT."""
+
+
+class _Lazy(click.Group):
+    """Loads a command's module only when it is called, so that every command starts quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order in which one meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"almaflow.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="almaflow")
+def almaflow() -> None:
+    """Run a PyTorch model through every conversion Alma knows, each one an MLflow run.
+
+    Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 an accuracy alert.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: one line for what a user can mend, a traceback for our own bugs."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] in (["-sc"], ["--shell-completion"]):  # how the shell asks, whatever the command
+        arguments = ["run", *arguments]
+    try:
+        code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except AlmaflowError as error:
+        click.echo(f"almaflow: {error}", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("almaflow: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,112 @@
+"""``almaflow conversions``: the catalogue, and what of it can run on this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from almaflow.conversions import catalogue
+from almaflow.conversions.availability import Availability, check
+from almaflow.machine import has_cuda
+
+if TYPE_CHECKING:
+    from almaflow.conversions.conversion import Conversion
+
+WIDTH = 100
+"""Columns of the table where there is no terminal to ask."""
+_NAME_WIDTH = 39
+"""The longest single step; longer names are broken behind a plus sign."""
+_PLANNED = "planned and not built yet; under each stands the nearest that is"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list with every field.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", *catalogue.DEVICES]),
+    default="auto",
+    show_default=True,
+    help="The device to look from; auto is cuda where there is a GPU.",
+)
+@click.option("--tier", type=click.IntRange(catalogue.TIERS[0], catalogue.TIERS[-1]), help="Only those of this tier.")
+def conversions(as_json: bool, device: str, tier: int | None) -> None:  # noqa: FBT001 - click passes a flag so
+    """List the conversions: what each is, whether it can run here, if not why, and how to install it."""
+    if device == "auto":
+        device = "cuda" if has_cuda() else "cpu"
+    entries = catalogue.tier(tier, device) if tier else catalogue.CATALOGUE
+    looked = [(entry, check(entry, device, allow_device_override=True)) for entry in entries]
+    if as_json:
+        click.echo(json.dumps([_fields(entry, here, device) for entry, here in looked], indent=1))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    _show(console, looked, device)
+
+
+def _fields(entry: Conversion, here: Availability, device: str) -> dict[str, Any]:
+    """Every field of an entry, with its tiers on this device and what this machine says to it."""
+    fields = asdict(entry) | {"tiers": catalogue.tiers_on(entry, device)}
+    return fields | {
+        "available": here.available,
+        "runs_on": here.device,
+        "device_override": here.device_override,
+        "reason": here.reason,
+        "kind": here.kind,
+        "install": here.install,
+    }
+
+
+def _show(console: Console, looked: list[tuple[Conversion, Availability]], device: str) -> None:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("conversion", overflow="fold", min_width=_NAME_WIDTH)
+    for heading in ("family", "engine", "device", "dtype", "tiers", "here"):
+        table.add_column(heading, no_wrap=True)
+    # A few reasons stand behind most of what cannot run: each is told once, below the table.
+    notes: dict[tuple[str, str | None], int] = {}
+    for entry, here in looked:
+        mark = Text("yes" if not here.device_override else f"on {here.device}", style="green")
+        if here.reason:
+            note = (_PLANNED if entry.nearest else here.reason, here.install)
+            mark = Text(f"no [{notes.setdefault(note, len(notes) + 1)}]", style="red")
+        number = "" if entry.number is None else str(entry.number)
+        tiers = _range(catalogue.tiers_on(entry, device))
+        table.add_row(number, _name(entry), entry.family, entry.engine, entry.device, entry.dtype, tiers, mark)
+    console.print(table)
+    available = sum(here.available for _, here in looked)
+    console.print(f"\n{available} of {len(looked)} can run here with hardware={device}.", highlight=False)
+    for (reason, install), note_number in notes.items():
+        told = f" {reason}" + (f": {install}" if install else "")
+        # Unbroken, so that the install line can be copied.
+        console.print(Text.assemble((f"[{note_number}]", "red"), told), soft_wrap=True)
+
+
+def _name(entry: Conversion) -> Text:
+    """The name, with its aliases and what comes nearest to it below."""
+    below = [f"also {alias}" for alias in entry.aliases]
+    if entry.nearest:
+        below.append(f"nearest {entry.nearest}")
+    return Text("\n").join([Text(_broken(entry.name)), *(Text(_broken(line), style="dim") for line in below)])
+
+
+def _broken(name: str) -> str:
+    """In lines of the column's width, broken behind plus signs."""
+    lines = [""]
+    for step in re.split(r"(?<=\+)", name):
+        if lines[-1] and len(lines[-1]) + len(step) > _NAME_WIDTH:
+            lines.append("")
+        lines[-1] += step
+    return "\n".join(lines)
+
+
+def _range(tiers: tuple[int, ...]) -> str:
+    """Tiers are cumulative, so the first and the last tell all."""
+    return f"{tiers[0]}-{tiers[-1]}" if len(tiers) > 1 else "".join(map(str, tiers))

@@ -1,0 +1,42 @@
+"""From a validated configuration to a job that can be run: every check that needs no model comes before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_model
+from almaflow.conversions.plan import plan
+from almaflow.predict import Given
+from almaflow.runner import Request
+from almaflow.tracking.uris import resolve_uri
+
+if TYPE_CHECKING:
+    from almaflow.config import JobConfig
+    from almaflow.records import ModelSpec
+
+
+def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:
+    """The job that a configuration asks for, on this machine.
+
+    Args:
+        job: A validated configuration.
+        sweep_id: What the jobs of a sweep share.
+        model: Takes the place of the configuration's model, for a caller that has one in hand.
+
+    Raises:
+        UsageError: the model, the hardware, a conversion or the store is not what it should be.
+    """
+    hardware = resolve_hardware(job)
+    return Request(
+        model=model or resolve_model(job),
+        hardware=hardware,
+        measure=resolve_measure(job),
+        tier=job.tier.number,
+        plan=plan(job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override),
+        uri=resolve_uri(job.tracking.uri),
+        experiment_name=job.experiment_name,
+        config=plain(job),
+        predictor=Given(job.predicted_latency_ms, job.predicted_energy_j) if job.predicted_latency_ms else None,
+        fail_fast=job.fail_fast,
+        sweep_id=sweep_id,
+    )

@@ -1,0 +1,100 @@
+"""The main job on real models: every core CPU conversion ok, verified, and found in the store by another client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+CORE = ["EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "COMPILE_OPENVINO", "ONNX_CPU_INT8_STATIC"]
+HEADLINES = {"latency_ms", "throughput", "speedup_vs_eager", "speedup_vs_inductor"}
+PREDICTED = {"predicted_latency_ms", "prediction_error_pct", "prediction_abs_error_pct"}
+DETAILS = {
+    "latency/floor",
+    "latency/iqr",
+    "latency/samples",
+    "time/load",
+    "time/convert",
+    "time/first_call",
+    "time/total",
+    "memory/peak_rss_mb",
+    "fidelity/sqnr_db",
+    "fidelity/cosine",
+    "fidelity/max_abs_diff",
+    "fidelity/top1_agreement",
+    "noise/cv",
+    "noise/stable",
+}
+PARAMS = {
+    "model",
+    "hardware",
+    "tier",
+    "conversion",
+    "engine",
+    "batch_size",
+    "input_shape",
+    "dtype",
+    "device",
+    "threads",
+}
+
+
+@pytest.mark.parametrize("model", [pytest.param("resnet18", marks=pytest.mark.alma), "mobilenet_v2", "vit_b_32"])
+def test_core_conversions(model: str, home: Path, tmp_path: Path) -> None:
+    output = tmp_path / "r.json"
+    command = [sys.executable, "-m", "almaflow", "run", f"model={model}", "tier=2", "hardware=cpu", "measure=quick"]
+    command += ["predicted_latency_ms=20", f"output={output}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    job = json.loads(output.read_text(encoding="utf-8"))
+    rows = {row["conversion"]: row for row in job["conversions"]}
+    assert list(rows) == CORE
+    assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(CORE, "ok")
+    assert job["best_latency_ms"] == min(row["latency_ms"] for row in rows.values())
+    for name in ("COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "COMPILE_OPENVINO"):
+        assert rows[name]["fidelity/sqnr_db"] > 90, f"{name} does not compute in float32"
+    assert f"MLflow store: sqlite:///{home}/mlflow.db" in done.stdout.splitlines()[0]
+    assert "Recommended" in done.stdout
+    assert "almaflow ui" in done.stdout.splitlines()[-1]
+    _check_store(f"sqlite:///{home}/mlflow.db", job)
+
+
+def _check_store(uri: str, job: dict[str, Any]) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("almaflow")
+    assert experiment is not None
+    for row in job["conversions"]:
+        run = client.get_run(row["run_id"])
+        assert run.info.status == "FINISHED"
+        assert run.data.params["conversion"] == row["conversion"]
+        assert run.data.params.keys() >= PARAMS
+        assert run.data.metrics.keys() >= HEADLINES | PREDICTED | DETAILS
+        assert run.data.metrics["latency_ms"] == pytest.approx(row["latency_ms"])
+        assert run.data.tags["almaflow.status"] == "ok"
+        assert run.data.tags["env.torch"]
+        assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} >= {
+            "samples_ms.json",
+            "worker.log",
+        }
+    tags = {run.data.params["conversion"]: run.data.tags for run in _conversion_runs(client, experiment.experiment_id)}
+    openvino = tags["COMPILE_OPENVINO"]
+    assert int(openvino["almaflow.runtime.openvino_partitions"]) >= 1
+    assert openvino["almaflow.runtime.openvino_operations_outside"] == "0"
+    assert tags["ONNX_CPU"]["almaflow.runtime.provider"] == "CPUExecutionProvider"
+    own = client.search_runs([experiment.experiment_id], "tags.`almaflow.kind` = 'job'")
+    assert [run.info.status for run in own] == ["FINISHED"]
+    assert {artifact.path for artifact in client.list_artifacts(own[0].info.run_id)} >= {"summary.md", "config.yaml"}
+
+
+def _conversion_runs(client: Any, experiment_id: str) -> list[Any]:
+    return list(client.search_runs([experiment_id], "tags.`almaflow.kind` = 'conversion'"))

@@ -1,8 +1,8 @@
 """One measurement at a time on a machine.
 
-Two jobs on the same cores do not run at half the speed each but at a tenth, since thread pools spin for each other
-(resnet18 eager on two cores: 33 ms alone, 150 to 370 ms beside another process). So a job holds a lock of the
-whole machine, whoever runs it and wherever its home is; the system gives the lock back when the process is gone.
+Two jobs on the same cores run at far less than half the speed each, since thread pools spin for each other (resnet18
+eager on two cores: 25 ms alone, 112 and 276 ms beside compilers and tests). So a job holds a lock of the whole
+machine, whoever runs it and wherever its home is; the system gives the lock back when the process is gone.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""What this machine is, without importing torch.
+
+Nothing here names the host or its user. Of the environment only almaflow's home and the GPUs that CUDA may see count.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+from almaflow.machine import cpus, gpus
+from almaflow.machine.gpus import Gpu
+
+__all__ = ["Gpu", "Machine", "describe", "environment", "has_cuda", "home"]
+
+_GIT_TIMEOUT_S = 5.0
+_DISTRIBUTIONS = {
+    "torch": ("torch",),
+    "torchvision": ("torchvision",),
+    "alma": ("alma-torch",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "torchao": ("torchao",),
+    "almaflow": ("almaflow",),
+    "mlflow": ("mlflow", "mlflow-skinny"),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """This machine as this process may use it."""
+
+    cpu: str
+    physical_cores: int
+    logical_cores: int
+    threads: int
+    """Physical cores that CPU affinity and the container's quota leave to this process."""
+    memory_gb: float
+    """Main memory in 10^9 bytes."""
+    gpus: tuple[Gpu, ...]
+    driver: str | None
+    """Version of the NVIDIA driver."""
+    cuda: str | None
+    """Newest CUDA version that the driver supports."""
+    os: str
+    python: str
+
+
+def home() -> Path:
+    """Where almaflow keeps its store, jobs and caches: ``ALMAFLOW_HOME``, else the user's data directory."""
+    given = os.environ.get("ALMAFLOW_HOME")
+    return (Path(given).expanduser() if given else platformdirs.user_data_path("almaflow")).absolute()
+
+
+@cache
+def describe() -> Machine:
+    """Look once; a process does not change machines. How the processors are set can change: ``cpus.settings``."""
+    logical = psutil.cpu_count(logical=True) or 1
+    found, driver, cuda = gpus.nvidia()
+    return Machine(
+        cpu=cpus.name(home()),
+        physical_cores=psutil.cpu_count(logical=False) or logical,
+        logical_cores=logical,
+        threads=cpus.usable_cores(),
+        memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
+        gpus=found,
+        driver=driver,
+        cuda=cuda,
+        os=platform.platform(),
+        python=platform.python_version(),
+    )
+
+
+def has_cuda() -> bool:
+    """Whether there is an NVIDIA GPU that this process may use. It says nothing about the installed PyTorch."""
+    return bool(describe().gpus)
+
+
+def environment(*, git: bool = True) -> dict[str, str]:
+    """Values of the ``env.*`` tags, without the prefix. What is not here has no key.
+
+    Args:
+        git: with the commit of the working directory, ``-dirty`` where tracked files were changed.
+    """
+    here = describe()
+    found: dict[str, str | None] = {
+        "cpu": here.cpu,
+        "physical_cores": str(here.physical_cores),
+        **cpus.settings(),
+        "memory_gb": f"{here.memory_gb:g}",
+        "gpu": here.gpus[0].name if here.gpus else None,
+        "driver": here.driver,
+        "cuda": here.cuda,
+        "os": here.os,
+        "python": here.python,
+        **{tag: _version(*names) for tag, names in _DISTRIBUTIONS.items()},
+        "git_commit": _git_commit() if git else None,
+    }
+    return {tag: value for tag, value in found.items() if value}
+
+
+def _version(*distributions: str) -> str | None:
+    for name in distributions:
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
+
+
+def _git_commit() -> str | None:
+    # `describe` with every tag excluded is the short hash, and says in the same call whether the tree was changed.
+    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=_GIT_TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

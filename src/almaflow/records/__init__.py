@@ -1,0 +1,57 @@
+"""What passes between the rooms: small frozen dataclasses that round-trip through JSON.
+
+Units are in the names. A field that is not known is ``None``, never zero.
+"""
+
+from __future__ import annotations
+
+from almaflow.records.files import from_dict, read_json, to_dict, write_json
+from almaflow.records.job import Drift, Job, Outcome, Prediction
+from almaflow.records.results import (
+    Failure,
+    Fidelity,
+    MachineState,
+    Measurement,
+    Prepared,
+    Round,
+    TensorSpec,
+    WorkerResult,
+)
+from almaflow.records.specs import (
+    HardwareSpec,
+    InputSpec,
+    MeasureSpec,
+    ModelSpec,
+    PlannedConversion,
+    TargetSpec,
+    WorkerTask,
+)
+from almaflow.records.status import FailureKind, Status
+
+__all__ = [
+    "Drift",
+    "Failure",
+    "FailureKind",
+    "Fidelity",
+    "HardwareSpec",
+    "InputSpec",
+    "Job",
+    "MachineState",
+    "MeasureSpec",
+    "Measurement",
+    "ModelSpec",
+    "Outcome",
+    "PlannedConversion",
+    "Prediction",
+    "Prepared",
+    "Round",
+    "Status",
+    "TargetSpec",
+    "TensorSpec",
+    "WorkerResult",
+    "WorkerTask",
+    "from_dict",
+    "read_json",
+    "to_dict",
+    "write_json",
+]

@@ -1,0 +1,82 @@
+"""A job and what became of each of its conversions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from almaflow.records.results import Failure, Measurement, Prepared  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.specs import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion  # noqa: TC001 - the same
+from almaflow.records.status import Status  # noqa: TC001 - the same
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted latency of one forward call on one batch."""
+
+    latency_ms: float
+    predictor: str
+    version: str
+    energy_j: float | None = None
+    """Joules per batch."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One planned conversion, run or not."""
+
+    planned: PlannedConversion
+    status: Status
+    started_at: float
+    """Seconds since the epoch."""
+    ended_at: float
+    measurement: Measurement | None = None
+    failure: Failure | None = None
+    prediction: Prediction | None = None
+    log_path: str | None = None
+    """The worker's stdout and stderr."""
+    run_id: str | None = None
+    """The MLflow run, once tracked."""
+    interrupted: bool = False
+    """Ended by the user or a signal: tracked as KILLED."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Eager at the job's start and at its end, in a process that only serves as the control."""
+
+    start_ms: float
+    end_ms: float
+    """Medians of the rounds' medians."""
+    resolved: float
+    """The larger relative spread, (highest - lowest) / median, of the rounds at either end: what is less is noise."""
+
+    @property
+    def relative(self) -> float:
+        """(end - start) / start, without unit: positive where the machine became slower."""
+        return (self.end_ms - self.start_ms) / self.start_ms
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one machine through its conversions."""
+
+    job_id: str
+    directory: str
+    model: ModelSpec
+    hardware: HardwareSpec
+    measure: MeasureSpec
+    tier: int
+    experiment_name: str
+    config: dict[str, Any]
+    """The resolved configuration, as the user would write it."""
+    environment: dict[str, str]
+    """``env.*`` tags without the prefix."""
+    started_at: float
+    prepared: Prepared | None = None
+    outcomes: tuple[Outcome, ...] = ()
+    ended_at: float | None = None
+    run_id: str | None = None
+    interrupted: bool = False
+    drift: Drift | None = None
+    """How far the machine moved between the job's start and its end."""

@@ -11,12 +11,14 @@ from almaflow.records import (
     Fidelity,
     HardwareSpec,
     Job,
+    MachineState,
     Measurement,
     MeasureSpec,
     ModelSpec,
     Outcome,
     PlannedConversion,
     Prediction,
+    Round,
     Status,
 )
 
@@ -78,6 +80,36 @@ def ok(
         measurement=replace(measured(samples_ms, device), peak_memory_mb=memory_mb),
         prediction=None if predicted_ms is None else Prediction(predicted_ms, "given", "1"),
     )
+
+
+def in_rounds(
+    outcome: Outcome,
+    *processes: Sequence[float],
+    first: int = 1,
+    calls: int = 3,
+    states: Sequence[MachineState | None] = (),
+) -> Outcome:
+    """The outcome with other timings: one sequence of rounds' medians for each process.
+
+    Args:
+        outcome: What is kept but for its samples and rounds.
+        processes: Medians in milliseconds. The calls of a round lie within 1% of its median, and their sum is the
+            round's length; the worker keeps two processors busy, and the control takes 5 ms.
+        first: The number of each process's first round; 0 for the one that has no neighbours.
+        calls: Of each round; an odd number, so that the median is what was asked for.
+        states: Of the machine, round by round over all processes.
+    """
+    samples: list[float] = []
+    rounds: list[Round] = []
+    for replicate, medians in enumerate(processes):
+        for index, middle in enumerate(medians, start=first):
+            own = [middle * (1 + share / 100 / (calls // 2 or 1)) for share in range(-(calls // 2), calls // 2 + 1)]
+            samples += own
+            wall_s = sum(own) / 1000
+            state = states[len(rounds)] if len(rounds) < len(states) else None
+            rounds.append(Round(replicate, index, calls, 100.0 + len(rounds), wall_s, 2 * wall_s, 5.0, state))
+    measurement = outcome.measurement or measured(samples)
+    return replace(outcome, measurement=replace(measurement, samples_ms=tuple(samples), rounds=tuple(rounds)))
 
 
 def failed(

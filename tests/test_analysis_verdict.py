@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.made_jobs import failed, job, measured, ok, planned, unavailable
+from tests.made_jobs import failed, in_rounds, job, measured, ok, planned, unavailable
 
 from almaflow.analysis import Analysis, analyse
 from almaflow.records import FailureKind, Outcome
@@ -49,6 +49,59 @@ def test_two_within_each_others_quartiles_are_not_told_apart() -> None:
     found = analyse(job(ok("A", [9.0, 10.0, 11.0]), ok("B", [9.2, 10.2, 11.2]), ok("C", [19.0, 20.0, 21.0])))
     assert found.best_conversion == "A"
     assert found.tied_with_best == ("B",)
+
+
+SHAKEN = [1.0, 1.3, 0.9, 1.2, 1.1, 1.4, 1.0, 1.25, 1.15]
+"""How fast the machine was in each of nine rounds: the quartiles of what is timed on it are 20% apart."""
+
+
+def test_two_that_share_a_shaken_machine_are_told_apart_by_their_neighbouring_rounds() -> None:
+    """Each median lies within the other's quartiles, yet one is 4% faster in every single round."""
+    faster = in_rounds(ok("A"), [10.0 * factor for factor in SHAKEN])
+    slower = in_rounds(ok("B"), [10.4 * factor for factor in SHAKEN])
+    assert analyse(job(faster, slower)).tied_with_best == ()
+    apart = in_rounds(ok("B"), [10.4 * factor for factor in SHAKEN], first=20)
+    assert analyse(job(faster, apart)).tied_with_best == ("B",)
+
+
+def test_two_whose_ratio_may_be_1_are_not_told_apart_though_their_medians_are() -> None:
+    """Calls within 1% of each other, medians 3% apart, and as many rounds in which either one is the faster."""
+    one = in_rounds(ok("A"), [10.0] * 9)
+    other = in_rounds(ok("B"), [9.7, 9.8, 9.7, 9.8, 10.3, 10.3, 10.3, 10.3, 10.3])
+    found = analyse(job(one, other))
+    assert found.best_conversion == "A"
+    assert found.tied_with_best == ("B",)
+    assert analyse(job(in_rounds(ok("A"), [10.0] * 9), ok("B", 10.3))).tied_with_best == ()
+
+
+def test_the_interval_of_the_ratio_has_to_leave_1_out() -> None:
+    one = in_rounds(ok("A"), [10.0] * 9)
+    for second, tied in ((10.0, ("B",)), (10.1, ())):
+        other = in_rounds(ok("B"), [10.5, 9.0, 10.5, second, *[10.5] * 5])  # it begins at the second lowest
+        assert analyse(job(one, other)).tied_with_best == tied
+
+
+@pytest.mark.parametrize(("rounds", "tied"), [(5, ("B",)), (6, ())])
+def test_with_too_few_rounds_in_common_the_quartiles_decide(rounds: int, tied: tuple[str, ...]) -> None:
+    faster = in_rounds(ok("A"), [10.0 * factor for factor in SHAKEN[:rounds]])
+    slower = in_rounds(ok("B"), [10.4 * factor for factor in SHAKEN])
+    assert analyse(job(faster, slower)).tied_with_best == tied
+
+
+def test_processes_that_disagree_about_two_leave_them_tied() -> None:
+    """In the first process one is faster in every round, in the second the other."""
+    one = in_rounds(ok("A"), [10.0] * 30, [10.0] * 9)
+    other = in_rounds(ok("B"), [10.4] * 30, [9.6] * 9)
+    assert analyse(job(one, other)).tied_with_best == ("B",)
+
+
+def test_inductor_that_is_tied_with_eager_by_its_rounds_is_not_recommended_for_a_quick_deploy() -> None:
+    eager = in_rounds(ok("EAGER"), [10.0] * 9)
+    inductor = in_rounds(ok(INDUCTOR), [10.3, 10.3, 9.7, 9.7, 9.7, 9.7, 9.7, 10.3, 10.3])
+    found = analyse(job(eager, inductor))
+    assert found.best_conversion == INDUCTOR
+    assert for_use(found, "quick deploy") == "EAGER"
+    assert "not told apart" in reason(found, "quick deploy")
 
 
 def test_a_job_where_nothing_counts_has_no_verdict() -> None:

@@ -102,6 +102,13 @@ def test_two_are_told_apart_only_when_a_median_is_outside_the_others_quartiles()
     assert not_told_apart(near, narrow)
 
 
+@given(timings, timings)
+def test_being_told_apart_is_mutual_and_nothing_is_told_apart_from_itself(one: list[float], other: list[float]) -> None:
+    first, second = summary(one), summary(other)
+    assert not_told_apart(first, second) == not_told_apart(second, first)
+    assert not_told_apart(first, first)
+
+
 def test_importing_the_rooms_that_only_describe_loads_nothing_heavy() -> None:
     code = (
         "import sys, almaflow.stats, almaflow.predict, almaflow.analysis;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from almaflow.analysis.job_metrics import job_metrics
 from almaflow.analysis.metrics import EAGER, INDUCTOR, counts, outcome_metrics
 from almaflow.analysis.output import to_output
 from almaflow.analysis.recommend import Recommendation
@@ -16,6 +17,7 @@ __all__ = [
     "Row",
     "analyse",
     "counts",
+    "job_metrics",
     "outcome_metrics",
     "to_output",
 ]

@@ -7,11 +7,13 @@ in seconds, ``memory/...`` in megabytes, ``..._pct`` in percent, ``fidelity/sqnr
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.state import state_metrics
 from almaflow.predict import error_pct
 from almaflow.records import Status
-from almaflow.stats import Summary, summary
+from almaflow.stats import RoundMedian, Summary, latency_interval, ratio, spread_between, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,6 +63,17 @@ def timings(outcome: Outcome) -> Summary | None:
     return summary(outcome.measurement.samples_ms)
 
 
+def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
+    """The median of each round that was taken, in order."""
+    measured = outcome.measurement
+    medians, first = [], 0
+    for each in measured.rounds if measured else ():
+        samples = measured.samples_ms[first : first + each.count] if measured else ()
+        medians.append(RoundMedian(each.replicate, each.index, median(samples)))
+        first += each.count
+    return tuple(medians)
+
+
 def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
     """Metrics of one of the job's outcomes; one that is not known is absent, never zero.
 
@@ -75,7 +88,7 @@ def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
     if timed is not None and counts(outcome):
         metrics |= _headlines(job, outcome, timed)
     if timed is not None:
-        metrics |= _latency(timed)
+        metrics |= _latency(timed) | _rounds(outcome)
     if outcome.measurement is not None:
         metrics |= _details(outcome.measurement)
     return _known(metrics)
@@ -84,24 +97,49 @@ def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
 def _headlines(job: Job, outcome: Outcome, timed: Summary) -> dict[str, float | None]:
     batch_size = outcome.measurement.batch_size if outcome.measurement else job.model.batch_size
     metrics: dict[str, float | None] = {"latency_ms": timed.median}
+    rate = _rate(job, outcome, timed)
     # A clock too coarse for the call reads zero: there is then no rate and no ratio to give.
-    if timed.mean > 0:
-        metrics["throughput"] = 1000 * batch_size / timed.mean
+    if rate is not None:
+        metrics["throughput"] = batch_size * rate
     if timed.median > 0:
-        for key, name in (("speedup_vs_eager", EAGER), ("speedup_vs_inductor", INDUCTOR)):
-            baseline = _baseline_ms(job, name)
-            metrics[key] = baseline / timed.median if baseline else None
+        for other, name in (("eager", EAGER), ("inductor", INDUCTOR)):
+            metrics |= _speedup(job, outcome, timed, other, name)
         if outcome.prediction is not None:
             error = error_pct(outcome.prediction.latency_ms, timed.median)
             metrics |= {"prediction_error_pct": error, "prediction_abs_error_pct": abs(error)}
     return metrics
 
 
-def _baseline_ms(job: Job, name: str) -> float | None:
-    found = (outcome for outcome in job.outcomes if outcome.planned.name == name and counts(outcome))
+def _rate(job: Job, outcome: Outcome, timed: Summary) -> float | None:
+    """Calls per second: from the mean of single calls, or, where several are made at once, from the rounds' length."""
+    rounds = outcome.measurement.rounds if outcome.measurement else ()
+    if job.measure.streams > 1 and rounds:
+        wall_s = sum(each.wall_s for each in rounds)
+        return sum(each.count for each in rounds) / wall_s if wall_s > 0 else None
+    return 1000 / timed.mean if timed.mean > 0 else None
+
+
+def _speedup(job: Job, outcome: Outcome, timed: Summary, other: str, name: str) -> dict[str, float | None]:
+    """How many times faster than the baseline: over rounds taken next to each other, else the ratio of medians.
+
+    The ratio of the floors beside it is the one that repeats from job to job on a shared machine.
+    """
+    found = (each for each in job.outcomes if each.planned.name == name and counts(each))
     baseline = next(found, None)
-    timed = timings(baseline) if baseline else None
-    return timed.median if timed else None
+    below = timings(baseline) if baseline else None
+    if baseline is None or below is None:
+        return {}
+    paired = ratio(round_medians(baseline), round_medians(outcome))
+    metrics: dict[str, float | None] = {
+        f"speedup_vs_{other}": paired.value if paired else below.median / timed.median,
+        f"speedup/floor_vs_{other}": below.floor / timed.floor if timed.floor > 0 else None,
+    }
+    if paired and paired.interval and name != outcome.planned.name:
+        metrics |= {
+            f"speedup/vs_{other}_ci_low": paired.interval.low,
+            f"speedup/vs_{other}_ci_high": paired.interval.high,
+        }
+    return metrics
 
 
 def _latency(timed: Summary) -> dict[str, float | None]:
@@ -110,6 +148,42 @@ def _latency(timed: Summary) -> dict[str, float | None]:
         "latency/samples": timed.count,
         "noise/cv": timed.cv,
     }
+
+
+def _rounds(outcome: Outcome) -> dict[str, float | None]:
+    """What the rounds say: how sure the median is, how far processes differ, how the machine was."""
+    measured, medians = outcome.measurement, round_medians(outcome)
+    if measured is None or not medians:
+        return {}
+    interval, spread = latency_interval(medians), spread_between(medians)
+    states = [each.state for each in measured.rounds if each.state]
+    wall_s = sum(each.wall_s for each in measured.rounds)
+    metrics: dict[str, float | None] = {
+        "latency/rounds": len(medians),
+        "latency/ci_low": interval.low if interval else None,
+        "latency/ci_high": interval.high if interval else None,
+        "latency/device": median(measured.device_samples_ms) if measured.device_samples_ms else None,
+        "noise/processes": len({each.replicate for each in medians}),
+        "noise/between_processes": spread.relative if spread else None,
+        "machine/control_ms": median(each.control_ms for each in measured.rounds),
+        "machine/cpus_used": sum(each.cpu_s for each in measured.rounds) / wall_s if wall_s > 0 else None,
+        "energy/j_per_sample": _energy(measured),
+    }
+    return metrics | state_metrics(states)
+
+
+def _energy(measured: Measurement) -> float | None:
+    """Joules for each sample: the mean power while rounds were watched, for as long as their calls took.
+
+    A round's control workload and untimed calls are in the power, not in the time.
+    """
+    energy_j = watched_s = wall_s = 0.0
+    calls = 0
+    for each in measured.rounds:
+        if each.state and each.state.energy_j is not None and each.state.watched_s:
+            energy_j, watched_s = energy_j + each.state.energy_j, watched_s + each.state.watched_s
+            wall_s, calls = wall_s + each.wall_s, calls + each.count
+    return energy_j / watched_s * wall_s / (calls * measured.batch_size) if calls else None
 
 
 def _details(measured: Measurement) -> dict[str, float | None]:
@@ -121,6 +195,7 @@ def _details(measured: Measurement) -> dict[str, float | None]:
         "memory/peak_rss_mb": measured.peak_memory_mb,
         "memory/baseline_mb": measured.baseline_memory_mb,
         "memory/device_mb": measured.device_memory_mb,
+        "memory/model_mb": measured.model_mb,
     }
     if measured.samples_ms:
         metrics["noise/stable"] = measured.stable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metrics import counts, device_type, outcome_metrics, timings
-from almaflow.stats import not_told_apart
+from almaflow.analysis.metrics import counts, device_type, outcome_metrics, round_medians, timings
+from almaflow.stats import not_told_apart, ratio
 
 if TYPE_CHECKING:
     from almaflow.records import FailureKind, Job, Outcome
@@ -69,5 +69,12 @@ def make_rows(job: Job) -> tuple[Row, ...]:
 
 
 def tied(one: Row, other: Row) -> bool:
-    """Whether two rows that count are too close to call either the faster one."""
+    """Whether two rows that count are too close to call either the faster one.
+
+    They are where the interval of their ratio, over the rounds taken next to each other, holds 1; without such rounds,
+    where each median lies within the other's interquartile range.
+    """
+    paired = ratio(round_medians(one.outcome), round_medians(other.outcome))
+    if paired and paired.interval:
+        return 1 in paired.interval
     return one.timed is not None and other.timed is not None and not_told_apart(one.timed, other.timed)

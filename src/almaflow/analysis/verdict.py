@@ -20,7 +20,7 @@ class Analysis:
     """Those that count from the fastest on, then the others in plan order."""
     best: Row | None
     tied_with_best: tuple[str, ...]
-    """Conversions whose median and the best one's lie within each other's interquartile range."""
+    """Conversions that are too close to the best one to call it faster (``rows.tied``)."""
     headroom: float | None
     """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where inductor is the best."""
     recommendations: tuple[Recommendation, ...]

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 _PLAIN_FROM = 0.1
 """Ratios from here on have two decimals; a smaller one keeps two figures, so that it never reads as 0.00x."""
 
-_WHOLE_FROM = 10
-
 
 def ratio(value: float) -> str:
     """A speedup: ``2.05x``, ``0.013x``."""
@@ -29,11 +27,6 @@ def figure(value: float) -> str:
         if value >= limit:
             return f"{value:.{digits}f}"
     return f"{value:.2g}"
-
-
-def spread(value: float) -> str:
-    """The width of a spread to two figures or whole ones, without its unit."""
-    return f"{value:.0f}" if value >= _WHOLE_FROM else f"{value:.2g}"
 
 
 def names(several: Sequence[str]) -> str:

@@ -1,7 +1,27 @@
-"""What a list of timings says: its middle, its spread, and only the percentiles that it can carry."""
+"""What a list of timings says: its middle, how sure that is, its spread, and only the percentiles that it can carry."""
 
 from __future__ import annotations
 
+from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
+from almaflow.stats.rounds import Ratio, RoundMedian, Spread, is_settled, latency_interval, ratio, spread_between
 from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
 
-__all__ = ["FLOOR_SAMPLES", "PERCENTILE_SAMPLES", "Summary", "not_told_apart", "summary"]
+__all__ = [
+    "FLOOR_SAMPLES",
+    "PERCENTILE_SAMPLES",
+    "Interval",
+    "Ratio",
+    "RoundMedian",
+    "Spread",
+    "Summary",
+    "hull",
+    "independent_draws",
+    "is_settled",
+    "latency_interval",
+    "median_interval",
+    "not_told_apart",
+    "ratio",
+    "series_interval",
+    "spread_between",
+    "summary",
+]

@@ -1,0 +1,122 @@
+"""How sure a median is: intervals that assume nothing about the shape of what was measured.
+
+Single calls that follow each other are not independent: a machine is slow for seconds at a time, so that an interval
+from the calls would be far too narrow. So it is drawn from rounds, stretches of calls with those of other conversions
+between them: each round gives its median, and the interval is that of the median of these. Its ends are two of the
+rounds' medians themselves, chosen by the binomial distribution (the sign test inverted: W. J. Conover, Practical
+Nonparametric Statistics, 3rd edition 1999, section 3.2; ``scipy.stats.quantile_test``). Below six rounds no interval of
+95% exists.
+
+Rounds that follow each other are still alike where the machine stays slow for longer than one. n of them with a
+correlation r between neighbours say as much as n (1 - r) / (1 + r) independent ones (D. S. Wilks, Statistical Methods
+in the Atmospheric Sciences, 3rd edition 2011, section 5.2.4), and the ends are chosen for so many. r is that of the
+ranks, so that one outlier does not hide it, and corrected for what so few rounds underestimate it by: (n r + 1) /
+(n - 4), after F. H. C. Marriott and J. A. Pope, and M. G. Kendall, both in Biometrika 41 (1954).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import isfinite
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Two ends, in the unit of what they are about; ``low`` is no more than ``high``."""
+
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the distance between the ends."""
+        return (self.high - self.low) / 2
+
+    def __contains__(self, value: float) -> bool:
+        """Whether the value lies between the ends, or on one."""
+        return self.low <= value <= self.high
+
+    def overlaps(self, other: Interval) -> bool:
+        """Whether the two have a point in common."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """The interval of the median of what the values were drawn from; None where they are too few for one.
+
+    Args:
+        values: Independent draws, in any order.
+        confidence: How often such an interval holds the true median, at least.
+    """
+    ranks = _ranks(len(values), confidence)
+    if ranks is None:
+        return None
+    ordered = sorted(values)
+    return Interval(ordered[ranks[0]], ordered[ranks[1]])
+
+
+def series_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """The interval of the median of a series, whose neighbours may be alike; None where they are too few for one.
+
+    Where they are so much alike that no interval of that confidence exists, its ends are the lowest and the highest
+    value, which is the most that they can say.
+
+    Args:
+        values: In the order in which they were taken, such as the medians of rounds.
+        confidence: How often such an interval holds the true median, about.
+    """
+    if _ranks(len(values), confidence) is None:
+        return None
+    ordered = sorted(values)
+    draws = independent_draws(values)
+    low, high = _ranks(draws, confidence) or (0, draws - 1)
+    # In whole numbers: a fraction that is a little too large would point behind the last value.
+    last, gaps = len(values) - 1, draws - 1
+    return Interval(ordered[low * last // gaps], ordered[-(-high * last // gaps)])
+
+
+def independent_draws(values: Sequence[float]) -> int:
+    """As how many independent values a series of six or more counts: at least two, and no more than there are."""
+    from scipy.stats import rankdata
+
+    count = len(values)
+    ranks = rankdata(values) - (count + 1) / 2
+    variation = float(ranks @ ranks)
+    if not variation:
+        return count
+    correlation = (count * float(ranks[1:] @ ranks[:-1]) / variation + 1) / (count - 4)
+    correlation = min(max(correlation, 0.0), 1.0)
+    return max(2, round(count * (1 - correlation) / (1 + correlation)))
+
+
+@cache
+def _ranks(count: int, confidence: float) -> tuple[int, int] | None:
+    """Which of the sorted values the ends are, from 0 on: the values themselves do not matter.
+
+    One interval is drawn for each worker at each turn, and scipy takes a millisecond for one.
+    """
+    from scipy.stats import quantile_test
+
+    if not count:
+        return None
+    found = quantile_test(range(count), p=0.5).confidence_interval(confidence)
+    return (int(found.low), int(found.high)) if isfinite(found.low) and isfinite(found.high) else None
+
+
+def hull(intervals: Sequence[Interval | None]) -> Interval | None:
+    """The narrowest interval that holds them all; None where one of them is not known.
+
+    Over fresh processes of the same work, it says more than one process can know of itself: two or three are too few
+    for an interval of their own.
+    """
+    known = [interval for interval in intervals if interval is not None]
+    if not known or len(known) < len(intervals):
+        return None
+    return Interval(min(interval.low for interval in known), max(interval.high for interval in known))

@@ -23,7 +23,7 @@ from almaflow.records import FailureKind, Job
 
 if TYPE_CHECKING:
     from almaflow.report.progress import Progress
-    from almaflow.runner import Request
+    from almaflow.request import Request
 
 X = torch.randn(2, 8)
 LINEAR = torch.nn.Linear(8, 4)

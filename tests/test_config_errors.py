@@ -52,8 +52,27 @@ def answer(*overrides: str) -> str:
         ("hardware.threads=0", "hardware.threads=0: must be 1 or more"),
         ("hardware.device=gpu", "hardware.device=gpu: must be one of auto, cpu, cuda"),
         ("measure.min_samples=0", "measure.min_samples=0: must be 1 or more"),
-        ("measure.min_time_s=50", "measure.min_time_s=50: must be no more than measure.max_time_s=30"),
+        ("measure.min_time_s=50", "measure.min_time_s=50: must be no more than measure.max_time_s=6"),
         ("measure.max_time_s=900", "measure.max_time_s=900: must be no more than measure.time_budget_s=600"),
+        ("measure=thorough measure.max_time_s=5", "measure.min_time_s=10: must be no more than measure.max_time_s=5"),
+        ("measure.rel_precision=0", "measure.rel_precision=0.0: must be more than 0"),
+        ("measure.rel_precision=-0.02", "measure.rel_precision=-0.02: must be more than 0"),
+        # A share, not percent: from 1 on, the interval could begin at zero.
+        ("measure.rel_precision=2", "measure.rel_precision=2.0: must be less than 1"),
+        ("measure.rel_precision=1", "measure.rel_precision=1.0: must be less than 1"),
+        ("measure.rel_precision=inf", "measure.rel_precision=inf: must be a finite number"),
+        ("measure.rel_precision=nan", "measure.rel_precision=nan: must be a finite number"),
+        ("measure.rel_precision=2%", "measure.rel_precision=2%: must be a number"),
+        ("measure.replicates=0", "measure.replicates=0: must be 1 or more"),
+        ("measure.replicates=2.5", "measure.replicates=2.5: must be a whole number"),
+        ("measure.replicates=null", "measure.replicates=null: must have a value"),
+        ("measure.interleave=0", "measure.interleave=0: must be 1 or more"),
+        ("measure.interleave=true", "measure.interleave=true: must be a whole number"),
+        ("measure.streams=0", "measure.streams=0: must be 1 or more"),
+        ("measure.streams=-2", "measure.streams=-2: must be 1 or more"),
+        ("measure.streams=many", "measure.streams=many: must be a whole number"),
+        ("measure.stream=2", "measure.stream: no such key; nearest: measure.streams, measure.interleave"),
+        ("replicates=3", "replicates: no such key; nearest: measure.replicates"),
         ("tier.number=4", "tier.number=4: must be 3 or less"),
         ("conversions=EAGER", "conversions=EAGER: must be a list in brackets, e.g. [A,B]"),
         ("conversions=[]", "conversions=[]: must name at least one conversion; `almaflow conversions` lists them"),
@@ -75,7 +94,10 @@ def answer(*overrides: str) -> str:
         ("+measure.min_time=1", "measure.min_time: no such key; nearest: measure.min_time_s"),
         ("model.inputs=[{shpe: [3]}]", "model.inputs=[{shpe: [3]}]: no such key: shpe; nearest: shape"),
         ("tier=4", "tier=4: no such tier; choices: 1, 2, 3"),
-        ("measure=quik", "measure=quik: no such measure; nearest: quick; choices: default, quick, thorough"),
+        (
+            "measure=quik",
+            "measure=quik: no such measure; nearest: quick; choices: default, quick, thorough, throughput",
+        ),
         (
             "nope/x=3",
             "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, tracking",
@@ -91,7 +113,37 @@ def answer(*overrides: str) -> str:
     ],
 )
 def test_wrong_values_keys_and_choices(override: str, line: str) -> None:
-    assert answer(override) == line
+    overrides = override.split(" ") if override.startswith("measure=thorough ") else [override]
+    assert answer(*overrides) == line
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "measure.rel_precision=null",
+        "measure.rel_precision=0.999",
+        "measure.rel_precision=1e-6",
+        "measure.replicates=1",
+        "measure.replicates=5",
+        "measure.interleave=1",
+        "measure.streams=16",
+        "measure.min_time_s=0",
+    ],
+)
+def test_values_at_the_edge_of_their_range_are_taken(override: str) -> None:
+    assert answer(override) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "replicates", "streams"),
+    [("default", 0.02, 1, 1), ("quick", None, 1, 1), ("thorough", 0.01, 3, 1), ("throughput", 0.05, 1, 2)],
+)
+def test_each_way_to_measure_composes_to_what_it_says(
+    name: str, precision: float | None, replicates: int, streams: int
+) -> None:
+    measure = config.resolve_measure(config.validate(compose("config", [f"measure={name}"])))
+    assert (measure.rel_precision, measure.replicates, measure.streams) == (precision, replicates, streams)
+    assert measure.min_time_s <= measure.max_time_s <= measure.time_budget_s
 
 
 def test_a_wrong_model_lists_the_models_and_the_way_to_all_others() -> None:

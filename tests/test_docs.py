@@ -24,18 +24,34 @@ from tests.documents import ANY, ROOT, anchors, blocks, codes, commands, table, 
 from tests.made_jobs import job, measured, planned
 
 import almaflow
-from almaflow import cli, config, machine, runner
-from almaflow.analysis import outcome_metrics
+from almaflow import cli, config, machine
+from almaflow.analysis import job_metrics, outcome_metrics
 from almaflow.conversions import catalogue, names
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.measure import fidelity
-from almaflow.records import Failure, FailureKind, MeasureSpec, Outcome, Prediction, Prepared, Status, TensorSpec
+from almaflow.records import (
+    Drift,
+    Failure,
+    FailureKind,
+    HardwareSpec,
+    MachineState,
+    MeasureSpec,
+    Outcome,
+    Prediction,
+    Prepared,
+    Round,
+    Status,
+    TensorSpec,
+)
 from almaflow.tracking.names import job_params, job_tags, params, tags
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = ROOT / "src" / "almaflow"
+ELSEWHERE = ("gpu", "driver", "cuda", "git_commit", "governor", "smt", "boost")
+"""What the environment of other machines has."""
+STATE = MachineState(0.1, 0.1, 3000.0, 50.0, 1500.0, ("thermal",), 0, energy_j=1.0, watched_s=1.0)
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
@@ -163,6 +179,13 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         device_memory_mb=1.0,
         recompiles=0,
         notes=("a note",),
+        model_mb=1.0,
+        device_samples_ms=(1.0,),
+        rounds=tuple(
+            Round(replicate, index, count=50, started_at=0, wall_s=0.05, cpu_s=0.05, control_ms=1, state=STATE)
+            for replicate in range(2)
+            for index in range(7)
+        ),
     )
     eager = Outcome(planned("EAGER"), Status.OK, 0, 1, whole, prediction=Prediction(1.0, "given", "1"))
     inductor = Outcome(planned("COMPILE_INDUCTOR_DEFAULT"), Status.OK, 0, 1, whole)
@@ -175,11 +198,13 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         job(eager, inductor, failed, missing),
         prepared=Prepared((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1),
         measure=MeasureSpec(memory_limit_mb=1.0),
-        environment=dict.fromkeys((*machine.environment(), "gpu", "driver", "cuda", "git_commit"), "x"),
+        hardware=HardwareSpec("here", "cpu", threads=1, cpus=(0,)),
+        drift=Drift(1.0, 1.1, 0.05),
+        environment=dict.fromkeys((*machine.environment(), *ELSEWHERE), "x"),
         ended_at=1.0,
     )
     every = {name for outcome in made.outcomes for name in outcome_metrics(made, outcome)}
-    every |= set(runner._job_metrics(made)) | set(job_params(made)) | set(job_tags(made, "s"))
+    every |= set(job_metrics(made) | {"time/tracking": 1.0}) | set(job_params(made)) | set(job_tags(made, "s"))
     for outcome in made.outcomes:
         every |= set(params(made, outcome)) | set(tags(made, outcome, "s"))
     every |= {"almaflow.job_run_id"}  # of the writer

@@ -134,7 +134,7 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
         assert entries[name]["latency_ms"] == run.data.metrics.get("latency_ms")
     assert runs["job"].info.status == "FINISHED"
     # What was timed before the answer turned out to be wrong is there to be looked at, but not as a headline.
-    assert runs["TORCH_SCRIPT"].data.metrics["latency/samples"] >= 16
+    assert runs["TORCH_SCRIPT"].data.metrics["latency/samples"] >= 1
 
     directory, _ = place.job()
     log = directory / "conversions" / "01-JIT_TRACE" / "worker.log"

@@ -1,8 +1,12 @@
-"""What a worker does, called in this process: settle, prepare, feed, check."""
+"""What a worker does: settle, prepare, feed, check and take rounds in this process; then as forked workers do it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+import sys
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,14 +14,28 @@ from tests import trouble
 from tests.made_jobs import planned
 
 from almaflow.errors import UsageError
+from almaflow.measure.events import Report, Turn
 from almaflow.measure.failures import FellBackError, WrongOutputError
-from almaflow.records import HardwareSpec, InputSpec, Measurement, MeasureSpec, ModelSpec, WorkerTask
+from almaflow.measure.launcher import Launcher
+from almaflow.measure.preload import modules_for
+from almaflow.records import (
+    HardwareSpec,
+    InputSpec,
+    Measurement,
+    MeasureSpec,
+    ModelSpec,
+    Prepared,
+    WorkerResult,
+    WorkerTask,
+)
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     import torch
     from torch import nn
+
+    from almaflow.conversions.adapter import Converted
 
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
 
@@ -41,6 +59,45 @@ def make_task(tmp_path: Path, model: ModelSpec = LINEAR, **measure: Any) -> Work
         work_dir=str(tmp_path),
         reference_path=str(tmp_path / "reference.pt"),
     )
+
+
+@dataclass
+class Events:
+    """Hears what a worker tells its parent."""
+
+    told: list[tuple[str, Report | None]] = field(default_factory=list)
+
+    def enter(self, phase: str, report: Report | None = None) -> None:
+        self.told.append((phase, report))
+
+    @property
+    def phases(self) -> list[str]:
+        return [phase for phase, _ in self.told]
+
+    @property
+    def reports(self) -> list[Report]:
+        return [report for _, report in self.told if report]
+
+
+@dataclass
+class Turns:
+    """Asks for so many rounds, then for the end."""
+
+    left: int = 0
+    asked: int = 0
+
+    def next(self) -> Turn | None:
+        self.asked += 1
+        return Turn(self.asked, 3, 0.0, 5.0) if self.asked <= self.left else None
+
+
+def do_prepare(task: WorkerTask, events: Events | None = None, turns: Turns | None = None) -> Prepared:
+    from almaflow.measure.prepare import prepare
+
+    kept: list[Prepared] = []
+    prepare(task, events or Events(), turns or Turns(), kept.append)  # type: ignore[arg-type]
+    (prepared,) = kept
+    return prepared
 
 
 def sleepy_vit() -> nn.Sequential:
@@ -106,10 +163,8 @@ def test_settling_leaves_biases_alone_and_needs_two_rows_for_a_variance() -> Non
 def test_preparing_leaves_the_inputs_and_eagers_outputs(tmp_path: Path) -> None:
     import torch
 
-    from almaflow.measure.prepare import prepare
-
     task = make_task(tmp_path, fidelity_inputs=3)
-    prepared = prepare(task)
+    prepared = do_prepare(task)
     reference = torch.load(task.reference_path, weights_only=True)
     assert len(reference["batches"]) == len(reference["outputs"]) == 3
     assert not torch.equal(reference["batches"][0][0], reference["batches"][1][0])
@@ -129,10 +184,8 @@ def test_preparing_leaves_the_inputs_and_eagers_outputs(tmp_path: Path) -> None:
 
 
 def test_preparing_says_when_eager_cannot_tell_right_from_wrong(tmp_path: Path) -> None:
-    from almaflow.measure.prepare import prepare
-
     deaf = replace(LINEAR, target="torch.nn.Threshold", kwargs={"threshold": 1e9, "value": 4.0})
-    (note,) = prepare(make_task(tmp_path, deaf)).notes
+    (note,) = do_prepare(make_task(tmp_path, deaf)).notes
     assert "eager answers the same to every input" in note
 
 
@@ -145,13 +198,29 @@ def test_preparing_says_when_eager_cannot_tell_right_from_wrong(tmp_path: Path) 
     ids=["a caller's model", "a random model, which is settled first"],
 )
 def test_inputs_that_do_not_fit_are_the_users_to_mend(tmp_path: Path, model: ModelSpec) -> None:
-    from almaflow.measure.prepare import prepare
-
     with pytest.raises(
         UsageError, match=r"the model does not run on inputs of shape .*; change model\.inputs"
     ) as caught:
-        prepare(make_task(tmp_path, model))
+        do_prepare(make_task(tmp_path, model))
     assert "\n" not in str(caught.value)
+
+
+def test_the_prepared_worker_serves_rounds_of_eager_calls_when_it_is_asked(tmp_path: Path) -> None:
+    events, turns = Events(), Turns(left=3)
+    do_prepare(make_task(tmp_path, warmup_calls=1, warmup_time_s=0.0), events, turns)
+    assert events.phases == ["ready", "warm-up", *["measure", "ready"] * 3]
+    assert events.told[0] == ("ready", None)
+    assert len(events.reports) == 3
+    for report in events.reports:
+        assert report.count == 3
+        assert 0 < report.median_ms <= 1000 * report.wall_s
+    assert turns.asked == 4
+
+
+def test_a_prepared_worker_that_nobody_asks_does_not_warm_up(tmp_path: Path) -> None:
+    events = Events()
+    do_prepare(make_task(tmp_path), events)
+    assert events.phases == ["ready"]
 
 
 def test_inputs_are_cast_and_copied_inside_the_call_only_where_asked(tmp_path: Path) -> None:
@@ -174,7 +243,9 @@ def test_inputs_are_cast_and_copied_inside_the_call_only_where_asked(tmp_path: P
 
 
 class Conversion:
-    """A converted model as the check sees it."""
+    """A converted model as the check and the rounds see it."""
+
+    repairs = ()
 
     def __init__(self, answers: list[object], **evidence: Any) -> None:
         from almaflow.conversions.evidence import Evidence
@@ -184,6 +255,12 @@ class Conversion:
 
     def call(self, _batch: object) -> object:
         return next(self._answers)
+
+    def model_mb(self) -> float:
+        return 0.5
+
+    def start_counting(self) -> None:
+        pass
 
     def evidence(self) -> object:
         return self._evidence
@@ -200,7 +277,7 @@ class Conversion:
         ("right", {"runtime": {"provider": "P"}, "recompiles": 2}, None, ""),
     ],
 )
-def test_the_check_keeps_what_it_found_before_it_judges(
+def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
     tmp_path: Path, answer: str | None, evidence: dict[str, Any], error: type[Exception] | None, message: str
 ) -> None:
     import torch
@@ -209,31 +286,170 @@ def test_the_check_keeps_what_it_found_before_it_judges(
 
     batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(2, 6),), (torch.randn(2, 6),)]
     references = [[torch.randn(2, 3)], [torch.randn(2, 3)]]
-    answers = {
-        "negated": [-reference[0] for reference in references],
-        "right": [reference[0] for reference in references],
-    }.get(str(answer), [answer, answer])
-    kept: list[Measurement] = []
-    inputs = _Inputs(batches, planned(), make_task(tmp_path))
-
-    def check() -> None:
-        before = trouble.measurement((1.0,), None)
-        _check(Conversion(answers, **evidence), before, inputs, references, planned(), kept.append, 0.0)  # type: ignore[arg-type]
-
+    answers: list[object] = [answer, answer]
+    if answer in ("right", "negated"):
+        answers = [reference[0] if answer == "right" else -reference[0] for reference in references]
+    before = trouble.measurement((1.0,), None)
+    conversion: Any = Conversion(answers, **evidence)
+    found, fault = _check(conversion, before, _Inputs(batches, planned(), make_task(tmp_path)), references, planned())
     if error is None:
-        check()
+        assert fault is None
     else:
-        with pytest.raises(error, match=message):
-            check()
+        assert isinstance(fault, error)
+        assert message in str(fault)
     if "without" in message:
-        assert not kept
+        assert found == before
         return
-    assert kept[0].samples_ms == (1.0,)
-    assert kept[0].fidelity is not None
-    assert kept[0].fidelity.ok == (answer == "right")
-    assert kept[0].device_actual == evidence.get("device", "cpu")
-    assert kept[0].runtime == evidence.get("runtime", {})
-    assert kept[0].recompiles == evidence.get("recompiles")
+    assert found.samples_ms == (1.0,)
+    assert found.fidelity is not None
+    assert found.fidelity.ok == (answer == "right")
+    assert found.device_actual == evidence.get("device", "cpu")
+    assert found.runtime == evidence.get("runtime", {})
+    assert found.recompiles == evidence.get("recompiles")
+
+
+@dataclass
+class Done:
+    """What a conversion in this process told and kept, and what it raised."""
+
+    events: Events
+    turns: Turns
+    kept: list[Measurement]
+    error: Exception | None
+
+
+def convert(
+    tmp_path: Path,
+    turns: int = 0,
+    changed: Callable[[Converted], Converted] = lambda converted: converted,
+    **measure: Any,
+) -> Done:
+    """Prepare and run one eager conversion of ``LINEAR``, changed by the test."""
+    import time
+
+    from almaflow.measure import steps
+
+    settings = {"min_samples": 27, "min_time_s": 0.0, "warmup_calls": 1, "warmup_time_s": 0.0, **measure}
+    task = make_task(tmp_path, **settings)
+    digest = do_prepare(task).weights_digest
+    done = Done(Events(), Turns(turns), [], None)
+    task = replace(task, conversion=planned(), weights_digest=digest, replicate=5)
+    build = vars(steps)["build"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(steps, "build", lambda *given: changed(build(*given)))
+        try:
+            steps.run_conversion(task, done.events, done.turns, time.perf_counter(), done.kept.append)  # type: ignore[arg-type]
+        except (FellBackError, WrongOutputError) as error:
+            done.error = error
+    return done
+
+
+BEFORE_ROUNDS = ["convert", "first call", "check", "warm-up", "measure"]
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_conversion_takes_a_round_by_itself_and_then_those_that_it_is_asked_for(tmp_path: Path, streams: int) -> None:
+    done = convert(tmp_path, turns=2, streams=streams)
+    assert done.error is None
+    assert done.events.phases[:10] == [*BEFORE_ROUNDS, "ready", *["measure", "ready"] * 2]
+    assert done.turns.asked == 3
+    checked, warm, *_, last = done.kept
+    assert checked.fidelity is not None
+    assert checked.fidelity.ok
+    assert (checked.samples_ms, checked.rounds) == ((), ())
+    assert [len(each.rounds) for each in done.kept[:3]] == [0, 1, 2]
+    assert [each.index for each in last.rounds] == [0, 1, 2]
+    assert {each.replicate for each in last.rounds} == {5}
+    assert warm.samples_ms == last.samples_ms[: warm.rounds[0].count]
+    assert sum(each.count for each in last.rounds) == len(last.samples_ms)
+    reports = done.events.reports
+    assert [(report.count, report.wall_s) for report in reports] == [(each.count, each.wall_s) for each in last.rounds]
+    if streams == 1:
+        assert [each.count for each in last.rounds] == [3, 3, 3]
+    assert all(each.control_ms > 0 and each.wall_s > 0 and each.started_at > 1e9 for each in last.rounds)
+    assert last.warmup_calls >= 10
+    assert checked.total_s < warm.total_s < last.total_s
+
+
+def test_what_is_kept_after_many_rounds_is_all_of_them(tmp_path: Path) -> None:
+    done = convert(tmp_path, turns=12)
+    counts = [len(each.rounds) for each in done.kept]
+    assert counts == sorted(counts)
+    assert counts[-1] == 13
+    assert [each.index for each in done.kept[-1].rounds] == list(range(13))
+    assert done.kept[-1].device_samples_ms == ()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "checked"),
+    [
+        (lambda c: replace(c, forward=lambda x: -c.forward(x)), WrongOutputError, True),
+        (lambda c: replace(c, forward=lambda _: "text"), WrongOutputError, False),
+    ],
+    ids=["another answer", "no tensor"],
+)
+def test_a_wrong_answer_is_timed_by_one_round_and_then_raised(
+    tmp_path: Path, spoil: Callable[[Converted], Converted], error: type[Exception], checked: bool
+) -> None:
+    done = convert(tmp_path, 5, spoil)
+    assert isinstance(done.error, error)
+    assert "ready" not in done.events.phases
+    assert done.events.phases == [*BEFORE_ROUNDS, "check"]  # it is said where it failed
+    assert done.turns.asked == 0
+    last = done.kept[-1]
+    assert len(last.samples_ms) == last.rounds[0].count == 3
+    assert len(last.rounds) == 1
+    assert (last.fidelity is not None) == checked
+    assert not (last.fidelity and last.fidelity.ok)
+
+
+def test_a_runtime_that_falls_back_before_or_while_it_is_timed_is_found_out(tmp_path: Path) -> None:
+    def made(after: int) -> Callable[[Converted], Any]:
+        def change(converted: Converted) -> Any:
+            calls: list[object] = []
+
+            class Falling(Conversion):
+                def __init__(self) -> None:
+                    super().__init__([])
+
+                def call(self, batch: Any) -> object:
+                    calls.append(batch)
+                    return converted.call(batch)
+
+                def evidence(self) -> object:
+                    from almaflow.conversions.evidence import Evidence
+
+                    return Evidence(fell_back="eager ran it" if len(calls) > after else None)
+
+            return Falling()
+
+        return change
+
+    done = convert(tmp_path, 4, made(after=0))
+    assert isinstance(done.error, FellBackError)
+    assert len(done.kept[-1].rounds) == 1
+    assert done.turns.asked == 0
+    done = convert(tmp_path, 4, made(after=20))
+    assert isinstance(done.error, FellBackError)
+    assert len(done.kept[-1].rounds) == 5  # all that it was asked for, for diagnosis
+    assert done.events.phases[-1] == "check"
+
+
+def test_a_model_with_other_weights_each_time_is_a_wrong_output_before_anything_is_converted(tmp_path: Path) -> None:
+    from almaflow.measure.steps import run_conversion
+
+    task = make_task(tmp_path)
+    do_prepare(task)
+    events = Events()
+    with pytest.raises(WrongOutputError, match="seed it"):
+        run_conversion(
+            replace(task, conversion=planned(), weights_digest="other"),
+            events,  # type: ignore[arg-type]
+            Turns(),  # type: ignore[arg-type]
+            0.0,
+            lambda _: None,
+        )
+    assert events.phases == []
 
 
 def test_a_buffer_that_the_runtime_uses_again_does_not_spoil_the_earlier_answer() -> None:
@@ -262,3 +478,97 @@ def test_memory_is_read_in_megabytes() -> None:
         pytest.skip("/proc/self/status does not tell the peak here")
     assert peak >= resident + 150
     assert device.device_peak_mb("cpu") is None
+
+
+ROOT = Path(__file__).parent.parent
+CONVOLUTIONS = ModelSpec(
+    "convolutions", target="tests.adapter_models.Convolutions", inputs=(InputSpec((3, 224, 224)),), batch_size=4
+)
+CONVERSIONS = {
+    1: ("EAGER", "ONNX_CPU", "COMPILE_OPENVINO"),
+    2: ("EAGER", "ONNX_CPU", "COMPILE_OPENVINO", "COMPILE_INDUCTOR_DEFAULT"),
+}
+BUSY_ENOUGH = 1.3
+"""Processors that two threads keep busy in some round, also beside other programs."""
+
+LEAST_TURNS, MOST_TURNS = 4, 40
+
+
+@pytest.fixture(scope="module", params=CONVERSIONS, ids=lambda threads: f"{threads} threads")
+def forked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, dict[str, WorkerResult]]]:
+    """Each conversion in a forked worker of the real launcher, with so many threads."""
+    threads = request.param
+    if threads > len(os.sched_getaffinity(0)):
+        pytest.skip("needs as many processors as threads")
+    root = tmp_path_factory.mktemp(f"threads-{threads}")
+    hardware = HardwareSpec("here", "cpu", threads=threads)
+    plan = [planned(name) for name in CONVERSIONS[threads]]
+    task = WorkerTask(
+        model=CONVOLUTIONS,
+        hardware=hardware,
+        measure=MeasureSpec(min_samples=9, min_time_s=0.1, warmup_calls=3, warmup_time_s=0.1, time_budget_s=120.0),
+        conversion=None,
+        work_dir=str(root / "prepare"),
+        reference_path=str(root / "reference.pt"),
+        sys_path=(str(ROOT), *sys.path),
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ALMAFLOW_HOME", str(root / "home"))
+        with Launcher(hardware, root / "server.log", modules_for(CONVOLUTIONS, plan)) as launcher:
+            prepared = _run(launcher, task, turns=0).prepared
+            assert prepared is not None
+            task = replace(task, weights_digest=prepared.weights_digest)
+            yield (
+                threads,
+                {
+                    each.name: _run(
+                        launcher, replace(task, conversion=each, work_dir=str(root / each.name)), turns=MOST_TURNS
+                    )
+                    for each in plan
+                },
+            )
+
+
+def _run(launcher: Launcher, task: WorkerTask, turns: int) -> WorkerResult:
+    """Its result after so many turns; after more where other programs keep it from its processors."""
+    Path(task.work_dir).mkdir()
+    with closing(launcher.start(task)) as worker:
+        assert worker.until_ready(), worker.finish()
+        for index in range(1, turns + 1):
+            assert worker.turn(Turn(index, 3, 0.15, 5.0)), worker.finish()
+            if index >= LEAST_TURNS and _busy(worker.left().result) >= BUSY_ENOUGH * task.hardware.threads / 2:
+                break
+        return worker.finish().result
+
+
+def _busy(result: WorkerResult) -> float:
+    """How many processors it kept busy in the best of its rounds."""
+    return max(each.cpu_s / each.wall_s for each in result.measurement.rounds) if result.measurement else 0.0
+
+
+def test_forked_workers_answer_as_eager_does(forked: tuple[int, dict[str, WorkerResult]]) -> None:
+    threads, results = forked
+    for name, result in results.items():
+        assert result.failure is None, name
+        measured = result.measurement
+        assert measured is not None
+        assert measured.fidelity is not None
+        assert measured.fidelity.ok, name
+        assert measured.fidelity.sqnr_db > 90, name
+        assert measured.threads["torch"] == threads
+        assert [each.index for each in measured.rounds] == list(range(len(measured.rounds)))
+        assert len(measured.rounds) > LEAST_TURNS
+
+
+def test_a_forked_worker_keeps_as_many_processors_busy_as_it_has_threads(
+    forked: tuple[int, dict[str, WorkerResult]],
+) -> None:
+    threads, results = forked
+    for name, result in results.items():
+        assert result.measurement is not None
+        rounds = result.measurement.rounds
+        on_average = sum(each.cpu_s for each in rounds) / sum(each.wall_s for each in rounds)
+        assert on_average <= 1.15 * threads, name
+        assert threads == 1 or _busy(result) >= BUSY_ENOUGH, f"{name}: {_busy(result):.2f}"

@@ -47,6 +47,7 @@ WORKER_MODULES = {
     "conversions/adapter.py",
     "conversions/inputs.py",
     "conversions/native.py",
+    "conversions/size.py",
     "measure/prepare.py",
     "measure/steps.py",
     "models/batches.py",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.made_jobs import failed, job, ok, unavailable
+from tests.made_jobs import failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import analyse
 from almaflow.records import FailureKind, Job
@@ -16,13 +16,13 @@ def markdown(made: Job) -> str:
 def test_table_verdict_failures_and_machine() -> None:
     text = markdown(
         job(
-            ok("EAGER", 20.0, predicted_ms=18.0),
-            ok("ONNX_CPU", 4.0, predicted_ms=18.0),
+            in_rounds(ok("EAGER", predicted_ms=18.0), [20.0] * 9),
+            in_rounds(ok("ONNX_CPU", predicted_ms=18.0), [3.9, 4.1, 3.9, 4.1, 4.0, 4.0, 3.9, 4.1, 4.0]),
             failed("JIT_TRACE", FailureKind.CRASHED, message="killed by SIGABRT"),
             unavailable("ONNX_GPU"),
         )
     )
-    assert "| `ONNX_CPU` (best) | cpu | float32 | 4.00 | 0.04 | 500.0 | 5.00x |  | 110.0 dB ok | +350.0% |" in text
+    assert "| `ONNX_CPU` (best) | cpu | float32 | 4.00 | 3.90-4.10 | 500.0 | 5.00x |  | 110.0 dB ok | +350.0% |" in text
     assert "**Best: ONNX_CPU, 4.00 ms (5.00x eager)**" in text
     assert "| cross-platform | `ONNX_CPU` | 4.00 | 5.00x |" in text
     assert "| `JIT_TRACE` | crashed in convert: killed by SIGABRT |" in text

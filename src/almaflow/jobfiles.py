@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,18 @@ class JobFiles:
         path.mkdir(parents=True)
         return path
 
+    def work_dir(self, directory: Path) -> Path:
+        """The directory of a conversion's process, made anew."""
+        path = directory / "work"
+        path.mkdir()
+        return path
+
+    def end_work(self, directory: Path, replicate: int) -> None:
+        """Keep the log of a conversion's process that has ended, and remove the rest."""
+        with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
+            (directory / "work" / "worker.log").replace(directory / log_name(replicate))
+        shutil.rmtree(directory / "work", ignore_errors=True)
+
     def write_outcome(self, directory: Path, outcome: Outcome) -> None:
         """Keep one outcome: the record, and apart from it what a person or a script opens first."""
         write_json(directory / "outcome.json", outcome)
@@ -83,11 +96,18 @@ class JobFiles:
     def remove_scratch(self) -> None:
         """Remove what only the workers needed."""
         self.reference.unlink(missing_ok=True)
-        shutil.rmtree(self.root / "prepare", ignore_errors=True)
+        (self.root / "server.log").unlink(missing_ok=True)
+        for directory in (self.root / "prepare", *self.root.glob("conversions/*/cache")):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove a job that never began."""
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def log_name(replicate: int) -> str:
+    """The log of a conversion's first process, or of a further one."""
+    return f"worker-{replicate}.log" if replicate else "worker.log"
 
 
 def write_output(path: str, job: Job) -> dict[str, Any]:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_model
 from almaflow.conversions.plan import plan
 from almaflow.predict import Given
-from almaflow.runner import Request
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.config import JobConfig
-    from almaflow.records import ModelSpec
+    from almaflow.predict import Predictor
+    from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion
+
+
+@dataclass(frozen=True)
+class Request:
+    """A validated job: what to measure, where, how, and where the results go."""
+
+    model: ModelSpec
+    hardware: HardwareSpec
+    measure: MeasureSpec
+    tier: int
+    plan: tuple[PlannedConversion, ...]
+    uri: str
+    experiment_name: str
+    config: dict[str, Any]
+    predictor: Predictor | None = None
+    fail_fast: bool = False
+    sweep_id: str | None = None
 
 
 def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:

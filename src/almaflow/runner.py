@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from almaflow import machine
-from almaflow.analysis import analyse, outcome_metrics
+from almaflow.analysis import analyse, job_metrics, outcome_metrics
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.interrupts import Interrupts
 from almaflow.jobfiles import JobFiles
+from almaflow.measure.drift import Control
 from almaflow.measure.exclusive import alone
-from almaflow.measure.launcher import run_worker
+from almaflow.measure.launcher import Launcher
+from almaflow.measure.preload import modules_for
+from almaflow.measuring import Entry, Measuring
 from almaflow.records import (
     Failure,
     FailureKind,
-    HardwareSpec,
     Job,
-    MeasureSpec,
-    ModelSpec,
     Outcome,
-    PlannedConversion,
     Prepared,
     Status,
     WorkerTask,
@@ -35,27 +33,11 @@ from almaflow.tracking.store import prepare as prepare_store
 from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from almaflow.predict import Predictor
+    from almaflow.measure.watch import Worker
     from almaflow.report.progress import Progress
-
-
-@dataclass(frozen=True)
-class Request:
-    """A validated job: what to measure, where, how, and where the results go."""
-
-    model: ModelSpec
-    hardware: HardwareSpec
-    measure: MeasureSpec
-    tier: int
-    plan: tuple[PlannedConversion, ...]
-    uri: str
-    experiment_name: str
-    config: dict[str, Any]
-    predictor: Predictor | None = None
-    fail_fast: bool = False
-    sweep_id: str | None = None
+    from almaflow.request import Request
 
 
 def run_job(request: Request, progress: Progress) -> Job:
@@ -67,21 +49,39 @@ def run_job(request: Request, progress: Progress) -> Job:
         AlmaflowError: the store is broken, the model could not be prepared, or another job measures and this one is not
             to wait; nothing was logged.
     """
-    with Interrupts() as interrupts, ExitStack() as machine_lock:
-        prepare_store(request.uri, request.experiment_name)
+    with Interrupts() as interrupts, ExitStack() as stack:
+
+        def warn_and_check(text: str) -> None:
+            progress.warn(text)
+            prepare_store(request.uri, request.experiment_name)  # nobody should wait for a store that is broken
+
         with interrupts.let_through():
-            machine_lock.enter_context(alone(request.measure.exclusive, progress.warn))
+            stack.enter_context(alone(request.measure.exclusive, warn_and_check))
         job = _new_job(request)
         files = JobFiles(Path(job.directory))
         files.create()
         try:
             with interrupts.let_through():
-                job = replace(job, prepared=_prepare(job, files, progress))
+                launcher = stack.enter_context(
+                    Launcher(request.hardware, files.root / "server.log", modules_for(request.model, request.plan))
+                )
+            # While the server imports, on another core.
+            prepare_store(request.uri, request.experiment_name)
+            with interrupts.let_through():
+                control = launcher.start(
+                    _task(job, files.prepare_dir(), files), lambda phase: progress.phase(job.model.name, phase)
+                )
+                stack.callback(control.close)
+                job = replace(job, prepared=_prepare(job, control))
+            began = time.perf_counter()
             tracker = Tracker.open(request.uri, job, sweep_id=request.sweep_id)
+            tracking_s = time.perf_counter() - began
         except BaseException:
+            stack.close()
             files.remove()
             raise
-        return _Runner(request, replace(job, run_id=tracker.run_id), files, tracker, progress, interrupts).run()
+        runner = _Runner(request, replace(job, run_id=tracker.run_id), files, tracker, progress, interrupts, tracking_s)
+        return runner.run(launcher, Control(control))
 
 
 @dataclass
@@ -92,79 +92,69 @@ class _Runner:
     tracker: Tracker
     progress: Progress
     interrupts: Interrupts
+    tracking_s: float
+    """Spent waiting for MLflow so far."""
+    _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _logged: dict[str, dict[str, float]] = field(default_factory=dict)
     _warned: bool = False
 
-    def run(self) -> Job:
-        self.progress.start(self.request.plan)
+    def run(self, launcher: Launcher, control: Control) -> Job:
+        self.progress.start(self.request.plan, self.request.measure)
         for note in self.job.prepared.notes if self.job.prepared else ():
             self.progress.warn(note)
+        entries = [
+            Entry(planned, self.files.conversion_dir(index, planned)) for index, planned in enumerate(self.request.plan)
+        ]
         status = Status.FAILED
         try:
-            for index, planned in enumerate(self.request.plan):
-                outcome = self._one(index, planned)
-                if outcome.interrupted or self.interrupts.take():
-                    self.job = replace(self.job, interrupted=True)
-                    break
-                if self.request.fail_fast and outcome.status is Status.FAILED:
-                    self.progress.warn(f"fail_fast: stopped after {planned.name} failed")
-                    break
+            self._done([_unavailable(entry) for entry in entries if entry.planned.unavailable])
+            measuring = Measuring(
+                spec=self.request.measure,
+                hardware=self.request.hardware,
+                launcher=launcher,
+                control=control,
+                task_of=lambda entry, replicate: _task(
+                    self.job, self.files.work_dir(entry.directory), self.files, entry, replicate
+                ),
+                ended=lambda entry, replicate: self.files.end_work(entry.directory, replicate),
+                done=self._done,
+                progress=self.progress,
+                interrupts=self.interrupts,
+                fail_fast=self.request.fail_fast,
+            )
+            finished = measuring.run([entry for entry in entries if not entry.planned.unavailable])
+            interrupted = not finished or self.interrupts.take()
+            self.job = replace(self.job, interrupted=interrupted, drift=control.drift())
             status = Status.OK
         finally:
             self.progress.close()
             self._finish(status)
         return self.job
 
-    def _one(self, index: int, planned: PlannedConversion) -> Outcome:
-        directory = self.files.conversion_dir(index, planned)
-        if planned.unavailable:
-            now = time.time()
-            kind = planned.unavailable_kind or FailureKind.UNSUPPORTED
-            outcome = Outcome(planned, Status.UNAVAILABLE, now, now, failure=Failure(kind, planned.unavailable))
-        else:
-            outcome = self._measure(planned, directory)
-        if self.request.predictor:
-            request = self.request
-            prediction = self.request.predictor.predict(
-                request.model, request.hardware, planned, request.model.batch_size
-            )
-            outcome = replace(outcome, prediction=prediction)
-        self.files.write_outcome(directory, outcome)
-        self.job = replace(self.job, outcomes=(*self.job.outcomes, outcome))
+    def _done(self, entries: Sequence[Entry]) -> None:
+        """Keep outcomes on disk, then track them: what they are compared with is known by then."""
+        known = [(entry, self._predicted(entry.outcome)) for entry in entries if entry.outcome]
+        for entry, outcome in known:
+            self.files.write_outcome(entry.directory, outcome)
+            self._keep(outcome)
         self.files.write_job(self.job)
-        outcome = replace(outcome, run_id=self._track(outcome, directory))
-        self.job = replace(self.job, outcomes=(*self.job.outcomes[:-1], outcome))
-        self.progress.finish(outcome)
-        return outcome
+        for entry, outcome in known:
+            self._keep(replace(outcome, run_id=self._track(outcome, entry.directory)))
+            self.progress.finish(outcome)
 
-    def _measure(self, planned: PlannedConversion, directory: Path) -> Outcome:
-        work_dir = directory / "work"
-        work_dir.mkdir()
-        task = _task(self.job, self.files, work_dir, planned)
-        self.progress.phase(planned.name, "start")
-        started = time.time()
-        outcome = Outcome(planned, Status.FAILED, started, started, log_path=str(directory / "worker.log"))
-        try:
-            with self.interrupts.let_through():
-                left = run_worker(task, lambda phase: self.progress.phase(planned.name, phase))
-        except KeyboardInterrupt:
-            outcome = replace(outcome, interrupted=True)
-        else:
-            result = left.result
-            failure = result.failure
-            if result.bad_input:
-                failure = Failure(FailureKind.ERROR, result.bad_input, left.phase)
-            ok = failure is None and result.measurement is not None and result.measurement.fidelity is not None
-            outcome = replace(
-                outcome,
-                status=Status.OK if ok else Status.FAILED,
-                measurement=result.measurement,
-                failure=failure,
-            )
-        with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
-            (work_dir / "worker.log").replace(directory / "worker.log")
-        shutil.rmtree(work_dir, ignore_errors=True)
-        return replace(outcome, ended_at=time.time())
+    def _keep(self, outcome: Outcome) -> None:
+        """Put the outcome at its place in the plan."""
+        self._outcomes[self.request.plan.index(outcome.planned)] = outcome
+        self.job = replace(self.job, outcomes=tuple(self._outcomes[index] for index in sorted(self._outcomes)))
+
+    def _predicted(self, outcome: Outcome) -> Outcome:
+        request = self.request
+        if request.predictor is None:
+            return outcome
+        prediction = request.predictor.predict(
+            request.model, request.hardware, outcome.planned, request.model.batch_size
+        )
+        return replace(outcome, prediction=prediction)
 
     def _track(self, outcome: Outcome, directory: Path) -> str | None:
         metrics = outcome_metrics(self.job, outcome)
@@ -175,12 +165,15 @@ class _Runner:
 
     def _guarded(self, write: Callable[[], str | None]) -> str | None:
         """Tracking may fail, the job may not: everything is on disk, and it is said once."""
+        began = time.perf_counter()
         try:
             return write()
         except TrackingError as error:
             if not self._warned:
                 self.progress.warn(str(error))
             self._warned = True
+        finally:
+            self.tracking_s += time.perf_counter() - began
         return None
 
     def _finish(self, status: Status) -> None:
@@ -194,7 +187,15 @@ class _Runner:
         self.files.write_job(self.job)
         self.files.remove_scratch()
         summary = self.files.write_summary(self.job, analyse(self.job))
-        self._guarded(lambda: self.tracker.close(self.job, _job_metrics(self.job), summary, self.files.summary, status))
+        metrics = job_metrics(self.job) | {"time/tracking": self.tracking_s}
+        self._guarded(lambda: self.tracker.close(self.job, metrics, summary, self.files.summary, status))
+
+
+def _unavailable(entry: Entry) -> Entry:
+    planned, now = entry.planned, time.time()
+    failure = Failure(planned.unavailable_kind or FailureKind.UNSUPPORTED, planned.unavailable or "")
+    entry.outcome = Outcome(planned, Status.UNAVAILABLE, now, now, failure=failure)
+    return entry
 
 
 def _new_job(request: Request) -> Job:
@@ -215,41 +216,33 @@ def _new_job(request: Request) -> Job:
     )
 
 
-def _task(job: Job, files: JobFiles, work_dir: Path, planned: PlannedConversion | None) -> WorkerTask:
+def _task(job: Job, work_dir: Path, files: JobFiles, entry: Entry | None = None, replicate: int = 0) -> WorkerTask:
     return WorkerTask(
         model=job.model,
         hardware=job.hardware,
         measure=job.measure,
-        conversion=planned,
+        conversion=entry.planned if entry else None,
         work_dir=str(work_dir),
         reference_path=str(files.reference),
         weights_digest=job.prepared.weights_digest if job.prepared else None,
+        replicate=replicate,
+        # Later processes of the same conversion use what the first one compiled: they are for the timed calls.
+        cache_dir=str(entry.directory / "cache") if entry and job.measure.replicates > 1 else None,
         # A caller's own modules are found from where the command was started, as in the caller's process.
-        sys_path=(str(Path.cwd()), *(entry for entry in sys.path if entry)),
+        sys_path=(str(Path.cwd()), *(path for path in sys.path if path)),
     )
 
 
-def _prepare(job: Job, files: JobFiles, progress: Progress) -> Prepared:
+def _prepare(job: Job, worker: Worker) -> Prepared:
     """Build the model once and run it eagerly: a wrong model costs seconds, not a tier."""
-    left = run_worker(_task(job, files, files.prepare_dir(), None), lambda phase: progress.phase(job.model.name, phase))
+    worker.until_ready()
+    worker.on_phase = lambda _phase: None  # as the control, it speaks for no conversion
+    left = worker.left()
     if left.result.bad_input:
         raise UsageError(left.result.bad_input)
-    if left.result.prepared is None:
+    if left.result.prepared is None or left.result.failure:
         failure = left.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
         tail = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         message = f"the model {job.model.name} could not be prepared ({failure.kind}: {failure.message})"
         raise AlmaflowError("; ".join([message, *tail]))
     return left.result.prepared
-
-
-def _job_metrics(job: Job) -> dict[str, float]:
-    counts = {status: sum(outcome.status is status for outcome in job.outcomes) for status in Status}
-    analysis = analyse(job)
-    figures = {
-        "best_latency_ms": analysis.best_latency_ms,
-        "best_speedup_vs_eager": analysis.best_speedup_vs_eager,
-        "best_speedup_vs_inductor": analysis.best_speedup_vs_inductor,
-        "time/job": (job.ended_at or time.time()) - job.started_at,
-    }
-    known = {name: value for name, value in figures.items() if value is not None}
-    return {f"conversions_{status}": float(count) for status, count in counts.items()} | known

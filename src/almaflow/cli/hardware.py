@@ -13,7 +13,7 @@ from rich.text import Text
 
 from almaflow.config import JobConfig, choices, obstacle, resolve_hardware
 from almaflow.config.schema import Device, HardwareConfig
-from almaflow.machine import describe
+from almaflow.machine import cpus, describe
 
 if TYPE_CHECKING:
     from almaflow.machine import Machine
@@ -30,7 +30,8 @@ def hardware(as_json: bool) -> None:  # noqa: FBT001 - click passes a flag so
     device = resolve_hardware(JobConfig()).device
     configs = [_fields(name, values) for name, values in choices("hardware").items()]
     if as_json:
-        click.echo(json.dumps({"machine": asdict(here) | {"device": device}, "configs": configs}, indent=1))
+        facts = asdict(here) | cpus.settings() | {"device": device}
+        click.echo(json.dumps({"machine": facts, "configs": configs}, indent=1))
         return
     console = Console()
     if not console.is_terminal:
@@ -60,6 +61,7 @@ def _fields(name: str, values: dict[str, Any]) -> dict[str, Any]:
         "cpu_match": config.cpu_match,
         "gpu_match": config.gpu_match,
         "threads": config.threads,
+        "cpus": config.cpus,
     }
 
 
@@ -73,8 +75,10 @@ _GENERIC = {
 
 def _show_machine(console: Console, here: Machine, device: str) -> None:
     gpus = [_gpu(gpu.name, gpu.memory_mb) for gpu in here.gpus] or ["none that NVIDIA's driver shows to this process"]
+    settings = ", ".join(f"{name} {value}" for name, value in cpus.settings().items()).replace("smt", "SMT")
     lines = [
         ("CPU", f"{here.cpu}, {here.physical_cores} physical cores, {here.logical_cores} logical"),
+        *([("settings", settings)] if settings else []),
         ("threads", f"{here.threads} for each measurement"),
         ("memory", f"{here.memory_gb:g} GB"),
         *[("GPU", gpu) for gpu in gpus],

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from almaflow import machine
+from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, TargetSpec, from_dict
@@ -62,18 +63,23 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
     """The device to measure on, checked against this machine.
 
     Raises:
-        UsageError: the device is not here, or the configuration describes another machine.
+        UsageError: the device is not here, the configuration describes another machine, or a processor is none that
+            this process may use.
     """
     hardware = job.hardware
     here = machine.describe()
     _check_match(hardware, here)
     device = _device(hardware, here)
+    cpus = parse_cpus(hardware.cpus)
+    if cpus:
+        _check_cpus(cpus)
     described = here.gpus[0].name if device is Device.cuda else here.cpu
     return HardwareSpec(
         name=hardware.name or described,
         device=str(device),
-        threads=hardware.threads or here.threads,
+        threads=hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads),
         description=hardware.description or described,
+        cpus=cpus,
     )
 
 
@@ -96,6 +102,21 @@ def _check_match(hardware: HardwareConfig, here: machine.Machine) -> None:
         pattern = hardware.cpu_match or hardware.gpu_match
         described = hardware.description or pattern
         message = f"hardware={hardware.name or pattern}: describes {described}; {found}; use hardware=auto here"
+        raise UsageError(message)
+
+
+def _check_cpus(cpus: tuple[int, ...]) -> None:
+    allowed = machine.cpus.allowed()
+    if allowed is None:
+        message = "hardware.cpus: this system binds no process to processors; leave it out"
+        raise UsageError(message)
+    if refused := [cpu for cpu in cpus if cpu not in allowed]:
+        missing = [cpu for cpu in refused if not machine.cpus.exists(cpu)]
+        reason = "this machine has no CPU" if missing else "this process may not use CPU"
+        message = (
+            f"hardware.cpus={format_cpus(cpus)}: {reason} {format_cpus(missing or refused)}; "
+            f"choose from {format_cpus(allowed)}"
+        )
         raise UsageError(message)
 
 

@@ -16,6 +16,7 @@ from almaflow.records import MeasureSpec
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -119,7 +120,10 @@ class HardwareConfig(_Strict):
     """None: what this machine is."""
     device: Device = Device.auto
     threads: Count | None = None
-    """None: the physical cores that this process may use."""
+    """None: the physical cores under ``cpus``."""
+    cpus: Any = None
+    """The processors that workers are bound to: a list such as [0,2] or [0-3,6], or text in taskset's syntax. None:
+    those that this process may use."""
     cpu_match: str | None = None
     """Regular expression that must be found in the CPU's name, whatever its case."""
     gpu_match: str | None = None
@@ -148,7 +152,11 @@ class MeasureConfig(_Strict):
 
     min_samples: Count = MeasureSpec.min_samples
     min_time_s: NotNegative = MeasureSpec.min_time_s
+    rel_precision: Share | None = MeasureSpec.rel_precision
     max_time_s: Positive = MeasureSpec.max_time_s
+    replicates: Count = MeasureSpec.replicates
+    interleave: Count = MeasureSpec.interleave
+    streams: Count = MeasureSpec.streams
     warmup_calls: Annotated[int, Field(ge=0)] = MeasureSpec.warmup_calls
     warmup_time_s: NotNegative = MeasureSpec.warmup_time_s
     time_budget_s: Positive = MeasureSpec.time_budget_s

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
+from almaflow.config.cpus import parse_cpus
 from almaflow.config.schema import JobConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 
@@ -98,6 +99,7 @@ def _relations(job: JobConfig) -> list[str]:
         *_times(job.measure),
         *_conversions(job.conversions),
         *_inputs(job),
+        *_cpus(job.hardware.cpus),
         *_patterns({"cpu_match": job.hardware.cpu_match, "gpu_match": job.hardware.gpu_match}),
         *_output(job.output),
         *_tracking(job.tracking),
@@ -138,6 +140,14 @@ def _inputs(job: JobConfig) -> list[str]:
         elif given.high is not None and given.high <= given.low:
             problems.append(f"model.inputs.{number}.high={given.high}: must be more than low={given.low}")
     return problems
+
+
+def _cpus(cpus: Any) -> list[str]:
+    try:
+        parse_cpus(cpus)
+    except ValueError as error:
+        return [f"hardware.cpus: {error}"]
+    return []
 
 
 def _patterns(patterns: dict[str, str | None]) -> list[str]:

@@ -30,6 +30,7 @@ from almaflow.conversions import evidence as evidences
 from almaflow.conversions.inputs import SPREADING, Batch, LikeOneTensor, Packed, cast_each, casts_its_argument, spread
 from almaflow.conversions.onnx_session import feed, open_session
 from almaflow.conversions.repairs import apply_repairs
+from almaflow.conversions.size import file_mb, module_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +56,19 @@ class Converted:
     """The model that was converted, as the conversion left it."""
     runtime: dict[str, str] = field(default_factory=dict)
     """What the builder itself found out, as a part of the evidence."""
+    file_mb: float | None = None
+    """Size of the converted model on disk, where it is a file."""
     _graphs_before: int = 0
 
     def call(self, batch: Batch) -> Any:
         """One forward call on one batch."""
         return self.forward(batch[0] if len(batch) == 1 else batch)
+
+    def model_mb(self) -> float | None:
+        """Size of the converted model in MB (10^6 bytes); None where nothing tells."""
+        if self.file_mb is not None:
+            return self.file_mb
+        return module_mb(self.model) if self.model is not None else None
 
     def start_counting(self) -> None:
         """From here on a newly compiled graph is a recompile."""
@@ -78,7 +87,7 @@ class Converted:
         if self._uses_dynamo:
             found.append(evidences.dynamo_evidence(self._graphs_before))
         if "COMPILE_OPENVINO" in steps:
-            found.append(evidences.openvino_evidence())
+            found.append(evidences.openvino_evidence(OPENVINO_PRECISION.get(self.planned.dtype)))
         if "COMPILE_CUDAGRAPHS" in steps:
             found.append(evidences.cudagraphs_evidence())
         if self.model is not None and any(step.startswith(("OPTIM", "TORCHAO_QUANT_")) for step in steps):
@@ -109,7 +118,9 @@ def build(
         from almaflow.conversions.native import BUILDERS
 
         native = BUILDERS[planned.name](model, batches, task.hardware.threads)
-        return Converted(native.forward, planned, session=native.session, runtime=native.runtime)
+        return Converted(
+            native.forward, planned, session=native.session, runtime=native.runtime, file_mb=native.file_mb
+        )
     return _build_with_alma(planned, model, batches, task, skip_repairs)
 
 
@@ -135,10 +146,11 @@ def _build_with_alma(
     if several and planned.family == "fx":
         example = LikeOneTensor(batches[0])
     sessions: list[Any] = []
+    sizes_mb: list[float] = []
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         if planned.family == "onnx" and "onnx-session" not in skip:
-            stack.enter_context(_own_sessions(planned, task, sessions))
+            stack.enter_context(_own_sessions(planned, task, sessions, sizes_mb))
             repairs.append("onnx-session")
         if planned.family == "onnx" and spreading and _confuses_names() and "onnx-input-names" not in skip:
             stack.enter_context(_input_names(len(batches[0])))
@@ -158,7 +170,8 @@ def _build_with_alma(
         repairs.append("cast-inputs")
     if several and planned.family == "torchscript":
         forward = spread(forward)
-    return Converted(forward, planned, tuple(repairs), sessions[0] if sessions else None, model)
+    session = sessions[0] if sessions else None
+    return Converted(forward, planned, tuple(repairs), session, model, file_mb=sizes_mb[0] if sizes_mb else None)
 
 
 def _alma_name(planned: PlannedConversion, model: torch.nn.Module, skip: frozenset[str], repairs: list[str]) -> str:
@@ -180,10 +193,11 @@ def _published_names() -> set[str]:
     return {option.mode for option in options.values()}
 
 
-def _own_sessions(planned: PlannedConversion, task: WorkerTask, sessions: list[Any]) -> Any:
+def _own_sessions(planned: PlannedConversion, task: WorkerTask, sessions: list[Any], sizes_mb: list[float]) -> Any:
     def open_and_feed(path: Any, provider: str | None = None) -> Callable[[Any], list[Any]]:
         provider = provider or ONNX_PROVIDERS[planned.device]
         sessions.append(open_session(path, provider, task.hardware.threads))
+        sizes_mb.append(file_mb(path))  # now: Alma removes it soon
         return feed(sessions[-1])
 
     return patch("alma.conversions.options.onnx._get_onnx_forward_call", open_and_feed)

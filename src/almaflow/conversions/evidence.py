@@ -104,27 +104,21 @@ NOT_COMPUTING = ("getitem", "_assert_tensor_metadata")
 """Operations of a partitioned graph that hand results on or check them."""
 
 
-def openvino_evidence() -> Evidence:
+def openvino_evidence(precision: str | None = None) -> Evidence:
     """Partitions that OpenVINO's torch.compile backend executes, and what it left to PyTorch.
 
     The backend hands a graph to inductor, or a partition to PyTorch, at any exception and says nothing; what it
     keeps of the graphs that it does run is the only witness.
+
+    Args:
+        precision: The one that was asked for, in OpenVINO's words; it takes another on a CPU that cannot compute in it.
     """
     execute: Any = sys.modules.get("openvino.frontend.pytorch.torchdynamo.execute")
     graphs = list(execute.partitioned_modules.values()) if execute else []
     if not graphs:
         instead = "inductor" if _inductor_compiled() else "eager"
         return Evidence({"openvino_partitions": "0"}, f"OpenVINO ran nothing of the model, {instead} all of it")
-    partitions: list[Any] = []
-    outside: list[str] = []
-    for graph in graphs:
-        for node in graph.graph.nodes:
-            module = getattr(graph, str(node.target), None) if node.op == "call_module" else None
-            if type(module).__name__ == "OpenVINOGraphModule":
-                partitions.append(module)
-            elif node.op not in {"placeholder", "output", "get_attr"}:
-                outside.append(str(node.target))
-    outside = [name for name in outside if not any(known in name for known in NOT_COMPUTING)]
+    partitions, outside = _partitioned(graphs)
     given_up = sum(bool(partition.perm_fallback) for partition in partitions)
     runtime = {"openvino_partitions": str(len(partitions)), "openvino_operations_outside": str(len(outside))}
     for compiled in execute.compiled_cache.values():
@@ -139,7 +133,23 @@ def openvino_evidence() -> Evidence:
     elif outside:
         names = ", ".join(sorted(set(outside))[:5])
         fell_back = f"{len(outside)} operations ran outside OpenVINO: {names}"
+    elif precision and (taken := runtime.get("openvino_precision", precision)) != precision:
+        fell_back = f"OpenVINO computes in {taken} on this CPU, not in {precision}"
     return Evidence(runtime, fell_back, "cpu")
+
+
+def _partitioned(graphs: list[Any]) -> tuple[list[Any], list[str]]:
+    """The modules that OpenVINO runs in these graphs, and the operations that compute outside them."""
+    partitions: list[Any] = []
+    outside: list[str] = []
+    for graph in graphs:
+        for node in graph.graph.nodes:
+            module = getattr(graph, str(node.target), None) if node.op == "call_module" else None
+            if type(module).__name__ == "OpenVINOGraphModule":
+                partitions.append(module)
+            elif node.op not in {"placeholder", "output", "get_attr"}:
+                outside.append(str(node.target))
+    return partitions, [name for name in outside if not any(known in name for known in NOT_COMPUTING)]
 
 
 def _inductor_compiled() -> bool:

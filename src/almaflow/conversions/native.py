@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions.onnx_session import feed, open_session
+from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ class Native:
     session: Any
     runtime: dict[str, str]
     """What the builder found out about its work."""
+    file_mb: float
+    """Size of the converted model on disk, in MB."""
 
 
 def onnx_cpu_int8_static(model: torch.nn.Module, batches: list[Batch], threads: int) -> Native:
@@ -61,7 +64,7 @@ def onnx_cpu_int8_static(model: torch.nn.Module, batches: list[Batch], threads: 
         msg = f"nothing to quantise: the model's graph has no {', '.join(CONTRACTIONS)} with a constant weight"
         raise NotImplementedError(msg)
     session = open_session(quantised, "CPUExecutionProvider", threads)
-    return Native(feed(session), session, {"quantised_weights": str(weights)})
+    return Native(feed(session), session, {"quantised_weights": str(weights)}, file_mb(quantised))
 
 
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from almaflow.machine import home
 
 if TYPE_CHECKING:
-    from almaflow.records import WorkerTask
+    from almaflow.records import HardwareSpec, WorkerTask
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -21,21 +21,28 @@ THREAD_VARIABLES = (
 )
 
 
+def server_environment(hardware: HardwareSpec) -> dict[str, str]:
+    """What all workers of a job on the CPU have set beside the parent's environment."""
+    environment = dict.fromkeys(THREAD_VARIABLES, str(hardware.threads))
+    # Alma and others take a GPU that they see, whatever device they are asked for.
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    if search := os.environ.get("PYTHONPATH"):
+        # The worker has a working directory of its own.
+        environment["PYTHONPATH"] = os.pathsep.join(
+            str(Path(entry).absolute()) for entry in search.split(os.pathsep) if entry
+        )
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
 def worker_environment(task: WorkerTask) -> dict[str, str]:
-    """The parent's environment with the worker's threads, device and compile cache."""
-    environment = dict(os.environ)
-    environment |= dict.fromkeys(THREAD_VARIABLES, str(task.hardware.threads))
+    """What one worker has set beside the parent's environment: threads, device and compile cache."""
+    environment = server_environment(task.hardware)
     device = task.conversion.device if task.conversion else task.hardware.device
-    if device == "cpu":
-        # Alma and others take a GPU that they see, whatever device they are asked for.
-        environment["CUDA_VISIBLE_DEVICES"] = ""
+    if device != "cpu":
+        del environment["CUDA_VISIBLE_DEVICES"]
     cold = task.measure.compile_cache == "cold"
-    cache = (Path(task.work_dir) if cold else home()) / "compile-cache"
+    cache = Path(task.cache_dir or task.work_dir) / "compile-cache" if cold else home() / "compile-cache"
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     environment["TRITON_CACHE_DIR"] = str(cache / "triton")
-    if "PYTHONPATH" in environment:
-        # The worker has a working directory of its own.
-        entries = environment["PYTHONPATH"].split(os.pathsep)
-        environment["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in entries if entry)
-    environment["PYTHONUNBUFFERED"] = "1"
     return environment

@@ -1,7 +1,9 @@
-"""The line from the worker to its parent: one JSON object a line, over a pipe of their own.
+"""The two lines between a worker and its parent: one JSON object a line.
 
-Results do not travel here but in a file, so that they may have any size and survive the process. A line that
-is not one of ours is ignored: converted code may write to any descriptor it finds.
+Up, over a pipe of their own, go the phases and a short report of each round. Results do not travel here but in a
+file, so that they may have any size and survive the process. A line that is not one of ours is ignored: converted
+code may write to any descriptor it finds. Down, over the worker's standard input, come the turns: when to take the
+next round, and how long.
 """
 
 from __future__ import annotations
@@ -9,10 +11,38 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-PHASES = ("start", "load", "convert", "first call", "warm-up", "measure", "check")
-"""What a worker does, in this order."""
+PHASES = ("start", "load", "convert", "first call", "check", "warm-up", "measure", "ready")
+"""What a worker does, in this order. ``ready`` is its waiting for the next turn."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One round as the parent asks for it: it ends with the call that reaches both minima, or the maximum."""
+
+    index: int
+    min_calls: int
+    min_time_s: float
+    max_time_s: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the parent needs to know of a round to decide about the next one."""
+
+    count: int
+    median_ms: float
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """A phase begins; ``ready`` may bring the report of the round that was just taken."""
+
+    phase: str
+    report: Report | None = None
 
 
 class EventWriter:
@@ -24,32 +54,54 @@ class EventWriter:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only
         self.phase = PHASES[0]
 
-    def enter(self, phase: str) -> None:
+    def enter(self, phase: str, report: Report | None = None) -> None:
         """Tell the parent which phase begins."""
         self.phase = phase
+        event = {"phase": phase} | ({"report": asdict(report)} if report else {})
         # One write below PIPE_BUF is atomic, so a line is never torn. Converted code may have closed the
         # descriptor; the work goes on without being reported.
         with contextlib.suppress(OSError):
-            os.write(self._descriptor, json.dumps({"phase": phase}).encode() + b"\n")
+            os.write(self._descriptor, json.dumps(event).encode() + b"\n")
 
 
 @dataclass
 class EventReader:
-    """The parent's end: bytes in, phases out."""
+    """The parent's end: bytes in, events out."""
 
     _rest: bytes = b""
 
-    def feed(self, data: bytes) -> list[str]:
-        """The phases that the new bytes complete."""
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that the new bytes complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-4096:]
-        return [phase for line in lines if (phase := _phase(line))]
+        return [event for line in lines if (event := _event(line))]
 
 
-def _phase(line: bytes) -> str | None:
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
+def _event(line: bytes) -> Event | None:
+    found = _object(line)
+    phase = found.get("phase")
+    if phase not in PHASES:
         return None
-    phase = event.get("phase") if isinstance(event, dict) else None
-    return phase if phase in PHASES else None
+    report: Any = found.get("report")
+    with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):
+        return Event(phase, Report(int(report["count"]), float(report["median_ms"]), float(report["wall_s"])))
+    return Event(phase)
+
+
+def turn_line(turn: Turn | None) -> bytes:
+    """What is written to a worker's standard input for its next turn; None asks it to finish."""
+    return json.dumps(asdict(turn) if turn else {"finish": True}).encode() + b"\n"
+
+
+def read_turn(line: bytes) -> Turn | None:
+    """The turn of a line that ``turn_line`` wrote; None where it asks to finish."""
+    found = _object(line)
+    return None if found.get("finish") else Turn(**found)
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

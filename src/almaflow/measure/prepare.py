@@ -1,27 +1,44 @@
 """The preparing worker: does the model build, do its inputs fit, what does eager answer?
 
 It runs before any conversion, so that a wrong model costs seconds, and leaves the inputs and eager's outputs that
-every conversion is compared with.
+every conversion is compared with. It then stays as the job's control: eager calls at the job's start and at its end
+say how far the machine has drifted meanwhile.
 """
 
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import torch
 
 from almaflow.errors import UsageError
 from almaflow.measure.device import device_name, synchronizer
+from almaflow.measure.rounds import Rounds
 from almaflow.measure.threads import read_threads, set_threads
 from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
 from almaflow.models.settle import settle
 from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.measure.events import EventWriter
+    from almaflow.measure.worker import Turns
+
 SETTLE_BATCHES = 4
 
 
-def prepare(task: WorkerTask) -> Prepared:
+def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[[Prepared], None]) -> None:
     """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
+
+    Then take rounds of eager calls as they are asked for.
+
+    Args:
+        task: Without a conversion.
+        events: Where phases are announced.
+        turns: What the parent asks for.
+        keep: Writes what was found out to disk.
 
     Raises:
         UsageError: the model, its inputs or the device are not what the configuration says.
@@ -54,16 +71,25 @@ def prepare(task: WorkerTask) -> Prepared:
             eager_s = time.perf_counter() - started
             outputs.append(flatten_outputs(output))
     torch.save({"batches": batches, "outputs": outputs, "settled": settled}, task.reference_path)
-    return Prepared(
-        inputs=_specs(batches[0]),
-        outputs=_specs(tuple(outputs[0])),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights_digest=digest,
-        device_name=device_name(device),
-        threads=read_threads(),
-        eager_s=eager_s,
-        notes=_notes(outputs),
+    keep(
+        Prepared(
+            inputs=_specs(batches[0]),
+            outputs=_specs(tuple(outputs[0])),
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            weights_digest=digest,
+            device_name=device_name(device),
+            threads=read_threads(),
+            eager_s=eager_s,
+            notes=_notes(outputs),
+        )
     )
+    events.enter("ready")
+    rounds: Rounds | None = None
+    on_device = tuple(tensor.to(device) for tensor in batches[0])
+    with torch.no_grad():
+        while turn := turns.next():
+            rounds = rounds or Rounds(lambda _: model(*on_device), synchronize, task, events)
+            events.enter("ready", rounds.take(turn))
 
 
 def _random(model: ModelSpec) -> bool:

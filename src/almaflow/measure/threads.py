@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from almaflow.records import WorkerTask
+
+
+def threads_per_stream(task: WorkerTask) -> int:
+    """What PyTorch may use inside one call: the job's threads, divided between the streams that call at once."""
+    return max(1, task.hardware.threads // task.measure.streams)
+
 
 def set_threads(count: int) -> None:
     """Make torch's own pools as wide as asked; the environment has done the same for the maths libraries."""

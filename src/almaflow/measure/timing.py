@@ -1,9 +1,7 @@
-"""The timing loop: one synchronised wall clock around every single forward call.
+"""Warm-up, and one round of timed calls: one synchronised wall clock around every single forward call.
 
-Phases are kept apart by the worker: what is timed here is the steady state only. The loop stops when it has a
-minimum count *and* a minimum time, or when its time budget ends; a budget that ends first, or a wide spread,
-makes the figure unstable, never an error. The criterion for stability, IQR / median below 0.1, is that of
-``torch.utils.benchmark.Timer.adaptive_autorange``.
+Phases are kept apart by the worker: what is timed here is the steady state only. How many rounds there are is the
+parent's to decide (``rounds``).
 """
 
 from __future__ import annotations
@@ -11,82 +9,117 @@ from __future__ import annotations
 import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from almaflow.measure.events import Turn
     from almaflow.records import MeasureSpec
-
-STABLE_IQR_OVER_MEDIAN = 0.1
-"""Above it the median is not to be compared at the per cent level."""
 
 WARMUP_SHARE = 0.25
 """Of the steady state's time budget: slow conversions are warm after fewer calls than asked."""
 
+WARMUP_WINDOW = 5
+"""Calls whose quickest one is compared with the quickest before."""
+
+STILL_FALLING = 0.02
+"""A window whose quickest call is quicker by more than this is not warm yet. The minimum of a few calls repeats to
+2 or 3% on a shared machine where their median moves by 10%, so that noise does not look like warming up."""
+
+REFILL_S = 0.03
+"""Untimed calls at the start of a round: another worker's data is in the caches, and the clock may have dropped.
+One of a call that takes longer."""
+
+NO_REFILL_S = 0.3
+"""A call that takes so long fills its caches in a part of itself that cannot be seen."""
+
 
 @dataclass(frozen=True)
-class Timing:
-    """Single-call wall times in milliseconds, in the order they were taken."""
+class Taken:
+    """The timed calls of one round."""
 
     samples_ms: tuple[float, ...]
-    warmup_calls: int
-    complete: bool
-    """The minimum count and time were reached before the budget ended."""
+    """Single-call wall times, in the order in which the calls ended."""
+    wall_s: float
+    cpu_s: float
+    """Processor time of the whole process meanwhile."""
 
 
-def measure(
-    call: Callable[[int], object],
-    synchronize: Callable[[], None],
-    spec: MeasureSpec,
-    on_warm: Callable[[], None] = lambda: None,
-) -> Timing:
-    """Time ``call(i)`` for i = 0, 1, 2 ... until ``spec`` is satisfied.
+def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec: MeasureSpec) -> int:
+    """Call until the calls stop getting quicker; how many calls that took.
+
+    They have stopped when the quickest of a window of ``WARMUP_WINDOW`` calls is not more than ``STILL_FALLING``
+    quicker than the quickest before it. ``warmup_calls`` and ``warmup_time_s`` are minima; both 0 ask for none. A
+    quarter of ``max_time_s``, but no less than ``warmup_time_s``, ends it in any case.
+    """
+    if not spec.warmup_calls and not spec.warmup_time_s:
+        return 0
+    budget_ns = int(max(spec.warmup_time_s, WARMUP_SHARE * spec.max_time_s) * 1e9)
+    count, quickest, window = 0, 0, []
+    begin = now = perf_counter_ns()
+    while now - begin < budget_ns:
+        call(count)
+        synchronize()
+        before, now = now, perf_counter_ns()
+        count += 1
+        window.append(now - before)
+        if len(window) < WARMUP_WINDOW:
+            continue
+        settled = quickest > 0 and min(window) >= (1 - STILL_FALLING) * quickest
+        if settled and count >= spec.warmup_calls and now - begin >= spec.warmup_time_s * 1e9:
+            break
+        quickest = min(quickest or window[0], *window)
+        window = []
+    return count
+
+
+def refill(call: Callable[[int], object], synchronize: Callable[[], None], last_s: float) -> None:
+    """Untimed calls before a round, unless one alone takes ``NO_REFILL_S`` or more.
 
     Args:
         call: One forward call on the i-th batch.
-        synchronize: Waits for the device; called before the clock is read, on both sides of the call.
-        spec: Counts and times; ``max_time_s`` ends the loop after the call that crosses it.
-        on_warm: Called between warm-up and the first timed call.
+        synchronize: Waits for the device.
+        last_s: How long the last call took.
     """
-    warmup_calls = _warm_up(call, synchronize, spec)
-    on_warm()
-    samples_ns: list[int] = []
-    budget_ns = int(spec.max_time_s * 1e9)
-    minimum_ns = int(spec.min_time_s * 1e9)
-    with _no_garbage_collection():
-        synchronize()
-        begin = perf_counter_ns()
-        while True:
-            started = perf_counter_ns()
-            call(len(samples_ns))
-            synchronize()
-            ended = perf_counter_ns()
-            samples_ns.append(ended - started)
-            elapsed = ended - begin
-            complete = len(samples_ns) >= spec.min_samples and elapsed >= minimum_ns
-            if complete or elapsed >= budget_ns:
-                break
-    return Timing(tuple(sample / 1e6 for sample in samples_ns), warmup_calls, complete)
-
-
-def _warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec: MeasureSpec) -> int:
-    count = 0
-    begin = perf_counter_ns()
-    while True:
-        elapsed_s = (perf_counter_ns() - begin) / 1e9
-        if count >= spec.warmup_calls and elapsed_s >= spec.warmup_time_s:
-            return count
-        if elapsed_s >= max(spec.warmup_time_s, WARMUP_SHARE * spec.max_time_s):
-            return count
+    begin, count = perf_counter_ns(), 0
+    while last_s < NO_REFILL_S and (perf_counter_ns() - begin) / 1e9 < REFILL_S:
         call(count)
         synchronize()
         count += 1
 
 
+def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: Turn, first: int = 0) -> Taken:
+    """Time ``call(first)``, ``call(first + 1)`` ... until the turn's minima are reached or its maximum is crossed.
+
+    Args:
+        call: One forward call on the i-th batch.
+        synchronize: Waits for the device; called before the clock is read, on both sides of the call.
+        turn: Counts and times.
+        first: The number of the first call.
+    """
+    samples_ns: list[int] = []
+    minimum_ns, maximum_ns = int(turn.min_time_s * 1e9), int(turn.max_time_s * 1e9)
+    with no_garbage_collection():
+        synchronize()
+        cpu = process_time_ns()
+        begin = perf_counter_ns()
+        while True:
+            started = perf_counter_ns()
+            call(first + len(samples_ns))
+            synchronize()
+            ended = perf_counter_ns()
+            samples_ns.append(ended - started)
+            elapsed = ended - begin
+            if elapsed >= maximum_ns or (len(samples_ns) >= turn.min_calls and elapsed >= minimum_ns):
+                break
+        cpu = process_time_ns() - cpu
+    return Taken(tuple(sample / 1e6 for sample in samples_ns), elapsed / 1e9, cpu / 1e9)
+
+
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """A collection in the middle of a call is noise of ours, not of the model."""
     was_enabled = gc.isenabled()
     gc.collect()

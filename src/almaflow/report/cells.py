@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.analysis import wording
 from almaflow.analysis.metrics import INDUCTOR
+from almaflow.analysis.state import warnings_of
 from almaflow.analysis.wording import figure, names, ratio
 
 if TYPE_CHECKING:
     from almaflow.analysis import Analysis, Row
     from almaflow.records import Job
 
-UNSTABLE = "~ unstable: too few calls in the time for them, or an IQR of more than a tenth of the median"
+UNSTABLE = "~ unstable: measure.max_time_s ended before the calls or the precision that were asked for"
 OVERRIDDEN = "! ran on another device than the job's"
-ALONE = 1
 
 
 def device(row: Row) -> str:
@@ -30,9 +29,10 @@ def latency(row: Row) -> str:
     return figure(value) + ("~" if is_unstable(row) else "")
 
 
-def spread(row: Row) -> str:
-    """The interquartile range in milliseconds; it is unknown for one sample."""
-    return wording.spread(row.timed.iqr) if row.timed and row.timed.count > ALONE else "?"
+def interval(row: Row) -> str:
+    """The 95% interval of the median in milliseconds; it is unknown for fewer than six rounds."""
+    low, high = row.metrics.get("latency/ci_low"), row.metrics.get("latency/ci_high")
+    return "?" if low is None or high is None else f"{figure(low)}-{figure(high)}"
 
 
 def is_unstable(row: Row) -> bool:
@@ -79,8 +79,22 @@ def legend(analysis: Analysis) -> list[str]:
     for row in shown:
         if recompiles := row.metrics.get("noise/recompiles"):
             lines.append(f"{row.name}: compiled anew {recompiles:.0f} times during the timed calls")
-        lines += [f"{row.name}: {note}" for note in row.outcome.measurement.notes] if row.outcome.measurement else []
+        if measured := row.outcome.measurement:
+            states = [each.state for each in measured.rounds if each.state]
+            lines += [f"{row.name}: {note}" for note in (*measured.notes, *warnings_of(states))]
     return lines
+
+
+def drift(job: Job) -> str:
+    """Tell that the machine was faster or slower at the job's end than at its start; nothing where that is noise."""
+    found = job.drift
+    if found is None or abs(found.relative) <= found.resolved:
+        return ""
+    change = "slower" if found.relative > 0 else "faster"
+    return (
+        f"The machine drifted: eager was {abs(found.relative):.0%} {change} at the job's end than at its start, where "
+        f"rounds differ by {found.resolved:.0%}; medians may be off by as much, ratios less"
+    )
 
 
 def title(job: Job) -> str:
@@ -108,10 +122,7 @@ def best(analysis: Analysis) -> str:
     if is_unstable(analysis.best):
         text += "; its measurement did not settle"
     if analysis.tied_with_best:
-        text += (
-            f"; not told apart from {names(analysis.tied_with_best)},"
-            " since each median lies within the other's interquartile range"
-        )
+        text += f"; not told apart from {names(analysis.tied_with_best)}"
     return text
 
 

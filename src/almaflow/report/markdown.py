@@ -20,7 +20,7 @@ MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
     """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
     parts = [f"# {_text(cells.title(job))}", _results(analysis)]
-    parts += [_text(line) for line in cells.legend(analysis)]
+    parts += [_text(line) for line in (*cells.legend(analysis), cells.drift(job))]
     parts += [f"**{_text(cells.best(analysis))}**", _text(cells.headroom(analysis))]
     if analysis.recommendations:
         parts.append("## Recommended")
@@ -49,7 +49,7 @@ def _results(analysis: Analysis) -> str:
         "device",
         "dtype",
         "latency ms",
-        "IQR ms",
+        "95% interval",
         "samples/s",
         "vs eager",
         "vs inductor",
@@ -61,7 +61,7 @@ def _results(analysis: Analysis) -> str:
 
     def line(row: Row) -> list[str]:
         name = _code(row.name) + (" (best)" if row is analysis.best else "")
-        figures = [cells.latency(row), cells.spread(row), cells.throughput(row)]
+        figures = [cells.latency(row), cells.interval(row), cells.throughput(row)]
         ratios = [cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
         error = [cells.error(row)] if predicted else []

@@ -27,7 +27,7 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
     console.print(Text(cells.title(job), style="bold"))
     if analysis.best:
         console.print(_fitting(analysis, console))
-    for line in cells.legend(analysis):
+    for line in filter(None, (*cells.legend(analysis), cells.drift(job))):
         console.print(Text(line))
     _print_rest(analysis, console)
     console.print()
@@ -43,22 +43,21 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
 
 
 def _fitting(analysis: Analysis, console: Console) -> Table:
-    """Give each conversion one line where that fits; otherwise device, spread and verdict go underneath."""
-    plus_minus = "±" if console.encoding.startswith("utf") else "+-"
-    table = _table(analysis, wide=True, plus_minus=plus_minus)
+    """Give each conversion one line where that fits; otherwise device, interval and verdict go underneath."""
+    table = _table(analysis, wide=True)
     if Measurement.get(console, console.options.update(width=UNLIMITED), table).maximum <= console.width:
         return table
-    return _table(analysis, wide=False, plus_minus=plus_minus)
+    return _table(analysis, wide=False)
 
 
-def _table(analysis: Analysis, *, wide: bool, plus_minus: str) -> Table:
+def _table(analysis: Analysis, *, wide: bool) -> Table:
     rows = [row for row in analysis.rows if row.counts]
     predicted = any("prediction_error_pct" in row.metrics for row in rows)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("conversion", overflow="fold")
     for header in ("device", "dtype") if wide else ():
         table.add_column(header)
-    headers = ["latency ms", f"{plus_minus} IQR"] if wide else [f"ms\n{plus_minus} IQR"]
+    headers = ["latency ms", "95% interval"] if wide else ["ms\n95% interval"]
     headers += ["samples/s", "vs eager", "vs inductor"] if wide else ["samples\n/s", "vs\neager", "vs in-\nductor"]
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
@@ -66,16 +65,16 @@ def _table(analysis: Analysis, *, wide: bool, plus_minus: str) -> Table:
     if predicted:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
-        texts = _texts(row, wide=wide, plus_minus=plus_minus, best=row is analysis.best)
+        texts = _texts(row, wide=wide, best=row is analysis.best)
         shown = [*texts, cells.error(row)] if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)
     return table
 
 
-def _texts(row: Row, *, wide: bool, plus_minus: str, best: bool) -> list[str]:
+def _texts(row: Row, *, wide: bool, best: bool) -> list[str]:
     name = f"{'>' if best else ' '} {row.name}"
     place = [cells.device(row), row.outcome.planned.dtype]
-    latency = [cells.latency(row), f"{plus_minus}{cells.spread(row)}"]
+    latency = [cells.latency(row), cells.interval(row)]
     rates = [cells.throughput(row), cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
     fidelity = list(filter(None, cells.fidelity(row)))
     if wide:

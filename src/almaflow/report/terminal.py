@@ -17,7 +17,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.records import Job
-    from almaflow.runner import Request
+    from almaflow.request import Request
 
 
 def announce(request: Request) -> None:

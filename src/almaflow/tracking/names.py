@@ -28,6 +28,9 @@ CUT = "… [cut]"
 FINGERPRINT_ENVIRONMENT = (
     "cpu",
     "physical_cores",
+    "governor",
+    "smt",
+    "boost",
     "gpu",
     "driver",
     "cuda",
@@ -40,6 +43,9 @@ FINGERPRINT_ENVIRONMENT = (
     "openvino",
 )
 """Entries of a job's environment that a latency depends on; memory, kernel and git commit are not among them."""
+
+FINGERPRINT_MEASURE = ("streams", "include_transfer", "pin_memory", "non_blocking")
+"""Settings that make one timed call another thing; the others only say how many there are."""
 
 
 def key(name: str) -> str:
@@ -80,9 +86,10 @@ def job_params(job: Job) -> dict[str, str]:
         "input_shape": _input_shape(job),
         "device": job.hardware.device,
         "threads": job.hardware.threads,
+        "cpus": None if job.hardware.cpus is None else ",".join(map(str, job.hardware.cpus)),
     }
     values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
-    return {key(name): cut(_text(value), PARAM_LENGTH) for name, value in values.items()}
+    return {key(name): cut(_text(value), PARAM_LENGTH) for name, value in values.items() if value is not None}
 
 
 def params(job: Job, outcome: Outcome) -> dict[str, str]:
@@ -156,16 +163,17 @@ def run_name(job: Job, outcome: Outcome | None = None) -> str:
 def fingerprint(job: Job, outcome: Outcome) -> str:
     """Sixteen hexadecimal digits that are equal where two figures may be compared.
 
-    They stand for the machine, the versions, the threads, the model and its inputs, and the conversion; not for the
-    weights, the seed, the time, or how many samples were taken.
+    They stand for the machine, the versions, the threads, the model and its inputs, what a timed call is, and the
+    conversion; not for the weights, the seed, the time, or how many samples were taken.
     """
     environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
     model, planned, prepared = job.model, outcome.planned, job.prepared
     facts = {
         "environment": {name: environment.get(name) for name in FINGERPRINT_ENVIRONMENT},
-        "machine": [prepared.device_name if prepared else None, job.hardware.threads],
+        "machine": [prepared.device_name if prepared else None, job.hardware.threads, job.hardware.cpus],
         "model": [model.name, model.target, model.arch, model.kwargs, prepared.parameters if prepared else None],
         "inputs": [_input_shape(job), _input_dtypes(job), model.batch_size],
+        "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
         "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
     }
     text = json.dumps(facts, sort_keys=True, default=str)

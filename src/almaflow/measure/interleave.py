@@ -1,0 +1,120 @@
+"""The parent's side of the rounds: workers take turns until each has what was asked for.
+
+The stop rule, per conversion: the minimum count and the minimum time, then on until the 95% interval of the median is
+as narrow as ``rel_precision`` asks, or ``max_time_s`` of timed calls or ``MAXIMUM_ROUNDS`` are over. It is that of
+``adaptive_autorange`` in ``torch.utils.benchmark``, with the criterion of Georges, Buytaert and Eeckhout
+("Statistically Rigorous Java Performance Evaluation", OOPSLA 2007, section 3.2) and an interval that assumes no
+normality. Workers take turns, not calls: the threads of one runtime still spin when the next one's call begins in the
+same process.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from almaflow.measure.rounds_plan import MINIMUM_ROUNDS, turn_of
+from almaflow.stats import is_settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from almaflow.measure.events import Report
+    from almaflow.measure.state import StateWatch
+    from almaflow.measure.watch import Worker
+    from almaflow.records import MachineState, MeasureSpec
+
+GAP_S = 0.02
+"""Between two workers' turns: threads that spin for more work have gone to sleep by then."""
+
+MAXIMUM_ROUNDS = 100
+"""Of one process: what is between rounds takes longer than a round of very short calls, and would go on for hours."""
+
+
+@dataclass
+class Turns:
+    """One worker, what its rounds gave so far, and the state of the machine during each."""
+
+    worker: Worker
+    spec: MeasureSpec
+    reports: list[Report] = field(default_factory=list)
+    states: list[MachineState | None] = field(default_factory=list)
+    ended: bool = False
+
+    def begin(self) -> bool:
+        """Wait until the worker is ready; it brings its first round. False where it ended instead."""
+        self.ended = not self.worker.until_ready()
+        if not self.ended and self.worker.report:
+            self.reports.append(self.worker.report)
+            self.states.append(None)
+        return not self.ended
+
+    def take(self, index: int, watch: StateWatch) -> None:
+        """Let the worker take a round, unless it has ended."""
+        time.sleep(GAP_S)
+        began = time.perf_counter()
+        watch.begin(self.worker.process.pid)
+        report = self.worker.turn(turn_of(self.spec, index))
+        self.states.append(replace(watch.end(), watched_s=time.perf_counter() - began))
+        if report is None:
+            self.ended = True
+        else:
+            self.reports.append(report)
+
+    @property
+    def done(self) -> bool:
+        """It needs no further round, or can take none."""
+        return self.spent or settled(self.spec, self.reports)
+
+    @property
+    def spent(self) -> bool:
+        """It has ended, or used its time."""
+        used = _timed_s(self.reports) >= self.spec.max_time_s or len(self.reports) >= MAXIMUM_ROUNDS
+        return self.ended or used
+
+
+def settled(spec: MeasureSpec, reports: Sequence[Report]) -> bool:
+    """Whether the rounds of one process have the count, the time and the precision that were asked for."""
+    return (
+        len(reports) >= MINIMUM_ROUNDS
+        and sum(report.count for report in reports) >= spec.min_samples
+        and _timed_s(reports) >= spec.min_time_s
+        and is_settled([report.median_ms for report in reports], spec.rel_precision)
+    )
+
+
+def _timed_s(reports: Sequence[Report]) -> float:
+    return sum(report.wall_s for report in reports)
+
+
+def take_rounds(
+    everybody: Sequence[Turns],
+    anchors: Sequence[Turns],
+    first_round: int,
+    watch: StateWatch,
+    show: Callable[[str, int, int, int], None],
+) -> int:
+    """Give turns until nobody needs any more; the number after the last round.
+
+    One that needs no more goes on as long as others do and it has time: all then were timed under the same conditions,
+    and their medians can be ranked. Who settled early, while the machine was fast, would win otherwise.
+
+    Args:
+        everybody: The workers that are measured now.
+        anchors: Those of them that the others are compared with: their time is that of all.
+        first_round: The number of the first round, at least 1; neighbours share their number.
+        watch: Looks at the machine meanwhile.
+        show: Is told before each turn whose it is, the number of the round, how many need no more, and of how many.
+    """
+    number = first_round
+    while any(not each.done for each in everybody):
+        # There and back: what changes steadily weighs on all alike.
+        for each in everybody if number % 2 else reversed(everybody):
+            if not each.ended and (each in anchors or not each.spent):
+                conversion = each.worker.task.conversion
+                name = conversion.name if conversion else ""
+                show(name, number - first_round + 1, sum(other.done for other in everybody), len(everybody))
+                each.take(number, watch)
+        number += 1
+    return number

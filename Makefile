@@ -43,7 +43,7 @@ alma-era: $(ERA)/$(READY)
 
 clean:
 	rm -rf $(CURRENT) $(ERA) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CURRENT)/$(READY): pyproject.toml constraints/current.txt
 $(ERA)/$(READY): pyproject.toml constraints/alma-era.txt

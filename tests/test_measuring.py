@@ -212,7 +212,7 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
     made = House()
     monkeypatch.setattr(interleave, "GAP_S", 0.0)
     monkeypatch.setattr(measuring, "StateWatch", lambda *_: made)
-    monkeypatch.setattr(measuring, "_free_mb", lambda: 1000.0)
+    monkeypatch.setattr(measuring, "free_memory_mb", lambda: 1000.0)
     return made
 
 
@@ -304,7 +304,7 @@ def test_without_interleaving_each_is_measured_and_ended_before_the_next_one(hou
 def test_little_memory_left_ends_those_that_wait_before_another_one_starts(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "_free_mb", lambda: 1000.0 - 200.0 * len(house.alive))
+    monkeypatch.setattr(measuring, "free_memory_mb", lambda: 1000.0 - 200.0 * len(house.alive))
     house.run(EAGER, "A", "B", "C", "D")
     assert house.most_alive == 3  # with three of them, less than half is left
     assert house.lines("start", "finish")[:5] == [f"start {EAGER}", "start A", "start B", "finish A", "finish B"]

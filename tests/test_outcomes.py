@@ -248,9 +248,9 @@ def test_nothing_measured_has_no_states() -> None:
         (NINE[:8], MeasureSpec(), False),  # no interval at 95% without its extremes
         (NINE, MeasureSpec(min_samples=73), False),  # of 72
         (NINE, MeasureSpec(min_time_s=1.9), False),  # of 1.8 s
-        ([9.0, 9.0, 9.0, 10.0, 10.0, 10.0, 11.0, 11.0, 11.0], MeasureSpec(), False),  # 9 to 11 around 10 is 10%
-        ([9.0, 9.0, 9.0, 10.0, 10.0, 10.0, 11.0, 11.0, 11.0], MeasureSpec(rel_precision=0.1), True),
-        ([9.0, 9.0, 9.0, 10.0, 10.0, 10.0, 11.0, 11.0, 11.0], MeasureSpec(rel_precision=None), True),
+        ([9.0, 11.0, 10.0, 9.0, 11.0, 10.0, 9.0, 11.0, 10.0], MeasureSpec(), False),  # 9 to 11 around 10 is 10%
+        ([9.0, 11.0, 10.0, 9.0, 11.0, 10.0, 9.0, 11.0, 10.0], MeasureSpec(rel_precision=0.1), True),
+        ([9.0, 11.0, 10.0, 9.0, 11.0, 10.0, 9.0, 11.0, 10.0], MeasureSpec(rel_precision=None), True),
     ],
 )
 def test_it_is_stable_where_counts_time_and_precision_are_reached(

@@ -167,6 +167,15 @@ def test_any_precision_is_reached_where_none_is_asked_for_and_none_below_six_rou
     assert is_settled([1.0] * 6, 0.001)
 
 
+def test_a_narrow_series_that_only_drifts_is_not_settled() -> None:
+    """Two independent values at the most: nobody knows where it would go from there."""
+    drifting = [100.0 + 0.1 * number for number in range(12)]
+    assert not is_settled(drifting, 0.02)
+    assert is_settled([*drifting[::2], *drifting[::-2]], None)
+    up_and_down = [value for pair in zip(drifting, drifting[::-1], strict=True) for value in pair][:12]
+    assert is_settled(up_and_down, 0.02)
+
+
 def test_the_spread_between_processes_is_that_of_their_medians() -> None:
     found = spread_between(
         [*rounds([9.0, 10.0, 50.0]), *rounds([12.0, 11.0], replicate=1), *rounds([8.0], replicate=2)]

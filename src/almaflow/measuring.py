@@ -10,12 +10,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import psutil
-
 from almaflow.analysis import EAGER, INDUCTOR
 from almaflow.jobfiles import log_name
 from almaflow.measure.interleave import Turns, take_rounds
 from almaflow.measure.state import StateWatch
+from almaflow.measure.watch import free_memory_mb
 from almaflow.outcomes import outcome_of, with_states
 from almaflow.records import FailureKind, Status
 
@@ -82,7 +81,7 @@ class Measuring:
 
     def __post_init__(self) -> None:
         """Look at the machine before anything runs."""
-        self._free_mb = _free_mb()
+        self._free_mb = free_memory_mb()
         self._watch = StateWatch(self.hardware.device, self.hardware.cpus)
 
     def run(self, entries: Sequence[Entry]) -> bool:
@@ -117,12 +116,19 @@ class Measuring:
         for entry in entries:
             self._begin(entry, replicate)
             alive = len(self._waiting) + len(self._anchors)
-            if self._waiting and (alive >= self.spec.interleave or _free_mb() < LEAST_FREE_MEMORY * self._free_mb):
+            if self._waiting and (
+                alive >= self.spec.interleave or free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
+            ):
                 self._take_turns(replicate)
             if self.fail_fast and (failed := _failed(entries)):
                 self.progress.warn(f"fail_fast: stopped after {failed.planned.name} failed")
                 break
         self._take_turns(replicate, last=True)
+
+    def _full(self) -> bool:
+        """As many wait as may, or as memory allows."""
+        alive = len(self._waiting) + len(self._anchors)
+        return alive >= self.spec.interleave or free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
 
     def _begin(self, entry: Entry, replicate: int) -> None:
         """Start a process and wait until it is ready; one that failed has its outcome then."""
@@ -239,7 +245,3 @@ def _failed(entries: Iterable[Entry]) -> Entry | None:
 def _out_of_memory(entry: Entry) -> bool:
     failure = entry.turns.worker.left().result.failure if entry.turns else None
     return failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY
-
-
-def _free_mb() -> float:
-    return float(psutil.virtual_memory().available) / 1e6

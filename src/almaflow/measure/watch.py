@@ -61,7 +61,7 @@ class Worker:
         self.task = task
         self.phase = "start"
         self.memory_mb = 0.0
-        self.memory_limit_mb = task.measure.memory_limit_mb or _free_memory_mb() * DEFAULT_MEMORY_SHARE
+        self.memory_limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
         self.report: Report | None = None
         self._ready = False
         self._failure: Failure | None = None
@@ -186,5 +186,6 @@ def _read_result(directory: Path) -> WorkerResult:
         return WorkerResult()
 
 
-def _free_memory_mb() -> float:
+def free_memory_mb() -> float:
+    """Memory that processes can still get, in MB (10^6 bytes)."""
     return float(psutil.virtual_memory().available) / 1e6

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 
+FEWEST = 6
+"""Independent values from which on an interval of that confidence exists: 1 - 2 (1/2)^6 is 97%."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -48,49 +51,46 @@ class Interval:
         return self.low <= other.high and other.low <= self.high
 
 
-def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+def median_interval(
+    values: Sequence[float], confidence: float = CONFIDENCE, draws: int | None = None
+) -> Interval | None:
     """The interval of the median of what the values were drawn from; None where they are too few for one.
 
     Args:
-        values: Independent draws, in any order.
+        values: In any order.
         confidence: How often such an interval holds the true median, at least.
+        draws: As how many independent values they count, at least two; by default all of them. Where so few give no
+            interval of that confidence, its ends are the lowest and the highest value, which is the most they can say.
     """
-    ranks = _ranks(len(values), confidence)
-    if ranks is None:
+    count = len(values)
+    if _ranks(count, confidence) is None:
         return None
-    ordered = sorted(values)
-    return Interval(ordered[ranks[0]], ordered[ranks[1]])
-
-
-def series_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """The interval of the median of a series, whose neighbours may be alike; None where they are too few for one.
-
-    Where they are so much alike that no interval of that confidence exists, its ends are the lowest and the highest
-    value, which is the most that they can say.
-
-    Args:
-        values: In the order in which they were taken, such as the medians of rounds.
-        confidence: How often such an interval holds the true median, about.
-    """
-    if _ranks(len(values), confidence) is None:
-        return None
-    ordered = sorted(values)
-    draws = independent_draws(values)
+    draws = count if draws is None else draws
     low, high = _ranks(draws, confidence) or (0, draws - 1)
+    ordered = sorted(values)
     # In whole numbers: a fraction that is a little too large would point behind the last value.
-    last, gaps = len(values) - 1, draws - 1
+    last, gaps = count - 1, draws - 1
     return Interval(ordered[low * last // gaps], ordered[-(-high * last // gaps)])
 
 
+def series_interval(values: Sequence[float]) -> Interval | None:
+    """The 95% interval of the median of a series, whose neighbours may be alike; None below six values.
+
+    Args:
+        values: In the order in which they were taken, such as the medians of rounds.
+    """
+    return median_interval(values, draws=independent_draws(values))
+
+
 def independent_draws(values: Sequence[float]) -> int:
-    """As how many independent values a series of six or more counts: at least two, and no more than there are."""
+    """As how many independent values a series counts: at least two, and no more than there are."""
     from scipy.stats import rankdata
 
     count = len(values)
     ranks = rankdata(values) - (count + 1) / 2
     variation = float(ranks @ ranks)
-    if not variation:
-        return count
+    if count < FEWEST or not variation:
+        return max(2, count)
     correlation = (count * float(ranks[1:] @ ranks[:-1]) / variation + 1) / (count - 4)
     correlation = min(max(correlation, 0.0), 1.0)
     return max(2, round(count * (1 - correlation) / (1 + correlation)))

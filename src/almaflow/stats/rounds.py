@@ -8,7 +8,7 @@ from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING
 
-from almaflow.stats.intervals import Interval, hull, series_interval
+from almaflow.stats.intervals import FEWEST, Interval, hull, independent_draws, series_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,6 +60,8 @@ def is_settled(medians_ms: Sequence[float], rel_precision: float | None) -> bool
     """
     if rel_precision is None:
         return True
+    if independent_draws(medians_ms) < FEWEST:  # what they give then is no interval of 95%
+        return False
     interval = series_interval(medians_ms)
     return interval is not None and interval.half_width <= rel_precision * median(medians_ms)
 

@@ -1,8 +1,9 @@
 """Does almaflow report what trusted tools report for the same work?
 
 Both sides have the same model with the same weights, inputs and threads, each in a process of its own, and take turns
-of a third of a second, so that what slows the whole machine for a while slows both. The figure is almaflow's median
-divided by the tool's, over neighbouring turns: 1 where they agree.
+of a third of a second, so that what slows the whole machine for a while slows both. Since fresh processes of the same
+work differ, all of it is done with several pairs of them. The figure is almaflow's median divided by the tool's, over
+neighbouring turns of all pairs: 1 where they agree.
 
   EAGER, COMPILE_INDUCTOR_DEFAULT  torch.utils.benchmark.Timer
   ONNX_CPU                         a bare loop around session.run
@@ -50,25 +51,29 @@ class Pair:
     model: str
     conversion: str
     tool: str
-    almaflow_ms: list[float] = field(default_factory=list)
-    """The medians of the rounds."""
-    tool_ms: list[float] = field(default_factory=list)
+    almaflow_ms: list[list[float]] = field(default_factory=list)
+    """The medians of the rounds, process by process."""
+    tool_ms: list[list[float]] = field(default_factory=list)
     problem: str | None = None
     """Why there is no figure."""
 
     def row(self) -> dict[str, Any]:
-        """What is reported: medians of the rounds' medians, and the ratio with its 95% interval."""
+        """What is reported: medians of the rounds' medians, and the ratio with its interval over all processes."""
         from almaflow.stats import RoundMedian, ratio
 
         ours, theirs = (
-            [RoundMedian(0, index, value) for index, value in enumerate(side, 1)]
+            [
+                RoundMedian(process, index, value)
+                for process, rounds in enumerate(side)
+                for index, value in enumerate(rounds, 1)
+            ]
             for side in (self.almaflow_ms, self.tool_ms)
         )
         found = ratio(ours, theirs)
         interval = found.interval if found else None
         return asdict(self) | {
-            "almaflow_median_ms": median(self.almaflow_ms) if self.almaflow_ms else None,
-            "tool_median_ms": median(self.tool_ms) if self.tool_ms else None,
+            "almaflow_median_ms": median(each.median_ms for each in ours) if ours else None,
+            "tool_median_ms": median(each.median_ms for each in theirs) if theirs else None,
             "ratio": found.value if found else None,
             "ratio_low": interval.low if interval else None,
             "ratio_high": interval.high if interval else None,
@@ -81,7 +86,8 @@ def main() -> None:
     parser = make_parser(__doc__, overrides="further settings of the job, such as hardware.threads=1 or batch_size=8")
     parser.add_argument("--models", nargs="+", default=["resnet18", "mobilenet_v2", "vit_b_32"], metavar="NAME")
     parser.add_argument("--conversions", nargs="+", default=list(FOUR), choices=FOUR, metavar="NAME")
-    parser.add_argument("--rounds", type=at_least(1), default=20, help="of each pair (default: 20)")
+    parser.add_argument("--processes", type=at_least(1), default=3, help="pairs of fresh ones (default: 3)")
+    parser.add_argument("--rounds", type=at_least(1), default=12, help="of each pair of processes (default: 12)")
     parser.add_argument("--turn", type=seconds, default=0.3, help="seconds of timed calls in a turn (default: 0.3)")
     arguments = parser.parse_args()
     from almaflow.measure.exclusive import alone
@@ -129,12 +135,13 @@ def one_model(model: str, request: Request, directory: Path, arguments: Namespac
         for planned in request.plan:
             own = [Pair(model, planned.name, tool) for tool in TOOLS[planned.name]]
             pairs += own
-            here = directory / planned.name
-            here.mkdir()
             try:
                 if planned.unavailable:
                     raise BenchmarkError(planned.unavailable)  # noqa: TRY301 - as any other reason to have no figure
-                take_turns(launcher, replace(task, conversion=planned, work_dir=str(here)), own, arguments)
+                for process in range(arguments.processes):
+                    here = directory / f"{planned.name}-{process}"
+                    here.mkdir()
+                    take_turns(launcher, replace(task, conversion=planned, work_dir=str(here)), own, arguments)
             except BenchmarkError as error:
                 say(f"{model} {planned.name}: {error}")
                 for pair in own:
@@ -154,6 +161,9 @@ def take_turns(launcher: Launcher, task: WorkerTask, pairs: list[Pair], argument
             tools.append(stack.enter_context(start_tool(pair.tool, task, Path(task.work_dir) / f"tool-{number}")))
             tools[-1].ask({"min_time_s": WARM_S})
         say(f"{pairs[0].model} {pairs[0].conversion}: {arguments.rounds} rounds")
+        for pair in pairs:
+            pair.almaflow_ms.append([])
+            pair.tool_ms.append([])
         for index in range(1, arguments.rounds + 1):
             sides = [None, *range(len(tools))]
             for side in sides if index % 2 else reversed(sides):
@@ -161,9 +171,9 @@ def take_turns(launcher: Launcher, task: WorkerTask, pairs: list[Pair], argument
                 if side is None:
                     ours = round_ms(worker, index, arguments.turn)
                     for pair in pairs:
-                        pair.almaflow_ms.append(ours)
+                        pair.almaflow_ms[-1].append(ours)
                 else:
-                    pairs[side].tool_ms.append(tools[side].ask({"min_time_s": arguments.turn})["median_ms"])
+                    pairs[side].tool_ms[-1].append(tools[side].ask({"min_time_s": arguments.turn})["median_ms"])
         left = worker.finish()
         if left.result.failure:
             raise BenchmarkError(left.result.failure.message)

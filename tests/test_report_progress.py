@@ -121,31 +121,31 @@ def test_fresh_processes_of_the_same_conversions_tell_the_same_again() -> None:
 
 def test_what_is_left_counts_every_process_of_a_conversion() -> None:
     progress, _, clock = started(THREE_TIMES)
-    assert progress.remaining_s() == pytest.approx(3 * (40 + 60 + 5 + 5))
+    assert progress.estimate.remaining_s() == pytest.approx(3 * (40 + 60 + 5 + 5))
     get_ready(progress, clock, "EAGER", 40.0)
     get_ready(progress, clock, "ONNX_CPU", 60.0)
-    assert progress.remaining_s() == pytest.approx(2 * (40 + 60) + 3 * 10)
+    assert progress.estimate.remaining_s() == pytest.approx(2 * (40 + 60) + 3 * 10)
     take_turns(progress, clock, "EAGER", "ONNX_CPU", took_s=4.0)
-    assert progress.remaining_s() == pytest.approx(2 * (40 + 60) + 3 * 10 - 4)
+    assert progress.estimate.remaining_s() == pytest.approx(2 * (40 + 60) + 3 * 10 - 4)
     progress.phase("EAGER", "start")  # settled sooner than expected
-    assert progress.remaining_s() == pytest.approx(2 * (40 + 60 + 10))
+    assert progress.estimate.remaining_s() == pytest.approx(2 * (40 + 60 + 10))
 
 
 def test_a_later_process_takes_as_long_as_the_last_one_whatever_was_estimated() -> None:
     progress, _, clock = started(replace(FIVE, replicates=2))
     get_ready(progress, clock, "EAGER", 10.0)
-    assert progress.remaining_s() == pytest.approx(10 + 2 * 60 + 4 * 5)
+    assert progress.estimate.remaining_s() == pytest.approx(10 + 2 * 60 + 4 * 5)
 
 
 def test_without_estimates_the_mean_of_those_that_got_ready_is_taken() -> None:
     progress, _, clock = made()
     progress.start([*PLAN, planned("JIT_TRACE"), planned("COMPILE_OPENVINO")], FIVE)
-    assert progress.remaining_s() is None
+    assert progress.estimate.remaining_s() is None
     progress.finish(unavailable("ONNX_GPU"))
-    assert progress.remaining_s() is None
+    assert progress.estimate.remaining_s() is None
     get_ready(progress, clock, "EAGER", 20.0)
     get_ready(progress, clock, "ONNX_CPU", 40.0)
-    assert progress.remaining_s() == pytest.approx(2 * 30 + 4 * 5)
+    assert progress.estimate.remaining_s() == pytest.approx(2 * 30 + 4 * 5)
 
 
 def test_one_that_failed_on_its_way_is_no_measure_for_the_others() -> None:
@@ -154,7 +154,7 @@ def test_one_that_failed_on_its_way_is_no_measure_for_the_others() -> None:
     progress.phase("EAGER", "start")
     clock.now = 300.0
     progress.finish(failed("EAGER"))
-    assert progress.remaining_s() is None
+    assert progress.estimate.remaining_s() is None
 
 
 def test_what_has_run_of_the_current_one_is_taken_off() -> None:
@@ -162,18 +162,18 @@ def test_what_has_run_of_the_current_one_is_taken_off() -> None:
     progress.phase("EAGER", "load")
     clock.now = 15.0
     progress.phase("EAGER", "warm-up")
-    assert progress.remaining_s() == pytest.approx(25 + 60 + 10)
+    assert progress.estimate.remaining_s() == pytest.approx(25 + 60 + 10)
     clock.now = 100.0
-    assert progress.remaining_s() == pytest.approx(60 + 10)
+    assert progress.estimate.remaining_s() == pytest.approx(60 + 10)
 
 
 def test_rounds_that_take_longer_than_expected_take_nothing_off_what_comes_after_them() -> None:
     progress, _, clock = started()
     get_ready(progress, clock, "EAGER", 40.0)
     take_turns(progress, clock, "EAGER", took_s=4.0)
-    assert progress.remaining_s() == pytest.approx(1 + 60 + 5)
+    assert progress.estimate.remaining_s() == pytest.approx(1 + 60 + 5)
     take_turns(progress, clock, "EAGER", took_s=40.0)
-    assert progress.remaining_s() == pytest.approx(60 + 5)
+    assert progress.estimate.remaining_s() == pytest.approx(60 + 5)
 
 
 def test_eager_that_takes_turns_again_to_be_compared_with_is_expected_to_take_as_long() -> None:
@@ -197,7 +197,7 @@ def test_rounds_are_expected_to_end_half_way_between_the_least_and_the_most(
     measure: MeasureSpec | None, expected_s: float
 ) -> None:
     progress, _, _ = started(measure)
-    assert progress.remaining_s() == pytest.approx(100 + 2 * expected_s)
+    assert progress.estimate.remaining_s() == pytest.approx(100 + 2 * expected_s)
 
 
 steps = st.lists(
@@ -225,9 +225,9 @@ def test_what_is_left_is_never_negative_and_does_not_grow_as_time_passes(
             progress.finish(failed(name))
         else:
             progress.phase(name, what)
-        before = progress.remaining_s()
+        before = progress.estimate.remaining_s()
         clock.now += later_s
-        after = progress.remaining_s()
+        after = progress.estimate.remaining_s()
         if before is None or after is None:
             assert before is after
         else:

@@ -13,6 +13,7 @@ from rich.text import Text
 from almaflow.analysis.wording import figure
 from almaflow.records import Status
 from almaflow.report.cells import first_line
+from almaflow.report.estimate import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,16 +42,8 @@ class Progress:
         self._live_wanted = self._console.is_interactive and self._console.file.isatty()
         self._live: Live | None = None
         # The display's thread reads these while the job's thread replaces them: each is replaced whole, never changed.
-        self._left: tuple[PlannedConversion, ...] = ()
-        self._took_s: Mapping[str, float] = {}
-        self._estimate_s: Mapping[str, float] = {}
+        self.estimate = Estimate(clock=clock)
         self._now: tuple[str, str, float] | None = None
-        # How many processes of a conversion got ready, and of how many the rounds are over, by name.
-        self._ready: Mapping[str, int] = {}
-        self._timed: Mapping[str, int] = {}
-        self._processes = 1
-        self._rounds_s = 0.0
-        self._turns: tuple[float, float] | None = None  # since when, and how long they are expected to take
         self._total = 0
         self._started = 0.0
 
@@ -75,8 +68,7 @@ class Progress:
             measure: How long the timed calls take.
             estimate_s: Seconds that a conversion is expected to take until it is ready, by name.
         """
-        self._left, self._total, self._estimate_s = tuple(plan), len(plan), dict(estimate_s or {})
-        self._rounds_s, self._processes = (_expected_s(measure), measure.replicates) if measure else (0.0, 1)
+        self.estimate, self._total = Estimate(plan, measure, estimate_s, self._clock), len(plan)
         self._started, self._now = self._clock(), None
         self._line(f"{self._total} conversions planned{self._about()}")
         if self._live_wanted:
@@ -91,10 +83,12 @@ class Progress:
 
     def phase(self, name: str, phase: str) -> None:
         """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure."""
-        if phase == "start":  # of another process: those that took turns are done with it
-            self._end_turns()
-        if self._turns is not None or phase == "ready":  # what `ready` and `turns` say instead
+        if phase == "start" and self.estimate.in_turns:  # of another process: those that took turns are done with it
+            self.estimate.end_turns()
+            self._now = None
+        if self.estimate.in_turns or phase == "ready":  # what `ready` and `turns` say instead
             return
+        self.estimate.starting(name)
         began = self._now[2] if self._now and self._now[0] == name else self._clock()
         self._now = (name, phase, began)
         if self._live:
@@ -104,10 +98,7 @@ class Progress:
 
     def ready(self, planned: PlannedConversion) -> None:
         """Tell that a conversion is converted, checked and warm, and waits for its turns."""
-        name = planned.name
-        if self._now and self._now[0] == name:
-            self._took_s = {**self._took_s, name: self._clock() - self._now[2]}
-        self._ready = {**self._ready, name: self._ready.get(name, 0) + 1}
+        self.estimate.ready(planned.name)
         self._now = None
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
@@ -119,8 +110,8 @@ class Progress:
             settled: How many need no more.
             total: How many take turns.
         """
-        if self._turns is None:
-            self._turns = (self._clock(), total * self._rounds_s)
+        if not self.estimate.in_turns:
+            self.estimate.turns(total)
             self._line(f"timing {total} in turns{self._about()}")
         since = self._now[2] if self._now else self._clock()
         self._now = (name, f"round {number}, {settled} of {total} settled", since)
@@ -130,14 +121,12 @@ class Progress:
     def finish(self, outcome: Outcome) -> None:
         """Tell how a conversion ended."""
         planned = outcome.planned
-        self._end_turns()
-        index = next((i for i, left in enumerate(self._left) if left == planned), None)
-        if index is not None:
-            self._left = self._left[:index] + self._left[index + 1 :]
+        self.estimate.finish(planned)
         took_s = outcome.measurement.total_s if outcome.measurement else outcome.ended_at - outcome.started_at
         self._now = None
-        done = self._total - len(self._left)
-        about = self._about() if self._left and not self._live else ""
+        left = self.estimate.left
+        done = self._total - len(left)
+        about = self._about() if left and not self._live else ""
         self._line(f"[{done}/{self._total}{about}] {planned.name}: {_result(outcome, took_s)}")
 
     def warn(self, text: str) -> None:
@@ -150,56 +139,22 @@ class Progress:
         if live:
             live.stop()
 
-    def remaining_s(self) -> float | None:
-        """Seconds that are probably left; None before there is anything to estimate from.
-
-        Each process of a conversion takes as long until it is ready as its last one, else what was estimated for it,
-        else the mean of those that got ready, and then its share of the rounds; nothing if it cannot run.
-        """
-        moment, now, turns = self._clock(), self._now, self._turns
-        mean = sum(self._took_s.values()) / len(self._took_s) if self._took_s else None
-        total = max(turns[1] - (moment - turns[0]), 0.0) if turns else 0.0
-        for planned in self._left:
-            if planned.unavailable:
-                continue
-            name = planned.name
-            ready = self._ready.get(name, 0)
-            total += self._rounds_s * max(self._processes - (ready if turns else self._timed.get(name, 0)), 0)
-            starts = self._processes - ready
-            if starts <= 0:
-                continue
-            expected = self._took_s.get(name, self._estimate_s.get(name, mean))
-            if expected is None:
-                return None
-            spent = moment - now[2] if now and now[0] == name and not turns else 0.0
-            total += starts * expected - min(spent, expected)
-        return total
-
-    def _end_turns(self) -> None:
-        if self._turns is not None:
-            self._timed, self._turns, self._now = self._ready, None, None
-
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
     def _about(self) -> str:
-        remaining = self.remaining_s()
+        remaining = self.estimate.remaining_s()
         return "" if remaining is None else f", about {duration(remaining)} to go"
 
     def _display(self) -> Group:
         now, moment = self._now, self._clock()
-        names = [planned.name for planned in self._left if now is None or planned.name != now[0]]
-        done = self._total - len(self._left)
+        left = self.estimate.left
+        names = [planned.name for planned in left if now is None or planned.name != now[0]]
+        done = self._total - len(left)
         first = f"{now[0]}: {now[1]}, {duration(moment - now[2])}" if now else "preparing"
         second = f"{done} of {self._total} done, {duration(moment - self._started)} so far{self._about()}"
         following = f"; next: {', '.join(names)}" if names else ""
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in (first, second + following)))
-
-
-def _expected_s(measure: MeasureSpec) -> float:
-    """Of the rounds of one process, with what lies between them: how soon it settles depends on the machine."""
-    least, most = measure.min_time_s, measure.max_time_s
-    return least if measure.rel_precision is None else (least + most) / 2
 
 
 def duration(seconds: float) -> str:

@@ -83,7 +83,7 @@ def one_job(overrides: Sequence[str], home: Path) -> dict[str, dict[str, Any]]:
     """The figures of one job; a conversion that failed is told, and left out."""
     import numpy as np
 
-    from almaflow.analysis.metrics import round_medians
+    from almaflow.analysis.rounds import round_medians
     from almaflow.records import Outcome, read_json
 
     ran = run_almaflow(overrides, home)

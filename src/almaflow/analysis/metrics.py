@@ -7,13 +7,12 @@ in seconds, ``memory/...`` in megabytes, ``..._pct`` in percent, ``fidelity/sqnr
 from __future__ import annotations
 
 import math
-from statistics import median
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.state import state_metrics
+from almaflow.analysis.rounds import round_medians, round_metrics
 from almaflow.predict import error_pct
 from almaflow.records import Status
-from almaflow.stats import RoundMedian, Summary, latency_interval, ratio, spread_between, summary
+from almaflow.stats import Summary, ratio, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,17 +62,6 @@ def timings(outcome: Outcome) -> Summary | None:
     return summary(outcome.measurement.samples_ms)
 
 
-def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
-    """The median of each round that was taken, in order."""
-    measured = outcome.measurement
-    medians, first = [], 0
-    for each in measured.rounds if measured else ():
-        samples = measured.samples_ms[first : first + each.count] if measured else ()
-        medians.append(RoundMedian(each.replicate, each.index, median(samples)))
-        first += each.count
-    return tuple(medians)
-
-
 def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
     """Metrics of one of the job's outcomes; one that is not known is absent, never zero.
 
@@ -88,7 +76,7 @@ def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
     if timed is not None and counts(outcome):
         metrics |= _headlines(job, outcome, timed)
     if timed is not None:
-        metrics |= _latency(timed) | _rounds(outcome)
+        metrics |= _latency(timed) | round_metrics(outcome)
     if outcome.measurement is not None:
         metrics |= _details(outcome.measurement)
     return _known(metrics)
@@ -148,42 +136,6 @@ def _latency(timed: Summary) -> dict[str, float | None]:
         "latency/samples": timed.count,
         "noise/cv": timed.cv,
     }
-
-
-def _rounds(outcome: Outcome) -> dict[str, float | None]:
-    """What the rounds say: how sure the median is, how far processes differ, how the machine was."""
-    measured, medians = outcome.measurement, round_medians(outcome)
-    if measured is None or not medians:
-        return {}
-    interval, spread = latency_interval(medians), spread_between(medians)
-    states = [each.state for each in measured.rounds if each.state]
-    wall_s = sum(each.wall_s for each in measured.rounds)
-    metrics: dict[str, float | None] = {
-        "latency/rounds": len(medians),
-        "latency/ci_low": interval.low if interval else None,
-        "latency/ci_high": interval.high if interval else None,
-        "latency/device": median(measured.device_samples_ms) if measured.device_samples_ms else None,
-        "noise/processes": len({each.replicate for each in medians}),
-        "noise/between_processes": spread.relative if spread else None,
-        "machine/control_ms": median(each.control_ms for each in measured.rounds),
-        "machine/cpus_used": sum(each.cpu_s for each in measured.rounds) / wall_s if wall_s > 0 else None,
-        "energy/j_per_sample": _energy(measured),
-    }
-    return metrics | state_metrics(states)
-
-
-def _energy(measured: Measurement) -> float | None:
-    """Joules for each sample: the mean power while rounds were watched, for as long as their calls took.
-
-    A round's control workload and untimed calls are in the power, not in the time.
-    """
-    energy_j = watched_s = wall_s = 0.0
-    calls = 0
-    for each in measured.rounds:
-        if each.state and each.state.energy_j is not None and each.state.watched_s:
-            energy_j, watched_s = energy_j + each.state.energy_j, watched_s + each.state.watched_s
-            wall_s, calls = wall_s + each.wall_s, calls + each.count
-    return energy_j / watched_s * wall_s / (calls * measured.batch_size) if calls else None
 
 
 def _details(measured: Measurement) -> dict[str, float | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metrics import counts, device_type, outcome_metrics, round_medians, timings
+from almaflow.analysis.metrics import counts, device_type, outcome_metrics, timings
+from almaflow.analysis.rounds import round_medians
 from almaflow.stats import not_told_apart, ratio
 
 if TYPE_CHECKING:

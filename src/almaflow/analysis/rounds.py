@@ -1,0 +1,59 @@
+"""What the rounds of one conversion say: how sure its median is, how far processes differ, how the machine was."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.state import state_metrics
+from almaflow.stats import RoundMedian, latency_interval, spread_between
+
+if TYPE_CHECKING:
+    from almaflow.records import Measurement, Outcome
+
+
+def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
+    """The median of each round that was taken, in order."""
+    measured = outcome.measurement
+    medians, first = [], 0
+    for each in measured.rounds if measured else ():
+        samples = measured.samples_ms[first : first + each.count] if measured else ()
+        medians.append(RoundMedian(each.replicate, each.index, median(samples)))
+        first += each.count
+    return tuple(medians)
+
+
+def round_metrics(outcome: Outcome) -> dict[str, float | None]:
+    """Metrics of the rounds, by the names that MLflow gets; None for what is not known, nothing without rounds."""
+    measured, medians = outcome.measurement, round_medians(outcome)
+    if measured is None or not medians:
+        return {}
+    interval, spread = latency_interval(medians), spread_between(medians)
+    states = [each.state for each in measured.rounds if each.state]
+    wall_s = sum(each.wall_s for each in measured.rounds)
+    metrics: dict[str, float | None] = {
+        "latency/rounds": len(medians),
+        "latency/ci_low": interval.low if interval else None,
+        "latency/ci_high": interval.high if interval else None,
+        "latency/device": median(measured.device_samples_ms) if measured.device_samples_ms else None,
+        "noise/processes": len({each.replicate for each in medians}),
+        "noise/between_processes": spread.relative if spread else None,
+        "machine/control_ms": median(each.control_ms for each in measured.rounds),
+        "machine/cpus_used": sum(each.cpu_s for each in measured.rounds) / wall_s if wall_s > 0 else None,
+        "energy/j_per_sample": _energy(measured),
+    }
+    return metrics | state_metrics(states)
+
+
+def _energy(measured: Measurement) -> float | None:
+    """Joules for each sample: the mean power while rounds were watched, for as long as their calls took.
+
+    A round's control workload and untimed calls are in the power, not in the time.
+    """
+    energy_j = watched_s = wall_s = 0.0
+    calls = 0
+    for each in measured.rounds:
+        if each.state and each.state.energy_j is not None and each.state.watched_s:
+            energy_j, watched_s = energy_j + each.state.energy_j, watched_s + each.state.watched_s
+            wall_s, calls = wall_s + each.wall_s, calls + each.count
+    return energy_j / watched_s * wall_s / (calls * measured.batch_size) if calls else None

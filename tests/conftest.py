@@ -1,13 +1,20 @@
-"""What every test gets: a home of its own, so that none touches the user's store."""
+"""What every test gets: a home of its own, so that none touches the user's store. And what several files ask for."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.made_workers import House
+
+DEVICES = {"spawned": "cuda", "forked": "cpu"}
+"""Workers for a GPU are spawned, and the troubled ones never look for it."""
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +24,36 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ALMAFLOW_HOME", str(place))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return place
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    """The surroundings of a job's conversions, made: no process, no machine and no clock is looked at."""
+    from tests.made_workers import House
+
+    from almaflow import measuring
+    from almaflow.measure import interleave
+
+    made = House()
+    monkeypatch.setattr(interleave, "GAP_S", 0.0)
+    monkeypatch.setattr(measuring, "StateWatch", lambda *_: made)
+    monkeypatch.setattr(measuring, "free_memory_mb", lambda: 1000.0)
+    return made
+
+
+@pytest.fixture
+def troubled_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Worker and server with the work replaced by ``trouble``, found by the interpreter that the launcher starts."""
+    from tests.trouble_launch import TESTS
+
+    from almaflow.measure import process
+
+    monkeypatch.setattr(process, "WORKER_MODULE", "trouble")
+    monkeypatch.setattr(process, "SERVER_MODULE", "trouble")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *filter(None, sys.path)]))
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> str:
+    """The device that makes the launcher start a worker in the one way and in the other."""
+    return DEVICES[request.param]

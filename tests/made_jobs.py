@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from almaflow.records import (
     Failure,
@@ -110,6 +110,12 @@ def in_rounds(
             rounds.append(Round(replicate, index, calls, 100.0 + len(rounds), wall_s, 2 * wall_s, 5.0, state))
     measurement = outcome.measurement or measured(samples)
     return replace(outcome, measurement=replace(measurement, samples_ms=tuple(samples), rounds=tuple(rounds)))
+
+
+def changed(outcome: Outcome, **values: Any) -> Outcome:
+    """The outcome with another measurement."""
+    assert outcome.measurement is not None
+    return replace(outcome, measurement=replace(outcome.measurement, **values))
 
 
 def failed(

@@ -8,13 +8,12 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 from tests import trouble
 from tests.made_jobs import planned
+from tests.trouble_launch import TESTS, gone, pids, runs
 
 from almaflow.errors import AlmaflowError
 from almaflow.measure import process
@@ -24,8 +23,8 @@ from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask, w
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-TESTS = Path(__file__).parent
 EVERY_CPU = sorted(os.sched_getaffinity(0))
 
 
@@ -117,26 +116,6 @@ def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     made = Office(tmp_path, {**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}, [], [])
     yield made
     made.close()
-
-
-def gone(*process_ids: int, patience_s: float = 5.0) -> bool:
-    deadline = time.monotonic() + patience_s
-    while any(_runs(pid) for pid in process_ids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def helper_of(started: Started) -> int:
-    return int((started.directory / trouble.PIDS).read_text(encoding="ascii").split()[1])
 
 
 def test_environment_and_directory_are_the_workers_own(office: Office) -> None:
@@ -232,18 +211,16 @@ def test_it_ends_with_all_that_it_started_when_the_socket_closes(office: Office)
     server = office.server()
     started = office.start(server, "with_helper", name="over")
     assert started.code() == 0
-    assert gone(helper_of(started))  # at once, not only with the server
+    assert gone(*pids(started.directory))  # at once, not only with the server
     waiting = office.start(server, "rounds", {}, {"trouble": "with_helper", "at": 1}, converts=True)
     waiting.tell(Turn(1, 1, 0.0, 1.0))
-    while not (waiting.directory / trouble.PIDS).exists():
-        time.sleep(0.02)
-    pids = [int(pid) for pid in (waiting.directory / trouble.PIDS).read_text(encoding="ascii").split()]
-    assert all(_runs(pid) for pid in pids)
+    started_by_it = pids(waiting.directory)
+    assert all(runs(pid) for pid in started_by_it)
     began = time.monotonic()
     server.close()
     assert time.monotonic() - began < process.SERVER_GRACE_S  # it went by itself
     assert server.gone
-    assert gone(server._popen.pid, *pids)
+    assert gone(server._popen.pid, *started_by_it)
     assert waiting.worker.poll() == -signal.SIGKILL
 
 

@@ -12,21 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from almaflow import machine
-from almaflow.analysis.state import HOT_C, OTHERS_CPUS, STEAL_CPUS, state_metrics, warnings_of
 from almaflow.machine import gpus
 from almaflow.measure import state
 from almaflow.measure.gpu import GpuState
-from almaflow.measure.sensors import CpuSensors
 from almaflow.records import MachineState
-from almaflow.tracking.names import key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 ROUND_S = 0.5
 
@@ -133,14 +127,14 @@ def test_the_parent_itself_is_none_of_the_others(monkeypatch: pytest.MonkeyPatch
 
 def test_short_rounds_of_a_worker_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watch = Clock(monkeypatch), state.StateWatch("cpu")
-    given_ = [clock.round(watch, 0.12, others).others_cpus for others in (0.0, 0.3, 0.6, 1.0)]
-    assert given_ == [None, None, pytest.approx(0.3), None]
+    loads = [clock.round(watch, 0.12, others).others_cpus for others in (0.0, 0.3, 0.6, 1.0)]
+    assert loads == [None, None, pytest.approx(0.3), None]
 
 
 def test_short_rounds_of_two_workers_are_not_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watch = Clock(monkeypatch), state.StateWatch("cpu")
-    given_ = [clock.round(watch, 0.15, float(pid), pid).others_cpus for pid in (1, 2, 1, 2)]
-    assert given_ == [None, None, pytest.approx(1.0), pytest.approx(2.0)]
+    loads = [clock.round(watch, 0.15, float(pid), pid).others_cpus for pid in (1, 2, 1, 2)]
+    assert loads == [None, None, pytest.approx(1.0), pytest.approx(2.0)]
 
 
 def test_a_long_round_has_its_own_load(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,59 +155,6 @@ def test_the_hypervisors_share_is_apart(monkeypatch: pytest.MonkeyPatch) -> None
     seen = watch.end()
     assert (seen.others_cpus, seen.steal_cpus) == (0.0, 0.25)
     assert Clock(monkeypatch).round(state.StateWatch("cpu"), 1.0, 0.0).steal_cpus is None
-
-
-def tree(root: Path, files: dict[str, object]) -> Path:
-    for name, text in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(f"{text}\n", encoding="ascii")
-    return root
-
-
-def test_the_clock_is_the_mean_of_the_processors_in_use(tmp_path: Path) -> None:
-    clocks = {0: 1_000_000, 1: 2_000_000, 2: 3_600_000, 3: "<unknown>"}
-    tree(tmp_path, {f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq": khz for cpu, khz in clocks.items()})
-    assert CpuSensors({0, 1}, tmp_path).frequency_mhz() == 1500
-    assert CpuSensors({2, 3, 64}, tmp_path).frequency_mhz() == 3600
-    assert CpuSensors({3}, tmp_path).frequency_mhz() is None
-    assert CpuSensors({64}, tmp_path).frequency_mhz() is None
-
-
-@pytest.mark.parametrize(
-    ("files", "hottest"),
-    [
-        ({}, None),
-        ({"class/hwmon/hwmon0/name": "coretemp", "class/hwmon/hwmon0/temp1_input": 61_500}, 61.5),
-        (
-            {
-                "class/hwmon/hwmon0/name": "nvme",
-                "class/hwmon/hwmon0/temp1_input": 80_000,
-                "class/hwmon/hwmon3/name": "k10temp",
-                "class/hwmon/hwmon3/temp1_input": 40_000,
-                "class/hwmon/hwmon3/temp3_input": 55_000,
-                "class/hwmon/hwmon3/temp4_input": 255_000,
-                "class/hwmon/hwmon3/temp4_crit": 100_000,
-            },
-            55.0,
-        ),
-        ({"class/hwmon/hwmon0/name": "cpu_thermal", "class/hwmon/hwmon0/temp1_input": 0}, None),
-        ({"class/hwmon/hwmon0/name": "coretemp", "class/hwmon/hwmon0/temp1_input": "-1"}, None),
-        (
-            {
-                "class/thermal/thermal_zone0/type": "GPU-therm",
-                "class/thermal/thermal_zone0/temp": 70_000,
-                "class/thermal/thermal_zone1/type": "CPU-therm",
-                "class/thermal/thermal_zone1/temp": 50_500,
-            },
-            50.5,
-        ),
-    ],
-)
-def test_the_temperature_is_that_of_the_processors_hottest_sensor(
-    files: dict[str, object], hottest: float | None, tmp_path: Path
-) -> None:
-    assert CpuSensors((), tree(tmp_path, files)).temperature_c() == hottest
 
 
 class FakeNvmlError(Exception):
@@ -297,68 +238,3 @@ def test_a_real_gpu_has_a_clock_and_a_temperature() -> None:
     assert seen.gpu_clock_mhz is not None
     assert seen.temperature_c is not None
     assert 0 < seen.temperature_c < 120
-
-
-QUIET = MachineState(others_cpus=0.05, steal_cpus=0.0, temperature_c=60.0, gpu_other_processes=0)
-
-
-@pytest.mark.parametrize(
-    ("states", "said"),
-    [
-        ([], ()),
-        ([MachineState()], ()),
-        ([QUIET] * 3, ()),
-        ([QUIET, MachineState(others_cpus=3.0), QUIET], ()),
-        ([MachineState(others_cpus=0.44)] * 2, ("other processes used 0.4 CPUs meanwhile",)),
-        ([MachineState(steal_cpus=0.21)], ("the hypervisor took 0.2 CPUs",)),
-        ([QUIET, MachineState(temperature_c=96.4)], ("it got as hot as 96 °C, where chips slow themselves down",)),
-        (
-            [
-                MachineState(gpu_throttle=("thermal slowdown", "power cap")),
-                MachineState(gpu_throttle=("power cap",)),
-                QUIET,
-            ],
-            ("the GPU's clock was held down in 2 of 3 rounds: power cap, thermal slowdown",),
-        ),
-        ([QUIET, MachineState(gpu_other_processes=1)], ("1 other process was on the GPU",)),
-        ([MachineState(gpu_other_processes=2)], ("2 other processes were on the GPU",)),
-    ],
-)
-def test_what_a_person_is_told(states: list[MachineState], said: tuple[str, ...]) -> None:
-    assert warnings_of(states) == said
-
-
-def test_a_threshold_belongs_to_what_is_told() -> None:
-    at = MachineState(others_cpus=OTHERS_CPUS, steal_cpus=STEAL_CPUS, temperature_c=HOT_C)
-    assert len(warnings_of([at])) == 3
-
-
-def test_metrics_are_what_is_known() -> None:
-    assert state_metrics([]) == {}
-    assert state_metrics([MachineState()]) == {}
-    states = [
-        MachineState(others_cpus=0.1, frequency_mhz=3000.0, temperature_c=50.0, gpu_clock_mhz=1000.0),
-        MachineState(others_cpus=0.2, temperature_c=70.0, gpu_clock_mhz=1400.0, gpu_other_processes=2),
-        MachineState(others_cpus=0.9, steal_cpus=0.0, temperature_c=60.0),
-        MachineState(),
-    ]
-    assert state_metrics(states) == {
-        "machine/others_cpus": 0.2,
-        "machine/steal_cpus": 0.0,
-        "machine/frequency_mhz": 3000.0,
-        "machine/temperature_c": 70.0,
-        "machine/gpu_clock_mhz": 1200.0,
-        "machine/gpu_other_processes": 2.0,
-    }
-    assert all(key(name) == name for name in state_metrics(states))
-
-
-numbers = st.none() | st.floats(0, 1e4)
-
-
-@given(st.lists(st.builds(MachineState, numbers, numbers, numbers, numbers, numbers), max_size=9))
-def test_a_metric_lies_within_what_was_seen(states: list[MachineState]) -> None:
-    for name, value in state_metrics(states).items():
-        field = name.removeprefix("machine/")
-        seen = [figure for state in states if (figure := getattr(state, field)) is not None]
-        assert min(seen) <= value <= max(seen)

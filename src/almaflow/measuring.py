@@ -115,10 +115,7 @@ class Measuring:
     def _one_process_each(self, entries: Sequence[Entry], replicate: int) -> None:
         for entry in entries:
             self._begin(entry, replicate)
-            alive = len(self._waiting) + len(self._anchors)
-            if self._waiting and (
-                alive >= self.spec.interleave or free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
-            ):
+            if self._waiting and self._full():
                 self._take_turns(replicate)
             if self.fail_fast and (failed := _failed(entries)):
                 self.progress.warn(f"fail_fast: stopped after {failed.planned.name} failed")

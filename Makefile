@@ -47,6 +47,8 @@ clean:
 
 $(CURRENT)/$(READY): pyproject.toml constraints/current.txt
 $(ERA)/$(READY): pyproject.toml constraints/alma-era.txt
+$(CURRENT)/$(READY): EXTRAS := dev,all
+$(ERA)/$(READY): EXTRAS := dev
 
 # The stamp goes first and comes back last: an environment without one was left half-made, and is made from nothing.
 $(CURRENT)/$(READY) $(ERA)/$(READY):
@@ -56,5 +58,5 @@ $(CURRENT)/$(READY) $(ERA)/$(READY):
 	@rm -f $@
 	@echo "making $(@D) from $(lastword $^): several minutes and about 7 GB the first time"
 	@test -d $(@D) || $(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(lastword $^) -e '.[dev]'
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(lastword $^) -e '.[$(EXTRAS)]'
 	@touch $@

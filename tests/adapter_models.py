@@ -150,6 +150,7 @@ def _tokens(rows: int) -> torch.Tensor:
 
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "linear": (Line, _floats(8)),
+    "wide": (lambda: nn.Linear(256, 6), _floats(256)),
     "convolutions": (Convolutions, _floats(3, 12, 12)),
     "attention": (Attention, _floats(7, 16)),
     "two floats": (TwoFloats, lambda rows: (torch.randn(rows, 8), torch.randn(rows, 8))),

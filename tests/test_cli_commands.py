@@ -144,7 +144,7 @@ def found(code: int) -> dict[str, dict[str, Any]]:
 def test_doctor_finds_nothing_wrong(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     quick_findings(monkeypatch)
     findings = found(0)
-    assert {"python", "almaflow", "compiler", "device", "extra timm", *checkup.STACK} <= findings.keys()
+    assert {"python", "almaflow", "compiler", "device", "extra tensorrt", *checkup.STACK} <= findings.keys()
     assert findings["home"]["detail"] == str(home)
     assert findings["store"]["detail"] == f"sqlite:///{home}/mlflow.db, which the first job makes"
     assert [name for name, finding in findings.items() if not finding["ok"]] == []

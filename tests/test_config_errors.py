@@ -148,7 +148,7 @@ def test_each_way_to_measure_composes_to_what_it_says(
 
 def test_a_wrong_model_lists_the_models_and_the_way_to_all_others() -> None:
     line = answer("model=resnet_18")
-    assert line.startswith("model=resnet_18: no such model; nearest: resnet18; choices: convnext_base, ")
+    assert line.startswith("model=resnet_18: no such model; nearest: resnet18; choices: bert, convnext_base, ")
     assert "vit_l_32" in line
     assert line.endswith("any torchvision model: model=torchvision model.arch=NAME")
     assert "nearest" not in answer("model=nope")

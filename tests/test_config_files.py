@@ -30,7 +30,7 @@ def test_the_configuration_is_at_the_top_of_a_checkout_or_inside_the_package(
 
 def test_choices_are_the_files_of_a_group() -> None:
     models = config.choices("model")
-    assert len(models) == 21
+    assert len(models) == 25
     assert list(models) == sorted(models)
     assert models["efficientnet_b1"] == {"arch": "efficientnet_b1", "inputs": [{"shape": [3, 240, 240]}]}
     assert set(config.choices("tier")) == {"1", "2", "3"}

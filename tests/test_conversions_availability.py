@@ -11,7 +11,8 @@ import pytest
 from almaflow import machine
 from almaflow.conversions import requirements
 from almaflow.conversions.availability import Availability, check
-from almaflow.conversions.catalogue import BY_NAME, CATALOGUE, tier
+from almaflow.conversions.catalogue import CATALOGUE, tier
+from almaflow.conversions.names import resolve
 from almaflow.conversions.plan import plan
 from almaflow.errors import UsageError
 from almaflow.records import FailureKind
@@ -39,7 +40,11 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
             "apache-tvm": "0.27.0",
             "openvino": "2026.4.1",
             **dict.fromkeys(
-                ("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu", "optimum-quanto", "torchao", "triton"), "1.0"
+                (
+                    *("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"),
+                    *("optimum-quanto", "torchao", "triton", "nncf", "executorch"),
+                ),
+                "1.0",
             ),
         }
     )
@@ -56,28 +61,19 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 def _check(name: str, device: str = "cpu", *, allow: bool = True) -> Availability:
-    return check(BY_NAME[name], device, allow_device_override=allow)
+    ((_, entry),) = resolve([name])
+    return check(entry, device, allow_device_override=allow)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_where_everything_is_installed_everything_runs_but_the_planned(here: Here, device: str) -> None:
+def test_where_everything_is_installed_everything_runs(here: Here, device: str) -> None:
     here.gpu = True
     for entry in CATALOGUE:
-        assert check(entry, device, allow_device_override=True).available == (entry.engine != "planned"), entry.name
-
-
-def test_planned_ones_name_the_nearest(here: Here) -> None:
-    here.gpu = True
-    for entry in CATALOGUE:
-        if entry.engine == "planned":
-            found = check(entry, "cuda", allow_device_override=True)
-            assert found.kind is FailureKind.UNSUPPORTED
-            assert found.reason is not None
-            assert found.reason.endswith(str(entry.nearest))
+        assert check(entry, device, allow_device_override=True).available, entry.name
 
 
 def test_without_a_gpu_what_needs_one_is_unavailable_and_never_moved(here: Here) -> None:
-    for name in ("ONNX_GPU", "COMPILE_TENSORRT", "FP16+COMPILE_CUDAGRAPHS", "COMPILE_ONNXRT"):
+    for name in ("ONNX_GPU", "COMPILE_TENSORRT", "FP16+COMPILE_CUDAGRAPHS", "FP16+TENSORRT"):
         found = _check(name)
         assert (found.available, found.device, found.kind) == (False, "cuda", FailureKind.UNSUPPORTED)
         assert found.reason == "needs an NVIDIA GPU, and there is none here"
@@ -159,7 +155,7 @@ def test_a_torch_without_cuda_does_not_see_the_gpu(here: Here) -> None:
 @pytest.mark.parametrize(
     ("name", "file", "told"),
     [
-        ("COMPILE_ONNXRT", "torch/onnx/_internal/onnxruntime.py", "no onnxrt backend"),
+        ("COMPILE_ONNXRT", "onnxruntime/capi/libonnxruntime_providers_cuda.so", "no CUDA provider"),
         ("ONNX_GPU", "onnxruntime/capi/libonnxruntime_providers_cuda.so", "no CUDA provider"),
         ("COMPILE_CUDAGRAPHS+TORCHAO_AUTOQUANT_DEFAULT", "torchao/quantization/autoquant.py", "no autoquant"),
         ("COMPILE_TVM", "tvm/relax", "no tvm.relax"),
@@ -172,6 +168,11 @@ def test_a_package_without_the_part_that_is_needed_will_not_do(here: Here, name:
     found = _check(name, "cuda")
     assert told in str(found.reason)
     assert found.install
+
+
+def test_onnx_runtime_as_a_backend_needs_cuda_on_a_gpu_only(here: Here) -> None:
+    here.missing_files.add("onnxruntime/capi/libonnxruntime_providers_cuda.so")
+    assert _check("COMPILE_ONNXRT", "cpu").available
 
 
 def test_an_older_torch_wants_a_tvm_that_has_relay(here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -221,7 +222,7 @@ def test_the_plan_keeps_what_was_asked_and_how(here: Here) -> None:
         ("FP16", "FP16+EAGER"),
         ("OPENVINO", "OPENVINO"),
     ]
-    assert [each.unavailable is None for each in planned] == [True, False, True, False]
+    assert [each.unavailable is None for each in planned] == [True, False, True, True]
     assert planned[2].input_dtype == planned[2].dtype == "float16"
     here.gpu = True
     (moved,) = plan([3], 1, "cpu", allow_device_override=True)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from almaflow.conversions.alma_steps import STEPS
-from almaflow.conversions.catalogue import BY_NAME, CATALOGUE, tier, tiers_on
+from almaflow.conversions import alma_steps, entries_own
+from almaflow.conversions.catalogue import CATALOGUE, tier, tiers_on
 from almaflow.conversions.entries_alma import ALMA, PUBLISHED_COUNT
+from almaflow.conversions.names import resolve
 from almaflow.errors import UsageError
 
 CONFINED = {
@@ -25,6 +26,11 @@ CONFINED = {
     "EXPORT+COMPILE_TENSORRT": "cuda",
     "FP16+COMPILE_TENSORRT": "cuda",
     "FP16+EXPORT+COMPILE_TENSORRT": "cuda",
+    # Ours is another backend, which runs on either.
+    "COMPILE_ONNXRT": "any",
+    "EXPORT+COMPILE_ONNXRT": "any",
+    "FP16+COMPILE_ONNXRT": "any",
+    "FP16+EXPORT+COMPILE_ONNXRT": "any",
 }
 OVERRIDES = {None: "any", "CPU": "cpu", "CUDA": "cuda", "XLA_GPU": "xla"}
 
@@ -121,13 +127,41 @@ def test_the_repository_adds_the_bf16_family() -> None:
     ],
 )
 def test_family_and_type_follow_the_steps(name: str, family: str, dtype: str, *, quantised: bool) -> None:
-    entry = BY_NAME[name]
+    ((_, entry),) = resolve([name])
     assert (entry.family, entry.dtype, entry.quantised) == (family, dtype, quantised)
     assert "+".join(entry.steps) == name
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "input_dtype", "device"),
+    [
+        ("OPENVINO_FP16", "float16", "float32", "cpu"),
+        ("FP16+OPENVINO", "float16", "float32", "cpu"),
+        ("OPENVINO_INT8", "int8", "float32", "cpu"),
+        ("TENSORRT_FP16", "float16", "float16", "cuda"),
+        ("BF16+COMPILE_INDUCTOR_FREEZING", "bfloat16", "bfloat16", "any"),
+        ("TORCHAO_QUANT_INT8+COMPILE_INDUCTOR", "int8", "float32", "any"),
+    ],
+)
+def test_our_own_say_what_they_compute_in_and_what_they_take(
+    name: str, dtype: str, input_dtype: str, device: str
+) -> None:
+    ((_, entry),) = resolve([name])
+    assert (entry.dtype, entry.input_dtype, entry.device) == (dtype, input_dtype, device)
+    assert entry.engine == "native"
+
+
 def test_no_step_is_described_in_vain() -> None:
-    assert {step for entry in ALMA for step in entry.steps} == set(STEPS)
+    assert {step for entry in ALMA for step in entry.steps} == set(alma_steps.STEPS)
+    assert {step for entry in entries_own.NATIVE for step in entry.steps} == set(entries_own.STEPS)
+
+
+def test_every_step_of_ours_is_built_and_only_the_last_one_runs_the_model() -> None:
+    from almaflow.conversions.native import CHANGES, RUNS
+
+    assert CHANGES.keys().isdisjoint(RUNS)
+    assert set(CHANGES) | set(RUNS) == set(entries_own.STEPS)
+    assert all(step in CHANGES for entry in entries_own.NATIVE for step in entry.steps[:-1])
 
 
 def test_no_two_entries_answer_to_the_same_name_in_any_case() -> None:
@@ -159,7 +193,7 @@ def test_tier_1_and_2_are_the_deployment_paths_of_the_device() -> None:
 def test_tier_3_is_all_that_is_built_and_holds_the_lower_ones(device: str) -> None:
     everything = tier(3, device)
     assert everything[0].name == "EAGER"
-    assert {entry.name for entry in everything} == {entry.name for entry in CATALOGUE if entry.engine != "planned"}
+    assert {entry.name for entry in everything} == {entry.name for entry in CATALOGUE}
     assert set(tier(1, device)) <= set(tier(2, device)) <= set(everything)
     assert all(entry in tier(number, device) for entry in everything for number in tiers_on(entry, device))
 
@@ -168,14 +202,3 @@ def test_tier_3_is_all_that_is_built_and_holds_the_lower_ones(device: str) -> No
 def test_a_tier_or_device_that_is_not_there_is_the_users_error(number: int, device: str) -> None:
     with pytest.raises(UsageError, match="take"):
         tier(number, device)
-
-
-def test_planned_entries_name_one_that_is_built() -> None:
-    planned = [entry for entry in CATALOGUE if entry.engine == "planned"]
-    assert planned
-    for entry in planned:
-        assert entry.nearest is not None
-        nearest = BY_NAME[entry.nearest]
-        assert nearest.engine in {"alma", "native"}
-        assert nearest.device in {entry.device, "any"}
-        assert entry.tiers == ()

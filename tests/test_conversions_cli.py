@@ -49,7 +49,7 @@ def test_json_has_every_field_of_every_entry() -> None:
     assert [entry["name"] for entry in listed] == [entry.name for entry in CATALOGUE]
     assert {
         *("name", "number", "aliases", "family", "steps", "engine", "device", "dtype", "input_dtype", "tiers", "needs"),
-        *("available", "reason", "install", "summary", "quantised", "in_alma", "nearest", "device_override", "runs_on"),
+        *("available", "reason", "install", "summary", "quantised", "in_alma", "builder", "device_override", "runs_on"),
     } <= set(listed[0])
     assert all(entry["available"] == (entry["reason"] is None) for entry in listed)
     eager = listed[0]
@@ -75,7 +75,7 @@ def test_the_table_fits_100_columns_and_has_every_name_whole() -> None:
     assert {cell for cell in cells if cell.startswith("also ")} == {
         f"also {alias}" for entry in CATALOGUE for alias in entry.aliases
     }
-    assert "planned and not built yet" in notes
+    assert "needs an NVIDIA GPU, and there is none here" in notes
 
 
 def test_a_tier_that_is_not_there_is_wrong_input() -> None:

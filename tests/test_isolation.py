@@ -87,7 +87,6 @@ def foreground() -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     expected = {
         "EAGER": ("ok", None),
@@ -146,7 +145,6 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 @pytest.mark.parametrize(
     ("setting", "conversions"), [("strict=true", "FP16+JIT_TRACE"), ("fail_fast=true", "FP16+JIT_TRACE,EAGER")]
 )
@@ -159,7 +157,6 @@ def test_a_failure_decides_the_exit_code_where_asked(place: Place, setting: str,
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 @pytest.mark.usefixtures("foreground")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_keeps_what_was_measured_and_leaves_no_worker(place: Place, number: signal.Signals) -> None:
@@ -223,7 +220,6 @@ def test_wrong_input_is_one_line_before_anything_runs(place: Place, case: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

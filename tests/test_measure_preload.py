@@ -12,7 +12,7 @@ import pytest
 from tests.made_jobs import planned
 
 from almaflow.measure.environment import server_environment
-from almaflow.measure.preload import ALMA, ALWAYS, INDUCTOR, ONNX, OPENVINO, modules_for
+from almaflow.measure.preload import ALMA, ALWAYS, INDUCTOR, NATIVE, ONNX, OPENVINO, modules_for
 from almaflow.records import FailureKind, HardwareSpec, ModelSpec, PlannedConversion
 
 OWN = ModelSpec("own", target="some.where.Model")
@@ -51,6 +51,8 @@ def test_alma_is_for_what_alma_builds() -> None:
         ("ONNX_CPU", ONNX, (*INDUCTOR, "openvino")),
         ("ONNX+DYNAMO_EXPORT", ONNX, (*INDUCTOR, "openvino")),
         ("COMPILE_OPENVINO", OPENVINO, ONNX),
+        ("OPENVINO_INT8", ("openvino",), (*INDUCTOR, *ONNX)),
+        ("COMPILE_ONNXRT", (*INDUCTOR, *ONNX), ("openvino",)),
     ],
 )
 def test_compilers_and_runtimes_are_for_what_uses_them(
@@ -70,7 +72,7 @@ def test_what_cannot_run_here_is_not_imported_for() -> None:
     missing = replace(
         planned("COMPILE_OPENVINO"), unavailable="not installed", unavailable_kind=FailureKind.MISSING_DEPENDENCY
     )
-    assert modules_for(OWN, [native("EAGER"), missing]) == ALWAYS
+    assert modules_for(OWN, [native("EAGER"), missing]) == (*ALWAYS, *NATIVE)
 
 
 LOOK = """

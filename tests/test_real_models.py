@@ -47,7 +47,23 @@ PARAMS = {
 }
 
 
-@pytest.mark.parametrize("model", [pytest.param("resnet18", marks=pytest.mark.alma), "mobilenet_v2", "vit_b_32"])
+@pytest.mark.usefixtures("home")
+def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
+    """Two layers, and without inductor, which compiles the whole for a minute."""
+    conversions = ["EAGER", "ONNX_CPU", "COMPILE_OPENVINO", "OPENVINO", "OPENVINO_INT8"]
+    output = tmp_path / "r.json"
+    model = ["model=bert", "model.kwargs={num_hidden_layers: 2}"]
+    command = [sys.executable, "-m", "almaflow", "run", *model, "hardware=cpu", "measure=quick"]
+    command += [f"conversions=[{','.join(conversions)}]", f"output={output}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row["conversion"]: row for row in json.loads(output.read_text(encoding="utf-8"))["conversions"]}
+    assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(conversions, "ok")
+    for name in ("ONNX_CPU", "COMPILE_OPENVINO", "OPENVINO"):
+        assert rows[name]["fidelity/sqnr_db"] > 90, f"{name} does not compute in float32"
+
+
+@pytest.mark.parametrize("model", [pytest.param("resnet18", marks=pytest.mark.alma), "mobilenet_v2"])
 def test_core_conversions(model: str, home: Path, tmp_path: Path) -> None:
     output = tmp_path / "r.json"
     command = [sys.executable, "-m", "almaflow", "run", f"model={model}", "tier=2", "hardware=cpu", "measure=quick"]

@@ -113,7 +113,7 @@ def _extras() -> Iterator[Finding]:
         return
     for extra in metadata.metadata("almaflow").get_all("Provides-Extra") or ():
         wanted = _requirements(extra)
-        if extra == "dev":
+        if extra in {"dev", "all"}:  # of other extras
             continue
         findings = [_version(requirement) for requirement in wanted if installed(requirement.name)]
         if len(findings) < len(wanted):

@@ -6,7 +6,7 @@
         job.json                    the whole job, rewritten after each conversion
         summary/                    what becomes the artifacts of the job's run
         conversions/NN-NAME/        what becomes the artifacts of that conversion's run
-            outcome.json, samples_ms.json, worker.log, traceback.txt
+            outcome.json, samples_ms.json, worker.log, traceback.txt, reproduce.py
             work/                   the worker's directory, removed when it is done
 """
 
@@ -25,6 +25,7 @@ from almaflow.analysis import Analysis, to_output
 from almaflow.errors import AlmaflowError
 from almaflow.records import Job, Outcome, PlannedConversion, write_json
 from almaflow.report.markdown import summary_markdown
+from almaflow.report.reproduction import reproduction
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,15 @@ class JobFiles:
             (directory / "work" / "worker.log").replace(directory / log_name(replicate))
         shutil.rmtree(directory / "work", ignore_errors=True)
 
-    def write_outcome(self, directory: Path, outcome: Outcome) -> None:
+    def write_outcome(self, directory: Path, outcome: Outcome, job: Job) -> None:
         """Keep one outcome: the record, and apart from it what a person or a script opens first."""
         write_json(directory / "outcome.json", outcome)
         if outcome.measurement:
             write_json(directory / "samples_ms.json", list(outcome.measurement.samples_ms))
         if outcome.failure and outcome.failure.traceback:
             (directory / "traceback.txt").write_text(outcome.failure.traceback, encoding="utf-8")
+            script = reproduction(outcome, job)
+            (directory / "reproduce.py").write_text(script, encoding="utf-8")
 
     def write_job(self, job: Job) -> None:
         """Keep the job as far as it is known."""

@@ -29,6 +29,7 @@ from almaflow.records import (
     Status,
     WorkerTask,
 )
+from almaflow.tracking.reader import ready_times
 from almaflow.tracking.store import prepare as prepare_store
 from almaflow.tracking.writer import Tracker
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
     from almaflow.measure.watch import Worker
     from almaflow.report.progress import Progress
     from almaflow.request import Request
+
+
+WORTH_AN_ESTIMATE = 10
+"""Conversions: of fewer nobody asks how long they will take, and the look into the store takes a second."""
 
 
 def run_job(request: Request, progress: Progress) -> Job:
@@ -99,7 +104,7 @@ class _Runner:
     _warned: bool = False
 
     def run(self, launcher: Launcher, control: Control) -> Job:
-        self.progress.start(self.request.plan, self.request.measure)
+        self.progress.start(self.request.plan, self.request.measure, self._expected())
         for note in self.job.prepared.notes if self.job.prepared else ():
             self.progress.warn(note)
         entries = [
@@ -131,11 +136,20 @@ class _Runner:
             self._finish(status)
         return self.job
 
+    def _expected(self) -> dict[str, float]:
+        """From earlier jobs, where there are any and it is worth the look."""
+        if len(self.request.plan) < WORTH_AN_ESTIMATE:
+            return {}
+        try:
+            return ready_times(self.job, self.request.uri)
+        except TrackingError:  # an estimate is not worth a warning
+            return {}
+
     def _done(self, entries: Sequence[Entry]) -> None:
         """Keep outcomes on disk, then track them: what they are compared with is known by then."""
         known = [(entry, self._predicted(entry.outcome)) for entry in entries if entry.outcome]
         for entry, outcome in known:
-            self.files.write_outcome(entry.directory, outcome)
+            self.files.write_outcome(entry.directory, outcome, self.job)
             self._keep(outcome)
         self.files.write_job(self.job)
         for entry, outcome in known:

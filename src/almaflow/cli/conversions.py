@@ -23,7 +23,6 @@ WIDTH = 100
 """Columns of the table where there is no terminal to ask."""
 _NAME_WIDTH = 39
 """The longest single step; longer names are broken behind a plus sign."""
-_PLANNED = "planned and not built yet; under each stands the nearest that is"
 
 
 @click.command()
@@ -36,11 +35,27 @@ _PLANNED = "planned and not built yet; under each stands the nearest that is"
     help="The device to look from; auto is cuda where there is a GPU.",
 )
 @click.option("--tier", type=click.IntRange(catalogue.TIERS[0], catalogue.TIERS[-1]), help="Only those of this tier.")
-def conversions(as_json: bool, device: str, tier: int | None) -> None:  # noqa: FBT001 - click passes a flag so
+@click.option(
+    "--history",
+    "with_history",
+    is_flag=True,
+    help="Instead: how each has fared in the store, by model and versions.",
+)
+def conversions(
+    as_json: bool,  # noqa: FBT001 - click passes a flag so
+    device: str,
+    tier: int | None,
+    with_history: bool,  # noqa: FBT001 - click passes a flag so
+) -> None:
     """List the conversions: what each is, whether it can run here, if not why, and how to install it."""
+    if with_history:
+        from almaflow.cli.history import show_history
+
+        show_history(catalogue.tier(tier, device) if tier else None, as_json=as_json)
+        return
     if device == "auto":
         device = "cuda" if has_cuda() else "cpu"
-    entries = catalogue.tier(tier, device) if tier else catalogue.CATALOGUE
+    entries = catalogue.tier(tier, device) if tier else catalogue.everything()
     looked = [(entry, check(entry, device, allow_device_override=True)) for entry in entries]
     if as_json:
         click.echo(json.dumps([_fields(entry, here, device) for entry, here in looked], indent=1))
@@ -75,8 +90,7 @@ def _show(console: Console, looked: list[tuple[Conversion, Availability]], devic
     for entry, here in looked:
         mark = Text("yes" if not here.device_override else f"on {here.device}", style="green")
         if here.reason:
-            note = (_PLANNED if entry.nearest else here.reason, here.install)
-            mark = Text(f"no [{notes.setdefault(note, len(notes) + 1)}]", style="red")
+            mark = Text(f"no [{notes.setdefault((here.reason, here.install), len(notes) + 1)}]", style="red")
         number = "" if entry.number is None else str(entry.number)
         tiers = _range(catalogue.tiers_on(entry, device))
         table.add_row(number, _name(entry), entry.family, entry.engine, entry.device, entry.dtype, tiers, mark)
@@ -90,10 +104,8 @@ def _show(console: Console, looked: list[tuple[Conversion, Availability]], devic
 
 
 def _name(entry: Conversion) -> Text:
-    """The name, with its aliases and what comes nearest to it below."""
+    """The name, with its aliases below."""
     below = [f"also {alias}" for alias in entry.aliases]
-    if entry.nearest:
-        below.append(f"nearest {entry.nearest}")
     return Text("\n").join([Text(_broken(entry.name)), *(Text(_broken(line), style="dim") for line in below)])
 
 

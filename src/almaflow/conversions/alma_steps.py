@@ -5,32 +5,12 @@ Read off ``alma/conversions/select.py`` and the builders that it calls, not off 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from almaflow.conversions.composed import Step
 
 EAGER_FALLBACK = "what cannot be compiled runs eagerly"
 AI8WI8 = "PT2E quantisation with XNNPACK's quantiser, "
 QUANTO = "quanto: "
-UNCALIBRATED = ", activations int8 at the scale 1, since nothing calibrates them"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One technique, and what it settles about the conversions that have it."""
-
-    does: str
-    family: str | None = None
-    """None where the other steps say what runs the model."""
-    device: str = "any"
-    needs: tuple[str, ...] = ()
-    dtype: str | None = None
-    """The arithmetic type, where the technique changes it."""
-    casts_inputs: bool = False
-    """Whether the inputs are cast to ``dtype`` before the timed call."""
-
-    @property
-    def quantises(self) -> bool:
-        """Whether the type is one that weights are rounded to with a scale."""
-        return self.dtype is not None and not self.casts_inputs
+CALIBRATED = ", activations int8, calibrated on the example inputs"
 
 
 def _inductor(mode: str) -> Step:
@@ -69,7 +49,7 @@ STEPS: dict[str, Step] = {
     "COMPILE_INDUCTOR_EAGER_FALLBACK": _inductor(f"mode default; {EAGER_FALLBACK}"),
     "COMPILE_INDUCTOR_DEFAULT_EAGER_FALLBACK": _inductor(f"mode default; {EAGER_FALLBACK}"),
     "AOT_INDUCTOR": Step("compiled ahead of time into a library by AOTInductor", "aot_inductor"),
-    "COMPILE_ONNXRT": Step("torch.compile with ONNX Runtime", "onnxrt", "cuda", (*_ONNX[:2], "onnxruntime-gpu")),
+    "COMPILE_ONNXRT": Step("torch.compile with ONNX Runtime", "onnxrt", needs=_ONNX),
     "COMPILE_OPENXLA": Step("torch.compile with OpenXLA", "xla", "xla", ("torch-xla",)),
     "COMPILE_TVM": Step("torch.compile with TVM, untuned", "tvm", needs=("apache-tvm",)),
     "COMPILE_TENSORRT": Step("torch.compile with TensorRT", "tensorrt", "cuda", ("torch-tensorrt",)),
@@ -78,14 +58,16 @@ STEPS: dict[str, Step] = {
     "AI8WI8_STATIC_QUANTIZED": _pt2e("integer arithmetic in PyTorch's reference operators"),
     "RUN_DECOMPOSITION": Step("exported again and decomposed into core operators"),
     "NATIVE_CONVERT_AI8WI8_STATIC_QUANTIZED": Step(
-        "FX graph mode quantisation, real int8 kernels at arbitrary scales", "fx", "cpu", dtype="int8"
+        "FX graph mode quantisation, int8 kernels, calibrated on the example inputs", "fx", "cpu", dtype="int8"
     ),
     "NATIVE_FAKE_QUANTIZED_AI8WI8_STATIC": Step(
-        "FX graph mode fake quantisation: int8 emulated in float32 at arbitrary scales", "fx", dtype="int8"
+        "FX graph mode fake quantisation: int8 emulated in float32, calibrated on the example inputs",
+        "fx",
+        dtype="int8",
     ),
-    "OPTIMUM_QUANTO_AI8WI8": _quanto("weights int8" + UNCALIBRATED, "int8"),
-    "OPTIMUM_QUANTO_AI8WI4": _quanto("weights int4" + UNCALIBRATED, "int4"),
-    "OPTIMUM_QUANTO_AI8WI2": _quanto("weights int2" + UNCALIBRATED, "int2"),
+    "OPTIMUM_QUANTO_AI8WI8": _quanto("weights int8" + CALIBRATED, "int8"),
+    "OPTIMUM_QUANTO_AI8WI4": _quanto("weights int4" + CALIBRATED, "int4"),
+    "OPTIMUM_QUANTO_AI8WI2": _quanto("weights int2" + CALIBRATED, "int2"),
     "OPTIMUM_QUANTO_WI8": _quanto("weights int8, float32 arithmetic", "int8"),
     "OPTIMUM_QUANTO_WI4": _quanto("weights int4, float32 arithmetic", "int4"),
     "OPTIMUM_QUANTO_WI2": _quanto("weights int2, float32 arithmetic", "int2"),

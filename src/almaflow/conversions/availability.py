@@ -20,7 +20,7 @@ _ALMA_IMPORTS = ("onnx", "onnxruntime", "optimum-quanto", "torchao")
 _BY_STEP: dict[str, tuple[Callable[[str], Obstacle | None], ...]] = {
     "COMPILE_INDUCTOR": (requirements.inductor,),
     "AOT_INDUCTOR": (requirements.cpp_compiler,),
-    "COMPILE_ONNXRT": (requirements.torch_onnxrt, requirements.onnxruntime_cuda),
+    "COMPILE_ONNXRT": (requirements.onnxruntime_on,),
     "ONNX_GPU": (requirements.onnxruntime_cuda,),
     "COMPILE_TVM": (requirements.torch_tvm,),
     "TORCHAO_AUTOQUANT": (requirements.torchao_autoquant,),
@@ -54,10 +54,7 @@ def check(conversion: Conversion, device: str, *, allow_device_override: bool) -
     target = device if conversion.device == "any" else conversion.device
     # XLA is a way to the device that was asked for, not another one.
     override = target not in {device, "xla"}
-    if conversion.engine == "planned":
-        obstacle: Obstacle | None = _planned(conversion)
-    else:
-        obstacle = _device(target, device, allow_device_override=allow_device_override) or _needs(conversion, target)
+    obstacle = _device(target, device, allow_device_override=allow_device_override) or _needs(conversion, target)
     if obstacle is None:
         return Availability(available=True, device=target, device_override=override)
     return Availability(
@@ -68,11 +65,6 @@ def check(conversion: Conversion, device: str, *, allow_device_override: bool) -
         kind=obstacle.kind,
         install=obstacle.install,
     )
-
-
-def _planned(conversion: Conversion) -> Obstacle:
-    reason = f"{conversion.name} is planned and not built yet; the nearest that is: {conversion.nearest}"
-    return Obstacle(reason, FailureKind.UNSUPPORTED)
 
 
 def _device(target: str, asked: str, *, allow_device_override: bool) -> Obstacle | None:

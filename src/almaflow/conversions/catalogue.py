@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from almaflow.conversions.conversion import Conversion
 from almaflow.conversions.entries_alma import ALMA
-from almaflow.conversions.entries_own import NATIVE, PLANNED
+from almaflow.conversions.entries_own import NATIVE
+from almaflow.conversions.registered import registered
 from almaflow.errors import UsageError
 
-__all__ = ["BY_NAME", "CATALOGUE", "DEVICES", "TIERS", "Conversion", "tier", "tiers_on"]
+__all__ = ["CATALOGUE", "DEVICES", "TIERS", "Conversion", "everything", "tier", "tiers_on"]
 
 TIERS = (1, 2, 3)
 DEVICES = ("cpu", "cuda")
@@ -35,7 +37,7 @@ def _tier_names(number: int, device: str) -> tuple[str, ...]:
         return _QUICK
     if number == 2:  # noqa: PLR2004 - the tiers are 1, 2 and 3
         return _CORE[device]
-    return tuple(conversion.name for conversion in (*ALMA, *NATIVE))
+    return tuple(conversion.name for conversion in (*ALMA, *NATIVE, *registered()))
 
 
 def _with_tiers(conversion: Conversion) -> Conversion:
@@ -43,10 +45,14 @@ def _with_tiers(conversion: Conversion) -> Conversion:
     return replace(conversion, tiers=tiers)
 
 
-CATALOGUE: tuple[Conversion, ...] = tuple(_with_tiers(conversion) for conversion in (*ALMA, *NATIVE, *PLANNED))
-"""Alma's by their numbers, then those that are built here, then the planned ones."""
+CATALOGUE: tuple[Conversion, ...] = (*ALMA, *NATIVE)
+"""Alma's by their numbers, then those that are built here."""
 
-BY_NAME: dict[str, Conversion] = {conversion.name: conversion for conversion in CATALOGUE}
+
+@cache
+def everything() -> tuple[Conversion, ...]:
+    """The catalogue with its tiers, and what installed packages have registered behind it."""
+    return tuple(map(_with_tiers, (*CATALOGUE, *registered())))
 
 
 def tier(number: int, device: str) -> list[Conversion]:
@@ -67,7 +73,8 @@ def tier(number: int, device: str) -> list[Conversion]:
     if device not in DEVICES:
         message = f"device {device}: take cpu or cuda"
         raise UsageError(message)
-    return [BY_NAME[name] for name in _tier_names(number, device)]
+    by_name = {conversion.name: conversion for conversion in everything()}
+    return [by_name[name] for name in _tier_names(number, device)]
 
 
 def tiers_on(conversion: Conversion, device: str) -> tuple[int, ...]:

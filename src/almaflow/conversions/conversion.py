@@ -18,7 +18,7 @@ class Conversion:
     steps: tuple[str, ...]
     """The techniques in the order in which they are applied: the name split at its plus signs."""
     engine: str
-    """``alma``, ``native`` (built here) or ``planned`` (known by name, not built yet)."""
+    """Who builds it: ``alma``, ``native`` (here) or ``registered`` (another package)."""
     device: str
     """Where it can run: ``cpu``, ``cuda``, ``xla``, or ``any`` for the device that is asked for."""
     dtype: str
@@ -36,5 +36,5 @@ class Conversion:
     """Tiers that have it on some device; ``catalogue.tiers_on`` tells for one device."""
     in_alma: str | None = None
     """Where Alma has it: in the published release (``0.3.7``) or in its repository only (``HEAD``)."""
-    nearest: str | None = None
-    """Of a planned entry: the name that comes nearest to it and is built."""
+    builder: str | None = None
+    """``module:function`` of what runs the model, where another package has it."""

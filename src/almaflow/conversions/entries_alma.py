@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from almaflow.conversions.alma_steps import STEPS
-from almaflow.conversions.conversion import Conversion
+from almaflow.conversions.composed import compose
+
+if TYPE_CHECKING:
+    from almaflow.conversions.conversion import Conversion
 
 PUBLISHED = "0.3.7"
 PUBLISHED_COUNT = 72
@@ -77,32 +82,16 @@ def _aliases(name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _family(names: tuple[str, ...]) -> str:
-    """A step that quantises says what the conversion is; else the last of those that change more than the type."""
-    steps = [STEPS[name] for name in names if STEPS[name].family]
-    quantising = [step for step in steps if step.quantises]
-    changing = [step for step in steps if step.family != "eager"]
-    return str((quantising or changing or steps)[-1].family)
-
-
 def _conversion(number: int, name: str) -> Conversion:
-    names = tuple(name.split("+"))
-    steps = [STEPS[step] for step in names]
-    needs = dict.fromkeys(need for step in steps for need in step.needs)
-    return Conversion(
-        name=name,
-        number=number,
-        family=_family(names),
-        steps=names,
+    return compose(
+        name,
+        STEPS,
+        needs=("torch>=2.7", f"alma-torch=={PUBLISHED}"),
         engine="alma",
-        device=next((step.device for step in steps if step.device != "any"), "any"),
-        dtype=next((step.dtype for step in steps if step.dtype), "float32"),
-        summary=_SUMMARIES.get(name) or ", then ".join(step.does for step in steps),
-        input_dtype=next((step.dtype for step in steps if step.dtype and step.casts_inputs), "float32"),
-        quantised=any(step.quantises for step in steps),
-        needs=("torch>=2.7", f"alma-torch=={PUBLISHED}", *needs),
+        number=number,
         aliases=_aliases(name),
         in_alma=PUBLISHED if number < PUBLISHED_COUNT else "HEAD",
+        **({"summary": _SUMMARIES[name]} if name in _SUMMARIES else {}),
     )
 
 

@@ -1,104 +1,87 @@
-"""Conversions that Alma has not: the ones that are built here, and the ones that are known by name so far."""
+"""Conversions that Alma has not, and what the steps of their names do. ``native`` has a function for each step."""
 
 from __future__ import annotations
 
-from almaflow.conversions.conversion import Conversion
+from typing import TYPE_CHECKING
 
-NATIVE: tuple[Conversion, ...] = (
-    Conversion(
-        name="ONNX_CPU_INT8_STATIC",
-        number=None,
-        family="onnx",
-        steps=("ONNX_CPU_INT8_STATIC",),
-        engine="native",
-        device="cpu",
-        dtype="int8",
-        summary="ONNX export, ONNX Runtime's static INT8 quantisation (QDQ), calibrated on the model's example inputs",
-        quantised=True,
-        needs=("torch>=2.7", "onnx", "onnxscript", "onnxruntime"),
-    ),
-)
+from almaflow.conversions.composed import Step, compose
 
+if TYPE_CHECKING:
+    from almaflow.conversions.conversion import Conversion
 
-def _planned(name: str, runs: tuple[str, str, str], nearest: str, summary: str, *aliases: str) -> Conversion:
-    """A planned entry; ``runs`` is its family, its device and its arithmetic type."""
-    family, device, dtype = runs
-    steps = tuple(name.split("+"))
-    return Conversion(
-        name=name,
-        number=None,
-        family=family,
-        steps=steps,
-        engine="planned",
-        device=device,
-        dtype=dtype,
-        summary=summary,
-        input_dtype=dtype if steps[0] in {"FP16", "BF16"} else "float32",
-        quantised=dtype.startswith(("int", "float8")),
-        aliases=aliases,
-        nearest=nearest,
-    )
-
-
+_ONNX = ("onnx", "onnxscript", "onnxruntime")
+_TORCHAO = ("torchao",)
 _OPENVINO = "OpenVINO's own converter and runtime"
-_TENSORRT = "a TensorRT engine built ahead of time"
-_TORCHAO = ("torchao", "any", "int8")
-_INT8 = "torchao: int8 weights and activations"
 
-PLANNED: tuple[Conversion, ...] = (
-    _planned("OPENVINO", ("openvino", "cpu", "float32"), "COMPILE_OPENVINO", _OPENVINO),
-    _planned(
-        "OPENVINO_FP16",
-        ("openvino", "cpu", "float16"),
-        "FP16+COMPILE_OPENVINO",
-        f"{_OPENVINO}, weights in float16",
-        "FP16+OPENVINO",
+
+def _openvino(does: str, *needs: str, dtype: str | None = None) -> Step:
+    return Step(f"{_OPENVINO}, {does}", "openvino", "cpu", ("openvino>=2025.0", *needs), dtype)
+
+
+def _inductor(mode: str) -> Step:
+    return Step(f"torch.compile with inductor, {mode}", "inductor")
+
+
+STEPS: dict[str, Step] = {
+    "FP16": Step("weights and inputs cast to float16", dtype="float16", casts_inputs=True),
+    "BF16": Step("weights and inputs cast to bfloat16", dtype="bfloat16", casts_inputs=True),
+    "CHANNELS_LAST": Step("weights and images in channels-last order"),
+    "TORCHAO_QUANT_INT8": Step(
+        "torchao: linear layers with int8 weights and activations", "torchao", needs=_TORCHAO, dtype="int8"
     ),
-    _planned("TENSORRT", ("tensorrt", "cuda", "float32"), "COMPILE_TENSORRT", _TENSORRT),
-    _planned(
-        "TENSORRT_FP16",
-        ("tensorrt", "cuda", "float16"),
-        "FP16+COMPILE_TENSORRT",
-        f"{_TENSORRT}, in float16",
-        "FP16+TENSORRT",
+    "TORCHAO_QUANT_FP8": Step(
+        "torchao: linear layers with float8 weights", "torchao", needs=_TORCHAO, dtype="float8_e4m3fn"
     ),
-    _planned(
-        "BF16+TENSORRT",
-        ("tensorrt", "cuda", "bfloat16"),
-        "BF16+COMPILE_TENSORRT",
-        f"{_TENSORRT}, in bfloat16",
-        "TENSORRT_BF16",
+    "TORCHAO_AUTOQUANT": Step(
+        "torchao picks float or int8 per layer by timing it", "torchao", needs=_TORCHAO, dtype="int8"
     ),
-    _planned(
-        "EXPORT+TENSORRT",
-        ("tensorrt", "cuda", "float32"),
-        "EXPORT+COMPILE_TENSORRT",
-        f"torch.export, then {_TENSORRT}",
+    "EAGER": Step("PyTorch runs the model", "eager"),
+    "COMPILE_INDUCTOR": _inductor("mode default"),
+    "COMPILE_INDUCTOR_DEFAULT": _inductor("mode default"),
+    "COMPILE_INDUCTOR_FREEZING": _inductor("weights frozen into constants"),
+    "AOT_INDUCTOR_PACKAGE": Step("torch.export, compiled ahead of time by AOTInductor into a package", "aot_inductor"),
+    "OPENVINO": _openvino("in float32"),
+    "OPENVINO_FP16": _openvino("weights stored in float16, float32 arithmetic", dtype="float16"),
+    "OPENVINO_BF16": _openvino("bfloat16 arithmetic", dtype="bfloat16"),
+    "OPENVINO_INT8": _openvino("int8 by NNCF, calibrated on the example inputs", "nncf", dtype="int8"),
+    "ONNX_CPU_INT8_STATIC": Step(
+        "ONNX export, ONNX Runtime's static INT8 quantisation (QDQ), calibrated on the model's example inputs",
+        "onnx",
+        "cpu",
+        _ONNX,
+        "int8",
     ),
-    _planned(
-        "FP16+ONNX_GPU",
-        ("onnx", "cuda", "float16"),
-        "ONNX_GPU",
-        "ONNX export in float16, run by ONNX Runtime's CUDA provider",
+    "ONNX_GPU": Step(
+        "ONNX export, run by ONNX Runtime's CUDA provider", "onnx", "cuda", (*_ONNX[:2], "onnxruntime-gpu")
     ),
-    _planned("TORCHAO_QUANT_INT8", _TORCHAO, "OPTIMUM_QUANTO_WI8", _INT8),
-    _planned(
-        "TORCHAO_QUANT_INT8+COMPILE_INDUCTOR",
-        _TORCHAO,
-        "OPTIMUM_QUANTO_WI8",
-        f"{_INT8}, then torch.compile with inductor",
-        "TORCHAO_QUANT_INT8+COMPILE_INDUCTOR_DEFAULT",
-    ),
-    _planned(
-        "TORCHAO_QUANT_FP8",
-        ("torchao", "any", "float8_e4m3fn"),
-        "OPTIMUM_QUANTO_Wf8E4M3N",
-        "torchao: float8 weights and activations",
-    ),
-    _planned(
-        "TORCHAO_AUTOQUANT",
-        _TORCHAO,
-        "OPTIMUM_QUANTO_WI8",
-        "torchao picks a type per layer by timing it, without compiling first",
-    ),
+    "EXECUTORCH_XNNPACK": Step("an ExecuTorch program, run by XNNPACK", "executorch", "cpu", ("executorch>=1.0",)),
+    "TENSORRT": Step("a TensorRT engine built ahead of time", "tensorrt", "cuda", ("torch-tensorrt",)),
+}
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "ONNX_CPU_INT8_STATIC": (),
+    "OPENVINO": (),
+    "OPENVINO_FP16": ("FP16+OPENVINO",),
+    "OPENVINO_BF16": ("BF16+OPENVINO",),
+    "OPENVINO_INT8": (),
+    "CHANNELS_LAST+EAGER": ("CHANNELS_LAST",),
+    "CHANNELS_LAST+COMPILE_INDUCTOR_DEFAULT": ("CHANNELS_LAST+COMPILE_INDUCTOR",),
+    "BF16+CHANNELS_LAST+EAGER": ("BF16+CHANNELS_LAST",),
+    "COMPILE_INDUCTOR_FREEZING": (),
+    "BF16+COMPILE_INDUCTOR_FREEZING": (),
+    "AOT_INDUCTOR_PACKAGE": (),
+    "EXECUTORCH_XNNPACK": (),
+    "TORCHAO_QUANT_INT8": (),
+    "TORCHAO_QUANT_INT8+COMPILE_INDUCTOR": ("TORCHAO_QUANT_INT8+COMPILE_INDUCTOR_DEFAULT",),
+    "TORCHAO_QUANT_FP8": (),
+    "TORCHAO_AUTOQUANT": (),
+    "TENSORRT": ("EXPORT+TENSORRT",),
+    "FP16+TENSORRT": ("TENSORRT_FP16",),
+    "BF16+TENSORRT": ("TENSORRT_BF16",),
+    "FP16+ONNX_GPU": (),
+}
+"""Each with its aliases."""
+
+NATIVE: tuple[Conversion, ...] = tuple(
+    compose(name, STEPS, needs=("torch>=2.7",), engine="native", aliases=aliases) for name, aliases in _NAMES.items()
 )

@@ -39,29 +39,38 @@ def dynamo_graphs() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
+def forget() -> None:
+    """Let dynamo's counters start anew."""
+    from torch._dynamo.utils import clear_compilation_metrics, counters
+
+    counters.clear()
+    clear_compilation_metrics()
+
+
 def counting_from_reset() -> Any:
     """A patcher under which dynamo's counters start anew where Alma resets dynamo: right before it compiles.
 
     Otherwise what an export captured before counts as compiled.
     """
-    from torch._dynamo.utils import counters
-
     original = importlib.import_module("torch._dynamo").reset
 
     def reset() -> None:
         original()
-        counters.clear()
+        forget()
 
     return patch("torch._dynamo.reset", reset)
 
 
 def dynamo_evidence(graphs_before: int) -> Evidence:
-    """What dynamo compiled before and during the timed calls."""
-    from torch._dynamo.utils import counters
+    """What dynamo captured and compiled before and during the timed calls."""
+    from torch._dynamo.utils import counters, get_compilation_metrics
 
     graphs = dynamo_graphs()
     breaks = sum(counters["graph_break"].values())
     runtime = {"dynamo_graphs": str(graphs), "graph_breaks": str(breaks)}
+    frames = get_compilation_metrics()
+    runtime["dynamo_nodes"] = str(sum(each.graph_node_count or 0 for each in frames))
+    runtime["dynamo_operations"] = str(sum(each.graph_op_count or 0 for each in frames))
     cache = counters["inductor"]
     if cache["fxgraph_cache_hit"] or cache["fxgraph_cache_miss"]:
         runtime["compile_cache"] = "hit" if cache["fxgraph_cache_hit"] and not cache["fxgraph_cache_miss"] else "miss"
@@ -70,7 +79,9 @@ def dynamo_evidence(graphs_before: int) -> Evidence:
         fell_back = "dynamo compiled no graph: eager ran in its place"
     elif counters["frames"]["ok"] < counters["frames"]["total"]:
         failed = counters["frames"]["total"] - counters["frames"]["ok"]
+        why = next((each.fail_reason for each in frames if each.fail_reason), "").strip().partition("\n")[0]
         fell_back = f"dynamo could not compile {failed} of {counters['frames']['total']} frames: eager ran them"
+        fell_back += f" ({why})" if why else ""
     return Evidence(runtime, fell_back, recompiles=graphs - graphs_before)
 
 
@@ -133,9 +144,14 @@ def openvino_evidence(precision: str | None = None) -> Evidence:
     elif outside:
         names = ", ".join(sorted(set(outside))[:5])
         fell_back = f"{len(outside)} operations ran outside OpenVINO: {names}"
-    elif precision and (taken := runtime.get("openvino_precision", precision)) != precision:
-        fell_back = f"OpenVINO computes in {taken} on this CPU, not in {precision}"
+    elif precision:
+        fell_back = precision_fault(runtime.get("openvino_precision", precision), precision)
     return Evidence(runtime, fell_back, "cpu")
+
+
+def precision_fault(taken: str, asked: str) -> str | None:
+    """OpenVINO takes another precision on a CPU that cannot compute in the one that was asked for."""
+    return None if taken == asked else f"OpenVINO computes in {taken} on this CPU, not in {asked}"
 
 
 def _partitioned(graphs: list[Any]) -> tuple[list[Any], list[str]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+from functools import cache
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.catalogue import CATALOGUE
+from almaflow.conversions.catalogue import everything
 from almaflow.conversions.entries_alma import ALMA
 from almaflow.errors import UsageError
 
@@ -22,13 +23,16 @@ def _key(text: str) -> str:
     return text.strip().casefold()
 
 
+@cache
+def _spellings() -> dict[str, Conversion]:
+    """Entries by name and alias, in one spelling of upper and lower case."""
+    return {_key(spelling): entry for entry in everything() for spelling in (entry.name, *entry.aliases)}
+
+
+@cache
 def _index() -> dict[str, Conversion]:
-    return {_key(spelling): entry for entry in CATALOGUE for spelling in (entry.name, *entry.aliases)}
-
-
-_SPELLINGS = _index()
-"""Entries by name and alias, in one spelling of upper and lower case."""
-_INDEX = _SPELLINGS | {str(entry.number): entry for entry in ALMA}
+    """The same, and by number."""
+    return _spellings() | {str(entry.number): entry for entry in everything() if entry.number is not None}
 
 
 def resolve(requested: Sequence[str | int]) -> list[tuple[str, Conversion]]:
@@ -41,20 +45,20 @@ def resolve(requested: Sequence[str | int]) -> list[tuple[str, Conversion]]:
         UsageError: some are not in the catalogue; all of them are named, each with the nearest names.
     """
     texts = [requested] if isinstance(requested, str) else [str(item) for item in requested]
-    unknown = list(dict.fromkeys(text for text in texts if _key(text) not in _INDEX))
+    unknown = list(dict.fromkeys(text for text in texts if _key(text) not in _index()))
     if unknown:
         raise UsageError(_complaint(texts, unknown))
     found: dict[str, tuple[str, Conversion]] = {}
     for text in texts:
-        conversion = _INDEX[_key(text)]
+        conversion = _index()[_key(text)]
         found.setdefault(conversion.name, (text.strip(), conversion))
     return list(found.values())
 
 
 def nearest(text: str) -> list[str]:
     """Names of the catalogue that a misspelt one may have meant, the best first."""
-    matches = difflib.get_close_matches(_key(text)[:_LONGEST_SHOWN], _SPELLINGS, n=3 * _NEAREST, cutoff=0.0)
-    return list(dict.fromkeys(_INDEX[match].name for match in matches))[:_NEAREST]
+    matches = difflib.get_close_matches(_key(text)[:_LONGEST_SHOWN], _spellings(), n=3 * _NEAREST, cutoff=0.0)
+    return list(dict.fromkeys(_index()[match].name for match in matches))[:_NEAREST]
 
 
 def _complaint(texts: list[str], unknown: list[str]) -> str:

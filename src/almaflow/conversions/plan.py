@@ -59,4 +59,5 @@ def _planned(requested: str, entry: Conversion, device: str, *, allow_device_ove
         unavailable=here.reason,
         unavailable_kind=here.kind,
         install=here.install,
+        builder=entry.builder,
     )

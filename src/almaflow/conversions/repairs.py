@@ -82,11 +82,6 @@ def _restore_dynamo_export() -> None:
     torch.onnx.dynamo_export = dynamo_export  # type: ignore[attr-defined]
 
 
-def _restore_int4_weight_only() -> None:
-    quant_api = importlib.import_module("torchao.quantization.quant_api")
-    quant_api.int4_weight_only = quant_api.Int4WeightOnlyConfig  # type: ignore[attr-defined]
-
-
 def _make_model_directory() -> None:
     Path("model").mkdir()
 
@@ -124,13 +119,6 @@ REPAIRS: tuple[Repair, ...] = (
         lambda steps: "DYNAMO_EXPORT" in steps,
         lambda: not _attribute("torch.onnx", "dynamo_export"),
         _restore_dynamo_export,
-    ),
-    Repair(
-        "int4-weight-only",
-        "torchao's int4_weight_only() is Int4WeightOnlyConfig() now",
-        lambda steps: "TORCHAO_QUANT_I4_WEIGHT_ONLY" in steps,
-        lambda: not _attribute("torchao.quantization.quant_api", "int4_weight_only"),
-        _restore_int4_weight_only,
     ),
     Repair(
         "onnx-model-directory",

@@ -121,11 +121,9 @@ def onnxruntime_cuda(_device: str) -> Obstacle | None:
     return _missing("the installed ONNX Runtime has no CUDA provider", _INSTALL["onnxruntime-gpu"])
 
 
-def torch_onnxrt(_device: str) -> Obstacle | None:
-    """PyTorch has dropped its onnxrt backend."""
-    if has_file("torch", "onnx/_internal/onnxruntime.py"):
-        return None
-    return _unsupported(f"PyTorch {installed('torch')} has no onnxrt backend any more", OLDER_SET)
+def onnxruntime_on(device: str) -> Obstacle | None:
+    """ONNX Runtime's provider for the device."""
+    return onnxruntime_cuda(device) if device == "cuda" else None
 
 
 def torchao_autoquant(_device: str) -> Obstacle | None:

@@ -30,6 +30,11 @@ _DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "openvino": ("openvino",),
     "torchao": ("torchao",),
+    "quanto": ("optimum-quanto",),
+    "nncf": ("nncf",),
+    "executorch": ("executorch",),
+    "tvm": ("apache-tvm",),
+    "tensorrt": ("torch-tensorrt",),
     "almaflow": ("almaflow",),
     "mlflow": ("mlflow", "mlflow-skinny"),
 }

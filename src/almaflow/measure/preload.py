@@ -14,6 +14,7 @@ ALWAYS = ("torch", "almaflow.measure.steps", "almaflow.measure.prepare", "thread
 INDUCTOR = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.codegen.cpp")
 ONNX = ("onnxscript", "torch.onnx._internal.exporter._core", "onnxruntime", "onnxruntime.quantization")
 OPENVINO = ("openvino", "openvino.torch", *INDUCTOR)
+NATIVE = ("almaflow.conversions.native", "torch.export")
 
 
 def modules_for(model: ModelSpec, plan: Sequence[PlannedConversion]) -> tuple[str, ...]:
@@ -27,11 +28,15 @@ def modules_for(model: ModelSpec, plan: Sequence[PlannedConversion]) -> tuple[st
         wanted.append("torchvision")
     if any(each.engine == "alma" for each in planned):
         wanted.append(ALMA)
+    if any(each.engine == "native" for each in planned):
+        wanted += NATIVE
     steps = {step for each in planned for step in each.steps}
     if any(step.startswith(("COMPILE_", "AOT_")) for step in steps):
         wanted += INDUCTOR
-    if any(step.startswith("ONNX") for step in steps):
+    if any(step.startswith("ONNX") or step == "COMPILE_ONNXRT" for step in steps):
         wanted += ONNX
     if "COMPILE_OPENVINO" in steps:
         wanted += OPENVINO
+    elif any(step.startswith("OPENVINO") for step in steps):
+        wanted.append("openvino")
     return tuple(dict.fromkeys(wanted))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from almaflow.measure.events import EventWriter
     from almaflow.measure.worker import Turns
+    from almaflow.models.batches import Batch
 
 SETTLE_BATCHES = 4
 
@@ -48,14 +49,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[
         msg = f"hardware.device=cuda: PyTorch {torch.__version__} sees no CUDA device here; take hardware=cpu"
         raise UsageError(msg)
     set_threads(task.hardware.threads)
-    model = build_model(task.model)
-    batches = build_batches(task.model, task.measure.fidelity_inputs)
-    digest = weights_digest(model)
-    settled: dict[str, torch.Tensor] = {}
-    if _random(task.model):
-        check_forward(model, batches[0])
-        # Enough rows for statistics, however few inputs the outputs are compared on.
-        settled = settle(model, build_batches(task.model, SETTLE_BATCHES), task.model.seed)
+    model, batches, digest, settled = example_model(task)
     model.to(device)
     synchronize = synchronizer(device)
     outputs: list[list[torch.Tensor]] = []
@@ -92,9 +86,30 @@ def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[
             events.enter("ready", rounds.take(turn))
 
 
+def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor]]:
+    """The model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
+
+    Returns:
+        The model, input batches, the digest of the weights as they were drawn, and those that were settled then.
+
+    Raises:
+        UsageError: the model or its inputs are not what the configuration says.
+    """
+    model = build_model(task.model)
+    batches = build_batches(task.model, task.measure.fidelity_inputs)
+    digest = weights_digest(model)
+    settled: dict[str, torch.Tensor] = {}
+    if _random(task.model):
+        check_forward(model, batches[0])
+        # Enough rows for statistics, however few inputs the outputs are compared on.
+        settled = settle(model, build_batches(task.model, SETTLE_BATCHES), task.model.seed)
+    return model, batches, digest, settled
+
+
 def _random(model: ModelSpec) -> bool:
     """Whether its weights are random ones that almaflow drew."""
-    return model.arch is not None and not model.target and not model.pickle_path
+    own = (model.target or "").startswith("almaflow.models.")
+    return not model.pickle_path and (own or (model.arch is not None and not model.target))
 
 
 def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ class PlannedConversion:
     family: str
     steps: tuple[str, ...]
     engine: str
-    """``alma`` or ``native``."""
+    """Who builds it: ``alma``, ``native`` or ``registered``."""
     device: str
     """Where it will run, which an override may have moved from the hardware's device."""
     dtype: str
@@ -118,6 +118,8 @@ class PlannedConversion:
     """Why it cannot run here."""
     unavailable_kind: FailureKind | None = None
     install: str | None = None
+    builder: str | None = None
+    """``module:function`` of one that another package has registered."""
 
 
 @dataclass(frozen=True)

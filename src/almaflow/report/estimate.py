@@ -78,10 +78,12 @@ class Estimate:
         """Seconds that are probably left; None before there is anything to estimate from.
 
         Each process of a conversion takes as long until it is ready as its last one, else what was estimated for it,
-        else the mean of those that got ready, and then its share of the rounds; nothing if it cannot run.
+        else the mean of those that got ready or of the estimates, and then its share of the rounds; nothing if it
+        cannot run.
         """
         moment, starting, turns = self._clock(), self._starting, self._turns
-        mean = sum(self._took_s.values()) / len(self._took_s) if self._took_s else None
+        known = self._took_s or self._estimate_s
+        mean = sum(known.values()) / len(known) if known else None
         total = max(turns[1] - (moment - turns[0]), 0.0) if turns else 0.0
         for planned in self.left:
             if planned.unavailable:

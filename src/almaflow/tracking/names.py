@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from almaflow.conversions.runtimes import RUNTIMES
 from almaflow.machine import home
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def fingerprint(job: Job, outcome: Outcome) -> str:
         "inputs": [_input_shape(job), _input_dtypes(job), model.batch_size],
         "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
         "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
+        "runtimes": {name: environment.get(name) for name in RUNTIMES.get(planned.family, ())},
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,39 +1,51 @@
-"""Conversions that deployers use and Alma has not: built here, from small steps.
-
-A builder takes the model in eval mode, example batches on its device and the thread count, and returns the
-forward call with the sessions whose word is taken as evidence.
-"""
+"""ONNX Runtime runs the model, exported by PyTorch, in floating point or quantised on the example inputs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow.conversions.evidence import Evidence, onnx_evidence, together
+from almaflow.conversions.native.work import Native
 from almaflow.conversions.onnx_session import feed, open_session
 from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-Batch = tuple[torch.Tensor, ...]
+    from almaflow.conversions.native.work import Batch, Run, Work
 
-
-@dataclass(frozen=True)
-class Native:
-    """A forward call, and the ONNX Runtime session behind it."""
-
-    forward: Callable[[Any], Any]
-    session: Any
-    runtime: dict[str, str]
-    """What the builder found out about its work."""
-    file_mb: float
-    """Size of the converted model on disk, in MB."""
+CPU = "CPUExecutionProvider"
 
 
-def onnx_cpu_int8_static(model: torch.nn.Module, batches: list[Batch], threads: int) -> Native:
+def session_on(provider: str) -> Run:
+    """ONNX export through torch.export, and a session on one provider."""
+
+    def run(model: torch.nn.Module, work: Work) -> Native:
+        path = _export(model, work)
+        return _native(open_session(path, provider, work.threads), provider, path)
+
+    return run
+
+
+def _export(model: torch.nn.Module, work: Work) -> Path:
+    path = Path("model.onnx")
+    torch.onnx.export(model, work.batches[0], str(path), dynamo=True, external_data=False)
+    return path
+
+
+def _native(session: Any, provider: str, path: Path, **found: str) -> Native:
+    forward = feed(session)
+    return Native(
+        lambda *inputs: forward(inputs),
+        lambda: together([Evidence(found), onnx_evidence(session, provider)]),
+        file_mb(path),
+    )
+
+
+def int8_static(model: torch.nn.Module, work: Work) -> Native:
     """ONNX Runtime's static quantisation: QDQ, per-channel INT8 weights, UINT8 activations, min-max calibrated.
 
     The recipe is the one that ONNX Runtime documents for x86 CPUs with VNNI ("Quantize ONNX models", static
@@ -45,13 +57,12 @@ def onnx_cpu_int8_static(model: torch.nn.Module, batches: list[Batch], threads: 
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    exported, prepared, quantised = Path("model.onnx"), Path("prepared.onnx"), Path("int8.onnx")
-    torch.onnx.export(model, batches[0], str(exported), dynamo=True, external_data=False)
-    quant_pre_process(exported, prepared, skip_symbolic_shape=True)
+    prepared, quantised = Path("prepared.onnx"), Path("int8.onnx")
+    quant_pre_process(_export(model, work), prepared, skip_symbolic_shape=True)
     quantize_static(
         prepared,
         quantised,
-        _Calibration(prepared, batches),
+        _Calibration(prepared, work.batches),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
@@ -63,8 +74,8 @@ def onnx_cpu_int8_static(model: torch.nn.Module, batches: list[Batch], threads: 
     if not weights:
         msg = f"nothing to quantise: the model's graph has no {', '.join(CONTRACTIONS)} with a constant weight"
         raise NotImplementedError(msg)
-    session = open_session(quantised, "CPUExecutionProvider", threads)
-    return Native(feed(session), session, {"quantised_weights": str(weights)}, file_mb(quantised))
+    session = open_session(quantised, CPU, work.threads)
+    return _native(session, CPU, quantised, quantised_weights=str(weights))
 
 
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")
@@ -110,6 +121,7 @@ class _Calibration:
         return next(self._feeds, None)
 
 
-BUILDERS: dict[str, Callable[[torch.nn.Module, list[Batch], int], Native]] = {
-    "ONNX_CPU_INT8_STATIC": onnx_cpu_int8_static,
+RUNS: dict[str, Run] = {
+    "ONNX_GPU": session_on("CUDAExecutionProvider"),
+    "ONNX_CPU_INT8_STATIC": int8_static,
 }

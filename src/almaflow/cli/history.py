@@ -1,0 +1,68 @@
+"""``almaflow conversions --history``: how conversions have fared in the store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from almaflow.analysis.history import Fared, history
+from almaflow.tracking.uris import display_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.conversions.conversion import Conversion
+
+WIDTH = 120
+"""Columns of the table where there is no terminal to ask."""
+
+
+def show_history(entries: Sequence[Conversion] | None, *, as_json: bool) -> None:
+    """Print how each conversion has fared, by model and versions; what failed last is told with its reason.
+
+    Args:
+        entries: Only these; None for all that the store has.
+        as_json: Print a JSON list instead.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    from almaflow.tracking.reader import conversion_runs
+
+    uri = resolve_uri(None)
+    found = history((run.started_at, run.params, run.tags) for run in conversion_runs(uri))
+    if entries is not None:
+        names = {entry.name for entry in entries}
+        found = [each for each in found if each.conversion in names]
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=1))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    if not found:
+        console.print(f"No conversion has been run yet in {display_uri(uri)}: almaflow run", highlight=False)
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    for heading in ("conversion", "model", "versions"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("ok", "failed", "unavailable"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("last", no_wrap=True)
+    table.add_column("why not", overflow="fold")
+    for each in found:
+        table.add_row(*map(Text, _cells(each)), style=None if each.why is None else "red")
+    console.print(table)
+
+
+def _cells(each: Fared) -> tuple[str, ...]:
+    last = datetime.fromtimestamp(each.last_at, UTC).strftime("%Y-%m-%d")
+    counts = (str(count or "") for count in (each.ok, each.failed, each.unavailable))
+    return each.conversion, each.model, each.versions, *counts, last, each.why or ""

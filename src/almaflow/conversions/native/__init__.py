@@ -1,0 +1,41 @@
+"""Conversions that deployers use and Alma has not, built from small steps.
+
+A name is a chain: steps that change the model (``FP16``, ``CHANNELS_LAST``, ``TORCHAO_QUANT_INT8`` ...), then one that
+says what runs it (``EAGER``, where none is named). ``CHANGES`` and ``RUNS`` have them by name, and
+``docs/conversions.md`` shows how one is added.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.conversions.native import changes, compiled, edge, onnx, openvino
+from almaflow.conversions.native.work import Change, Native, Run, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+__all__ = ["CHANGES", "RUNS", "Change", "Native", "Run", "Work", "build"]
+
+CHANGES: dict[str, Change] = changes.CHANGES
+RUNS: dict[str, Run] = {**compiled.RUNS, **onnx.RUNS, **openvino.RUNS, **edge.RUNS}
+
+
+def build(steps: Sequence[str], model: torch.nn.Module, work: Work, run: Run | None = None) -> Native:
+    """Change the model step by step, and give it to what runs it.
+
+    Args:
+        steps: Names of steps in order; only the last may be one that runs the model.
+        model: In eval mode, on the device of the example inputs. It may be changed.
+        work: Example inputs and settings.
+        run: What the last step is, where another package has it.
+
+    Raises:
+        Exception: whatever a converter raises.
+    """
+    run = run or RUNS.get(steps[-1])
+    for step in steps[:-1] if run else steps:
+        model = CHANGES[step](model, work)
+    return (run or RUNS["EAGER"])(model, work)

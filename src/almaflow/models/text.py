@@ -1,0 +1,64 @@
+"""Language models by the configs of the transformers library, with random weights and one tensor as output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class FirstOutput(torch.nn.Module):
+    """A model of transformers that answers with a record of outputs: the first of them, as a tensor.
+
+    Inputs are token IDs and the attention mask, both of shape (N, tokens).
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Wrap it."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The first output: hidden states (N, tokens, width), or logits (N, tokens, vocabulary)."""
+        output: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=False)[0]
+        return output
+
+
+def bert(**config: Any) -> FirstOutput:
+    """BERT's encoder without a head; the defaults are those of bert-base-uncased.
+
+    Args:
+        config: Fields of ``transformers.BertConfig`` that are to be others.
+
+    Raises:
+        UsageError: the transformers library is not installed.
+    """
+    transformers = _transformers()
+    return FirstOutput(transformers.BertModel(transformers.BertConfig(**config), add_pooling_layer=False))
+
+
+def gpt2(**config: Any) -> FirstOutput:
+    """GPT-2 with its language-model head, without a cache of keys and values; the defaults are those of gpt2.
+
+    Args:
+        config: Fields of ``transformers.GPT2Config`` that are to be others.
+
+    Raises:
+        UsageError: the transformers library is not installed.
+    """
+    transformers = _transformers()
+    return FirstOutput(transformers.GPT2LMHeadModel(transformers.GPT2Config(**{"use_cache": False} | config)))
+
+
+def _transformers() -> ModuleType:
+    try:
+        import transformers
+    except ImportError as error:
+        message = f"this model needs the transformers library ({error}): pip install 'almaflow[transformers]'"
+        raise UsageError(message) from error
+    return transformers

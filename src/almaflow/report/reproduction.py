@@ -1,0 +1,80 @@
+"""A script that does again, alone and in the open, what a failed conversion did in its worker."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from almaflow.records import WorkerTask, to_dict
+
+if TYPE_CHECKING:
+    from almaflow.records import Job, Outcome
+
+_SCRIPT = '''\
+r"""{name} of {model}, which ended so: {failure}
+
+Does it again in this process, without a worker, a time limit or MLflow: python reproduce.py
+What is asked for is in TASK; change it as you like. Run it in an empty directory: converters leave files.
+"""
+
+import json
+
+import torch
+
+from almaflow.conversions.adapter import build
+from almaflow.measure.fidelity import compare
+from almaflow.measure.prepare import example_model
+from almaflow.models.build import flatten_outputs
+from almaflow.records import WorkerTask, from_dict
+
+TASK = from_dict(
+    WorkerTask,
+    json.loads(
+        r"""
+{task}
+        """
+    ),
+)
+
+planned = TASK.conversion
+torch.set_num_threads(TASK.hardware.threads)
+model, batches = example_model(TASK)[:2]
+with torch.no_grad():
+    expected = [flatten_outputs(model(*batch)) for batch in batches]
+    model.to(planned.device)
+    dtype = getattr(torch, planned.input_dtype)
+    inputs = [
+        tuple(t.to(planned.device, dtype if t.is_floating_point() else t.dtype) for t in batch) for batch in batches
+    ]
+    converted = build(planned, model, inputs, TASK)
+    found = [[t.clone() for t in flatten_outputs(converted.call(batch))] for batch in inputs]
+print("what really ran:", converted.evidence())
+print("against eager:  ", compare(expected, found, planned.dtype))
+'''
+
+
+def reproduction(outcome: Outcome, job: Job) -> str:
+    """The script, for a conversion that failed in the job.
+
+    It builds the model as the job did; of a model that was handed over from Python it needs the same file.
+    """
+    task = WorkerTask(
+        model=job.model,
+        hardware=job.hardware,
+        measure=job.measure,
+        conversion=outcome.planned,
+        work_dir=".",
+        reference_path="",
+    )
+    failure = outcome.failure
+    return _SCRIPT.format(
+        name=outcome.planned.name,
+        model=job.model.name,
+        failure=_in_docstring(f"{failure.kind}: {failure.message}") if failure else "without a failure",
+        task=json.dumps(to_dict(task), indent=1),
+    )
+
+
+def _in_docstring(text: str) -> str:
+    """The text as it may stand in a raw docstring."""
+    return text.replace('"', "'").rstrip("\\")

@@ -9,6 +9,7 @@ neighbouring turns of all pairs: 1 where they agree.
   ONNX_CPU                         a bare loop around session.run
   COMPILE_OPENVINO                 a bare loop around torch.compile(backend="openvino"), and OpenVINO's benchmark_app:
                                    the same runtime behind another front end, which may differ
+  OPENVINO                         OpenVINO's benchmark_app
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from shared import FOUR, BenchmarkError, at_least, figure, make_parser, run_script, save, say, seconds, show
+from shared import BenchmarkError, at_least, figure, make_parser, run_script, save, say, seconds, show
 from sides import prepared, round_ms, start_tool, why
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ TOOLS = {
     "COMPILE_INDUCTOR_DEFAULT": ("torch.utils.benchmark, torch.compile",),
     "ONNX_CPU": ("session.run loop",),
     "COMPILE_OPENVINO": ("torch.compile(openvino) loop", "benchmark_app, OpenVINO directly"),
+    "OPENVINO": ("benchmark_app, OpenVINO directly",),
 }
 
 GAP_S = 0.04
@@ -85,7 +87,7 @@ def main() -> None:
     """Measure each model and show the table."""
     parser = make_parser(__doc__, overrides="further settings of the job, such as hardware.threads=1 or batch_size=8")
     parser.add_argument("--models", nargs="+", default=["resnet18", "mobilenet_v2", "vit_b_32"], metavar="NAME")
-    parser.add_argument("--conversions", nargs="+", default=list(FOUR), choices=FOUR, metavar="NAME")
+    parser.add_argument("--conversions", nargs="+", default=list(TOOLS), choices=TOOLS, metavar="NAME")
     parser.add_argument("--processes", type=at_least(1), default=3, help="pairs of fresh ones (default: 3)")
     parser.add_argument("--rounds", type=at_least(1), default=12, help="of each pair of processes (default: 12)")
     parser.add_argument("--turn", type=seconds, default=0.3, help="seconds of timed calls in a turn (default: 0.3)")

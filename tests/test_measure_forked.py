@@ -20,7 +20,7 @@ from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, Wo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 ROOT = Path(__file__).parent.parent
 CONVOLUTIONS = ModelSpec(

@@ -48,7 +48,7 @@ clean:
 $(CURRENT)/$(READY): pyproject.toml constraints/current.txt
 $(ERA)/$(READY): pyproject.toml constraints/alma-era.txt
 $(CURRENT)/$(READY): EXTRAS := dev,all
-$(ERA)/$(READY): EXTRAS := dev
+$(ERA)/$(READY): EXTRAS := dev,tvm
 
 # The stamp goes first and comes back last: an environment without one was left half-made, and is made from nothing.
 $(CURRENT)/$(READY) $(ERA)/$(READY):

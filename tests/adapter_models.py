@@ -36,6 +36,24 @@ class Convolutions(nn.Module):
         return y
 
 
+class Normalised(nn.Module):
+    """Statistics of its own, and activations of both signs between the layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU6(), nn.Conv2d(16, 8, 1))
+        self.deep = nn.Sequential(nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3, groups=8), nn.BatchNorm2d(16), nn.ReLU6())
+        self.head = nn.Linear(16, 10)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+                nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.deep(self.wide(x)).mean((2, 3)))
+        return y
+
+
 class Attention(nn.Module):
     """One block of a transformer: the product of two activations, and a residual that is normalised."""
 
@@ -152,6 +170,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "linear": (Line, _floats(8)),
     "wide": (lambda: nn.Linear(256, 6), _floats(256)),
     "convolutions": (Convolutions, _floats(3, 12, 12)),
+    "normalised": (Normalised, _floats(3, 12, 12)),
     "attention": (Attention, _floats(7, 16)),
     "two floats": (TwoFloats, lambda rows: (torch.randn(rows, 8), torch.randn(rows, 8))),
     "tokens": (Tokens, lambda rows: (_tokens(rows),)),

@@ -180,9 +180,11 @@ def test_an_older_torch_wants_a_tvm_that_has_relay(here: Here, monkeypatch: pyte
     backend.write_text("from tvm import relay\n", encoding="utf-8")
     monkeypatch.setattr(requirements, "_file", lambda _module, _path: backend)
     here.missing_files.add("tvm/relay")
-    assert "tvm.relay" in str(_check("COMPILE_TVM").reason)
+    here.gpu = True
+    assert "tvm.relay" in str(_check("COMPILE_TVM", "cuda").reason)
+    assert _check("COMPILE_TVM", "cpu").available
     here.missing_files.clear()
-    assert _check("COMPILE_TVM").available
+    assert _check("COMPILE_TVM", "cuda").available
 
 
 def test_inductor_wants_the_compiler_that_it_will_call(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

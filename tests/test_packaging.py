@@ -55,7 +55,8 @@ WORKER_MODULES = {
     "conversions/native/work.py",
     "conversions/onnxrt.py",
     "conversions/openvino_bfloat16.py",
-    "conversions/patches.py",
+    "conversions/patches_quantisers.py",
+    "conversions/patches_runtimes.py",
     "conversions/size.py",
     "conversions/tvm.py",
     "measure/prepare.py",
@@ -71,7 +72,7 @@ WORKER_MODULES = {
 }
 """Modules that import PyTorch at their top, because only a worker imports them."""
 
-THROUGH_THEM = {"conversions/native/__init__.py"}
+THROUGH_THEM = {"conversions/native/__init__.py", "conversions/patches.py"}
 """Modules that import those at their top."""
 
 OPTIONAL = {"torch_tensorrt": "torch-tensorrt", "tvm": "apache-tvm"}

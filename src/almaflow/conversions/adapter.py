@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions import evidence as evidences
+from almaflow.conversions.building import Building
 from almaflow.conversions.inputs import SPREADING, Batch, LikeOneTensor, Packed, cast_each, casts_its_argument, spread
-from almaflow.conversions.patches import ONNX_PROVIDERS, PATCHES, Building, openvino_precision
+from almaflow.conversions.patches import PATCHES
+from almaflow.conversions.patches_runtimes import ONNX_PROVIDERS, openvino_precision
 from almaflow.conversions.repairs import apply_repairs
 from almaflow.conversions.size import module_mb
 
@@ -113,7 +115,7 @@ def _build_here(
 ) -> Converted:
     from almaflow.conversions import native
 
-    work = native.Work(batches, task.hardware.threads, task.measure.streams, planned.device)
+    work = native.Work(batches, task.hardware.threads, task.measure.streams)
     run = None
     if planned.builder:
         module, _, function = planned.builder.partition(":")

@@ -133,9 +133,9 @@ def torchao_autoquant(_device: str) -> Obstacle | None:
     return _unsupported(f"torchao {installed('torchao')} has no autoquant any more", OLDER_SET)
 
 
-def torch_tvm(_device: str) -> Obstacle | None:
-    """PyTorch's TVM backend wants relay where it is old and relax where it is new, and TVM has one of them."""
-    backend = _file("torch", "_dynamo/backends/tvm.py")
+def torch_tvm(device: str) -> Obstacle | None:
+    """Our backend wants relax. PyTorch's, for GPUs, wants relay where it is old and relax where it is new."""
+    backend = _file("torch", "_dynamo/backends/tvm.py") if device == "cuda" else None
     relay = backend is not None and "import relay" in backend.read_text(encoding="utf-8")
     if has_file("tvm", "relay" if relay else "relax") or not (relay or installed("apache-tvm")):
         return None

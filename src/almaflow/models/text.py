@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from almaflow.errors import UsageError
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from almaflow.models.optional import optional
 
 
 class FirstOutput(torch.nn.Module):
@@ -38,7 +35,7 @@ def bert(**config: Any) -> FirstOutput:
     Raises:
         UsageError: the transformers library is not installed.
     """
-    transformers = _transformers()
+    transformers = optional("transformers", "transformers")
     return FirstOutput(transformers.BertModel(transformers.BertConfig(**config), add_pooling_layer=False))
 
 
@@ -51,14 +48,5 @@ def gpt2(**config: Any) -> FirstOutput:
     Raises:
         UsageError: the transformers library is not installed.
     """
-    transformers = _transformers()
+    transformers = optional("transformers", "transformers")
     return FirstOutput(transformers.GPT2LMHeadModel(transformers.GPT2Config(**{"use_cache": False} | config)))
-
-
-def _transformers() -> ModuleType:
-    try:
-        import transformers
-    except ImportError as error:
-        message = f"this model needs the transformers library ({error}): pip install 'almaflow[transformers]'"
-        raise UsageError(message) from error
-    return transformers

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from almaflow.errors import UsageError
+from almaflow.models.optional import optional
 
 
 def timm(model_name: str, **options: Any) -> torch.nn.Module:
@@ -19,12 +19,7 @@ def timm(model_name: str, **options: Any) -> torch.nn.Module:
     Raises:
         UsageError: timm is not installed.
     """
-    try:
-        from timm import create_model
-    except ImportError as error:
-        message = f"this model needs timm ({error}): pip install 'almaflow[timm]'"
-        raise UsageError(message) from error
-    model: torch.nn.Module = create_model(model_name, pretrained=False, **options)
+    model: torch.nn.Module = optional("timm", "timm").create_model(model_name, pretrained=False, **options)
     return model
 
 
@@ -49,12 +44,7 @@ def yolo(cfg: str = "yolov8n.yaml") -> Detections:
     Raises:
         UsageError: ultralytics is not installed.
     """
-    try:
-        from ultralytics.nn.tasks import DetectionModel
-    except ImportError as error:
-        message = f"this model needs ultralytics ({error}): pip install 'almaflow[yolo]'"
-        raise UsageError(message) from error
-    model = DetectionModel(cfg, verbose=False)
+    model = optional("ultralytics.nn.tasks", "yolo").DetectionModel(cfg, verbose=False)
     for module in model.modules():
         if hasattr(module, "export"):
             module.export = True  # no outputs beside the decoded one, and nothing kept between calls

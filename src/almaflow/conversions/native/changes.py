@@ -32,30 +32,19 @@ class ChannelsLast(torch.nn.Module):
         )
 
 
-def torchao_int8(model: torch.nn.Module, _work: Work) -> torch.nn.Module:
-    """Weights of linear layers in int8 by channel, activations in int8 by token, scaled anew in each call.
+def _torchao(config: str) -> Change:
+    """Linear layers quantised by one of torchao's configs, of which the default is taken."""
 
-    Raises:
-        NotImplementedError: the model has no linear layer.
-    """
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+    def change(model: torch.nn.Module, _work: Work) -> torch.nn.Module:
+        from torchao import quantization
 
-    _require_linear(model)
-    quantize_(model, Int8DynamicActivationInt8WeightConfig())
-    return model
+        if not any(isinstance(module, torch.nn.Linear) for module in model.modules()):
+            message = "nothing to quantise: torchao quantises linear layers, and the model has none"
+            raise NotImplementedError(message)
+        quantization.quantize_(model, getattr(quantization, config)())
+        return model
 
-
-def torchao_float8(model: torch.nn.Module, _work: Work) -> torch.nn.Module:
-    """Weights of linear layers in float8 (e4m3fn), scaled by channel; arithmetic in the model's own type.
-
-    Raises:
-        NotImplementedError: the model has no linear layer.
-    """
-    from torchao.quantization import Float8WeightOnlyConfig, quantize_
-
-    _require_linear(model)
-    quantize_(model, Float8WeightOnlyConfig())
-    return model
+    return change
 
 
 def torchao_autoquant(model: torch.nn.Module, work: Work) -> torch.nn.Module:
@@ -67,17 +56,13 @@ def torchao_autoquant(model: torch.nn.Module, work: Work) -> torch.nn.Module:
     return chosen
 
 
-def _require_linear(model: torch.nn.Module) -> None:
-    if not any(isinstance(module, torch.nn.Linear) for module in model.modules()):
-        message = "nothing to quantise: torchao quantises linear layers, and the model has none"
-        raise NotImplementedError(message)
-
-
 CHANGES: dict[str, Change] = {
     "FP16": _cast(torch.float16),
     "BF16": _cast(torch.bfloat16),
     "CHANNELS_LAST": lambda model, _work: ChannelsLast(model),
-    "TORCHAO_QUANT_INT8": torchao_int8,
-    "TORCHAO_QUANT_FP8": torchao_float8,
+    # Weights by channel, activations by token, scaled anew in each call.
+    "TORCHAO_QUANT_INT8": _torchao("Int8DynamicActivationInt8WeightConfig"),
+    # Weights by channel in e4m3fn; arithmetic in the model's own type.
+    "TORCHAO_QUANT_FP8": _torchao("Float8WeightOnlyConfig"),
     "TORCHAO_AUTOQUANT": torchao_autoquant,
 }

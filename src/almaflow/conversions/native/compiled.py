@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +46,10 @@ def tensorrt(model: torch.nn.Module, work: Work) -> Native:
     import torch_tensorrt
 
     exported = torch.export.export(model, work.batches[0])
-    dtype = next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
-    engine = torch_tensorrt.dynamo.compile(
-        exported, arg_inputs=list(work.batches[0]), enabled_precisions={dtype}, disable_tf32=True
-    )
-    return Native(engine)
+    build = torch_tensorrt.dynamo.compile
+    # Newer versions take each layer's own type by themselves, and refuse to be told precisions beside.
+    typed = {"use_explicit_typing": True} if "use_explicit_typing" in signature(build).parameters else {}
+    return Native(build(exported, arg_inputs=list(work.batches[0]), disable_tf32=True, **typed))
 
 
 RUNS: dict[str, Run] = {

@@ -23,11 +23,10 @@ def executorch_xnnpack(model: torch.nn.Module, work: Work) -> Native:
 
     exported = torch.export.export(model, work.batches[0])
     program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-    calls = [node for node in program.exported_program().graph.nodes if node.op == "call_function"]
-    delegated = sum("executorch_call_delegate" in str(node.target) for node in calls)
-    outside = sorted(
-        {str(node.target) for node in calls if not any(known in str(node.target) for known in ("delegate", "getitem"))}
-    )
+    calls = [node.target for node in program.exported_program().graph.nodes if node.op == "call_function"]
+    names = [getattr(target, "__name__", str(target)) for target in calls]
+    delegated = names.count("executorch_call_delegate")
+    outside = sorted({name for name in names if name not in {"executorch_call_delegate", "getitem"}})
     path = Path("model.pte")
     path.write_bytes(program.to_executorch().buffer)
     method = Runtime.get().load_program(path).load_method("forward")

@@ -23,7 +23,6 @@ class Work:
     """That all calls together may use."""
     streams: int = 1
     """How many calls may be made at once."""
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)

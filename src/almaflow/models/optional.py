@@ -1,0 +1,25 @@
+"""Libraries that only some models need."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def optional(module: str, extra: str) -> ModuleType:
+    """The module of an extra.
+
+    Raises:
+        UsageError: it is not installed; the line says how it is.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        library = module.partition(".")[0]
+        message = f"this model needs {library} ({error}): pip install 'almaflow[{extra}]'"
+        raise UsageError(message) from error

@@ -16,7 +16,7 @@ from almaflow import config, machine
 from almaflow.config.cpus import HIGHEST, format_cpus, parse_cpus
 from almaflow.errors import UsageError
 from almaflow.records import Outcome, Status
-from almaflow.tracking.names import fingerprint
+from almaflow.tracking.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,8 +137,8 @@ def test_figures_of_other_processors_are_not_compared() -> None:
     outcome = Outcome(planned("EAGER"), Status.OK, 0, 1)
     made = job(outcome)
     bound = [replace(made, hardware=replace(made.hardware, cpus=cpus)) for cpus in (None, (0,), (1,), (0, 1))]
-    assert fingerprint(bound[0], outcome) == fingerprint(made, outcome)
-    assert len({fingerprint(each, outcome) for each in bound}) == 4
+    assert fingerprint(bound[0], outcome.planned) == fingerprint(made, outcome.planned)
+    assert len({fingerprint(each, outcome.planned) for each in bound}) == 4
 
 
 numbers = st.integers(0, HIGHEST)

@@ -19,6 +19,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from tests.documents import ANY, ROOT, anchors, blocks, codes, commands, table, within
 from tests.made_jobs import job, measured, planned
@@ -119,7 +120,8 @@ def expanded(overrides: list[str], *, multirun: bool) -> list[list[str]]:
     quoted = config.quote_numbers(overrides)
     if not multirun:
         return [quoted]
-    parsed = OverridesParser.create().parse_overrides(overrides=quoted)
+    loader = GlobalHydra.instance().config_loader()  # for patterns over names
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides=quoted)
     return [list(each) for batch in BasicSweeper.split_arguments(parsed, None) for each in batch]
 
 
@@ -203,11 +205,13 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         drift=Drift(1.0, 1.1, 0.05),
         environment=dict.fromkeys((*machine.environment(), *ELSEWHERE), "x"),
         ended_at=1.0,
+        sweep_id="s",
+        plan_fingerprint="p",
     )
     every = {name for outcome in made.outcomes for name in outcome_metrics(made, outcome)}
-    every |= set(job_metrics(made) | {"time/tracking": 1.0}) | set(job_params(made)) | set(job_tags(made, "s"))
+    every |= set(job_metrics(made) | {"time/tracking": 1.0}) | set(job_params(made)) | set(job_tags(made))
     for outcome in made.outcomes:
-        every |= set(params(made, outcome)) | set(tags(made, outcome, "s"))
+        every |= set(params(made, outcome)) | set(tags(made, outcome))
     every |= {"almaflow.job_run_id"}  # of the writer
 
     said = codes("docs/architecture.md")
@@ -258,7 +262,15 @@ def test_failure_classes_and_exit_codes_are_all_there() -> None:
 
 def test_every_conversion_that_is_named_is_known() -> None:
     named = [code for code in codes() if re.fullmatch(r"[A-Z][A-Z0-9+]*_[A-Z0-9_+]+|EAGER|OPENVINO|TENSORRT", code)]
-    environment = {"MLFLOW_TRACKING_URI", "ALMAFLOW_HOME", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"}
+    environment = {
+        "MLFLOW_TRACKING_URI",
+        "ALMAFLOW_HOME",
+        "ALMAFLOW_ENV_TAGS",
+        "RUN_ID",
+        "SWEEP_ID",
+        "CUDA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+    }
     properties = {"INFERENCE_PRECISION_HINT"}
     names.resolve([name for name in named if name not in environment | properties])
 

@@ -3,74 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from tests.places import QUICK, Place
 
 from almaflow import machine
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
-    from mlflow.entities import Run
 
-TESTS = Path(__file__).parent
-QUICK = ("measure=quick", "measure.compile_cache=warm", "measure.min_time_s=0")
 TROUBLED = ("model._target_=trouble_models.Troubled", "model.inputs=[{shape: [6]}]", *QUICK)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A directory with a home for almaflow in it, in which commands are run."""
-
-    root: Path
-
-    @property
-    def home(self) -> Path:
-        return self.root / "almaflow-home"
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        path = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
-        environment = {**os.environ, "ALMAFLOW_HOME": str(self.home), "PYTHONPATH": path, "COLUMNS": "200"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "almaflow", "run", *arguments],
-            cwd=self.root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=(self.root / "stderr.txt").open("w"),
-            text=True,
-        )
-
-    def run(self, *arguments: str) -> int:
-        with self.start(*arguments) as process:
-            process.communicate()
-        return process.returncode
-
-    @property
-    def stderr(self) -> str:
-        return (self.root / "stderr.txt").read_text(encoding="utf-8")
-
-    def job(self) -> tuple[Path, dict[str, Any]]:
-        """The directory of the only job, and what is in its record."""
-        (directory,) = (self.home / "jobs").iterdir()
-        record: dict[str, Any] = json.loads((directory / "job.json").read_text(encoding="utf-8"))
-        return directory, record
-
-    def runs(self) -> dict[str, Run]:
-        """Every run in the store, by its conversion; the job's own is 'job'."""
-        from mlflow import MlflowClient
-
-        client = MlflowClient(f"sqlite:///{self.home / 'mlflow.db'}")
-        found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-        return {run.data.params.get("conversion", run.data.tags["almaflow.kind"]): run for run in found}
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from almaflow.cli import ui as ui_module
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.tracking import views
 from almaflow.tracking.store import MLFLOW_DEFAULTS
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def test_a_port_that_is_taken() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port} is taken"):
-            ui_module._free_port(port)
-    assert ui_module._free_port(port) == port
+            ui_module.free_port(port)
+    assert ui_module.free_port(port) == port
 
 
 def test_the_next_free_port_is_taken_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,25 +53,29 @@ def test_the_next_free_port_is_taken_by_itself(monkeypatch: pytest.MonkeyPatch) 
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         monkeypatch.setattr(ui_module, "FIRST_PORT", taken.getsockname()[1])
-        assert ui_module._free_port(None) > taken.getsockname()[1]
+        assert ui_module.free_port(None) > taken.getsockname()[1]
 
 
 def test_a_server_that_dies_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    port = ui_module._free_port(None)
+    port = ui_module.free_port(None)
     uri = f"sqlite:///{tmp_path}/home/mlflow.db"
-    with pytest.raises(AlmaflowError, match=rf"did not start: see .*ui-{port}\.log"), ui_module._server(uri, port):
+    with pytest.raises(AlmaflowError, match=rf"did not start: see .*ui-{port}\.log"), ui_module.serving(uri, port):
         pytest.fail("there is no server")
 
 
 def test_a_tracking_server_needs_only_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(ui_module, "latest_experiment", lambda _: ("3", "mine"))
+    pages = views.Pages("3", "mine", (views.View(views.JOB, "newest job", 0, {}),))
+    monkeypatch.setattr(ui_module, "prepare_pages", lambda _: pages)
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setenv("DISPLAY", ":0")
     arguments = ["--uri", "https://me:S3cr@host"]
-    link = "https://host/#/experiments/3/runs?workflowType=machine_learning"
-    assert CliRunner().invoke(ui_module.ui, [*arguments, "--no-open"]).output == f"mine: {link}\n"
+    all_runs = "https://host/#/experiments/3/runs?workflowType=machine_learning"
+    link = "https://host/#/experiments/3/runs?viewStateShareKey=almaflow-job&workflowType=machine_learning"
+    link += "&compareRunsMode=TABLE"
+    expected = f"mine: {all_runs}\nnewest job: {link}\n"
+    assert CliRunner().invoke(ui_module.ui, [*arguments, "--no-open"]).output == expected
     assert not opened
     CliRunner().invoke(ui_module.ui, arguments)
     assert opened == [link]

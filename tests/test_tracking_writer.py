@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from tests.made_jobs import failed, ok, unavailable
 from tests.made_jobs import job as job_of
+from tests.servers import mlflow_server
 
 from almaflow.errors import TrackingError
 from almaflow.records import FailureKind, Job, Status
@@ -54,7 +50,14 @@ def store_in(place: Path) -> str:
 def make_job(place: Path, job_id: str = "job-1") -> Job:
     directory = place / "jobs" / job_id
     directory.mkdir(parents=True)
-    return replace(job_of(), job_id=job_id, directory=str(directory), experiment_name="almaflow-tests", ended_at=400.25)
+    return replace(
+        job_of(),
+        job_id=job_id,
+        sweep_id="sweep-1",
+        directory=str(directory),
+        experiment_name="almaflow-tests",
+        ended_at=400.25,
+    )
 
 
 def found(uri: str, job: Job, kind: str = "conversion") -> list[Run]:
@@ -78,7 +81,7 @@ def artifacts(uri: str, run_id: str) -> dict[str, str]:
 
 
 def one_job(uri: str, job: Job) -> Tracker:
-    tracker = Tracker.open(uri, job, sweep_id="sweep-1")
+    tracker = Tracker.open(uri, job)
     results = Path(job.directory) / "EAGER"
     results.mkdir()
     (results / "samples.json").write_text(json.dumps([10.0, 11.0]), encoding="utf-8")
@@ -197,54 +200,13 @@ def test_files_that_cannot_be_copied_cost_no_figures(place: Path, missing: str) 
     assert run.data.metrics == METRICS
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination",
-        str(tmp_path / "a"),
-    ]
-    uri = f"http://127.0.0.1:{port}"
-    with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
-        try:
-            deadline = time.monotonic() + 120
-            while not healthy(uri):
-                assert process.poll() is None, (tmp_path / "server.log").read_text()
-                assert time.monotonic() < deadline, (tmp_path / "server.log").read_text()
-                time.sleep(0.2)
-            yield uri, process
-        finally:
-            stop(process)
-
-
-def healthy(uri: str) -> bool:
-    try:
-        with build_opener(ProxyHandler({})).open(f"{uri}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
-        return False
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-
-
 def test_a_server_gets_the_same_and_its_loss_is_one_line(
-    place: Path, server: tuple[str, subprocess.Popen[bytes]], capfd: pytest.CaptureFixture[str]
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    uri, process = server
     job = make_job(place, "served")
-    tracker = one_job(uri, job)
-    check_job(uri, job, tracker)
-    stop(process)
+    with mlflow_server(tmp_path) as server:
+        tracker = one_job(server.uri, job)
+        check_job(server.uri, job, tracker)
     capfd.readouterr()
     started = time.monotonic()
     with pytest.raises(TrackingError) as caught:

@@ -43,6 +43,9 @@ class ValidationResult:
 
     model: str
     hardware: str
+    price_per_hour: float | None
+    """USD for an hour of the machine, where its configuration says."""
+    price_source: str
     tier: int
     batch_size: int
     job_id: str

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@contextmanager
+def as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
+    """Let these signals interrupt the block as Ctrl-C does. Only the main thread may handle signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Interrupts:
     """Turns both signals into one ``KeyboardInterrupt``, raised only within ``let_through``.
 

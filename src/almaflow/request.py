@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_model
 from almaflow.conversions.plan import plan
 from almaflow.predict import Given
+from almaflow.records import Resume
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Request:
     config: dict[str, Any]
     predictor: Predictor | None = None
     fail_fast: bool = False
+    resume: Resume = Resume.NO
     sweep_id: str | None = None
 
 
@@ -56,5 +58,6 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         config=plain(job),
         predictor=Given(job.predicted_latency_ms, job.predicted_energy_j) if job.predicted_latency_ms else None,
         fail_fast=job.fail_fast,
+        resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
     )

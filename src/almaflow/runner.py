@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
-from almaflow.analysis import analyse, job_metrics, outcome_metrics
+from almaflow.analysis import outcome_metrics
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.interrupts import Interrupts
 from almaflow.jobfiles import JobFiles
+from almaflow.jobstore import JobStore, disk_error
 from almaflow.measure.drift import Control
 from almaflow.measure.exclusive import alone
 from almaflow.measure.launcher import Launcher
@@ -26,15 +27,16 @@ from almaflow.records import (
     Job,
     Outcome,
     Prepared,
+    Resume,
     Status,
     WorkerTask,
 )
+from almaflow.resume import Resumed, resume
+from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.reader import ready_times
-from almaflow.tracking.store import prepare as prepare_store
-from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from almaflow.measure.watch import Worker
     from almaflow.report.progress import Progress
@@ -51,42 +53,54 @@ def run_job(request: Request, progress: Progress) -> Job:
     Raises:
         KeyboardInterrupt: interrupted before the first conversion, so that nothing was logged, or after the last.
         UsageError: the model does not build or run, or the experiment cannot be used; nothing was logged.
-        AlmaflowError: the store is broken, the model could not be prepared, or another job measures and this one is not
-            to wait; nothing was logged.
+        AlmaflowError: the store on this machine is broken, the model could not be prepared, or another job measures and
+            this one is not to wait: nothing was logged; or the disk is full: what was measured is kept.
     """
     with Interrupts() as interrupts, ExitStack() as stack:
+        store = JobStore(request.uri, progress)
 
         def warn_and_check(text: str) -> None:
             progress.warn(text)
-            prepare_store(request.uri, request.experiment_name)  # nobody should wait for a store that is broken
+            store.prepare(request.experiment_name)  # nobody should wait for a store that is broken
 
         with interrupts.let_through():
             stack.enter_context(alone(request.measure.exclusive, warn_and_check))
         job = _new_job(request)
-        files = JobFiles(Path(job.directory))
+        files = JobFiles.of(job.directory)
         files.create()
         try:
             with interrupts.let_through():
                 launcher = stack.enter_context(
-                    Launcher(request.hardware, files.root / "server.log", modules_for(request.model, request.plan))
+                    Launcher(request.hardware, files.server_log, modules_for(request.model, request.plan))
                 )
             # While the server imports, on another core.
-            prepare_store(request.uri, request.experiment_name)
+            store.prepare(request.experiment_name)
             with interrupts.let_through():
                 control = launcher.start(
                     _task(job, files.prepare_dir(), files), lambda phase: progress.phase(job.model.name, phase)
                 )
                 stack.callback(control.close)
                 job = replace(job, prepared=_prepare(job, control))
-            began = time.perf_counter()
-            tracker = Tracker.open(request.uri, job, sweep_id=request.sweep_id)
-            tracking_s = time.perf_counter() - began
+            job = replace(job, plan_fingerprint=plan_fingerprint(job, request.plan))
+            resumed = Resumed(job, request.plan, ())
+            if request.resume is not Resume.NO:
+                resumed = resume(job, request.plan, request.uri, failures_only=request.resume is Resume.FAILED)
+            files = JobFiles(Path(resumed.job.directory), files.scratch)
+            job = resumed.job
+            if resumed.left:
+                files.root.mkdir(parents=True, exist_ok=True)  # not there where another machine began the job
+                stack.enter_context(files.locked())
+                job = store.open(job)
         except BaseException:
             stack.close()
             files.remove()
             raise
-        runner = _Runner(request, replace(job, run_id=tracker.run_id), files, tracker, progress, interrupts, tracking_s)
-        return runner.run(launcher, Control(control))
+        if not resumed.left:
+            stack.close()
+            files.remove()
+            progress.warn(f"nothing to measure: the store has the {len(job.outcomes)} conversions asked for")
+            return replace(job, ended_at=time.time(), tracked=True)
+        return _Runner(request, job, files, store, progress, interrupts, resumed).run(launcher, Control(control))
 
 
 @dataclass
@@ -94,24 +108,32 @@ class _Runner:
     request: Request
     job: Job
     files: JobFiles
-    tracker: Tracker
+    store: JobStore
     progress: Progress
     interrupts: Interrupts
-    tracking_s: float
-    """Spent waiting for MLflow so far."""
+    resumed: Resumed
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
-    _logged: dict[str, dict[str, float]] = field(default_factory=dict)
-    _warned: bool = False
+    _again: list[Entry] = field(default_factory=list)
+    """What is measured for others to be compared with, its own outcome being known."""
 
     def run(self, launcher: Launcher, control: Control) -> Job:
-        self.progress.start(self.request.plan, self.request.measure, self._expected())
+        plan, left = self.request.plan, self.resumed.left
+        for outcome in self.job.outcomes:
+            self._keep(outcome)
+        attempt = self.resumed.attempt
+        self._again = [
+            Entry(planned, self.files.reference_dir(plan.index(planned), planned, attempt))
+            for planned in self.resumed.again
+        ]
+        entries = [Entry(planned, self.files.conversion_dir(plan.index(planned), planned)) for planned in left]
+        if self.job.outcomes:
+            self.progress.warn(f"{len(self.job.outcomes)} of {len(plan)} conversions are in the store already")
+        self.progress.start((*self.resumed.again, *left), self.request.measure, self._expected())
         for note in self.job.prepared.notes if self.job.prepared else ():
             self.progress.warn(note)
-        entries = [
-            Entry(planned, self.files.conversion_dir(index, planned)) for index, planned in enumerate(self.request.plan)
-        ]
         status = Status.FAILED
         try:
+            self.files.write_job(self.job)  # so that a job that is killed from here on can be closed by `almaflow sync`
             self._done([_unavailable(entry) for entry in entries if entry.planned.unavailable])
             measuring = Measuring(
                 spec=self.request.measure,
@@ -119,7 +141,7 @@ class _Runner:
                 launcher=launcher,
                 control=control,
                 task_of=lambda entry, replicate: _task(
-                    self.job, self.files.work_dir(entry.directory), self.files, entry, replicate
+                    self.job, self.files.work_dir(entry.directory), self.files, entry, attempt + replicate
                 ),
                 ended=lambda entry, replicate: self.files.end_work(entry.directory, replicate),
                 done=self._done,
@@ -127,7 +149,7 @@ class _Runner:
                 interrupts=self.interrupts,
                 fail_fast=self.request.fail_fast,
             )
-            finished = measuring.run([entry for entry in entries if not entry.planned.unavailable])
+            finished = measuring.run([*self._again, *(entry for entry in entries if not entry.planned.unavailable)])
             interrupted = not finished or self.interrupts.take()
             self.job = replace(self.job, interrupted=interrupted, drift=control.drift())
             status = Status.OK
@@ -149,15 +171,27 @@ class _Runner:
         """Keep outcomes on disk, then track them: what they are compared with is known by then."""
         known = [(entry, self._predicted(entry.outcome)) for entry in entries if entry.outcome]
         for entry, outcome in known:
-            self.files.write_outcome(entry.directory, outcome, self.job)
-            self._keep(outcome)
-        self.files.write_job(self.job)
+            self._keep(outcome, again=entry in self._again)
+        full: OSError | None = None
+        try:
+            for entry, outcome in known:
+                self.files.write_outcome(entry.directory, outcome, self.job)
+            self.files.write_job(self.job)
+        except OSError as error:  # what is not kept here may still reach the store
+            full = error
         for entry, outcome in known:
-            self._keep(replace(outcome, run_id=self._track(outcome, entry.directory)))
+            if entry not in self._again:
+                run_id = self.store.log(self.job, outcome, outcome_metrics(self.job, outcome), entry.directory)
+                self._keep(replace(outcome, run_id=run_id))
             self.progress.finish(outcome)
+        if full:
+            raise disk_error(self.files.root, full) from full
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _keep(self, outcome: Outcome, *, again: bool = False) -> None:
         """Put the outcome at its place in the plan."""
+        if again:
+            self.job = replace(self.job, references=(*self.job.references, outcome))
+            return
         self._outcomes[self.request.plan.index(outcome.planned)] = outcome
         self.job = replace(self.job, outcomes=tuple(self._outcomes[index] for index in sorted(self._outcomes)))
 
@@ -170,39 +204,17 @@ class _Runner:
         )
         return replace(outcome, prediction=prediction)
 
-    def _track(self, outcome: Outcome, directory: Path) -> str | None:
-        metrics = outcome_metrics(self.job, outcome)
-        run_id = self._guarded(lambda: self.tracker.log_outcome(self.job, outcome, metrics, directory))
-        if run_id:
-            self._logged[run_id] = metrics
-        return run_id
-
-    def _guarded(self, write: Callable[[], str | None]) -> str | None:
-        """Tracking may fail, the job may not: everything is on disk, and it is said once."""
-        began = time.perf_counter()
-        try:
-            return write()
-        except TrackingError as error:
-            if not self._warned:
-                self.progress.warn(str(error))
-            self._warned = True
-        finally:
-            self.tracking_s += time.perf_counter() - began
-        return None
-
     def _finish(self, status: Status) -> None:
         self.job = replace(self.job, ended_at=time.time())
-        for outcome in self.job.outcomes:
-            # Speedups of what was measured before eager or inductor were known.
-            metrics = outcome_metrics(self.job, outcome)
-            late = {name: metrics[name] for name in metrics.keys() - self._logged.get(outcome.run_id or "", {}).keys()}
-            if outcome.run_id and late:
-                self._guarded(lambda o=outcome, m=late: self.tracker.add_metrics(o, m))  # type: ignore[misc]
-        self.files.write_job(self.job)
         self.files.remove_scratch()
-        summary = self.files.write_summary(self.job, analyse(self.job))
-        metrics = job_metrics(self.job) | {"time/tracking": self.tracking_s}
-        self._guarded(lambda: self.tracker.close(self.job, metrics, summary, self.files.summary, status))
+        full: OSError | None = None
+        try:
+            self.files.write_job(self.job)
+        except OSError as error:
+            full = error
+        self.job = self.store.close(self.files, self.job, status)
+        if full:
+            raise disk_error(self.files.root, full) from full
 
 
 def _unavailable(entry: Entry) -> Entry:
@@ -225,6 +237,7 @@ def _new_job(request: Request) -> Job:
         tier=request.tier,
         experiment_name=request.experiment_name,
         config=request.config,
+        sweep_id=request.sweep_id,
         environment=machine.environment(),
         started_at=started,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.rounds import round_medians, round_metrics
+from almaflow.analysis.rounds import round_medians, round_metrics, same_attempt
 from almaflow.predict import error_pct
 from almaflow.records import Status
 from almaflow.stats import Summary, ratio, summary
@@ -110,9 +110,11 @@ def _rate(job: Job, outcome: Outcome, timed: Summary) -> float | None:
 def _speedup(job: Job, outcome: Outcome, timed: Summary, other: str, name: str) -> dict[str, float | None]:
     """How many times faster than the baseline: over rounds taken next to each other, else the ratio of medians.
 
+    What a resumed job measured at another time is no baseline: it has its own.
     The ratio of the floors beside it is the one that repeats from job to job on a shared machine.
     """
-    found = (each for each in job.outcomes if each.planned.name == name and counts(each))
+    known = (*job.outcomes, *job.references)
+    found = (each for each in known if each.planned.name == name and counts(each) and same_attempt(each, outcome))
     baseline = next(found, None)
     below = timings(baseline) if baseline else None
     if baseline is None or below is None:

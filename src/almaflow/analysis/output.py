@@ -24,6 +24,8 @@ def to_output(job: Job) -> dict[str, Any]:
     return {
         "model": job.model.name,
         "hardware": job.hardware.name,
+        "price_per_hour": job.hardware.price_per_hour,
+        "price_source": job.hardware.price_source,
         "tier": job.tier,
         "batch_size": job.model.batch_size,
         "job_id": job.job_id,

@@ -23,6 +23,12 @@ def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
     return tuple(medians)
 
 
+def same_attempt(one: Outcome, other: Outcome) -> bool:
+    """Whether both were measured in one go: a job that is resumed numbers its processes on."""
+    first, second = ({each.replicate for each in round_medians(outcome)} for outcome in (one, other))
+    return not first or not second or bool(first & second)
+
+
 def round_metrics(outcome: Outcome) -> dict[str, float | None]:
     """Metrics of the rounds, by the names that MLflow gets; None for what is not known, nothing without rounds."""
     measured, medians = outcome.measurement, round_medians(outcome)

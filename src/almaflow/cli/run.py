@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from almaflow.cli import COMMANDS
 from almaflow.errors import AlmaflowError
+from almaflow.interrupts import as_interrupts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-INTERRUPTED = 130
+    from almaflow.cli.sweep import Ended
+
+FAILED, INTERRUPTED = 1, 130
 
 
 @click.command(
@@ -25,15 +28,30 @@ INTERRUPTED = 130
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(arguments: tuple[str, ...]) -> int:
     """Measure a model through its conversions."""
-    import hydra
-
     from almaflow import config
 
     completing = arguments[:1] in {("-sc",), ("--shell-completion",)}
     if completing and not _line_to_complete():
         click.echo(" ".join(COMMANDS))
         return 0
+    from almaflow.cli import sweep
+
     config.register()
+    with as_interrupts(signal.SIGTERM):
+        try:
+            code = _under_hydra(arguments, completing=completing)
+        except BaseException:
+            sweep.close(FAILED)
+            raise
+        return sweep.close(code)
+
+
+def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
+    """Let Hydra compose and launch the jobs, and give the worst of their exit codes."""
+    import hydra
+
+    from almaflow import config
+
     codes: list[int] = []
 
     def task(cfg: DictConfig) -> None:
@@ -83,27 +101,39 @@ def _line_to_complete() -> bool:
 
 def _one_job(cfg: DictConfig) -> int:
     """Run one job of a sweep, or the only one; a job that fails says so and lets the others run."""
+    from almaflow.cli.sweep import one_of, sweep_id
+
+    shared = sweep_id()
     try:
-        return _run(cfg)
+        with one_of(shared) as ended:
+            ended.code = _run(cfg, shared, ended)
+            return ended.code
     except AlmaflowError as error:
         click.echo(f"almaflow: {error}", err=True)
         return error.exit_code
 
 
-def _run(cfg: DictConfig) -> int:
+def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow import config
+    from almaflow.analysis import to_output
+    from almaflow.cli.sweep import tell_rest
     from almaflow.jobfiles import write_output
     from almaflow.records import Status
     from almaflow.report.progress import Progress
     from almaflow.report.terminal import announce, present
     from almaflow.request import make_request
     from almaflow.runner import run_job
+    from almaflow.tracking.uris import display_uri
 
     job_config = config.validate(cfg)
-    request = make_request(job_config, sweep_id=_sweep_id())
+    request = make_request(job_config, sweep_id=shared)
+    ended.experiment_name, ended.store = request.experiment_name, display_uri(request.uri)
     announce(request)
+    if shared:
+        tell_rest(shared, request)
     with Progress() as progress:
         job = run_job(request, progress)
+    ended.output = to_output(job)
     try:
         if job_config.output:
             write_output(job_config.output, job)
@@ -113,12 +143,3 @@ def _run(cfg: DictConfig) -> int:
         return INTERRUPTED
     failed = any(outcome.status is Status.FAILED for outcome in job.outcomes)
     return 1 if failed and (job_config.strict or job_config.fail_fast) else 0
-
-
-def _sweep_id() -> str | None:
-    """The name that the jobs of a multirun share; None for a single job."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    hydra = HydraConfig.get()
-    return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None

@@ -18,13 +18,17 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.interrupts import as_interrupts
 from almaflow.machine import home
-from almaflow.tracking.store import display_uri, experiment_link, latest_experiment, resolve_uri
+from almaflow.tracking.store import display_uri, experiment_link, resolve_uri
 from almaflow.tracking.uris import artifact_root, is_server
+from almaflow.tracking.views import link, prepare_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from almaflow.tracking.views import Pages
 
 HOST = "127.0.0.1"
 FIRST_PORT = 5000
@@ -40,21 +44,20 @@ ENDED_WITHIN_S = 10.0
 def ui(port: int | None, no_open: bool, uri: str | None) -> None:  # noqa: FBT001 - click passes a flag so
     """Show the runs in MLflow's pages, until Ctrl-C."""
     uri = resolve_uri(uri)
-    found = latest_experiment(uri)
+    found = prepare_pages(uri)
     if found is None:
         message = f"there are no runs in {display_uri(uri)} yet: make some with `almaflow run`"
         raise UsageError(message)
-    experiment_id, name = found
     if is_server(uri):
-        _show(experiment_link(uri, experiment_id), name, no_open=no_open)
+        _show(uri, found, no_open=no_open)
         return
     if uri.startswith("databricks"):
         message = "this store is a Databricks workspace: open its Experiments page instead"
         raise UsageError(message)
-    port = _free_port(port)
+    port = free_port(port)
     click.echo(f"Starting MLflow on {display_uri(uri)} ...")
-    with suppress(KeyboardInterrupt), _server(uri, port) as process:
-        _show(experiment_link(f"http://{HOST}:{port}", experiment_id), name, no_open=no_open)
+    with suppress(KeyboardInterrupt), serving(uri, port) as process:
+        _show(f"http://{HOST}:{port}", found, no_open=no_open)
         click.echo("Ctrl-C ends it.")
         process.wait()
         message = f"MLflow's server ended by itself: see {_log_path(port)}"
@@ -62,15 +65,18 @@ def ui(port: int | None, no_open: bool, uri: str | None) -> None:  # noqa: FBT00
     click.echo("\nMLflow's server has ended.")
 
 
-def _show(link: str, name: str, *, no_open: bool) -> None:
-    click.echo(f"{name}: {link}")
+def _show(base: str, found: Pages, *, no_open: bool) -> None:
+    click.echo(f"{found.experiment}: {experiment_link(base, found.experiment_id)}")
+    links = [link(base, found.experiment_id, view.key) for view in found.views]
+    for view, address in zip(found.views, links, strict=True):
+        click.echo(f"{view.title}: {address}")
     # Without a display Python falls back to a browser that takes the terminal over.
     has_display = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if has_display and not no_open:
-        webbrowser.open(link)
+        webbrowser.open(links[0])
 
 
-def _free_port(wanted: int | None) -> int:
+def free_port(wanted: int | None) -> int:
     """The wanted port, or the first free one.
 
     Raises:
@@ -93,7 +99,7 @@ def _log_path(port: int) -> Path:
 
 
 @contextmanager
-def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A healthy MLflow server of one worker, ended with the body, which SIGTERM and SIGHUP interrupt as Ctrl-C does.
 
     Raises:
@@ -107,7 +113,7 @@ def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
     log_path = _log_path(port)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with _signals_interrupt(), log_path.open("wb") as log:
+    with as_interrupts(signal.SIGTERM, signal.SIGHUP), log_path.open("wb") as log:
         process = subprocess.Popen(
             command,
             env=environment,
@@ -122,17 +128,6 @@ def _server(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             _end(process)
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    signals = [signal.SIGTERM, signal.SIGHUP]
-    before = [signal.signal(number, signal.default_int_handler) for number in signals]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], port: int) -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from almaflow.errors import AlmaflowError
 
-GROUPS = ("model", "hardware", "tier", "predictor", "measure", "tracking")
+GROUPS = ("model", "hardware", "tier", "predictor", "measure", "tracking", "experiment")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

@@ -80,6 +80,8 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
         threads=hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads),
         description=hardware.description or described,
         cpus=cpus,
+        price_per_hour=hardware.price_per_hour,
+        price_source=hardware.price_source,
     )
 
 

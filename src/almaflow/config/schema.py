@@ -129,6 +129,10 @@ class HardwareConfig(_Strict):
     gpu_match: str | None = None
     """Regular expression that must be found in the first GPU's name, whatever its case."""
     description: str = ""
+    price_per_hour: Positive | None = None
+    """USD for an hour of the machine."""
+    price_source: str = ""
+    """Where the price comes from, and of which day it is."""
 
 
 @dataclass
@@ -203,6 +207,8 @@ class JobConfig(_Strict):
     """A conversion that failed makes the command fail."""
     fail_fast: bool = False
     """Stop at the first conversion that fails."""
+    resume: Any = False
+    """True: measure what the store does not have; ``failed``: measure again what failed, and nothing else."""
     allow_device_override: bool = True
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from almaflow.config.cpus import parse_cpus
 from almaflow.config.schema import JobConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
+from almaflow.records import Resume
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -103,6 +104,7 @@ def _relations(job: JobConfig) -> list[str]:
         *_patterns({"cpu_match": job.hardware.cpu_match, "gpu_match": job.hardware.gpu_match}),
         *_output(job.output),
         *_tracking(job.tracking),
+        *_resume(job.resume),
         *([] if job.experiment_name.strip() else ["experiment_name: must not be empty"]),
     ]
 
@@ -165,6 +167,10 @@ def _tracking(tracking: TrackingConfig) -> list[str]:
     if tracking.name == "server" and not tracking.uri:
         return ["tracking.uri is required with tracking=server, e.g. tracking.uri=http://localhost:5000"]
     return []
+
+
+def _resume(given: Any) -> list[str]:
+    return [] if str(given).lower() in set(Resume) else [f"resume={given}: must be true, false or failed"]
 
 
 def _output(output: str | None) -> list[str]:

@@ -26,7 +26,8 @@ from almaflow.records.specs import (
     TargetSpec,
     WorkerTask,
 )
-from almaflow.records.status import FailureKind, Status
+from almaflow.records.status import FailureKind, Resume, Status
+from almaflow.records.sweep import Sweep, SweepJob
 
 __all__ = [
     "Drift",
@@ -44,8 +45,11 @@ __all__ = [
     "PlannedConversion",
     "Prediction",
     "Prepared",
+    "Resume",
     "Round",
     "Status",
+    "Sweep",
+    "SweepJob",
     "TargetSpec",
     "TensorSpec",
     "WorkerResult",

@@ -39,6 +39,8 @@ class Outcome:
     """The MLflow run, once tracked."""
     interrupted: bool = False
     """Ended by the user or a signal: tracked as KILLED."""
+    job_id: str | None = None
+    """The job that measured it, where that was another one and this one took it over (``resume``)."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,13 @@ class Job:
     interrupted: bool = False
     drift: Drift | None = None
     """How far the machine moved between the job's start and its end."""
+    sweep_id: str | None = None
+    """What the jobs of a multirun share."""
+    plan_fingerprint: str | None = None
+    """Equal where a job would be the same one over again."""
+    store: str | None = None
+    """The MLflow store that it belongs into, without credentials."""
+    tracked: bool = False
+    """All that was measured is in the store, and the job's run there is closed."""
+    references: tuple[Outcome, ...] = ()
+    """Eager and inductor, timed again beside what a resumed job measured: for speedups only."""

@@ -61,6 +61,9 @@ class HardwareSpec:
     description: str = ""
     cpus: tuple[int, ...] | None = None
     """The processors that workers are bound to; None: those that this process may use."""
+    price_per_hour: float | None = None
+    """USD for an hour of the machine."""
+    price_source: str = ""
 
 
 @dataclass(frozen=True)

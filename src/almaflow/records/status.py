@@ -24,3 +24,14 @@ class FailureKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     WRONG_OUTPUT = "wrong_output"
     FELL_BACK = "fell_back"
+
+
+class Resume(StrEnum):
+    """What of a job is measured where the store has a part of it."""
+
+    NO = "false"
+    """All of it."""
+    REST = "true"
+    """What the store does not have."""
+    FAILED = "failed"
+    """What failed, and nothing else."""

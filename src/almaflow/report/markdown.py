@@ -25,20 +25,20 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     if analysis.recommendations:
         parts.append("## Recommended")
         made = [
-            (item.use, _code(item.conversion), figure(item.latency_ms), _ratio(item.speedup_vs_eager), item.reason)
+            (item.use, code(item.conversion), figure(item.latency_ms), _ratio(item.speedup_vs_eager), item.reason)
             for item in analysis.recommendations
         ]
-        parts.append(_table(("for", "conversion", "ms", "vs eager", "why"), made))
-    failed = [(_code(row.name), cells.failure(row)) for row in cells.failures(analysis)]
+        parts.append(markdown_table(("for", "conversion", "ms", "vs eager", "why"), made))
+    failed = [(code(row.name), cells.failure(row)) for row in cells.failures(analysis)]
     if failed:
-        parts += ["## Failed", _table(("conversion", "reason"), failed)]
-    missing = [(reason, ", ".join(map(_code, names))) for reason, names in cells.unavailable(analysis).items()]
+        parts += ["## Failed", markdown_table(("conversion", "reason"), failed)]
+    missing = [(reason, ", ".join(map(code, names))) for reason, names in cells.unavailable(analysis).items()]
     if missing:
-        parts += ["## Cannot run here", _table(("reason", "conversions"), missing)]
+        parts += ["## Cannot run here", markdown_table(("reason", "conversions"), missing)]
     keys = [key for key in MACHINE if key in job.environment]
     keys += sorted(set(job.environment) - set(keys))
     if keys:
-        parts += ["## Machine", _table(("what", "value"), [(key, job.environment[key]) for key in keys])]
+        parts += ["## Machine", markdown_table(("what", "value"), [(key, job.environment[key]) for key in keys])]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -60,17 +60,18 @@ def _results(analysis: Analysis) -> str:
         header.append("prediction error")
 
     def line(row: Row) -> list[str]:
-        name = _code(row.name) + (" (best)" if row is analysis.best else "")
+        name = code(row.name) + (" (best)" if row is analysis.best else "")
         figures = [cells.latency(row), cells.interval(row), cells.throughput(row)]
         ratios = [cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
         error = [cells.error(row)] if predicted else []
         return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *error]
 
-    return _table(header, [line(row) for row in rows]) if rows else ""
+    return markdown_table(header, [line(row) for row in rows]) if rows else ""
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose cells are shown as they are."""
     lines = [header, ["---"] * len(header), *([_text(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(cell)} |" for cell in lines)
 
@@ -83,7 +84,8 @@ def _text(text: str) -> str:
     return flat
 
 
-def _code(name: str) -> str:
+def code(name: str) -> str:
+    """A name in the type of code."""
     return f"`{name}`"
 
 

@@ -31,14 +31,22 @@ def present(request: Request, job: Job) -> None:
     console.print()
     render(job, analyse(job), console)
     console.print()
-    _line(console, f"Files: {job.directory}")
+    if Path(job.directory).exists():  # not where all of it was known from other jobs
+        _line(console, f"Files: {job.directory}")
+    if not job.tracked:
+        _line(
+            console, f"Not all of it is in the store yet: {shlex.join([*_almaflow(), 'sync', *_chosen(request.uri)])}"
+        )
     _line(console, f"Open the runs in the MLflow UI: {ui_command(request.uri)}")
 
 
 def ui_command(uri: str) -> str:
     """The command that opens the MLflow UI on this store, as it is called from here."""
-    chosen = [] if uri == resolve_uri(None) else ["--uri", display_uri(uri)]
-    return shlex.join([*_almaflow(), "ui", *chosen])
+    return shlex.join([*_almaflow(), "ui", *_chosen(uri)])
+
+
+def _chosen(uri: str) -> list[str]:
+    return [] if uri == resolve_uri(None) else ["--uri", display_uri(uri)]
 
 
 def _almaflow() -> list[str]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import posixpath
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from almaflow.conversions.runtimes import RUNTIMES
 from almaflow.machine import home
+from almaflow.tracking.fingerprints import as_text, fingerprint, input_shape, logical_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,28 +23,6 @@ PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 RUN_NAME_LENGTH = 250
 CUT = "… [cut]"
-
-FINGERPRINT_ENVIRONMENT = (
-    "cpu",
-    "physical_cores",
-    "governor",
-    "smt",
-    "boost",
-    "gpu",
-    "driver",
-    "cuda",
-    "python",
-    "torch",
-    "torchvision",
-    "torchao",
-    "alma",
-    "onnxruntime",
-    "openvino",
-)
-"""Entries of a job's environment that a latency depends on; memory, kernel and git commit are not among them."""
-
-FINGERPRINT_MEASURE = ("streams", "include_transfer", "pin_memory", "non_blocking")
-"""Settings that make one timed call another thing; the others only say how many there are."""
 
 
 def key(name: str) -> str:
@@ -84,13 +60,13 @@ def job_params(job: Job) -> dict[str, str]:
         "hardware": job.hardware.name,
         "tier": job.tier,
         "batch_size": job.model.batch_size,
-        "input_shape": _input_shape(job),
+        "input_shape": input_shape(job),
         "device": job.hardware.device,
         "threads": job.hardware.threads,
         "cpus": None if job.hardware.cpus is None else ",".join(map(str, job.hardware.cpus)),
     }
     values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
-    return {key(name): cut(_text(value), PARAM_LENGTH) for name, value in values.items() if value is not None}
+    return {key(name): cut(as_text(value), PARAM_LENGTH) for name, value in values.items() if value is not None}
 
 
 def params(job: Job, outcome: Outcome) -> dict[str, str]:
@@ -103,23 +79,24 @@ def params(job: Job, outcome: Outcome) -> dict[str, str]:
         "device": planned.device,
         "predictor": outcome.prediction.predictor if outcome.prediction else "none",
     }
-    return job_params(job) | {name: cut(_text(value), PARAM_LENGTH) for name, value in values.items()}
+    return job_params(job) | {name: cut(as_text(value), PARAM_LENGTH) for name, value in values.items()}
 
 
-def job_tags(job: Job, sweep_id: str | None = None) -> dict[str, str]:
+def job_tags(job: Job) -> dict[str, str]:
     """Tags of the job's own run."""
-    return _tags(job, {"kind": "job", "job_id": job.job_id, "sweep_id": sweep_id})
+    named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
+    return _tags(job, named)
 
 
-def tags(job: Job, outcome: Outcome, sweep_id: str | None = None) -> dict[str, str]:
+def tags(job: Job, outcome: Outcome) -> dict[str, str]:
     """What a conversion turned out to be, and where. No user name, and no path of this machine."""
     planned, measured, failure, prediction = outcome.planned, outcome.measurement, outcome.failure, outcome.prediction
     values: dict[str, object] = {
         "kind": "conversion",
         "status": outcome.status.value,
         "job_id": job.job_id,
-        "sweep_id": sweep_id,
-        "fingerprint": fingerprint(job, outcome),
+        "sweep_id": job.sweep_id,
+        "fingerprint": fingerprint(job, planned),
         "logical_key": logical_key(job, outcome),
         "conversion_requested": planned.requested,
         "family": planned.family,
@@ -161,32 +138,6 @@ def run_name(job: Job, outcome: Outcome | None = None) -> str:
     )
 
 
-def fingerprint(job: Job, outcome: Outcome) -> str:
-    """Sixteen hexadecimal digits that are equal where two figures may be compared.
-
-    They stand for the machine, the versions, the threads, the model and its inputs, what a timed call is, and the
-    conversion; not for the weights, the seed, the time, or how many samples were taken.
-    """
-    environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
-    model, planned, prepared = job.model, outcome.planned, job.prepared
-    facts = {
-        "environment": {name: environment.get(name) for name in FINGERPRINT_ENVIRONMENT},
-        "machine": [prepared.device_name if prepared else None, job.hardware.threads, job.hardware.cpus],
-        "model": [model.name, model.target, model.arch, model.kwargs, prepared.parameters if prepared else None],
-        "inputs": [_input_shape(job), _input_dtypes(job), model.batch_size],
-        "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
-        "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
-        "runtimes": {name: environment.get(name) for name in RUNTIMES.get(planned.family, ())},
-    }
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def logical_key(job: Job, outcome: Outcome) -> str:
-    """One per result, whatever run it is stored in, so that a result is never stored twice."""
-    return f"{job.job_id}/{outcome.planned.name}"
-
-
 def without_paths(text: str, job: Job) -> str:
     """The text with this machine's directories replaced by what they are, since they hold a user's name."""
     for directory, name in ((job.directory, "<job>"), (str(home()), "<almaflow>"), (str(Path.home()), "~")):
@@ -198,24 +149,5 @@ def without_paths(text: str, job: Job) -> str:
 def _tags(job: Job, values: Mapping[str, object]) -> dict[str, str]:
     named = {f"almaflow.{name}": value for name, value in values.items()}
     named |= {f"env.{name}": value for name, value in job.environment.items()}
-    texts = {key(name): without_paths(_text(value), job) for name, value in named.items() if value is not None}
+    texts = {key(name): without_paths(as_text(value), job) for name, value in named.items() if value is not None}
     return {name: cut(text, TAG_LENGTH) for name, text in texts.items() if text}
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _input_shape(job: Job) -> str:
-    """``1x3x224x224`` with the batch dimension; several inputs are separated by commas."""
-    return ", ".join("x".join(str(size) for size in shape) for shape, _ in _inputs(job)) or "unknown"
-
-
-def _input_dtypes(job: Job) -> list[str]:
-    return [dtype for _, dtype in _inputs(job)]
-
-
-def _inputs(job: Job) -> list[tuple[tuple[Any, ...], str]]:
-    if job.prepared:
-        return [(tensor.shape, tensor.dtype) for tensor in job.prepared.inputs]
-    return [((job.model.batch_size, *spec.shape), spec.dtype) for spec in job.model.inputs or ()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from almaflow.tracking.store import connect, quiet, reporting
 from almaflow.tracking.uris import sqlite_path
@@ -20,18 +22,22 @@ PAGE = 250
 READY = ("time/load", "time/convert", "time/first_call")
 """What a conversion does before it is timed."""
 
+JobKey = tuple[str, str, str]
+"""Model, batch size and tier."""
+
 MOST_LOOKED_AT = 500
 """Of earlier runs: reading them takes about a second, and they are for an estimate."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One conversion's run."""
+    """A run of one conversion, or of one job."""
 
     run_id: str
     experiment: str
     started_at: float
     """Seconds since the epoch."""
+    ended: bool
     metrics: Mapping[str, float]
     params: Mapping[str, str]
     tags: Mapping[str, str]
@@ -49,6 +55,41 @@ def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "
     Raises:
         TrackingError: the store cannot be reached or read.
     """
+    return _runs(uri, "conversion", experiment_name, where)
+
+
+def job_runs(uri: str, experiment_name: str | None = None, where: str = "") -> Iterator[StoredRun]:
+    """The jobs' own runs, the newest first; see ``conversion_runs``."""
+    return _runs(uri, "job", experiment_name, where)
+
+
+def runs_of(uri: str, named: str) -> list[StoredRun]:
+    """The conversions of what is named, the newest first; none where there is no such thing.
+
+    Args:
+        uri: A resolved store.
+        named: The ID of a job or a sweep, or of the run of a conversion, a job or a sweep.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    if "'" in named:
+        return []
+    for tag in ("job_id", "sweep_id", "job_run_id"):
+        if found := list(conversion_runs(uri, where=f"tags.`almaflow.{tag}` = '{named}'")):
+            return found
+    if found := list(conversion_runs(uri, where=f"attributes.run_id = '{named}'")):
+        return found
+    sweep = next(_runs(uri, "sweep", None, f"attributes.run_id = '{named}'"), None)
+    return runs_of(uri, sweep.tags["almaflow.sweep_id"]) if sweep else []
+
+
+def condition(values: Mapping[str, str]) -> str:
+    """MLflow's filter for runs that have all of these values; one that cannot be written as a filter is left out."""
+    return " AND ".join(f"{key} = '{value}'" for key, value in values.items() if "'" not in value)
+
+
+def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Iterator[StoredRun]:
     if (database := sqlite_path(uri)) and not database.exists():
         return
     with reporting(uri, "nothing could be read"), quiet():
@@ -59,7 +100,7 @@ def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "
         while wanted:
             page = client.search_runs(
                 wanted,
-                "tags.`almaflow.kind` = 'conversion'" + (f" AND {where}" if where else ""),
+                f"tags.`almaflow.kind` = '{kind}'" + (f" AND {where}" if where else ""),
                 max_results=PAGE,
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
@@ -67,7 +108,13 @@ def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "
             for run in page:
                 info, data = run.info, run.data
                 yield StoredRun(
-                    info.run_id, names[info.experiment_id], info.start_time / 1000, data.metrics, data.params, data.tags
+                    info.run_id,
+                    names[info.experiment_id],
+                    info.start_time / 1000,
+                    info.end_time is not None,
+                    data.metrics,
+                    data.params,
+                    data.tags,
                 )
             token = page.token
             if not token:
@@ -90,10 +137,50 @@ def ready_times(job: Job, uri: str) -> dict[str, float]:
         "params.`measure.compile_cache`": job.measure.compile_cache,
         "tags.`env.cpu`": job.environment.get("cpu", ""),
     }
-    where = " AND ".join(f"{key} = '{value}'" for key, value in same.items() if "'" not in value)
     newest: dict[str, float] = {}
-    for run in islice(conversion_runs(uri, job.experiment_name, where), MOST_LOOKED_AT):
+    for run in islice(conversion_runs(uri, job.experiment_name, condition(same)), MOST_LOOKED_AT):
         took = [run.metrics[phase] for phase in READY if phase in run.metrics]
         if len(took) == len(READY):
             newest.setdefault(run.params["conversion"], sum(took))
     return newest
+
+
+def job_times(uri: str, experiment_name: str) -> dict[JobKey, float]:
+    """Seconds that the newest job of each model, batch size and tier took.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    newest: dict[JobKey, float] = {}
+    for run in islice(job_runs(uri, experiment_name), MOST_LOOKED_AT):
+        if "time/job" in run.metrics:
+            key = run.params["model"], run.params["batch_size"], run.params["tier"]
+            newest.setdefault(key, run.metrics["time/job"])
+    return newest
+
+
+def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dict[str, Any]]] | None:
+    """A job's or a sweep's ID, and what ``output=FILE.json`` holds of its jobs; None where there is no such thing.
+
+    Args:
+        uri: A resolved store.
+        named: The ID of a job or a sweep, or of its run; None for the newest job.
+        scratch: A directory for downloads.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    for kind, artifact in (("job", "output.json"), ("sweep", "jobs.json")):
+        tag = f"{kind}_id"
+        conditions = [""]
+        if named is not None:
+            conditions = [condition({key: named}) for key in (f"tags.`almaflow.{tag}`", "attributes.run_id")]
+        for where in conditions:
+            run = next(_runs(uri, kind, None, where), None) if where or named is None else None
+            if run is None:
+                continue
+            with reporting(uri, "the result could not be read"), quiet():
+                path = connect(uri).download_artifacts(run.run_id, artifact, scratch)
+                read = json.loads(Path(path).read_text(encoding="utf-8"))
+            return run.tags[f"almaflow.{tag}"], [each for each in (read if kind == "sweep" else [read]) if each]
+    return None

@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from almaflow.records import Job, Outcome, Status
-from almaflow.tracking import names
+from almaflow.tracking import names, views
 from almaflow.tracking.store import connect, prepare, quiet, reporting
 
 if TYPE_CHECKING:
@@ -38,12 +38,11 @@ class Tracker:
     experiment_id: str
     run_id: str
     """The job's own run."""
-    sweep_id: str | None = None
     _client: MlflowClient = field(repr=False, kw_only=True)
 
     @classmethod
-    def open(cls, uri: str, job: Job, *, sweep_id: str | None = None) -> Tracker:
-        """Make the store at a resolved URI ready and create the job's run.
+    def open(cls, uri: str, job: Job) -> Tracker:
+        """Make the store at a resolved URI ready and create the job's run, or go on with the one that it has.
 
         Raises:
             TrackingError: the store cannot be reached or written.
@@ -52,15 +51,18 @@ class Tracker:
         experiment_id = prepare(uri, job.experiment_name)
         with reporting(uri, "the job cannot be tracked"), quiet():
             client = connect(uri)
+            if job.run_id:
+                client.update_run(job.run_id, status="RUNNING")
+                return cls(uri, experiment_id, job.run_id, _client=client)
             run = client.create_run(
                 experiment_id,
-                start_time=_milliseconds(job.started_at),
-                tags=NEUTRAL_TAGS | names.job_tags(job, sweep_id),
+                start_time=milliseconds(job.started_at),
+                tags=NEUTRAL_TAGS | names.job_tags(job),
                 run_name=names.run_name(job),
             )
             run_id = str(run.info.run_id)
-            _log(client, run_id, {}, names.job_params(job), run.info.start_time)
-        return cls(uri, experiment_id, run_id, sweep_id, _client=client)
+            log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
+        return cls(uri, experiment_id, run_id, _client=client)
 
     def log_outcome(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None) -> str:
         """Write one conversion as a finished run and return the run's ID.
@@ -78,18 +80,18 @@ class Tracker:
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        then = f"its results are kept in {job.directory} and the job goes on"
+        then = f"its results are kept in {job.directory}"
         with reporting(self.uri, f"{outcome.planned.name} could not be written", then), quiet():
             run = self._client.create_run(
                 self.experiment_id,
-                start_time=_milliseconds(outcome.started_at),
-                tags=NEUTRAL_TAGS | names.tags(job, outcome, self.sweep_id) | {"almaflow.job_run_id": self.run_id},
+                start_time=milliseconds(outcome.started_at),
+                tags=NEUTRAL_TAGS | names.tags(job, outcome) | {"almaflow.job_run_id": self.run_id},
                 run_name=names.run_name(job, outcome),
             )
             run_id = str(run.info.run_id)
-            ended = _milliseconds(outcome.ended_at)
+            ended = milliseconds(outcome.ended_at)
             try:
-                _log(self._client, run_id, metrics, names.params(job, outcome), ended)
+                log_batch(self._client, run_id, metrics, names.params(job, outcome), ended)
             except BaseException:
                 # Half a run would be taken for a whole one; and MLflow keeps a deleted run for those who look for it.
                 with suppress(Exception):
@@ -98,7 +100,7 @@ class Tracker:
             self._finish(run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
         return run_id
 
-    def add_metrics(self, outcome: Outcome, metrics: Mapping[str, float]) -> None:
+    def add_metrics(self, run_id: str, outcome: Outcome, metrics: Mapping[str, float]) -> None:
         """Write figures that became known after the conversion's run had ended, such as speedups.
 
         Raises:
@@ -107,7 +109,7 @@ class Tracker:
         """
         names.check_metrics(metrics)
         with reporting(self.uri, f"{outcome.planned.name}: figures could not be added"), quiet():
-            _log(self._client, str(outcome.run_id), metrics, {}, _milliseconds(outcome.ended_at))
+            log_batch(self._client, run_id, metrics, {}, milliseconds(outcome.ended_at))
 
     def close(
         self,
@@ -133,10 +135,12 @@ class Tracker:
         names.check_metrics(metrics)
         note = names.cut(names.without_paths(description_markdown, job), names.TAG_LENGTH)
         tags = {"almaflow.status": "interrupted" if job.interrupted else status.value, "mlflow.note.content": note}
-        ended = _milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
+        ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"
         with reporting(self.uri, "the job's summary could not be written", then), quiet():
-            _log(self._client, self.run_id, metrics, {}, ended, tags)
+            log_batch(self._client, self.run_id, metrics, {}, ended, tags)
+            known = views.views_of(names.run_name(job), job.started_at, names.job_tags(job))
+            views.write(self._client, self.experiment_id, known)
             self._finish(self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
 
     def _finish(self, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:
@@ -150,7 +154,7 @@ class Tracker:
             self._client.set_terminated(run_id, status=status, end_time=ended)
 
 
-def _log(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
+def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
     client: MlflowClient,
     run_id: str,
     metrics: Mapping[str, float],
@@ -158,6 +162,7 @@ def _log(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
     timestamp: int,
     tags: Mapping[str, str] | None = None,
 ) -> None:
+    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow."""
     from mlflow.entities import Metric, Param, RunTag
 
     figures = [Metric(name, float(value), timestamp, 0) for name, value in metrics.items()]
@@ -180,5 +185,6 @@ def _run_status(status: Status, *, interrupted: bool) -> str:
     return "FINISHED" if status is Status.OK else "FAILED"
 
 
-def _milliseconds(seconds: float) -> int:
+def milliseconds(seconds: float) -> int:
+    """A time as MLflow keeps it."""
     return int(seconds * 1000)

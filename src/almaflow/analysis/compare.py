@@ -1,0 +1,165 @@
+"""Two results side by side: what differs between them, and whether it is more than noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+INTERVAL = ("latency/ci_low", "latency/ci_high")
+COMPARED = (
+    "latency_ms",
+    "latency/floor",
+    "throughput",
+    "speedup_vs_eager",
+    "speedup_vs_inductor",
+    "memory/peak_rss_mb",
+    "memory/model_mb",
+    "energy/j_per_sample",
+    "fidelity/sqnr_db",
+    "fidelity/top1_agreement",
+    "prediction_error_pct",
+    "time/convert",
+    "time/first_call",
+)
+"""Metrics in the order in which they are shown; the others are there with ``everything``."""
+
+MATTERS = (
+    "params.model",
+    "params.input_shape",
+    "params.device",
+    "params.threads",
+    "params.cpus",
+    "params.dtype",
+    "params.measure.streams",
+    "params.measure.include_transfer",
+    "tags.env.cpu",
+    "tags.env.gpu",
+    "tags.env.physical_cores",
+)
+"""Where these differ, the two do not measure the same thing on the same machine, and a difference in latency is no
+verdict on a runtime. Versions are not among them: what a new version brings is a question that people ask."""
+
+HIDDEN = ("tags.mlflow.", "tags.almaflow.")
+"""Tags that say who, when and how it ended, not what was measured."""
+
+FASTER, SLOWER, SAME, UNKNOWN, FAILED = "faster", "slower", "no difference", "not known", "failed"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One result: a conversion's run as the store has it."""
+
+    label: str
+    conversion: str
+    metrics: Mapping[str, float]
+    facts: Mapping[str, str]
+    """Params and tags, as ``params.model`` and ``tags.env.torch``."""
+
+    @property
+    def workload(self) -> tuple[str, str, str]:
+        """What has to be equal for two results to be each other's counterpart."""
+        return self.facts.get("params.model", ""), self.facts.get("params.batch_size", ""), self.conversion
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of both."""
+
+    metric: str
+    before: float | None
+    after: float | None
+
+    @property
+    def percent(self) -> float | None:
+        """Of the first one; None where either is not known, or the first is zero."""
+        if self.before is None or self.after is None or self.before == 0:
+            return None
+        return 100 * (self.after - self.before) / abs(self.before)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two results of the same model, batch size and conversion."""
+
+    before: Side
+    after: Side
+    differences: tuple[Difference, ...]
+    verdict: str
+    """Of the latency: ``faster``, ``slower``, ``no difference``, ``not known`` or ``failed``."""
+    why: str
+    settings: tuple[tuple[str, str, str], ...]
+    """Name, first and second value of every param and environment tag that differs."""
+    warnings: tuple[str, ...]
+    """Why the two are not comparable."""
+
+
+def compare(before: Side, after: Side, *, everything: bool = False) -> Comparison:
+    """Compare two results.
+
+    The verdict is on ``latency_ms``: two medians differ where their 95% intervals over the rounds have no point in
+    common. That is stricter than a test of the difference at the same level (Schenker and Gentleman, "On Judging the
+    Significance of Differences by Examining the Overlap Between Confidence Intervals", The American Statistician 55,
+    2001), which suits figures that also vary from process to process.
+
+    Args:
+        before: What the other one is measured against.
+        after: The other one.
+        everything: Take in every metric, not only those that people decide by.
+    """
+    known = before.metrics.keys() | after.metrics.keys()
+    names = [name for name in COMPARED if name in known or name == "latency_ms"]
+    if everything:
+        names += sorted(known - set(names))
+    differences = tuple(Difference(name, before.metrics.get(name), after.metrics.get(name)) for name in names)
+    settings = _settings(before, after)
+    differing = {name: (first, second) for name, first, second in settings}
+    warnings = tuple(
+        f"{name.split('.', 1)[1]} differs: {differing[name][0] or 'none'}, {differing[name][1] or 'none'}"
+        for name in MATTERS
+        if name in differing
+    )
+    verdict, why = _verdict(before, after)
+    return Comparison(before, after, differences, verdict, why, settings, warnings)
+
+
+def _settings(before: Side, after: Side) -> tuple[tuple[str, str, str], ...]:
+    names = sorted(before.facts.keys() | after.facts.keys())
+    return tuple(
+        (name, before.facts.get(name, ""), after.facts.get(name, ""))
+        for name in names
+        if not name.startswith(HIDDEN) and before.facts.get(name) != after.facts.get(name)
+    )
+
+
+def _verdict(before: Side, after: Side) -> tuple[str, str]:
+    for side in (before, after):
+        if "latency_ms" not in side.metrics:
+            status = side.facts.get("tags.almaflow.failure") or side.facts.get("tags.almaflow.status") or "no latency"
+            return FAILED, f"{side.label}: {status}"
+    first, second = (tuple(side.metrics.get(name) for name in INTERVAL) for side in (before, after))
+    if None in first or None in second:
+        return UNKNOWN, "too few rounds for an interval"
+    (first_low, first_high), (second_low, second_high) = first, second
+    assert first_low is not None and first_high is not None  # noqa: S101, PT018 - for the type checker
+    assert second_low is not None and second_high is not None  # noqa: S101, PT018 - the same
+    if second_high < first_low:
+        return FASTER, "the intervals have no point in common"
+    if second_low > first_high:
+        return SLOWER, "the intervals have no point in common"
+    return SAME, "the intervals overlap"
+
+
+def pair(before: Sequence[Side], after: Sequence[Side]) -> tuple[list[tuple[Side, Side]], list[Side]]:
+    """Results with their counterparts, and those that have none.
+
+    A single result on either side is compared with a single one on the other whatever they are.
+    """
+    if len(before) == len(after) == 1:
+        return [(before[0], after[0])], []
+    there = {side.workload: side for side in after}
+    pairs = [(side, there.pop(side.workload)) for side in before if side.workload in there]
+    paired = {side.workload for side, _ in pairs}
+    return pairs, [*(side for side in before if side.workload not in paired), *there.values()]

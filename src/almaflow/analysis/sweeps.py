@@ -1,0 +1,109 @@
+"""A sweep over its jobs: one row each, and every failure by its name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.records import Sweep, SweepJob
+
+NOT_RUN = "did not run"
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One job of a sweep."""
+
+    number: int
+    what: str
+    """The overrides in which the jobs differ."""
+    job_id: str | None
+    best: str | None
+    latency_ms: float | None
+    speedup_vs_eager: float | None
+    counts: Counter[str]
+    """Conversions by their status."""
+    took_s: float | None
+    problem: str | None
+    """Why the job has no result, or why it is not a good one."""
+
+
+@dataclass(frozen=True)
+class SweepFailure:
+    """A conversion that failed in a job of a sweep."""
+
+    what: str
+    conversion: str
+    failure: str
+    message: str
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """All that is known of a sweep."""
+
+    sweep: Sweep
+    rows: tuple[SweepRow, ...]
+    failures: tuple[SweepFailure, ...]
+    latencies: dict[str, dict[str, float]]
+    """Milliseconds by conversion, then by what a job was."""
+
+    @property
+    def failed_jobs(self) -> int:
+        """Jobs without a result, or whose settings say that they failed."""
+        return sum(row.problem is not None for row in self.rows)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures of the sweep's own run."""
+        counts = sum((row.counts for row in self.rows), Counter())
+        figures = {f"conversions_{status}": float(counts[status]) for status in ("ok", "failed", "unavailable")}
+        return {"jobs": float(len(self.rows)), "jobs_failed": float(self.failed_jobs)} | figures
+
+
+def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
+    """Put the jobs that ended and those that did not into one summary."""
+    ended = {job.number: job for job in jobs}
+    overrides = {job.number: job.overrides for job in jobs}
+    overrides |= dict(enumerate(sweep.planned or ()))
+    common = set.intersection(*map(set, overrides.values())) if len(overrides) > 1 else set()
+    named = {
+        number: " ".join(each for each in given if each not in common) or f"job {number}"
+        for number, given in overrides.items()
+    }
+    outputs = {number: job.output for number, job in ended.items() if job.output}
+    failures = [
+        SweepFailure(named[number], entry["conversion"], entry["failure"] or "interrupted", entry["message"] or "")
+        for number, output in sorted(outputs.items())
+        for entry in output["conversions"]
+        if entry["status"] == "failed"
+    ]
+    latencies: dict[str, dict[str, float]] = {}
+    for number, output in sorted(outputs.items()):
+        for entry in output["conversions"]:
+            if entry["latency_ms"] is not None:
+                latencies.setdefault(entry["conversion"], {})[named[number]] = entry["latency_ms"]
+    rows = tuple(_row(number, named[number], ended.get(number)) for number in sorted(named))
+    return SweepSummary(sweep, rows, tuple(failures), latencies)
+
+
+def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
+    output: dict[str, Any] = (job.output if job else None) or {}
+    problem = NOT_RUN if job is None else job.error
+    if job and not problem and job.code:
+        problem = "interrupted" if output.get("interrupted") else "a conversion failed, which strict=true counts"
+    return SweepRow(
+        number=number,
+        what=what,
+        job_id=output.get("job_id"),
+        best=output.get("best_conversion"),
+        latency_ms=output.get("best_latency_ms"),
+        speedup_vs_eager=output.get("best_speedup_vs_eager"),
+        counts=Counter(entry["status"] for entry in output.get("conversions", ())),
+        took_s=job.ended_at - job.started_at if job else None,
+        problem=problem,
+    )

@@ -1,0 +1,39 @@
+"""``almaflow report``: the document of a job or a sweep."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.tracking.uris import resolve_uri
+
+
+@click.command()
+@click.argument("what", required=False)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: ID.html]")
+@click.option("--title", help="What the document is called.  [default: what was measured]")
+@click.option("--uri", help="MLflow store or server to read.  [default: the one that `almaflow run` writes to]")
+def report(what: str | None, output: Path | None, title: str | None, uri: str | None) -> None:
+    """Write one HTML file about WHAT, the ID of a job or a sweep or of its run; the newest job where it is left out."""
+    from almaflow.report.document import document
+    from almaflow.tracking.reader import outputs_of
+
+    uri = resolve_uri(uri)
+    with tempfile.TemporaryDirectory(prefix="almaflow-") as scratch:
+        found = outputs_of(uri, what, scratch)
+    if found is None:
+        message = f"{what or 'report'}: no such job or sweep with a result in this store"
+        raise UsageError(message)
+    name, outputs = found
+    models = ", ".join(dict.fromkeys(each["model"] for each in outputs))
+    text = document(title or f"{models} on {outputs[0]['hardware']}", outputs)
+    path = output or Path(f"{name}.html")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        message = f"{path}: cannot be written ({error.strerror})"
+        raise AlmaflowError(message) from error
+    click.echo(str(path))

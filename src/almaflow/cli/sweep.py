@@ -1,0 +1,151 @@
+"""What ``almaflow run -m`` does around its jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from rich.console import Console
+
+from almaflow import sweeping
+from almaflow.errors import AlmaflowError
+from almaflow.records import SweepJob
+from almaflow.report.progress import duration
+from almaflow.report.sweep import render_sweep
+from almaflow.sweepfiles import SweepFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from omegaconf import DictConfig
+
+    from almaflow.request import Request
+
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+
+
+class SweepCallback(Callback):
+    """Starts the record of a sweep; Hydra makes one of these because ``conf/config.yaml`` names it."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin, before the first job is composed."""
+        overrides = list(config.hydra.overrides.task)
+        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+        asked = [*params, *overrides]
+        resumed = any(each.startswith("resume=") and each != "resume=false" for each in asked)
+        sweeping.begin(Path(config.hydra.sweep.dir).name, asked, _planned(config, asked), resumed=resumed)
+
+
+def _planned(config: DictConfig, asked: list[str]) -> list[list[str]] | None:
+    """The overrides of each job, as Hydra's own sweeper makes them; None where another one is used."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    hydra = GlobalHydra.instance().hydra
+    if hydra is None or not config.hydra.sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
+        return None
+    parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(asked)
+    (batch,) = BasicSweeper.split_arguments(parsed, None)
+    return batch
+
+
+@dataclass
+class Ended:
+    """How a job ended."""
+
+    code: int = 0
+    error: str | None = None
+    experiment_name: str | None = None
+    store: str | None = None
+    output: dict[str, Any] | None = None
+
+
+@contextmanager
+def one_of(sweep_id: str | None) -> Iterator[Ended]:
+    """Say which job of the sweep this is, and keep how it ended, whatever that is; nothing for a single job."""
+    ended = Ended()
+    if sweep_id is None:
+        yield ended
+        return
+    hydra = HydraConfig.get()
+    number, overrides, started_at = hydra.job.num, tuple(hydra.overrides.task), time.time()
+    files = SweepFiles.of(sweep_id)
+    click.echo(sweeping.next_job(files, number, overrides), err=True)
+    try:
+        yield ended
+    except BaseException as error:
+        known = isinstance(error, AlmaflowError)
+        ended.error = str(error) if known else f"{type(error).__name__}: {error}"
+        ended.code = error.exit_code if isinstance(error, AlmaflowError) else FAILED
+        raise
+    finally:
+        files.write_job(SweepJob(number, overrides, started_at, time.time(), **asdict(ended)))
+
+
+def sweep_id() -> str | None:
+    """The name that the jobs of a multirun share; None for a single job."""
+    hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.MULTIRUN:
+        return None
+    return os.environ.get(sweeping.SWEEP_ID) or Path(hydra.sweep.dir).name
+
+
+def tell_rest(sweep: str, request: Request) -> None:
+    """Say how long the sweep may take from this job on, where that can be told."""
+    from almaflow.tracking.reader import job_times
+
+    try:
+        history = job_times(request.uri, request.experiment_name)
+    except AlmaflowError:  # an estimate is not worth a warning
+        history = {}
+    same = (request.model.name, str(request.model.batch_size), str(request.tier))
+    left = sweeping.left_s(SweepFiles.of(sweep), HydraConfig.get().job.num, same, history)
+    if left is not None:
+        click.echo(f"about {duration(left)} for the rest of the sweep", err=True)
+
+
+def close(code: int) -> int:
+    """Close the sweep that was begun, if one was; show its jobs, and give the exit code of the whole.
+
+    Args:
+        code: Of the command so far.
+    """
+    begun = os.environ.pop(sweeping.SWEEP_ID, None)
+    if begun is None:
+        return code
+    files = SweepFiles.of(begun)
+    try:
+        return _closed(files, code)
+    finally:
+        sweeping.release(files)
+
+
+def _closed(files: SweepFiles, code: int) -> int:
+    jobs = files.jobs()
+    if not jobs:  # the input was wrong, and no job was composed
+        files.remove()
+        return code
+    summary = sweeping.end(files, interrupted=code == INTERRUPTED)
+    console = Console()
+    console.print()
+    render_sweep(summary, console)
+    try:
+        todo = sweeping.track(files, summary)
+    except AlmaflowError as error:
+        todo = str(error)
+    if todo:
+        click.echo(f"almaflow: {todo}", err=True)
+    if code == INTERRUPTED:
+        return code
+    if all(job.code == WRONG_INPUT for job in jobs):
+        return WRONG_INPUT
+    return FAILED if summary.failed_jobs else 0

@@ -1,0 +1,121 @@
+"""Comparisons as a table on the terminal, Markdown, HTML, CSV or JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from almaflow.report.markdown import markdown_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from almaflow.analysis.compare import Comparison, Side
+
+COLORS = {"faster": "green", "slower": "red", "failed": "red"}
+
+
+def render_comparisons(found: Sequence[Comparison], alone: Sequence[Side], console: Console) -> None:
+    """Print what differs, then the figures of each pair."""
+    for settings in _shared_settings(found):
+        console.print(Text("  ".join(settings)))
+    for text in _warnings(found):
+        console.print(Text(f"warning: {text}", style="yellow"))
+    for each in found:
+        console.print(Text(f"\n{_name(each)}", style="bold"))
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("")
+        for label in (each.before.label, each.after.label, "change"):
+            table.add_column(label, justify="right", overflow="fold")
+        for row in _rows(each):
+            table.add_row(*map(Text, row))
+        console.print(table)
+        console.print(Text(f"latency: {each.verdict}, {each.why}", style=COLORS.get(each.verdict, "")))
+    for side in alone:
+        console.print(Text(f"only in {side.label}: {' '.join(filter(None, side.workload))}"))
+
+
+def comparisons_markdown(found: Sequence[Comparison], alone: Sequence[Side]) -> str:
+    """The same as Markdown."""
+    parts = []
+    if settings := _shared_settings(found):
+        parts += [markdown_table(("what differs", "before", "after"), settings)]
+    parts += [f"Warning: {text}" for text in _warnings(found)]
+    for each in found:
+        table = markdown_table(("", each.before.label, each.after.label, "change"), _rows(each))
+        parts += [f"## {_name(each)}", table, f"Latency: **{each.verdict}**, {each.why}"]
+    parts += [f"Only in {side.label}: {' '.join(filter(None, side.workload))}" for side in alone]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparisons_json(found: Sequence[Comparison], alone: Sequence[Side]) -> str:
+    """The same for scripts."""
+    pairs = []
+    for each in found:
+        told: dict[str, Any] = asdict(each)
+        for difference, known in zip(told["differences"], each.differences, strict=True):
+            difference["percent"] = known.percent
+        pairs.append(told)
+    return json.dumps({"pairs": pairs, "alone": [asdict(side) for side in alone]}, indent=1)
+
+
+def comparisons_table(found: Sequence[Comparison], kind: str) -> str:
+    """A line for each pair and metric, as ``csv`` or ``html``."""
+    import pandas as pd
+
+    rows = [
+        {
+            "model": each.before.workload[0],
+            "batch_size": each.before.workload[1],
+            "conversion": each.before.conversion,
+            "metric": difference.metric,
+            "before": difference.before,
+            "after": difference.after,
+            "change_pct": difference.percent,
+            "verdict": each.verdict if difference.metric == "latency_ms" else "",
+            "warnings": "; ".join(each.warnings),
+        }
+        for each in found
+        for difference in each.differences
+    ]
+    frame = pd.DataFrame(rows)
+    return str(frame.to_csv(index=False) if kind == "csv" else frame.to_html(index=False, na_rep=""))
+
+
+def _name(each: Comparison) -> str:
+    first, second = (" ".join(filter(None, side.workload)) for side in (each.before, each.after))
+    return first if first == second else f"{first} and {second}"
+
+
+def _rows(each: Comparison) -> list[tuple[str, str, str, str]]:
+    return [
+        (
+            difference.metric,
+            _figure(difference.before),
+            _figure(difference.after),
+            "" if difference.percent is None else f"{difference.percent:+.1f}%",
+        )
+        for difference in each.differences
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _shared_settings(found: Sequence[Comparison]) -> list[tuple[str, str, str]]:
+    """What differs in every pair, once."""
+    if not found:
+        return []
+    return [row for row in found[0].settings if all(row in each.settings for each in found)]
+
+
+def _warnings(found: Sequence[Comparison]) -> list[str]:
+    return list(dict.fromkeys(text for each in found for text in each.warnings))

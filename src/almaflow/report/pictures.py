@@ -1,0 +1,96 @@
+"""Pictures of a job, as SVG: latency by conversion, and latency against fidelity."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind people can tell apart (jfly.uni-koeln.de/color).
+COLORS = {"32 bits": "#0072B2", "16 bits": "#E69F00", "8 bits": "#009E73", "fewer": "#CC79A7"}
+MOST_BARS = 30
+MOST_NAMES = 12
+EQUAL_DB = 160.0
+"""Where an output that is equal to eager's is drawn: beyond what float32 keeps."""
+
+
+def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Medians with their intervals, the fastest on top; ``entries`` are those of ``output=FILE.json``."""
+    shown = _timed(entries)[:MOST_BARS]
+    figure, axes = _figure(0.8 + 0.3 * len(shown))
+    for place, each in enumerate(shown):
+        value = each["latency_ms"]
+        low, high = each.get("latency/ci_low", value), each.get("latency/ci_high", value)
+        error = [[max(value - low, 0)], [max(high - value, 0)]]
+        axes.barh(place, value, color=COLORS[_width(each)], xerr=error, ecolor="#333333", capsize=2, height=0.7)
+    axes.set_yticks(range(len(shown)), [each["conversion"] for each in shown], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("ms for one forward call, with the 95% interval of the median")
+    _legend(axes, shown)
+    return _svg(figure)
+
+
+def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
+    """One point for each conversion that counts: to the left is faster, up is nearer to eager's output."""
+    shown = _timed(entries)
+    figure, axes = _figure(4.5)
+    for place, each in enumerate(shown):
+        decibels = each.get("fidelity/sqnr_db", EQUAL_DB)
+        axes.scatter(each["latency_ms"], decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
+        if place < MOST_NAMES:
+            axes.annotate(
+                each["conversion"], (each["latency_ms"], decibels), (5, 3), textcoords="offset points", size=7
+            )
+    axes.set_xscale("log")
+    axes.set_xlabel("ms for one forward call")
+    axes.set_ylabel("SQNR against eager, dB")
+    ticks = [20, 40, 60, 80, 100, 120, 140]
+    axes.set_yticks([*ticks, EQUAL_DB], [*map(str, ticks), "equal"])
+    axes.grid(alpha=0.3)
+    _legend(axes, shown)
+    return _svg(figure)
+
+
+def _timed(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return sorted((each for each in entries if each["latency_ms"] is not None), key=lambda each: each["latency_ms"])
+
+
+def _width(entry: Mapping[str, Any]) -> str:
+    """How wide the numbers are that it computes with."""
+    found = re.search(r"\d+", entry["dtype"])
+    bits = int(found[0]) if found else 32
+    return next((name for name in COLORS if name.startswith(f"{bits} ")), "fewer")
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _legend(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.patches import Patch
+
+    there = {_width(each) for each in shown}
+    handles = [Patch(color=color, label=name) for name, color in COLORS.items() if name in there]
+    if handles:
+        axes.legend(handles=handles, fontsize=8, frameon=False)
+
+
+def _svg(figure: Figure) -> str:
+    """The picture for a page: without the XML head, without a date, the same for the same figures."""
+    from matplotlib import rc_context
+
+    text = StringIO()
+    with rc_context({"svg.hashsalt": "almaflow", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]

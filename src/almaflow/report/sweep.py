@@ -1,0 +1,78 @@
+"""A sweep as a table on the terminal, and as the Markdown that MLflow shows above its run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from almaflow.analysis.wording import figure, ratio
+from almaflow.report.markdown import code, markdown_table
+from almaflow.report.progress import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from almaflow.analysis.sweeps import SweepRow, SweepSummary
+
+HEADINGS = ("job", "best", "ms", "vs eager", "ok", "failed", "n/a", "took")
+LEFT = 2
+"""Columns that are words; the others are figures."""
+
+
+def render_sweep(summary: SweepSummary, console: Console) -> None:
+    """Print one row for each job, then every failure with its reason."""
+    console.print(Text(_title(summary), style="bold"))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, overflow="fold", justify="left" if number < LEFT else "right", no_wrap=number >= LEFT)
+    for row in summary.rows:
+        table.add_row(*map(Text, _cells(row)), style="red" if row.problem else None)
+    console.print(table)
+    problems = [(row.what, row.problem) for row in summary.rows if row.problem]
+    problems += [
+        (f"{failure.what}: {failure.conversion}", f"{failure.failure}: {failure.message}")
+        for failure in summary.failures
+    ]
+    if problems:
+        console.print(Text("\nFailed", style="bold"))
+    for what, why in problems:
+        console.print(Padding(Text(what, overflow="fold"), (0, 0, 0, 2)))
+        console.print(Padding(Text(why, overflow="fold"), (0, 0, 0, 6)))
+
+
+def sweep_markdown(summary: SweepSummary) -> str:
+    """Write the jobs, the latency of every conversion in each of them, and what failed."""
+    parts = [f"# {_title(summary)}", markdown_table(HEADINGS, [_cells(row) for row in summary.rows])]
+    jobs = [row.what for row in summary.rows if any(row.what in known for known in summary.latencies.values())]
+    if jobs:
+        lines = [
+            [code(conversion), *(figure(known[job]) if job in known else "" for job in jobs)]
+            for conversion, known in summary.latencies.items()
+        ]
+        parts += ["## Latency in ms", markdown_table(("conversion", *jobs), lines)]
+    failed = [(row.what, "", row.problem) for row in summary.rows if row.problem]
+    failed += [(each.what, code(each.conversion), f"{each.failure}: {each.message}") for each in summary.failures]
+    if failed:
+        parts += ["## Failed", markdown_table(("job", "conversion", "reason"), failed)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _title(summary: SweepSummary) -> str:
+    failed = f", {summary.failed_jobs} without a good result" if summary.failed_jobs else ""
+    return f"Sweep {summary.sweep.sweep_id}: {len(summary.rows)} jobs{failed}"
+
+
+def _cells(row: SweepRow) -> tuple[str, ...]:
+    counts = (str(row.counts[status] or "") for status in ("ok", "failed", "unavailable"))
+    return (
+        row.what,
+        row.best or ("" if row.problem is None else "-"),
+        "" if row.latency_ms is None else figure(row.latency_ms),
+        "" if row.speedup_vs_eager is None else ratio(row.speedup_vs_eager),
+        *counts,
+        "" if row.took_s is None else duration(row.took_s),
+    )

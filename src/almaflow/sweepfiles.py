@@ -1,0 +1,74 @@
+"""A sweep on disk: each job writes its own file, wherever it runs, so that none depends on another or on the parent.
+
+::
+
+    sweeps/SWEEP_ID/
+        sweep.json          what was asked for, and how it ended
+        jobs/NNN.json       one file for each job that ended, well or not
+        summary/            what becomes the artifacts of the sweep's run
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from almaflow import machine
+from almaflow.records import Sweep, SweepJob, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SweepFiles:
+    """The places of one sweep's files."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, sweep_id: str) -> SweepFiles:
+        """The files of the sweep of this name."""
+        return cls(machine.home() / "sweeps" / sweep_id)
+
+    @property
+    def summary(self) -> Path:
+        """Artifacts of the sweep's run."""
+        return self.root / "summary"
+
+    def lock(self) -> FileLock:
+        """Held by the command that runs the sweep; the system gives it back when the process is gone."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.root / "lock", mode=0o600)
+
+    def write(self, sweep: Sweep) -> None:
+        """Keep what is known of the sweep."""
+        (self.root / "jobs").mkdir(parents=True, exist_ok=True)
+        write_json(self.root / "sweep.json", sweep)
+
+    def read(self) -> Sweep:
+        """The sweep."""
+        return read_json(self.root / "sweep.json", Sweep)
+
+    def write_job(self, job: SweepJob) -> None:
+        """Keep how one job ended."""
+        write_json(self.root / "jobs" / f"{job.number:03d}.json", job)
+
+    def remove(self) -> None:
+        """Remove a sweep of which no job began."""
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def jobs(self) -> list[SweepJob]:
+        """The jobs that ended, by their number."""
+        found = (read_json(path, SweepJob) for path in self.root.glob("jobs/[0-9]*.json"))
+        return sorted(found, key=lambda job: job.number)
+
+
+def sweeps() -> Iterator[SweepFiles]:
+    """The sweeps of almaflow's home, the newest first."""
+    for path in sorted((machine.home() / "sweeps").glob("*/sweep.json"), reverse=True):
+        yield SweepFiles(path.parent)

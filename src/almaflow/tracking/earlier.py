@@ -1,0 +1,74 @@
+"""What the store has of a job that is about to run."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cattrs.errors import ClassValidationError
+
+from almaflow.records import Outcome, read_json
+from almaflow.tracking.fingerprints import fingerprint, measure_params
+from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
+from almaflow.tracking.replay import OUTCOME
+from almaflow.tracking.store import connect, quiet, reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.records import Job, PlannedConversion
+
+
+def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> dict[str, Outcome]:
+    """The newest outcome of each planned conversion under the same fingerprint, by the conversion's name.
+
+    Each has the ID of its run and of the job that measured it. One that an older almaflow wrote in another form counts
+    as not there.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    names = {fingerprint(job, each): each.name for each in plan}
+    wanted = measure_params(job)
+    where = condition({"params.model": job.model.name, "params.batch_size": str(job.model.batch_size)})
+    newest: dict[str, StoredRun] = {}
+    for run in conversion_runs(uri, job.experiment_name, where):
+        name = names.get(run.tags.get("almaflow.fingerprint", ""))
+        same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
+        # One that was interrupted says nothing, unless it is all there is.
+        if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
+            newest[name] = run
+    found = {}
+    for name, run in newest.items():
+        if outcome := _read(uri, run.run_id):
+            found[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
+    return found
+
+
+def earlier_job(job: Job, uri: str) -> tuple[str, str] | None:
+    """ID and run ID of the newest job with the same plan; None where there is none.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    where = condition({"tags.`almaflow.plan_fingerprint`": job.plan_fingerprint or ""})
+    found = next(job_runs(uri, job.experiment_name, where), None)
+    return (found.tags["almaflow.job_id"], found.run_id) if found else None
+
+
+def _read(uri: str, run_id: str) -> Outcome | None:
+    with (
+        reporting(uri, "an earlier result could not be read"),
+        quiet(),
+        tempfile.TemporaryDirectory(prefix="almaflow-") as directory,
+    ):
+        client = connect(uri)
+        if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
+            return None
+        path = client.download_artifacts(run_id, OUTCOME, directory)
+        try:
+            return read_json(Path(path), Outcome)
+        except (ValueError, ClassValidationError):
+            return None

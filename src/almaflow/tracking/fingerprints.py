@@ -1,0 +1,108 @@
+"""Keys that tell results apart, and keys by which the same result is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from almaflow.conversions.runtimes import RUNTIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.records import Job, Outcome, PlannedConversion
+
+FINGERPRINT_ENVIRONMENT = (
+    "cpu",
+    "physical_cores",
+    "governor",
+    "smt",
+    "boost",
+    "gpu",
+    "driver",
+    "cuda",
+    "python",
+    "torch",
+    "torchvision",
+    "torchao",
+    "alma",
+    "onnxruntime",
+    "openvino",
+)
+"""Entries of a job's environment that a latency depends on; memory, kernel and git commit are not among them."""
+
+FINGERPRINT_MEASURE = ("streams", "include_transfer", "pin_memory", "non_blocking")
+"""Settings that make one timed call another thing; the others only say how many there are."""
+
+
+WORTH_MEASURE = (
+    "min_samples",
+    "min_time_s",
+    "rel_precision",
+    "max_time_s",
+    "replicates",
+    "warmup_calls",
+    "warmup_time_s",
+    "compile_cache",
+)
+"""Settings that say what a figure is worth, beside those that make it another one."""
+
+
+def fingerprint(job: Job, planned: PlannedConversion) -> str:
+    """Sixteen hexadecimal digits that are equal where two figures may be compared.
+
+    They stand for the machine, the versions, the threads, the model and its inputs, what a timed call is, and the
+    conversion; not for the weights, the seed, the time, or how many samples were taken.
+    """
+    environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
+    model, prepared = job.model, job.prepared
+    facts = {
+        "environment": {name: environment.get(name) for name in FINGERPRINT_ENVIRONMENT},
+        "machine": [prepared.device_name if prepared else None, job.hardware.threads, job.hardware.cpus],
+        "model": [model.name, model.target, model.arch, model.kwargs, prepared.parameters if prepared else None],
+        "inputs": [input_shape(job), _input_dtypes(job), model.batch_size],
+        "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
+        "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
+        "runtimes": {name: environment.get(name) for name in RUNTIMES.get(planned.family, ())},
+    }
+    return _digest(facts)
+
+
+def plan_fingerprint(job: Job, plan: Sequence[PlannedConversion]) -> str:
+    """Sixteen hexadecimal digits that are equal where a job would be the same one over again."""
+    return _digest([job.tier, measure_params(job), [fingerprint(job, planned) for planned in plan]])
+
+
+def measure_params(job: Job) -> dict[str, str]:
+    """The params that say what a figure is worth: one taken with fewer samples does not stand for another."""
+    return {f"measure.{name}": as_text(getattr(job.measure, name)) for name in WORTH_MEASURE}
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def logical_key(job: Job, outcome: Outcome) -> str:
+    """One per result, whatever run it is stored in, so that a result is never stored twice."""
+    return f"{job.job_id}/{outcome.planned.name}"
+
+
+def as_text(value: object) -> str:
+    """A value as MLflow keeps it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def input_shape(job: Job) -> str:
+    """``1x3x224x224`` with the batch dimension; several inputs are separated by commas."""
+    return ", ".join("x".join(str(size) for size in shape) for shape, _ in _inputs(job)) or "unknown"
+
+
+def _input_dtypes(job: Job) -> list[str]:
+    return [dtype for _, dtype in _inputs(job)]
+
+
+def _inputs(job: Job) -> list[tuple[tuple[Any, ...], str]]:
+    if job.prepared:
+        return [(tensor.shape, tensor.dtype) for tensor in job.prepared.inputs]
+    return [((job.model.batch_size, *spec.shape), spec.dtype) for spec in job.model.inputs or ()]

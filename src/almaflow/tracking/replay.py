@@ -1,0 +1,105 @@
+"""What the store lacks of a job, written there once, however often it is tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.tracking.fingerprints import logical_key
+from almaflow.tracking.store import connect, prepare, quiet, reporting
+from almaflow.tracking.writer import Tracker, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from almaflow.records import Job, Outcome
+
+PAGE = 250
+OUTCOME = "outcome.json"
+"""The artifact that every conversion's run has."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One conversion as it lies on disk."""
+
+    outcome: Outcome
+    metrics: Mapping[str, float]
+    directory: Path
+    """Its files become the run's artifacts."""
+
+
+def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, dict[str, str]]:
+    """Write what the store does not have of these results, or has by half, and take back what is there twice.
+
+    A result is known again by its logical key and by when it began. A run that was created and never ended is what a
+    lost connection leaves behind; one that began at another time was measured again since (``resume``). MLflow keeps
+    what is deleted here until ``mlflow gc``.
+
+    Args:
+        uri: A resolved store.
+        job: The job. Its own run is created where the store has none.
+        results: All that the job measured itself.
+
+    Returns:
+        The job's tracker, to be closed, and the run ID of every result by the conversion's name.
+
+    Raises:
+        TrackingError: the store cannot be reached or written; trying again later does no harm.
+        UsageError: the job's experiment was deleted.
+    """
+    experiment_id = prepare(uri, job.experiment_name)
+    with reporting(uri, "results could not be written", f"they are kept in {job.directory}"), quiet():
+        client = connect(uri)
+        runs = list(_runs(client, experiment_id, job.job_id))
+        own = [run for run in runs if run.data.tags["almaflow.kind"] == "job"]
+        own.sort(key=lambda run: run.info.run_id != job.run_id)
+        for run in own[1:]:
+            client.delete_run(run.info.run_id)
+        tracker = Tracker(uri, experiment_id, own[0].info.run_id, _client=client) if own else Tracker.open(uri, job)
+        written = {}
+        for result in results:
+            same = [
+                run for run in runs if run.data.tags.get("almaflow.logical_key") == logical_key(job, result.outcome)
+            ]
+            whole = next((run for run in same if _is_whole(run, result.outcome)), None)
+            for run in same:
+                if run is not whole:
+                    client.delete_run(run.info.run_id)
+            name = result.outcome.planned.name
+            written[name] = _complete(tracker, client, job, result, whole)
+    return tracker, written
+
+
+def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, run: Run | None) -> str:
+    """Write the result, or what its run lacks: figures that became known later, files that could not be copied."""
+    if run is None:
+        return tracker.log_outcome(job, result.outcome, result.metrics, result.directory)
+    run_id = str(run.info.run_id)
+    lacking = {name: result.metrics[name] for name in result.metrics.keys() - run.data.metrics.keys()}
+    if lacking:
+        tracker.add_metrics(run_id, result.outcome, lacking)
+    if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
+        client.log_artifacts(run_id, str(result.directory))
+    return run_id
+
+
+def _is_whole(run: Run, outcome: Outcome) -> bool:
+    """Whether the run is this very result, and was ended."""
+    return run.info.end_time is not None and run.info.start_time == milliseconds(outcome.started_at)
+
+
+def _runs(client: MlflowClient, experiment_id: str, job_id: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id], f"tags.`almaflow.job_id` = '{job_id}'", max_results=PAGE, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return

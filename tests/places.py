@@ -1,0 +1,80 @@
+"""A place in which whole commands are run, with a home for almaflow in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+TESTS = Path(__file__).parent
+QUICK = ("measure=quick", "measure.compile_cache=warm", "measure.min_time_s=0")
+LINEAR = (
+    "model=custom",
+    "model._target_=torch.nn.Linear",
+    "model.kwargs={in_features: 8, out_features: 4}",
+    "model.inputs=[{shape: [8]}]",
+    *QUICK,
+)
+"""The smallest model there is."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory with a home for almaflow in it, in which commands are run."""
+
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        return self.root / "almaflow-home"
+
+    def environment(self, more: dict[str, str]) -> dict[str, str]:
+        path = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
+        return {**os.environ, "ALMAFLOW_HOME": str(self.home), "PYTHONPATH": path, "COLUMNS": "200", **more}
+
+    def almaflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command that measures nothing."""
+        command = [sys.executable, "-m", "almaflow", *arguments]
+        return subprocess.run(
+            command, cwd=self.root, env=self.environment({}), capture_output=True, text=True, check=False
+        )
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "almaflow", "run", *arguments],
+            cwd=self.root,
+            env=self.environment(environment),
+            stdout=subprocess.PIPE,
+            stderr=(self.root / "stderr.txt").open("w"),
+            text=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> int:
+        with self.start(*arguments, **environment) as process:
+            process.communicate()
+        return process.returncode
+
+    @property
+    def stderr(self) -> str:
+        return (self.root / "stderr.txt").read_text(encoding="utf-8")
+
+    def job(self) -> tuple[Path, dict[str, Any]]:
+        """The directory of the only job, and what is in its record."""
+        (directory,) = (self.home / "jobs").iterdir()
+        record: dict[str, Any] = json.loads((directory / "job.json").read_text(encoding="utf-8"))
+        return directory, record
+
+    def runs(self) -> dict[str, Run]:
+        """Every run in the store, by its conversion; the job's own is 'job'."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.home / 'mlflow.db'}")
+        found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+        return {run.data.params.get("conversion", run.data.tags["almaflow.kind"]): run for run in found}

@@ -1,0 +1,106 @@
+"""The prepared pages in a real browser: the figures are read from MLflow's own page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from dataclasses import replace
+from html import unescape
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.made_jobs import failed, in_rounds, ok
+from tests.made_store import new, stored
+
+from almaflow.cli.ui import free_port, serving
+from almaflow.records import Job, Prediction
+from almaflow.tracking import views
+from almaflow.tracking.store import connect
+from almaflow.tracking.uris import resolve_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENT_TAG_LENGTH = 5000
+"""MLflow's limit."""
+
+
+def test_the_views_fit_into_tags_and_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_jobs_of_a_sweep()
+    uri = resolve_uri(None)
+    client = connect(uri)
+    (experiment,) = (each for each in client.search_experiments() if each.name == "almaflow")
+    monkeypatch.setattr(type(client), "set_experiment_tag", lambda *_: pytest.fail("the job has written it"))
+    pages = views.prepare_pages(uri)
+    assert pages
+    assert [view.key for view in pages.views] == [views.SWEEP, views.JOB, views.ACCURACY]
+    for name, value in (view.tag for view in pages.views):
+        assert experiment.tags[name] == value
+        assert len(value) < EXPERIMENT_TAG_LENGTH
+
+
+def browser() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    return found
+
+
+def page_of(link: str, profile: Path) -> str:
+    """The text of a page once its scripts have run, one cell or label a line."""
+    command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
+    command += [f"--user-data-dir={profile}", "--window-size=2600,1400", "--virtual-time-budget=30000", "--dump-dom"]
+    done = subprocess.run([*command, link], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    text = re.sub(r"<(script|style)\b.*?</\1>", "", done.stdout, flags=re.DOTALL)
+    return unescape(re.sub(r"(?:<[^>]*>\s*)+", "\n", text))
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    port = free_port(None)
+    with serving(resolve_uri(None), port):
+        yield f"http://127.0.0.1:{port}"
+
+
+def two_jobs_of_a_sweep() -> None:
+    for model, latency in (("resnet18", 20.0), ("mobilenet_v2", 7.0)):
+        eager = in_rounds(ok("EAGER"), [latency] * 8)
+        quick = in_rounds(ok("ONNX_CPU"), [latency / 4] * 8)
+        quick = replace(quick, prediction=Prediction(latency / 2, "given", "1"))
+        made = new(model)
+        job: Job = replace(made, sweep_id="sweep-1", model=replace(made.model, name=model))
+        stored(model, eager, quick, failed("COMPILE_TVM"), made=job)
+
+
+def test_each_page_opens_on_the_answer(tmp_path: Path) -> None:
+    browser()
+    two_jobs_of_a_sweep()
+    found = views.prepare_pages(resolve_uri(None))
+    assert found
+    with served() as base:
+        shown = {
+            view.key: page_of(views.link(base, found.experiment_id, view.key), tmp_path / view.key)
+            for view in found.views
+        }
+        charts = page_of(views.link(base, found.experiment_id, views.JOB, charts=True), tmp_path / "charts")
+    # The sweep: every model's figures, without a click.
+    for text in ("latency_ms", "speedup_vs_eager", "resnet18", "mobilenet_v2", "ONNX_CPU", "5", "1.75", "error"):
+        assert f"\n{text}\n" in shown[views.SWEEP], text
+    # The newest job alone, its fastest conversion first.
+    job = shown[views.JOB]
+    assert "mobilenet_v2" in job
+    assert "resnet18" not in job.replace("resnet18 b", "")
+    assert job.index("ONNX_CPU mobilenet_v2") < job.index("EAGER mobilenet_v2")
+    assert "\nprediction_error_pct\n" in shown[views.ACCURACY]
+    assert "\n100\n" in shown[views.ACCURACY]
+    assert "COMPILE_TVM" not in shown[views.ACCURACY]
+    assert "latency_ms" in charts
+    assert "speedup_vs_eager" in charts
+    assert "No charts in this section" not in charts

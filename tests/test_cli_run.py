@@ -100,11 +100,13 @@ def test_wrong_input_is_one_line_and_nothing_runs(arguments: list[str], line: st
 @pytest.mark.alma
 def test_a_sweep_in_which_one_job_is_wrong(home: Path, tmp_path: Path) -> None:
     sweep = ["-m", "batch_size=0,1,2", "conversions=[EAGER]", "predicted_latency_ms=5"]
-    done = almaflow("run", *TINY, *sweep, "output=r-${batch_size}.json", cwd=tmp_path, code=2)
+    done = almaflow("run", *TINY, *sweep, "output=r-${batch_size}.json", cwd=tmp_path, code=1)
     assert "almaflow: batch_size=0: must be 1 or more\n" in done.stderr
     lines = done.stdout.splitlines()
+    assert "  batch_size=0" in [line.rstrip() for line in lines]
+    assert "job 2 of 3: batch_size=1\n" in done.stderr
     assert lines[0] == f"MLflow store: sqlite:///{home}/mlflow.db, experiment almaflow"
-    opening = "Open the runs in the MLflow UI: "
+    opening = "Open the sweep in the MLflow UI: "
     assert lines[-1].startswith(opening)
     assert (
         "--port"

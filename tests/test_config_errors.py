@@ -100,8 +100,10 @@ def answer(*overrides: str) -> str:
         ),
         (
             "nope/x=3",
-            "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, tracking, "
-            "experiment",
+            (
+                "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, tracking, "
+                "experiment"
+            ),
         ),
         ("model=null", "a configuration group takes the name of one of its choices, e.g. model=resnet18"),
         (

@@ -128,3 +128,18 @@ def _later(outcome: Outcome, attempt: int) -> Outcome:
     assert outcome.measurement is not None
     rounds = tuple(replace(each, replicate=attempt) for each in outcome.measurement.rounds)
     return replace(outcome, measurement=replace(outcome.measurement, rounds=rounds))
+
+
+@pytest.mark.slow
+def test_a_job_that_only_its_own_run_is_missing_of_is_closed() -> None:
+    """It was killed after its last conversion: nothing is to be measured, and its run has to end as it should."""
+    earlier = replace(new("earlier"), store=resolve_uri(None), outcomes=(EAGER, ONNX, BROKEN))
+    files = JobFiles.of(earlier.directory)
+    files.create()
+    files.write_job(earlier)
+    for index, outcome in enumerate(earlier.outcomes):
+        files.write_outcome(files.conversion_dir(index, outcome.planned), outcome, earlier)
+    resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
+    assert (left(resumed), resumed.to_close) == ([], True)
+    stored("earlier-too", EAGER, plan=PLAN[:1])
+    assert not resume(new("later", PLAN[:1]), PLAN[:1], resolve_uri(None), failures_only=False).to_close

@@ -70,12 +70,14 @@ def served() -> Iterator[str]:
 
 
 def two_jobs_of_a_sweep() -> None:
-    for model, latency in (("resnet18", 20.0), ("mobilenet_v2", 7.0)):
+    for started_at, (model, latency) in enumerate((("resnet18", 20.0), ("mobilenet_v2", 7.0)), 1):
         eager = in_rounds(ok("EAGER"), [latency] * 8)
         quick = in_rounds(ok("ONNX_CPU"), [latency / 4] * 8)
         quick = replace(quick, prediction=Prediction(latency / 2, "given", "1"))
         made = new(model)
-        job: Job = replace(made, sweep_id="sweep-1", model=replace(made.model, name=model))
+        job: Job = replace(
+            made, sweep_id="sweep-1", started_at=float(started_at), model=replace(made.model, name=model)
+        )
         stored(model, eager, quick, failed("COMPILE_TVM"), made=job)
 
 

@@ -29,6 +29,8 @@ class Resumed:
     """What is to be measured, in plan order."""
     again: tuple[PlannedConversion, ...]
     """What is known and has to be timed again beside it, since speedups come from rounds taken in turns."""
+    to_close: bool = False
+    """All is known, but the earlier job was ended before its own run was."""
 
     @property
     def attempt(self) -> int:
@@ -57,12 +59,14 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
     known = {name: each for name, each in found.items() if name not in retried}
     left = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
     before = earlier_job(job, uri)
+    to_close = False
     if before:
-        job = _going_on(job, *before)
+        job = _going_on(job, before.tags["almaflow.job_id"], before.run_id)
+        to_close = before.tags.get("almaflow.status") != Status.OK
     taken = _kept_apart(job, [known[each.name] for each in plan if each.name in known])
     to_run = any(not each.unavailable for each in left)
     again = [each for each in plan if to_run and each.name in {EAGER, INDUCTOR} and _counts(known.get(each.name))]
-    return Resumed(replace(job, outcomes=taken), tuple(left), tuple(again))
+    return Resumed(replace(job, outcomes=taken), tuple(left), tuple(again), to_close=to_close and not failures_only)
 
 
 def _going_on(job: Job, job_id: str, run_id: str) -> Job:

@@ -87,7 +87,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 resumed = resume(job, request.plan, request.uri, failures_only=request.resume is Resume.FAILED)
             files = JobFiles(Path(resumed.job.directory), files.scratch)
             job = resumed.job
-            if resumed.left:
+            if resumed.left or resumed.to_close:
                 files.root.mkdir(parents=True, exist_ok=True)  # not there where another machine began the job
                 stack.enter_context(files.locked())
                 job = store.open(job)
@@ -95,7 +95,7 @@ def run_job(request: Request, progress: Progress) -> Job:
             stack.close()
             files.remove()
             raise
-        if not resumed.left:
+        if not (resumed.left or resumed.to_close):
             stack.close()
             files.remove()
             progress.warn(f"nothing to measure: the store has the {len(job.outcomes)} conversions asked for")

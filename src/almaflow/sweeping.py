@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from almaflow.analysis.sweeps import SweepSummary, summarise
+from almaflow.errors import UsageError
 from almaflow.records import Sweep, write_json
 from almaflow.report.document import document
 from almaflow.report.sweep import sweep_markdown
@@ -73,8 +74,10 @@ def _asked(overrides: Sequence[str]) -> list[str]:
 def next_job(files: SweepFiles, number: int, overrides: Sequence[str]) -> str:
     """What to say before a job: which it is."""
     planned = files.read().planned
-    total = f" of {len(planned)}" if planned else ""
-    return f"job {number + 1}{total}: {' '.join(overrides)}"
+    if planned is None:
+        return f"job {number + 1}: {' '.join(overrides)}"
+    common = set.intersection(*map(set, planned)) if len(planned) > 1 else set()
+    return f"job {number + 1} of {len(planned)}: {' '.join(each for each in planned[number] if each not in common)}"
 
 
 def left_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[JobKey, float]) -> float | None:
@@ -129,26 +132,34 @@ def left_over() -> Iterator[SweepFiles]:
                 release(files)
 
 
-def track(files: SweepFiles, summary: SweepSummary) -> str | None:
-    """Write the sweep's own run, or bring it up to date.
+def store_of(files: SweepFiles) -> tuple[str, str] | None:
+    """The URI of the store that the jobs named, and their experiment; None where none got so far.
 
-    Returns:
-        What is to be done where it could not even be tried; None otherwise.
+    Raises:
+        UsageError: the URI has credentials, which are kept nowhere, and is not the one that is set here.
+    """
+    named = ((job.store, job.experiment_name) for job in files.jobs() if job.store and job.experiment_name)
+    store, experiment = next(named, (None, None))
+    if store is None or experiment is None:
+        return None
+    uri = store if MASK not in store else resolve_uri(None)
+    if display_uri(uri) != store:
+        message = f"the sweep's record is not in {store} yet: set MLFLOW_TRACKING_URI to it, then `almaflow sync`"
+        raise UsageError(message)
+    return uri, experiment
+
+
+def track(files: SweepFiles, summary: SweepSummary) -> None:
+    """Write the sweep's own run, or bring it up to date.
 
     Raises:
         TrackingError: the store cannot be reached or written.
-        UsageError: the experiment was deleted.
+        UsageError: the experiment was deleted, or the store's URI is not known.
     """
     from almaflow.tracking.sweeps import log_sweep
 
-    place = next(((job.store, job.experiment_name) for job in files.jobs() if job.store and job.experiment_name), None)
-    if place is None:  # no job got so far as to name one
-        return None
-    store, experiment = place
-    uri = store if MASK not in store else resolve_uri(None)
-    if display_uri(uri) != store:
-        return f"the sweep's record is not in {store} yet: almaflow sync --uri {store}"
-    sweep = summary.sweep
-    run_id = log_sweep(uri, experiment, sweep, summary.metrics, sweep_markdown(summary), files.summary)
-    files.write(replace(sweep, run_id=run_id, tracked=True))
-    return None
+    place = store_of(files)
+    if place:
+        sweep = summary.sweep
+        run_id = log_sweep(*place, sweep, summary.metrics, sweep_markdown(summary), files.summary)
+        files.write(replace(sweep, run_id=run_id, tracked=True))

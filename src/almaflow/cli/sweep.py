@@ -22,6 +22,7 @@ from almaflow.errors import AlmaflowError
 from almaflow.records import SweepJob
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
+from almaflow.report.terminal import ui_command
 from almaflow.sweepfiles import SweepFiles
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def _closed(files: SweepFiles, code: int) -> int:
     console.print()
     render_sweep(summary, console)
     try:
-        todo = sweeping.track(files, summary)
+        sweeping.track(files, summary)
+        if place := sweeping.store_of(files):
+            click.echo(f"\nOpen the sweep in the MLflow UI: {ui_command(place[0])}")
     except AlmaflowError as error:
-        todo = str(error)
-    if todo:
-        click.echo(f"almaflow: {todo}", err=True)
+        click.echo(f"almaflow: {error}", err=True)
     if code == INTERRUPTED:
         return code
     if all(job.code == WRONG_INPUT for job in jobs):

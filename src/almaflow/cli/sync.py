@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from almaflow.errors import AlmaflowError
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 
@@ -29,10 +30,12 @@ def sync(uri: str | None) -> int:
     for files in sweeping.left_over():
         sweep = files.read()
         summary = sweeping.end(files, interrupted=sweep.interrupted or sweep.ended_at is None)
-        if todo := sweeping.track(files, summary):
-            click.echo(todo)
-        else:
+        try:
+            sweeping.track(files, summary)
             click.echo(f"sweep {sweep.sweep_id}, {len(summary.rows)} jobs: written")
+        except AlmaflowError as error:
+            failed += 1
+            click.echo(f"sweep {sweep.sweep_id}: not written: {error}", err=True)
     others = sorted({job.store for _, job in recording.pending() if job.store and job.store != display_uri(uri)})
     if not count:
         click.echo(f"{display_uri(uri)} has everything that was measured for it.")

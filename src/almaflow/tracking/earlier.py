@@ -47,15 +47,14 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
     return found
 
 
-def earlier_job(job: Job, uri: str) -> tuple[str, str] | None:
-    """ID and run ID of the newest job with the same plan; None where there is none.
+def earlier_job(job: Job, uri: str) -> StoredRun | None:
+    """The run of the newest job with the same plan; None where there is none.
 
     Raises:
         TrackingError: the store cannot be reached or read.
     """
     where = condition({"tags.`almaflow.plan_fingerprint`": job.plan_fingerprint or ""})
-    found = next(job_runs(uri, job.experiment_name, where), None)
-    return (found.tags["almaflow.job_id"], found.run_id) if found else None
+    return next(job_runs(uri, job.experiment_name, where), None)
 
 
 def _read(uri: str, run_id: str) -> Outcome | None:

@@ -28,13 +28,15 @@ PRECISION = ("metrics.`fidelity/sqnr_db`", "metrics.`fidelity/top1_agreement`")
 FAILURE = ("tags.`almaflow.status`", "tags.`almaflow.failure`", "tags.`almaflow.failure_message`")
 LATENCY = (
     "metrics.`latency_ms`",
-    "metrics.`latency/ci_low`",
-    "metrics.`latency/ci_high`",
-    "metrics.`throughput`",
     "metrics.`speedup_vs_eager`",
     "metrics.`speedup_vs_inductor`",
+    "metrics.`throughput`",
+    "metrics.`latency/ci_low`",
+    "metrics.`latency/ci_high`",
 )
 PREDICTION = ("metrics.`predicted_latency_ms`", "metrics.`prediction_error_pct`")
+CHARTS = ("latency_ms", "speedup_vs_eager", "throughput", "prediction_error_pct", "fidelity/sqnr_db")
+ERROR_CHARTS = ("prediction_error_pct", "prediction_abs_error_pct", "predicted_latency_ms", "latency_ms")
 WORKLOAD = ("params.`model`", "params.`batch_size`", "params.`conversion`")
 
 
@@ -65,19 +67,17 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
         started_at: Of the job, in seconds since the epoch.
         tags: Of the job's run.
     """
-    charts = ("latency_ms", "speedup_vs_eager", "throughput", "prediction_error_pct", "fidelity/sqnr_db")
     found = []
     if sweep_id := tags.get("almaflow.sweep_id"):
-        columns = (*WORKLOAD, *LATENCY, *PRECISION, *FAILURE)
-        state = _page("sweep_id", sweep_id, "params.`model`", columns, charts)
+        columns = [*WORKLOAD, *LATENCY, *PRECISION, *FAILURE]
+        state = _page("sweep_id", sweep_id, "params.`model`", columns, CHARTS)
         found.append(View(SWEEP, f"almaflow: sweep {sweep_id}", started_at, state))
     if job_id := tags.get("almaflow.job_id"):
-        columns = (*LATENCY, *PRECISION, *PREDICTION, *FAILURE)
-        state = _page("job_id", job_id, "metrics.`latency_ms`", columns, charts)
+        columns = [*LATENCY, *PRECISION, *PREDICTION, *FAILURE]
+        state = _page("job_id", job_id, "metrics.`latency_ms`", columns, CHARTS)
         found.append(View(JOB, f"almaflow: newest job, {name}", started_at, state))
-    columns = (*WORKLOAD, "params.`predictor`", "params.`hardware`", "metrics.`latency_ms`", *PREDICTION)
-    charts = ("prediction_error_pct", "prediction_abs_error_pct", "predicted_latency_ms", "latency_ms")
-    state = _page("kind", "conversion", "attributes.start_time", columns, charts)
+    columns = [*WORKLOAD, "params.`predictor`", "params.`hardware`", "metrics.`latency_ms`", *PREDICTION]
+    state = _page("kind", "conversion", "attributes.start_time", columns, ERROR_CHARTS)
     state |= {"orderByAsc": False, "searchFilter": f"{state['searchFilter']} AND metrics.prediction_abs_error_pct >= 0"}
     return [*found, View(ACCURACY, "almaflow: prediction errors over time", 0, state)]
 
@@ -89,6 +89,8 @@ def _page(tag: str, value: str, order: str, columns: Sequence[str], charts: Sequ
         "orderByKey": order,
         "orderByAsc": True,
         "selectedColumns": list(columns),
+        "columnOrder": list(columns),
+        "columnWidths": {"params.`conversion`": 240, "tags.`almaflow.failure_message`": 300},  # pixels
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
         # Kept as they stand here: otherwise MLflow adds its own for every metric, and sorts.

@@ -5,6 +5,7 @@
 #   make fast                                 only the tests that take seconds
 #   make lint                                 style and types
 #   make alma-era                             the tests that must hold on the older set of versions too
+#   make environments                         make both sets of versions; with -j2 at the same time
 #   make clean                                remove environments, caches and builds
 
 SHELL := /bin/sh
@@ -22,7 +23,7 @@ READY := .made-at-$(PLACE)
 CURRENT := .venv
 ERA := .venv-alma-era
 
-.PHONY: run test fast lint alma-era clean
+.PHONY: run test fast lint alma-era environments clean
 
 run: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m almaflow run $(ARGS)
@@ -40,6 +41,8 @@ lint: $(CURRENT)/$(READY)
 
 alma-era: $(ERA)/$(READY)
 	$(ERA)/bin/python -m pytest -m alma $(PYTEST_ARGS)
+
+environments: $(CURRENT)/$(READY) $(ERA)/$(READY)
 
 clean:
 	rm -rf $(CURRENT) $(ERA) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

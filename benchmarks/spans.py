@@ -13,6 +13,7 @@ from unittest.mock import patch
 from rich.console import Console
 
 from almaflow import runner
+from almaflow.jobstore import JobStore
 from almaflow.measure.drift import Control
 from almaflow.measure.interleave import Turns
 from almaflow.measure.launcher import Launcher
@@ -20,7 +21,6 @@ from almaflow.measure.preload import modules_for
 from almaflow.measure.watch import Worker
 from almaflow.records import WorkerTask
 from almaflow.report.progress import Progress
-from almaflow.tracking.writer import Tracker
 from shared import BenchmarkError, say
 
 if TYPE_CHECKING:
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from almaflow.request import Request
 
 TRACKING = {
-    (runner, "prepare_store"): "import MLflow, make the store ready",
-    (Tracker, "open"): "create the job's run",
-    (Tracker, "log_outcome"): "write the conversions' runs",
-    (Tracker, "add_metrics"): "add figures known later",
-    (Tracker, "close"): "end the job's run",
+    (JobStore, "prepare"): "import MLflow, make the store ready",
+    (JobStore, "open"): "create the job's run",
+    (JobStore, "log"): "write the conversions' runs",
+    (JobStore, "close"): "draw the report, end the job's run",
 }
 """What of the product waits for MLflow, and for what."""
 

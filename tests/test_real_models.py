@@ -63,10 +63,10 @@ def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
         assert rows[name]["fidelity/sqnr_db"] > 90, f"{name} does not compute in float32"
 
 
-@pytest.mark.parametrize("model", [pytest.param("resnet18", marks=pytest.mark.alma), "mobilenet_v2"])
-def test_core_conversions(model: str, home: Path, tmp_path: Path) -> None:
+@pytest.mark.alma
+def test_core_conversions(home: Path, tmp_path: Path) -> None:
     output = tmp_path / "r.json"
-    command = [sys.executable, "-m", "almaflow", "run", f"model={model}", "tier=2", "hardware=cpu", "measure=quick"]
+    command = [sys.executable, "-m", "almaflow", "run", "model=resnet18", "tier=2", "hardware=cpu", "measure=quick"]
     command += ["predicted_latency_ms=20", f"output={output}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

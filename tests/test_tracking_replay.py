@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.made_jobs import failed, job, ok
+from tests.writers import NAMES, write_at_once
 
 from almaflow.records import write_json
 from almaflow.tracking.replay import Result, catch_up
@@ -120,6 +121,17 @@ def test_figures_and_files_that_are_missing_are_added_to_the_run(uri: str, made:
     catch_up(uri, alone, [result(made, EAGER, speedup_vs_eager=2.0)])
     assert whole(uri, alone)["EAGER"] == run_id
     assert stored(uri, alone)["EAGER"][0].data.metrics == {"latency_ms": 1.0, "speedup_vs_eager": 2.0}
+
+
+def test_four_jobs_at_once_in_a_new_store(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/new/mlflow.db"
+    write_at_once(uri)
+    client = client_of(uri)
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()], max_results=100)
+    found = [(run.data.tags["almaflow.job_id"], run.data.params.get("conversion")) for run in runs]
+    expected = [(f"job-{number}", name) for number in range(4) for name in (None, *NAMES)]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
 def test_what_was_measured_again_takes_the_place_of_the_failure(uri: str, made: Job) -> None:

@@ -71,7 +71,7 @@ class JobStore:
         more = {"time/tracking": self._waited_s}
         closed = self._try(lambda: record(files, job, self._uri, status=status, more=more), say=answered)
         if closed and not answered:
-            self._progress.warn("the store answers again, and has everything now")
+            self._progress.note("the store answers again, and has everything now")
         return closed or job
 
     def _try(self, action: Callable[[], T], *, before: bool = False, say: bool = True) -> T | None:

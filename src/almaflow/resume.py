@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from almaflow.records import Job, Outcome, PlannedConversion
+    from almaflow.tracking.reader import StoredRun
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
     before = earlier_job(job, uri)
     to_close = False
     if before:
-        job = _going_on(job, before.tags["almaflow.job_id"], before.run_id)
+        job = _going_on(job, before)
         to_close = before.tags.get("almaflow.status") != Status.OK
     taken = _kept_apart(job, [known[each.name] for each in plan if each.name in known])
     to_run = any(not each.unavailable for each in left)
@@ -69,13 +70,21 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
     return Resumed(replace(job, outcomes=taken), tuple(left), tuple(again), to_close=to_close and not failures_only)
 
 
-def _going_on(job: Job, job_id: str, run_id: str) -> Job:
+def _going_on(job: Job, before: StoredRun) -> Job:
     """The new attempt as a part of the earlier job."""
+    job_id, sweep_id = before.tags["almaflow.job_id"], before.tags.get("almaflow.sweep_id")
     directory = machine.home() / "jobs" / job_id
     references: tuple[Outcome, ...] = ()
     if (Path(directory) / "job.json").exists():  # not where another machine measured it
         references = JobFiles.of(directory).read_job().references
-    return replace(job, job_id=job_id, run_id=run_id, directory=str(directory), references=references)
+    return replace(
+        job,
+        job_id=job_id,
+        sweep_id=sweep_id,
+        run_id=before.run_id,
+        directory=str(directory),
+        references=references,
+    )
 
 
 def _kept_apart(job: Job, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
-import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from almaflow import machine
 from almaflow.analysis import outcome_metrics
-from almaflow.errors import AlmaflowError, TrackingError, UsageError
+from almaflow.errors import TrackingError
 from almaflow.interrupts import Interrupts
 from almaflow.jobfiles import JobFiles
 from almaflow.jobstore import JobStore, disk_error
@@ -21,15 +18,14 @@ from almaflow.measure.exclusive import alone
 from almaflow.measure.launcher import Launcher
 from almaflow.measure.preload import modules_for
 from almaflow.measuring import Entry, Measuring
+from almaflow.preparing import new_job, prepare, task_of
 from almaflow.records import (
     Failure,
     FailureKind,
     Job,
     Outcome,
-    Prepared,
     Resume,
     Status,
-    WorkerTask,
 )
 from almaflow.resume import Resumed, resume
 from almaflow.tracking.fingerprints import plan_fingerprint
@@ -38,7 +34,6 @@ from almaflow.tracking.reader import ready_times
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.measure.watch import Worker
     from almaflow.report.progress import Progress
     from almaflow.request import Request
 
@@ -65,7 +60,7 @@ def run_job(request: Request, progress: Progress) -> Job:
 
         with interrupts.let_through():
             stack.enter_context(alone(request.measure.exclusive, warn_and_check))
-        job = _new_job(request)
+        job = new_job(request)
         files = JobFiles.of(job.directory)
         files.create()
         try:
@@ -77,10 +72,10 @@ def run_job(request: Request, progress: Progress) -> Job:
             store.prepare(request.experiment_name)
             with interrupts.let_through():
                 control = launcher.start(
-                    _task(job, files.prepare_dir(), files), lambda phase: progress.phase(job.model.name, phase)
+                    task_of(job, files.prepare_dir(), files), lambda phase: progress.phase(job.model.name, phase)
                 )
                 stack.callback(control.close)
-                job = replace(job, prepared=_prepare(job, control))
+                job = replace(job, prepared=prepare(job, control))
             job = replace(job, plan_fingerprint=plan_fingerprint(job, request.plan))
             resumed = Resumed(job, request.plan, ())
             if request.resume is not Resume.NO:
@@ -98,7 +93,7 @@ def run_job(request: Request, progress: Progress) -> Job:
         if not (resumed.left or resumed.to_close):
             stack.close()
             files.remove()
-            progress.warn(f"nothing to measure: the store has the {len(job.outcomes)} conversions asked for")
+            progress.note(f"nothing to measure: the store has the {len(job.outcomes)} conversions asked for")
             return replace(job, ended_at=time.time(), tracked=True)
         return _Runner(request, job, files, store, progress, interrupts, resumed).run(launcher, Control(control))
 
@@ -127,7 +122,7 @@ class _Runner:
         ]
         entries = [Entry(planned, self.files.conversion_dir(plan.index(planned), planned)) for planned in left]
         if self.job.outcomes:
-            self.progress.warn(f"{len(self.job.outcomes)} of {len(plan)} conversions are in the store already")
+            self.progress.note(f"{len(self.job.outcomes)} of {len(plan)} conversions are in the store already")
         self.progress.start((*self.resumed.again, *left), self.request.measure, self._expected())
         for note in self.job.prepared.notes if self.job.prepared else ():
             self.progress.warn(note)
@@ -140,7 +135,7 @@ class _Runner:
                 hardware=self.request.hardware,
                 launcher=launcher,
                 control=control,
-                task_of=lambda entry, replicate: _task(
+                task_of=lambda entry, replicate: task_of(
                     self.job, self.files.work_dir(entry.directory), self.files, entry, attempt + replicate
                 ),
                 ended=lambda entry, replicate: self.files.end_work(entry.directory, replicate),
@@ -222,54 +217,3 @@ def _unavailable(entry: Entry) -> Entry:
     failure = Failure(planned.unavailable_kind or FailureKind.UNSUPPORTED, planned.unavailable or "")
     entry.outcome = Outcome(planned, Status.UNAVAILABLE, now, now, failure=failure)
     return entry
-
-
-def _new_job(request: Request) -> Job:
-    started = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(started))
-    job_id = f"{stamp}-{secrets.token_hex(3)}"
-    return Job(
-        job_id=job_id,
-        directory=str(machine.home() / "jobs" / job_id),
-        model=request.model,
-        hardware=request.hardware,
-        measure=request.measure,
-        tier=request.tier,
-        experiment_name=request.experiment_name,
-        config=request.config,
-        sweep_id=request.sweep_id,
-        environment=machine.environment(),
-        started_at=started,
-    )
-
-
-def _task(job: Job, work_dir: Path, files: JobFiles, entry: Entry | None = None, replicate: int = 0) -> WorkerTask:
-    return WorkerTask(
-        model=job.model,
-        hardware=job.hardware,
-        measure=job.measure,
-        conversion=entry.planned if entry else None,
-        work_dir=str(work_dir),
-        reference_path=str(files.reference),
-        weights_digest=job.prepared.weights_digest if job.prepared else None,
-        replicate=replicate,
-        # Later processes of the same conversion use what the first one compiled: they are for the timed calls.
-        cache_dir=str(entry.directory / "cache") if entry and job.measure.replicates > 1 else None,
-        # A caller's own modules are found from where the command was started, as in the caller's process.
-        sys_path=(str(Path.cwd()), *(path for path in sys.path if path)),
-    )
-
-
-def _prepare(job: Job, worker: Worker) -> Prepared:
-    """Build the model once and run it eagerly: a wrong model costs seconds, not a tier."""
-    worker.until_ready()
-    worker.on_phase = lambda _phase: None  # as the control, it speaks for no conversion
-    left = worker.left()
-    if left.result.bad_input:
-        raise UsageError(left.result.bad_input)
-    if left.result.prepared is None or left.result.failure:
-        failure = left.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
-        tail = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        message = f"the model {job.model.name} could not be prepared ({failure.kind}: {failure.message})"
-        raise AlmaflowError("; ".join([message, *tail]))
-    return left.result.prepared

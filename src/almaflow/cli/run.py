@@ -50,7 +50,7 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     """Let Hydra compose and launch the jobs, and give the worst of their exit codes."""
     import hydra
 
-    from almaflow import config
+    from almaflow import config, machine
 
     codes: list[int] = []
 
@@ -59,10 +59,14 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
         if codes[-1] == INTERRUPTED:
             raise KeyboardInterrupt
 
-    # Hydra reads sys.argv, and hands errors on instead of printing and exiting when this is set.
-    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    settings = {
+        "HYDRA_FULL_ERROR": "1",  # errors are handed on, instead of printed before an exit
+        # Where sweeps are kept: a resolver of ours would be unknown in processes that a launcher starts.
+        "ALMAFLOW_HOME": str(machine.home()),
+    }
+    argv, before = sys.argv, {name: os.environ.get(name) for name in settings}  # Hydra reads sys.argv
     sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(config.quote_numbers(list(arguments)))]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    os.environ |= settings
     try:
         hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(task)()
     except KeyboardInterrupt:
@@ -76,8 +80,8 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
         raise known from error
     finally:
         sys.argv = argv
-        if full_error is None:
-            del os.environ["HYDRA_FULL_ERROR"]
+        for name in (name for name, value in before.items() if value is None):
+            del os.environ[name]
     return max(codes, default=0)
 
 

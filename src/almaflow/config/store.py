@@ -5,16 +5,14 @@ from __future__ import annotations
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from almaflow import machine
 from almaflow.config.schema import JobConfig
 
 SCHEMA = "schema"
 
 
 def register() -> None:
-    """Make the schema and the ``almaflow_home`` resolver known to Hydra. Calling it again changes nothing."""
+    """Make the schema known to Hydra. Calling it again changes nothing."""
     schema = OmegaConf.structured(JobConfig)
     for free in (schema.model.kwargs, schema.model.data_loader.kwargs):
         OmegaConf.set_struct(free, value=False)  # so that model.kwargs.num_classes=10 needs no plus sign
     ConfigStore.instance().store(name=SCHEMA, node=schema)
-    OmegaConf.register_new_resolver("almaflow_home", lambda: str(machine.home()), replace=True)

@@ -129,6 +129,10 @@ class Progress:
         about = self._about() if left and not self._live else ""
         self._line(f"[{done}/{self._total}{about}] {planned.name}: {_result(outcome, took_s)}")
 
+    def note(self, text: str) -> None:
+        """Show a line that stays."""
+        self._line(text)
+
     def warn(self, text: str) -> None:
         """Show a warning among the lines that stay."""
         self._line(f"warning: {text}", style="yellow")

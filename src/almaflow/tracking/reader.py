@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from almaflow.tracking.store import connect, quiet, reporting
+from almaflow.tracking.store import connect, experiments, quiet, reporting
 from almaflow.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Itera
     if (database := sqlite_path(uri)) and not database.exists():
         return
     with reporting(uri, "nothing could be read"), quiet():
-        client = connect(uri)
-        names = {each.experiment_id: each.name for each in client.search_experiments()}
+        client, names = experiments(uri)
         wanted = [key for key, name in names.items() if experiment_name in {None, name}]
         token: str | None = None
         while wanted:

@@ -191,12 +191,22 @@ def latest_experiment(uri: str) -> tuple[str, str] | None:
         return None
     with reporting(uri, "nothing can be shown"):
         _reach(uri)
-        with _initialising(uri), quiet():
-            return _newest_job(connect(uri))
+        client, names = experiments(uri)
+        with quiet():
+            return _newest_job(client, names)
 
 
-def _newest_job(client: MlflowClient) -> tuple[str, str] | None:
-    names = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
+def experiments(uri: str) -> tuple[MlflowClient, dict[str, str]]:
+    """A client of the store at a resolved URI, and the names of its experiments by their IDs.
+
+    The first look at a new store creates its schema, which only one process may do.
+    """
+    with _initialising(uri), quiet():
+        client = connect(uri)
+        return client, {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
+
+
+def _newest_job(client: MlflowClient, names: dict[str, str]) -> tuple[str, str] | None:
     runs = client.search_runs(
         list(names), "tags.`almaflow.kind` = 'job'", order_by=["attributes.start_time DESC"], max_results=1
     )

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from almaflow.request import Request
 
 FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+WIDTH = 120
+"""Columns of the table where there is no terminal to ask."""
 
 
 class SweepCallback(Callback):
@@ -137,6 +139,8 @@ def _closed(files: SweepFiles, code: int) -> int:
         return code
     summary = sweeping.end(files, interrupted=code == INTERRUPTED)
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
     console.print()
     render_sweep(summary, console)
     try:

@@ -76,7 +76,7 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
         columns = [*LATENCY, *PRECISION, *PREDICTION, *FAILURE]
         state = _page("job_id", job_id, "metrics.`latency_ms`", columns, CHARTS)
         found.append(View(JOB, f"almaflow: newest job, {name}", started_at, state))
-    columns = [*WORKLOAD, "params.`predictor`", "params.`hardware`", "metrics.`latency_ms`", *PREDICTION]
+    columns = [*WORKLOAD, "metrics.`latency_ms`", *PREDICTION, "params.`predictor`", "params.`hardware`"]
     state = _page("kind", "conversion", "attributes.start_time", columns, ERROR_CHARTS)
     state |= {"orderByAsc": False, "searchFilter": f"{state['searchFilter']} AND metrics.prediction_abs_error_pct >= 0"}
     return [*found, View(ACCURACY, "almaflow: prediction errors over time", 0, state)]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.adapter_child import convert, in_child
 
-pytestmark = [pytest.mark.slow, pytest.mark.alma]
+pytestmark = pytest.mark.slow
 
 CONVERSIONS = (
     "EAGER",

@@ -79,7 +79,6 @@ def test_a_script_without_a_main_guard(tmp_path: Path, home: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 def test_strict_raises_after_everything_is_recorded(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def other_weights_each_time() -> torch.nn.Module:
         torch.manual_seed(random.SystemRandom().randrange(2**32))

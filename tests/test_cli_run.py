@@ -97,7 +97,6 @@ def test_wrong_input_is_one_line_and_nothing_runs(arguments: list[str], line: st
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 def test_a_sweep_in_which_one_job_is_wrong(home: Path, tmp_path: Path) -> None:
     sweep = ["-m", "batch_size=0,1,2", "conversions=[EAGER]", "predicted_latency_ms=5"]
     done = almaflow("run", *TINY, *sweep, "output=r-${batch_size}.json", cwd=tmp_path, code=1)
@@ -132,7 +131,6 @@ def test_a_sweep_in_which_one_job_is_wrong(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alma
 def test_strict_makes_a_failed_conversion_fail_the_command(tmp_path: Path) -> None:
     """A model that has other weights each time it is built: nothing that is compared with it can be right."""
     (tmp_path / "mine.py").write_text(

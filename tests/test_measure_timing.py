@@ -104,7 +104,7 @@ def test_samples_are_in_the_order_of_the_calls() -> None:
     assert taken.samples_ms == (1.0, 2.0, 3.0, 4.0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(
     call_ms=st.floats(5.0, 50.0),
     min_calls=st.integers(0, 50),

@@ -50,7 +50,7 @@ PARAMS = {
 @pytest.mark.usefixtures("home")
 def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
     """Two layers, and without inductor, which compiles the whole for a minute."""
-    conversions = ["EAGER", "ONNX_CPU", "COMPILE_OPENVINO", "OPENVINO", "OPENVINO_INT8"]
+    conversions = ["EAGER", "ONNX_CPU", "OPENVINO"]
     output = tmp_path / "r.json"
     model = ["model=bert", "model.kwargs={num_hidden_layers: 2}"]
     command = [sys.executable, "-m", "almaflow", "run", *model, "hardware=cpu", "measure=quick"]
@@ -59,7 +59,7 @@ def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {row["conversion"]: row for row in json.loads(output.read_text(encoding="utf-8"))["conversions"]}
     assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(conversions, "ok")
-    for name in ("ONNX_CPU", "COMPILE_OPENVINO", "OPENVINO"):
+    for name in ("ONNX_CPU", "OPENVINO"):
         assert rows[name]["fidelity/sqnr_db"] > 90, f"{name} does not compute in float32"
 
 

@@ -11,6 +11,7 @@ from tests.made_store import PLAN, new, stored
 
 from almaflow.analysis import outcome_metrics
 from almaflow.jobfiles import JobFiles
+from almaflow.recording import pending
 from almaflow.records import MeasureSpec
 from almaflow.resume import Resumed, resume
 from almaflow.tracking.fingerprints import plan_fingerprint
@@ -107,8 +108,12 @@ def test_what_waits_on_disk_counts() -> None:
     files.create()
     files.write_job(earlier)
     files.write_outcome(files.conversion_dir(0, EAGER.planned), EAGER, earlier)
+    assert [job.job_id for _, job in pending()] == ["earlier"]
     resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
     assert (resumed.job.job_id, known(resumed)) == ("earlier", ["EAGER"])
+    assert list(pending()) == []
+    files.write_job(earlier)  # as the job that goes on does
+    assert [job.job_id for _, job in pending()] == ["earlier"]
 
 
 def test_a_speedup_is_over_what_was_measured_in_one_go() -> None:

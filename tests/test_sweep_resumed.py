@@ -23,6 +23,11 @@ LONGEST_S = 12.0
 """About as long as the sweep takes."""
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
 def runs(place: Place) -> list[Run]:
     from mlflow import MlflowClient
 
@@ -30,38 +35,28 @@ def runs(place: Place) -> list[Run]:
     return list(client.search_runs([each.experiment_id for each in client.search_experiments()]))
 
 
-def what_is_there(place: Place) -> Counter[tuple[str, ...]]:
-    """How often each result is in the store, by what must be the same in both."""
-    return Counter(
-        (
-            run.data.tags["almaflow.kind"],
-            run.data.params.get("batch_size", ""),
-            run.data.params.get("conversion", ""),
-            run.data.tags.get("almaflow.fingerprint", ""),
-            run.info.status,
-        )
-        for run in runs(place)
-    )
-
-
-def test_killed_and_resumed(tmp_path: Path) -> None:
-    undisturbed, killed = Place(tmp_path / "undisturbed"), Place(tmp_path / "killed")
-    for place in (undisturbed, killed):
-        place.root.mkdir()
-    assert undisturbed.run(*SWEEP) == 0, undisturbed.stderr
+def test_killed_and_resumed(place: Place) -> None:
+    """The store holds what an undisturbed sweep leaves: each result once, and every run ended as it should."""
     seed = random.SystemRandom().randrange(10_000)
-    with killed.start(*SWEEP) as process:
+    with place.start(*SWEEP) as process:
         time.sleep(random.Random(seed).uniform(2.0, LONGEST_S))  # noqa: S311 - a moment, not a secret
         process.kill()
     killed_at = f"with the kill of seed {seed}"
-    assert killed.run(*SWEEP, "resume=true") == 0, killed_at + killed.stderr
-    assert what_is_there(killed) == what_is_there(undisturbed), killed_at
-    assert all(count == 1 for count in what_is_there(killed).values()), killed_at
-    for run in runs(killed):
+    assert place.run(*SWEEP, "resume=true") == 0, killed_at + place.stderr
+    found = Counter(
+        (run.data.tags["almaflow.kind"], run.data.params.get("batch_size"), run.data.params.get("conversion"))
+        for run in runs(place)
+    )
+    expected: list[tuple[str, str | None, str | None]] = [("sweep", None, None)]
+    for size in ("1", "2"):
+        expected += [("job", size, None), ("conversion", size, "EAGER"), ("conversion", size, "EXPORT+EAGER")]
+    assert found == Counter(expected), killed_at
+    assert {run.info.status for run in runs(place)} == {"FINISHED"}, killed_at
+    for run in runs(place):
         if run.data.tags["almaflow.kind"] == "conversion":
             assert run.data.metrics["speedup_vs_eager"] > 0, killed_at
-    # A third time there is nothing to do.
-    before = {run.info.run_id for run in runs(killed)}
-    assert killed.run(*LINEAR, "batch_size=2", CONVERSIONS, "resume=true") == 0
-    assert "nothing to measure" in killed.stderr
-    assert {run.info.run_id for run in runs(killed)} == before
+    # Another time there is nothing to do.
+    before = {run.info.run_id for run in runs(place)}
+    assert place.run(*LINEAR, "batch_size=2", CONVERSIONS, "resume=true") == 0
+    assert "nothing to measure" in place.stderr
+    assert {run.info.run_id for run in runs(place)} == before

@@ -8,6 +8,7 @@
         conversions/NN-NAME/        what becomes the artifacts of that conversion's run
             outcome.json, samples_ms.json, worker.log, traceback.txt, reproduce.py
             work/                   the worker's directory, removed when it is done
+        tracked                     there once the store has all of it
         references/NN-NAME-N/       eager and inductor, measured again beside what the Nth resumption measured
         lock                        held by whoever writes here or to the job's runs in MLflow
 """
@@ -164,9 +165,18 @@ class JobFiles:
             script = reproduction(outcome, job)
             (directory / "reproduce.py").write_text(script, encoding="utf-8")
 
+    @property
+    def tracked(self) -> Path:
+        """Says without reading the record, which holds every sample, that the store has all of it."""
+        return self.root / "tracked"
+
     def write_job(self, job: Job) -> None:
         """Keep the job as far as it is known."""
+        if not job.tracked:
+            self.tracked.unlink(missing_ok=True)
         write_json(self.root / "job.json", job)
+        if job.tracked:
+            self.tracked.touch()
 
     def write_summary(self, job: Job, analysis: Analysis) -> str:
         """Write the artifacts of the job's run; the summary in Markdown is also returned."""

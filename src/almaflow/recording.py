@@ -74,6 +74,8 @@ def pending(uri: str | None = None) -> Iterator[tuple[JobFiles, Job]]:
     """
     for path in sorted((machine.home() / "jobs").glob("*/job.json")):
         files = JobFiles.of(path.parent)
+        if files.tracked.exists():
+            continue
         try:
             job = files.read_job()
         except FileNotFoundError:  # removed since

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -196,3 +197,26 @@ def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
             process.kill()
     assert [process.returncode for process in processes] == [0] * 4, answers
     assert len({out.strip() for out, _ in answers}) == 1
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_while_it_makes_the_store_leaves_none_half_made(tmp_path: Path) -> None:
+    script = f"from almaflow.tracking.store import prepare; prepare('sqlite:///{tmp_path}/x.db', 'almaflow')"
+    process = subprocess.Popen([sys.executable, "-c", script])
+    while not any(map(_has_tables, (tmp_path / "x.db", tmp_path / ".x.db.part"))):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert not _has_tables(tmp_path / "x.db")
+    uri = f"sqlite:///{tmp_path}/x.db"
+    assert store.prepare(uri, "almaflow") == store.prepare(uri, "almaflow")
+    assert not list(tmp_path.glob(".x.db.part"))
+
+
+def _has_tables(path: Path) -> bool:
+    """Whether a part of the schema is there."""
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):
+        return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    return False

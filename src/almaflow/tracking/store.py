@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import sqlite3
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -26,7 +26,7 @@ from almaflow.tracking.uris import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from mlflow import MlflowClient
 
@@ -132,16 +132,30 @@ def prepare(uri: str, experiment_name: str) -> str:
             return _experiment(uri, experiment_name)
 
 
-def _initialising(uri: str) -> AbstractContextManager[object]:
-    """What keeps a second process away while the first creates the schema; a server looks after its own."""
+@contextmanager
+def _initialising(uri: str) -> Iterator[None]:
+    """Keep a second process away while the first creates the schema; a server looks after its own."""
     if is_server(uri):
-        return nullcontext()
+        yield
+        return
     from filelock import FileLock
 
     database = sqlite_path(uri)
     lock = database.with_name(f"{database.name}.lock") if database else home() / "store.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(lock, timeout=LOCK_TIMEOUT_S)
+    with FileLock(lock, timeout=LOCK_TIMEOUT_S):
+        if database and not (database.exists() and database.stat().st_size):
+            _create(database)
+        yield
+
+
+def _create(database: Path) -> None:
+    """Create the schema beside the place and move it there: MLflow opens no store whose schema was left half made."""
+    part = database.with_name(f".{database.name}.part")
+    part.unlink(missing_ok=True)
+    with quiet():
+        connect(f"sqlite:///{part.as_posix()}").search_experiments(max_results=1)
+    part.replace(database)
 
 
 def _reach(uri: str) -> None:

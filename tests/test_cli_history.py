@@ -69,7 +69,7 @@ def test_the_newest_times_of_the_same_model_are_expected_again(uri: str) -> None
 
 
 def test_runs_come_page_by_page(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("almaflow.tracking.reader.PAGE", 2)
+    monkeypatch.setattr("almaflow.tracking.store.PAGE", 2)
     made = job(*(ok(f"C{i}", 2.0) for i in range(5)))
     stored(uri, made, *({} for _ in made.outcomes))
     assert {run.params["conversion"] for run in conversion_runs(uri)} == {f"C{i}" for i in range(5)}

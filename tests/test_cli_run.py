@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.made_jobs import job, ok
+from tests.places import LINEAR
 
 from almaflow.errors import AlmaflowError
 from almaflow.jobfiles import write_output
@@ -18,14 +19,7 @@ from almaflow.jobfiles import write_output
 if TYPE_CHECKING:
     from pathlib import Path
 
-TINY = [
-    "model=custom",
-    "model._target_=torch.nn.Linear",
-    "model.kwargs={in_features: 8, out_features: 4}",
-    "model.inputs=[{shape: [8]}]",
-    "measure=quick",
-    "measure.compile_cache=warm",
-]
+TINY = list(LINEAR)
 
 IN_PROCESS = """
 import sys

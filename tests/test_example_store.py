@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 EXAMPLE = ROOT / "mlruns_example"
 MODELS = {"resnet18", "mobilenet_v2", "efficientnet_b0", "vit_b_32"}
-PLACES = re.compile(rb"(?<![\w.])/(?:home|root|Users|tmp|work|mnt)/[\w.-]+")
+PLACES = re.compile(
+    rb"(?<![\w.])/(?:home|root|Users|tmp|work|mnt)/[\w.-]+|https?://(?!www\.w3\.org/)[\w.:/-]+|file:/+\w+"
+)
+"""Paths and addresses, but for the names that SVG has for its parts."""
+
 MOST_BYTES = 12_000_000
 
 
 def test_it_is_small_and_names_no_place() -> None:
-    files = [path for path in EXAMPLE.rglob("*") if path.is_file()]
+    files = [path for path in EXAMPLE.rglob("*") if path.is_file() and path.name != "README.md"]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
     found = {str(path.relative_to(EXAMPLE)): PLACES.findall(path.read_bytes())[:3] for path in files}
     assert {name: places for name, places in found.items() if places} == {}

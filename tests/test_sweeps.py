@@ -13,8 +13,10 @@ from tests.made_jobs import failed, job, ok
 from almaflow import sweeping
 from almaflow.analysis import to_output
 from almaflow.analysis.sweeps import summarise
+from almaflow.config import compose
 from almaflow.records import Sweep, SweepJob
 from almaflow.report.sweep import render_sweep, sweep_markdown
+from almaflow.request import make_request
 from almaflow.sweepfiles import SweepFiles
 
 if TYPE_CHECKING:
@@ -93,6 +95,15 @@ def test_a_sweep_is_resumed_by_its_overrides() -> None:
     again = sweeping.begin("s3", ["resume=true", "batch_size=1,4"], PLANNED, resumed=True)
     assert again.root == first.root
     assert os.environ[sweeping.SWEEP_ID] == "s1"
+
+
+def test_where_results_go_is_not_kept() -> None:
+    """A store's URI may hold a password, a file's name a user's."""
+    given = ["model=resnet18", "batch_size=1,4", "tracking.uri=http://me:S3cret@host", "output=/home/me/r.json"]
+    files = sweeping.begin("s1", given, [[*given[:1], "batch_size=1", *given[2:]]], resumed=False)
+    assert files.read().overrides == ("model=resnet18", "batch_size=1,4")
+    assert files.read().planned == (("model=resnet18", "batch_size=1"),)
+    assert make_request(compose(["tracking.uri=http://me:S3cret@host"])).config["tracking"]["uri"] == "http://***@host"
 
 
 def test_a_sweep_that_still_runs_is_left_alone() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.servers import free_port
 
 from almaflow.errors import TrackingError, UsageError
 from almaflow.tracking import store, uris
@@ -29,12 +29,6 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in store.MLFLOW_DEFAULTS:  # the first client sets them for the process
         monkeypatch.setenv(name, os.environ.get(name, store.MLFLOW_DEFAULTS[name]))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_the_default_is_sqlite_in_almaflows_home(tmp_path: Path) -> None:
@@ -122,7 +116,7 @@ def test_a_file_that_is_no_database_is_one_line_at_once(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_not_there_has_no_experiment_and_is_not_made(tmp_path: Path) -> None:
-    assert store.latest_experiment(store.resolve_uri("sqlite:///x.db")) is None
+    assert store.newest_job(store.resolve_uri("sqlite:///x.db")) is None
     assert not (tmp_path / "x.db").exists()
 
 
@@ -141,7 +135,7 @@ def test_a_fresh_store_is_made_once_quietly_and_found_again(
             "SELECT name, artifact_location FROM experiments WHERE experiment_id = ?", experiment_id
         )
         assert rows.fetchall() == [("my models / first", (tmp_path / "a b/mlartifacts/my_models_first").as_uri())]
-    assert store.latest_experiment(uri) is None
+    assert store.newest_job(uri) is None
     assert logging.getLogger("mlflow").level < logging.CRITICAL
 
 

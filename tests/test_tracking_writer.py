@@ -17,7 +17,7 @@ from tests.servers import mlflow_server
 
 from almaflow.errors import TrackingError
 from almaflow.records import FailureKind, Job, Status
-from almaflow.tracking.store import MLFLOW_DEFAULTS, latest_experiment
+from almaflow.tracking.store import MLFLOW_DEFAULTS, newest_job
 from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
@@ -136,7 +136,9 @@ def test_an_independent_client_finds_the_job_under_the_contracts_names(place: Pa
     uri, job = store_in(place), make_job(place)
     tracker = one_job(uri, job)
     check_job(uri, job, tracker)
-    assert latest_experiment(uri) == (tracker.experiment_id, "almaflow-tests")
+    newest = newest_job(uri)
+    assert newest
+    assert (newest[0].info.run_id, newest[1]) == (tracker.run_id, "almaflow-tests")
     assert list((place / "mlartifacts" / "almaflow-tests").rglob("samples.json"))
 
 

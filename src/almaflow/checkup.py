@@ -28,7 +28,7 @@ from almaflow.conversions.requirements import cuda_build, inductor, installed
 from almaflow.errors import AlmaflowError
 from almaflow.measure.launcher import run_worker
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerTask
-from almaflow.tracking.store import latest_experiment
+from almaflow.tracking.store import newest_job
 from almaflow.tracking.uris import display_uri, resolve_uri, sqlite_path
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _store() -> Finding:
         database = sqlite_path(uri)
         if database and not database.exists():
             return Finding("store", ok=True, detail=f"{uri}, which the first job makes")
-        newest = latest_experiment(uri)
+        newest = newest_job(uri)
     except AlmaflowError as error:
         todo = "correct MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else None
         return Finding("store", ok=False, detail=str(error), todo=todo)

@@ -9,7 +9,7 @@ from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_mo
 from almaflow.conversions.plan import plan
 from almaflow.predict import Given
 from almaflow.records import Resume
-from almaflow.tracking.uris import resolve_uri
+from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.config import JobConfig
@@ -55,9 +55,17 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         plan=plan(job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override),
         uri=resolve_uri(job.tracking.uri),
         experiment_name=job.experiment_name,
-        config=plain(job),
+        config=_kept(job),
         predictor=Given(job.predicted_latency_ms, job.predicted_energy_j) if job.predicted_latency_ms else None,
         fail_fast=job.fail_fast,
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
     )
+
+
+def _kept(job: JobConfig) -> dict[str, Any]:
+    """The configuration as it is kept on disk and in the store, where no password belongs."""
+    config = plain(job)
+    if job.tracking.uri:
+        config["tracking"]["uri"] = display_uri(job.tracking.uri)
+    return config

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from almaflow.analysis.sweeps import SweepSummary, summarise
+from almaflow.analysis.sweeps import SweepSummary, summarise, what_differs
 from almaflow.errors import UsageError
-from almaflow.records import Sweep, write_json
-from almaflow.report.document import document
+from almaflow.records import Sweep, asked, write_json
 from almaflow.report.sweep import sweep_markdown
 from almaflow.sweepfiles import SweepFiles, sweeps
 from almaflow.tracking.uris import MASK, display_uri, resolve_uri
@@ -45,14 +44,15 @@ def begin(
         planned: The overrides of each job; None where they are not known beforehand.
         resumed: Whether the jobs are to go on with what the store has.
     """
-    asked = _asked(overrides)
+    overrides = asked(overrides)
     files = SweepFiles.of(sweep_id)
-    before = (each for each in sweeps() if resumed and _asked(each.read().overrides) == asked and _taken(each))
+    same = (each for each in sweeps() if resumed and sorted(each.read().overrides) == sorted(overrides))
+    before = (each for each in same if _taken(each))
     files = next(before, files)
     _taken(files)
     os.environ[SWEEP_ID] = sweep_id = files.root.name
-    jobs = None if planned is None else tuple(tuple(each) for each in planned)
-    files.write(Sweep(sweep_id, tuple(overrides), jobs, time.time()))
+    jobs = None if planned is None else tuple(map(asked, planned))
+    files.write(Sweep(sweep_id, overrides, jobs, time.time()))
     return files
 
 
@@ -66,18 +66,12 @@ def _taken(files: SweepFiles) -> bool:
     return files.root.name in _HELD
 
 
-def _asked(overrides: Sequence[str]) -> list[str]:
-    """The overrides without those that say how much of them is to be measured."""
-    return sorted(each for each in overrides if not each.lstrip("+").startswith("resume="))
-
-
 def next_job(files: SweepFiles, number: int, overrides: Sequence[str]) -> str:
     """What to say before a job: which it is."""
     planned = files.read().planned
     if planned is None:
         return f"job {number + 1}: {' '.join(overrides)}"
-    common = set.intersection(*map(set, planned)) if len(planned) > 1 else set()
-    return f"job {number + 1} of {len(planned)}: {' '.join(each for each in planned[number] if each not in common)}"
+    return f"job {number + 1} of {len(planned)}: {what_differs(dict(enumerate(planned)))[number]}"
 
 
 def left_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[JobKey, float]) -> float | None:
@@ -110,9 +104,7 @@ def end(files: SweepFiles, *, interrupted: bool = False) -> SweepSummary:
     summary = summarise(sweep, jobs)
     files.summary.mkdir(exist_ok=True)
     (files.summary / "summary.md").write_text(sweep_markdown(summary), encoding="utf-8")
-    outputs = [job.output for job in jobs if job.output]
-    write_json(files.summary / "jobs.json", outputs)
-    (files.summary / "report.html").write_text(document(f"Sweep {sweep.sweep_id}", outputs), encoding="utf-8")
+    write_json(files.summary / "jobs.json", [job.output for job in jobs if job.output])
     return summary
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from almaflow.stats import Interval
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -139,17 +141,19 @@ def _verdict(before: Side, after: Side) -> tuple[str, str]:
         if "latency_ms" not in side.metrics:
             status = side.facts.get("tags.almaflow.failure") or side.facts.get("tags.almaflow.status") or "no latency"
             return FAILED, f"{side.label}: {status}"
-    first, second = (tuple(side.metrics.get(name) for name in INTERVAL) for side in (before, after))
-    if None in first or None in second:
+    first, second = _interval(before), _interval(after)
+    if first is None or second is None:
         return UNKNOWN, "too few rounds for an interval"
-    (first_low, first_high), (second_low, second_high) = first, second
-    assert first_low is not None and first_high is not None  # noqa: S101, PT018 - for the type checker
-    assert second_low is not None and second_high is not None  # noqa: S101, PT018 - the same
-    if second_high < first_low:
+    if second.high < first.low:
         return FASTER, "the intervals have no point in common"
-    if second_low > first_high:
+    if second.low > first.high:
         return SLOWER, "the intervals have no point in common"
     return SAME, "the intervals overlap"
+
+
+def _interval(side: Side) -> Interval | None:
+    low, high = (side.metrics.get(name) for name in INTERVAL)
+    return None if low is None or high is None else Interval(low, high)
 
 
 def pair(before: Sequence[Side], after: Sequence[Side]) -> tuple[list[tuple[Side, Side]], list[Side]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from almaflow.records import Sweep, SweepJob
 
@@ -65,16 +65,21 @@ class SweepSummary:
         return {"jobs": float(len(self.rows)), "jobs_failed": float(self.failed_jobs)} | figures
 
 
+def what_differs(overrides: Mapping[int, Sequence[str]]) -> dict[int, str]:
+    """Of each job, the overrides that not all of them have."""
+    common = set.intersection(*map(set, overrides.values())) if len(overrides) > 1 else set()
+    return {
+        number: " ".join(each for each in given if each not in common) or f"job {number}"
+        for number, given in overrides.items()
+    }
+
+
 def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
     """Put the jobs that ended and those that did not into one summary."""
     ended = {job.number: job for job in jobs}
     overrides = {job.number: job.overrides for job in jobs}
     overrides |= dict(enumerate(sweep.planned or ()))
-    common = set.intersection(*map(set, overrides.values())) if len(overrides) > 1 else set()
-    named = {
-        number: " ".join(each for each in given if each not in common) or f"job {number}"
-        for number, given in overrides.items()
-    }
+    named = what_differs(overrides)
     outputs = {number: job.output for number, job in ended.items() if job.output}
     failures = [
         SweepFailure(named[number], entry["conversion"], entry["failure"] or "interrupted", entry["message"] or "")

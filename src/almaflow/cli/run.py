@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from almaflow.cli import COMMANDS
+from almaflow.cli import COMMANDS, INTERRUPTED
 from almaflow.errors import AlmaflowError
 from almaflow.interrupts import as_interrupts
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from almaflow.cli.sweep import Ended
-
-FAILED, INTERRUPTED = 1, 130
 
 
 @click.command(
@@ -41,7 +39,7 @@ def run(arguments: tuple[str, ...]) -> int:
         try:
             code = _under_hydra(arguments, completing=completing)
         except BaseException:
-            sweep.close(FAILED)
+            sweep.close(AlmaflowError.exit_code)
             raise
         return sweep.close(code)
 
@@ -146,4 +144,4 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     if job.interrupted:
         return INTERRUPTED
     failed = any(outcome.status is Status.FAILED for outcome in job.outcomes)
-    return 1 if failed and (job_config.strict or job_config.fail_fast) else 0
+    return AlmaflowError.exit_code if failed and (job_config.strict or job_config.fail_fast) else 0

@@ -18,8 +18,9 @@ from hydra.types import RunMode
 from rich.console import Console
 
 from almaflow import sweeping
-from almaflow.errors import AlmaflowError
-from almaflow.records import SweepJob
+from almaflow.cli import INTERRUPTED
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.records import SweepJob, asked
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
 from almaflow.report.terminal import ui_command
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     from almaflow.request import Request
 
-FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
 WIDTH = 120
 """Columns of the table where there is no terminal to ask."""
 
@@ -44,19 +44,19 @@ class SweepCallback(Callback):
         """Begin, before the first job is composed."""
         overrides = list(config.hydra.overrides.task)
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        asked = [*params, *overrides]
-        resumed = any(each.startswith("resume=") and each != "resume=false" for each in asked)
-        sweeping.begin(Path(config.hydra.sweep.dir).name, asked, _planned(config, asked), resumed=resumed)
+        given = [*params, *overrides]
+        resumed = any(each.startswith("resume=") and each != "resume=false" for each in given)
+        sweeping.begin(Path(config.hydra.sweep.dir).name, given, _planned(config, given), resumed=resumed)
 
 
-def _planned(config: DictConfig, asked: list[str]) -> list[list[str]] | None:
+def _planned(config: DictConfig, given: list[str]) -> list[list[str]] | None:
     """The overrides of each job, as Hydra's own sweeper makes them; None where another one is used."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     hydra = GlobalHydra.instance().hydra
     if hydra is None or not config.hydra.sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
         return None
-    parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(asked)
+    parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(given)
     (batch,) = BasicSweeper.split_arguments(parsed, None)
     return batch
 
@@ -80,15 +80,15 @@ def one_of(sweep_id: str | None) -> Iterator[Ended]:
         yield ended
         return
     hydra = HydraConfig.get()
-    number, overrides, started_at = hydra.job.num, tuple(hydra.overrides.task), time.time()
+    number, started_at = hydra.job.num, time.time()
+    overrides = asked(hydra.overrides.task)
     files = SweepFiles.of(sweep_id)
     click.echo(sweeping.next_job(files, number, overrides), err=True)
     try:
         yield ended
     except BaseException as error:
-        known = isinstance(error, AlmaflowError)
-        ended.error = str(error) if known else f"{type(error).__name__}: {error}"
-        ended.code = error.exit_code if isinstance(error, AlmaflowError) else FAILED
+        ended.error = str(error) if isinstance(error, AlmaflowError) else f"{type(error).__name__}: {error}"
+        ended.code = error.exit_code if isinstance(error, AlmaflowError) else AlmaflowError.exit_code
         raise
     finally:
         files.write_job(SweepJob(number, overrides, started_at, time.time(), **asdict(ended)))
@@ -151,6 +151,6 @@ def _closed(files: SweepFiles, code: int) -> int:
         click.echo(f"almaflow: {error}", err=True)
     if code == INTERRUPTED:
         return code
-    if all(job.code == WRONG_INPUT for job in jobs):
-        return WRONG_INPUT
-    return FAILED if summary.failed_jobs else 0
+    if all(job.code == UsageError.exit_code for job in jobs):
+        return UsageError.exit_code
+    return AlmaflowError.exit_code if summary.failed_jobs else 0

@@ -27,7 +27,7 @@ from almaflow.records.specs import (
     WorkerTask,
 )
 from almaflow.records.status import FailureKind, Resume, Status
-from almaflow.records.sweep import Sweep, SweepJob
+from almaflow.records.sweep import Sweep, SweepJob, asked
 
 __all__ = [
     "Drift",
@@ -54,6 +54,7 @@ __all__ = [
     "TensorSpec",
     "WorkerResult",
     "WorkerTask",
+    "asked",
     "from_dict",
     "read_json",
     "to_dict",

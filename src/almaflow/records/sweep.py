@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+ELSEWHERE = ("tracking", "output", "resume")
+"""Settings that say where results go and how much is measured: they may hold a path, and make no other sweep."""
+
+
+def asked(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The overrides that say what is measured."""
+    return tuple(each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE)
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Sweep:
 
     sweep_id: str
     overrides: tuple[str, ...]
-    """As they were given, with their several values."""
+    """As they were given, with their several values, but for where results go."""
     planned: tuple[tuple[str, ...], ...] | None
     """The overrides of each job; None where the sweeper makes them up as it goes."""
     started_at: float

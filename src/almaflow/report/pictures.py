@@ -87,10 +87,11 @@ def _legend(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The picture for a page: without the XML head, without a date, the same for the same figures."""
+    """The picture for a page: without the XML head and metadata, the same for the same figures."""
     from matplotlib import rc_context
 
     text = StringIO()
     with rc_context({"svg.hashsalt": "almaflow", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return text.getvalue().partition("<svg")[1] + text.getvalue().partition("<svg")[2]
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    _, tag, body = text.getvalue().partition("<svg")
+    return re.sub(r"\s*<metadata>.*?</metadata>", "", tag + body, flags=re.DOTALL)

@@ -8,16 +8,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from almaflow.tracking.store import connect, experiments, quiet, reporting
+from almaflow.tracking.store import connect, experiments, quiet, reporting, search
 from almaflow.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from almaflow.records import Job
-
-PAGE = 250
-"""Runs of one answer; each holds some hundred values."""
 
 READY = ("time/load", "time/convert", "time/first_call")
 """What a conversion does before it is timed."""
@@ -95,29 +92,19 @@ def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Itera
     with reporting(uri, "nothing could be read"), quiet():
         client, names = experiments(uri)
         wanted = [key for key, name in names.items() if experiment_name in {None, name}]
-        token: str | None = None
-        while wanted:
-            page = client.search_runs(
-                wanted,
-                f"tags.`almaflow.kind` = '{kind}'" + (f" AND {where}" if where else ""),
-                max_results=PAGE,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
+        kind_is = f"tags.`almaflow.kind` = '{kind}'"
+        where = f"{kind_is} AND {where}" if where else kind_is
+        for run in search(client, wanted, where, ["attributes.start_time DESC"]):
+            info, data = run.info, run.data
+            yield StoredRun(
+                info.run_id,
+                names[info.experiment_id],
+                info.start_time / 1000,
+                info.end_time is not None,
+                data.metrics,
+                data.params,
+                data.tags,
             )
-            for run in page:
-                info, data = run.info, run.data
-                yield StoredRun(
-                    info.run_id,
-                    names[info.experiment_id],
-                    info.start_time / 1000,
-                    info.end_time is not None,
-                    data.metrics,
-                    data.params,
-                    data.tags,
-                )
-            token = page.token
-            if not token:
-                return
 
 
 def ready_times(job: Job, uri: str) -> dict[str, float]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.fingerprints import logical_key
-from almaflow.tracking.store import connect, prepare, quiet, reporting
+from almaflow.tracking.store import connect, prepare, quiet, reporting, search
 from almaflow.tracking.writer import Tracker, milliseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mlflow import MlflowClient
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from almaflow.records import Job, Outcome
 
-PAGE = 250
 OUTCOME = "outcome.json"
 """The artifact that every conversion's run has."""
 
@@ -55,7 +54,7 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, di
     experiment_id = prepare(uri, job.experiment_name)
     with reporting(uri, "results could not be written", f"they are kept in {job.directory}"), quiet():
         client = connect(uri)
-        runs = list(_runs(client, experiment_id, job.job_id))
+        runs = list(search(client, [experiment_id], f"tags.`almaflow.job_id` = '{job.job_id}'"))
         own = [run for run in runs if run.data.tags["almaflow.kind"] == "job"]
         own.sort(key=lambda run: run.info.run_id != job.run_id)
         for run in own[1:]:
@@ -91,15 +90,3 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
 def _is_whole(run: Run, outcome: Outcome) -> bool:
     """Whether the run is this very result, and was ended."""
     return run.info.end_time is not None and run.info.start_time == milliseconds(outcome.started_at)
-
-
-def _runs(client: MlflowClient, experiment_id: str, job_id: str) -> Iterator[Run]:
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], f"tags.`almaflow.job_id` = '{job_id}'", max_results=PAGE, page_token=token
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -25,16 +25,17 @@ from almaflow.tracking.uris import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 __all__ = [
     "connect",
     "display_uri",
     "experiment_link",
-    "latest_experiment",
+    "newest_job",
     "prepare",
     "quiet",
     "reporting",
@@ -55,6 +56,7 @@ PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1
 CONNECT_TIMEOUT_S = 5.0
 LOCK_TIMEOUT_S = 120.0
 REASON_LENGTH = 240
+PAGE = 250
 
 
 def connect(uri: str) -> MlflowClient:
@@ -197,8 +199,8 @@ def _experiment(uri: str, name: str) -> str:
     return str(found.experiment_id)
 
 
-def latest_experiment(uri: str) -> tuple[str, str] | None:
-    """ID and name of the experiment with almaflow's newest job; None where the store has no job.
+def newest_job(uri: str) -> tuple[Run, str] | None:
+    """The run of almaflow's newest job, and the name of its experiment; None where the store has no job.
 
     Raises:
         TrackingError: the store cannot be reached or read.
@@ -209,7 +211,9 @@ def latest_experiment(uri: str) -> tuple[str, str] | None:
         _reach(uri)
         client, names = experiments(uri)
         with quiet():
-            return _newest_job(client, names)
+            order = ["attributes.start_time DESC"]
+            run = next(search(client, list(names), "tags.`almaflow.kind` = 'job'", order, most=1), None)
+            return (run, names[run.info.experiment_id]) if run else None
 
 
 def experiments(uri: str) -> tuple[MlflowClient, dict[str, str]]:
@@ -222,11 +226,31 @@ def experiments(uri: str) -> tuple[MlflowClient, dict[str, str]]:
         return client, {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
 
 
-def _newest_job(client: MlflowClient, names: dict[str, str]) -> tuple[str, str] | None:
-    runs = client.search_runs(
-        list(names), "tags.`almaflow.kind` = 'job'", order_by=["attributes.start_time DESC"], max_results=1
-    )
-    return (runs[0].info.experiment_id, names[runs[0].info.experiment_id]) if runs else None
+def search(
+    client: MlflowClient,
+    experiment_ids: Sequence[str],
+    where: str,
+    order_by: Sequence[str] = (),
+    most: int | None = None,
+) -> Iterator[Run]:
+    """Runs, page by page.
+
+    Args:
+        client: Of the store.
+        experiment_ids: Whose runs.
+        where: MLflow's filter.
+        order_by: MLflow's order.
+        most: Runs of one page; each holds some hundred values. None: ``PAGE``.
+    """
+    token: str | None = None
+    while experiment_ids:
+        page = client.search_runs(
+            list(experiment_ids), where, max_results=most or PAGE, order_by=list(order_by), page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def experiment_link(base: str, experiment_id: str) -> str:

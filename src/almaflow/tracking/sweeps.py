@@ -29,19 +29,16 @@ def log_sweep(  # noqa: PLR0913, PLR0917 - what the run is made of
     with reporting(uri, "the sweep's record could not be written", "`almaflow sync` writes it"), quiet():
         client = connect(uri)
         wanted = f"tags.`almaflow.kind` = 'sweep' AND tags.`almaflow.sweep_id` = '{sweep.sweep_id}'"
-        found = client.search_runs([experiment_id], wanted)
-        for run in found[1:]:
-            client.delete_run(run.info.run_id)
-        run = (
-            found[0]
-            if found
-            else client.create_run(
+        run, *doubles = client.search_runs([experiment_id], wanted) or [
+            client.create_run(
                 experiment_id,
                 start_time=milliseconds(sweep.started_at),
                 tags=NEUTRAL_TAGS | {"almaflow.kind": "sweep", "almaflow.sweep_id": sweep.sweep_id},
                 run_name=f"sweep {sweep.sweep_id}",
             )
-        )
+        ]
+        for double in doubles:
+            client.delete_run(double.info.run_id)
         run_id = str(run.info.run_id)
         params = {"sweep": names.cut(" ".join(sweep.overrides), names.PARAM_LENGTH)}
         ended = milliseconds(sweep.ended_at if sweep.ended_at is not None else sweep.started_at)

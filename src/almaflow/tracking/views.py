@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from almaflow.tracking.store import connect, latest_experiment, quiet, reporting
+from almaflow.tracking.store import connect, newest_job, quiet, reporting
 from almaflow.tracking.uris import link_base
 
 if TYPE_CHECKING:
@@ -134,17 +134,14 @@ def prepare_pages(uri: str) -> Pages | None:
     Raises:
         TrackingError: the store cannot be reached, read or written.
     """
-    found = latest_experiment(uri)
+    found = newest_job(uri)
     if found is None:
         return None
+    job, experiment = found
+    views = views_of(job.info.run_name, job.info.start_time / 1000, job.data.tags)
     with reporting(uri, "nothing can be shown"), quiet():
-        client = connect(uri)
-        (job,) = client.search_runs(
-            [found[0]], "tags.`almaflow.kind` = 'job'", order_by=["attributes.start_time DESC"], max_results=1
-        )
-        views = views_of(job.info.run_name, job.info.start_time / 1000, job.data.tags)
-        write(client, found[0], views)
-    return Pages(*found, tuple(views))
+        write(connect(uri), job.info.experiment_id, views)
+    return Pages(job.info.experiment_id, experiment, tuple(views))
 
 
 def link(base: str, experiment_id: str, view: str, *, charts: bool = False) -> str:

@@ -104,6 +104,23 @@ class TokensAndFloats(nn.Module):
         return y
 
 
+class Positions(Tokens):
+    """Looks its rows up by indices that it computes."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        first = torch.arange(tokens.shape[1] - 1)
+        y: torch.Tensor = super().forward(tokens[:, first + 1])
+        return y
+
+
+class Untraceable(Line):
+    """FX cannot follow what depends on values."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y if x.sum() > 0 else -y
+
+
 class NoWeights(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(x) + x
@@ -174,6 +191,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "attention": (Attention, _floats(7, 16)),
     "two floats": (TwoFloats, lambda rows: (torch.randn(rows, 8), torch.randn(rows, 8))),
     "tokens": (Tokens, lambda rows: (_tokens(rows),)),
+    "positions": (Positions, lambda rows: (_tokens(rows),)),
+    "untraceable": (Untraceable, _floats(8)),
     "tokens and floats": (TokensAndFloats, lambda rows: (_tokens(rows), torch.randn(rows, 8))),
     "no weights": (NoWeights, _floats(8)),
     "breaks": (Breaks, _floats(8)),

@@ -20,6 +20,8 @@ CASES: dict[str, tuple[str, str]] = {
     "OPTIMUM_QUANTO_AI8WI8": ("convolutions", "quanto-calibration"),
     "NATIVE_CONVERT_AI8WI8_STATIC_QUANTIZED": ("normalised", "fx-calibration"),
     "NATIVE_FAKE_QUANTIZED_AI8WI8_STATIC": ("normalised", "fx-calibration"),
+    "EXPORT+AI8WI8_FLOAT_QUANTIZED": ("positions", "xnnpack-integers"),
+    "EXPORT+AI8WI8_STATIC_QUANTIZED+RUN_DECOMPOSITION": ("positions", "xnnpack-integers"),
     "TORCHAO_QUANT_I4_WEIGHT_ONLY": ("wide", "int4-weight-only"),
 }
 """A conversion, a model, and the repair that it needs."""
@@ -33,7 +35,11 @@ def in_child_backends() -> dict[str, Any]:
     for name in (*UNCALIBRATED, "TORCHAO_QUANT_I4_WEIGHT_ONLY"):
         model, repair = CASES[name]
         found[f"{name} without"] = convert(name, model, skip=(repair,))
+    for name in FX:
+        found[f"{name} untraceable"] = convert(name, "untraceable")
     return found | {
+        "integers without": convert("EXPORT+AI8WI8_FLOAT_QUANTIZED", "positions", skip=("xnnpack-integers",)),
+        "hidden": convert(FX[0], "untraceable", skip=("fx-error",)),
         "breaks": convert("COMPILE_ONNXRT", "breaks"),
         "narrow": convert("TORCHAO_QUANT_I4_WEIGHT_ONLY", "linear"),
         "no weights": convert("TORCHAO_QUANT_I4_WEIGHT_ONLY", "no weights"),
@@ -94,3 +100,14 @@ def test_int4_takes_layers_of_any_size(seen: dict[str, Any]) -> None:
 def test_a_graph_break_is_an_error_and_not_a_part_in_eager(seen: dict[str, Any]) -> None:
     assert seen["breaks"]["failure"] == "unsupported"
     assert "graph_break" in seen["breaks"]["message"]
+
+
+def test_indices_stay_integers(seen: dict[str, Any]) -> None:
+    assert "tensors used as indices must be" in seen["integers without"]["message"]
+
+
+@pytest.mark.parametrize("name", FX)
+def test_what_fx_cannot_trace_is_said(seen: dict[str, Any], name: str) -> None:
+    assert "UnboundLocalError" in seen["hidden"]["message"]
+    message = seen[f"{name} untraceable"]["message"]
+    assert "symbolically traced variables cannot be used as inputs to control flow" in message

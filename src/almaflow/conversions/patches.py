@@ -78,6 +78,18 @@ PATCHES: tuple[Patch, ...] = (
         patches_quantisers.fx_calibration,
     ),
     Patch(
+        "fx-error",
+        "what FX cannot trace is hidden behind an UnboundLocalError",
+        lambda building: building.planned.family == "fx",
+        patches_quantisers.fx_error,
+    ),
+    Patch(
+        "xnnpack-integers",
+        "XNNPACK's quantiser makes floats of numbers that are added to indices: embeddings of positions fail",
+        lambda building: building.has("AI8WI8_"),
+        patches_quantisers.xnnpack_integers,
+    ),
+    Patch(
         "int4-weight-only",
         "torchao's int4_weight_only() is Int4WeightOnlyConfig() now, and its default layout is for GPUs: on a CPU "
         "nothing is quantised, or it fails",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
+
+from almaflow.conversions.repairs import XNNPACK
 
 if TYPE_CHECKING:
     from almaflow.conversions.building import Building
@@ -52,6 +55,41 @@ def fx_calibration(building: Building) -> Any:
         return prepared
 
     return patch.object(module, "prepare_qat_fx", prepare_and_calibrate)
+
+
+def fx_error(_building: Building) -> Any:
+    """The quantisation without what swallows its error."""
+    module = importlib.import_module("alma.conversions.options.fake_quant")
+
+    def quantise(model: Any, example: Any) -> Any:
+        return module._fx_quantize(model, example).to(example.device)  # noqa: SLF001 - the part that may raise
+
+    users = (module, importlib.import_module("alma.conversions.options.quant_edge_convert"))
+    with ExitStack() as stack:
+        for user in users:
+            stack.enter_context(patch.object(user, "fx_quantize", quantise))
+        return stack.pop_all()
+
+
+def xnnpack_integers(_building: Building) -> Any:
+    """Additions and products of integers keep their numbers; only floating ones need tensors to be observed."""
+    module = importlib.import_module(XNNPACK)
+    convert = module._convert_scalars_to_attrs  # noqa: SLF001 - torchao has no public place for it
+
+    def convert_floats(model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+        arithmetic = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
+        nodes = [node for node in model.graph.nodes if node.target in arithmetic]
+        before = {node: node.args for node in nodes if not node.meta["val"].is_floating_point()}
+        converted: torch.fx.GraphModule = convert(model)
+        for node, args in before.items():
+            added = [new for new, old in zip(node.args, args, strict=True) if new is not old]
+            node.args = args
+            for constant in added:
+                converted.graph.erase_node(constant)
+        converted.recompile()
+        return converted
+
+    return patch.object(module, "_convert_scalars_to_attrs", convert_floats)
 
 
 def int4_weight_only(building: Building) -> Any:

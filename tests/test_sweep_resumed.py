@@ -59,4 +59,5 @@ def test_killed_and_resumed(place: Place) -> None:
     before = {run.info.run_id for run in runs(place)}
     assert place.run(*LINEAR, "batch_size=2", CONVERSIONS, "resume=true") == 0
     assert "nothing to measure" in place.stderr
+    assert "Downloading" not in place.stderr
     assert {run.info.run_id for run in runs(place)} == before

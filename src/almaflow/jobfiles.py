@@ -124,7 +124,7 @@ class JobFiles:
         for path in sorted(self.root.glob("conversions/*/outcome.json")):
             outcome = _read(path, Outcome)
             if outcome.log_path:
-                outcome = replace(outcome, log_path=str(path.with_name(outcome.log_path)))
+                outcome = replace(outcome, log_path=str(path.parent / outcome.log_path))
             found[outcome.planned.name] = path.parent, outcome
         return found
 

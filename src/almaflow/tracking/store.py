@@ -49,7 +49,8 @@ MLFLOW_DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     # Its telemetry is a background thread and a network call: neither belongs beside a measurement.
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Links to every run of a server, between the lines of a job.
+    # Progress bars and links to every run of a server, between the lines of a job.
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}

@@ -22,6 +22,7 @@ def in_child_openvino() -> dict[str, Any]:
         "half": convert("FP16+COMPILE_OPENVINO", "convolutions"),
         "given back": convert("BF16+COMPILE_OPENVINO", "linear", skip=("openvino-bfloat16",)),
         "bfloat16": convert("BF16+COMPILE_OPENVINO", "linear"),
+        "bfloat16 of indices": convert("BF16+COMPILE_OPENVINO", "tokens"),
         "uncompilable": convert("FP16+COMPILE_OPENVINO", "uncompilable"),
         "one of two": _one_of_two(),
     }
@@ -100,8 +101,9 @@ def test_a_partition_that_pytorch_took_back_is_seen(seen: dict[str, Any]) -> Non
     assert seen["given back"]["fell_back"] == "OpenVINO gave 1 of 1 partitions back to PyTorch"
 
 
-def test_a_bfloat16_model_stays_in_openvino(seen: dict[str, Any]) -> None:
-    mended = seen["bfloat16"]
+@pytest.mark.parametrize("case", ["bfloat16", "bfloat16 of indices"])
+def test_a_bfloat16_model_stays_in_openvino(seen: dict[str, Any], case: str) -> None:
+    mended = seen[case]
     assert mended["right"]
     assert "openvino-bfloat16" in mended["repairs"]
     taken = mended["runtime"]["openvino_precision"]  # a CPU without such arithmetic takes float32, and that is said

@@ -19,7 +19,7 @@ import almaflow
 from almaflow import api
 from almaflow.analysis import to_output
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import FailureKind, Job
+from almaflow.records import FailureKind, Job, Question
 
 if TYPE_CHECKING:
     from almaflow.report.progress import Progress
@@ -186,8 +186,8 @@ def test_the_arguments_reach_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (request.hardware.device, request.hardware.threads, request.tier) == ("cpu", 1, 3)
     assert [planned.name for planned in request.plan] == ["ONNX_CPU", "EAGER"]
     assert (request.measure.min_samples, request.measure.min_time_s) == (3, 10.0)
-    assert request.predictor
-    prediction = request.predictor.predict(request.model, request.hardware, request.plan[0], 2)
+    (predictor,) = request.predictors
+    prediction = predictor.predict(Question(request.model, request.hardware, request.plan[0], 2))
     assert prediction
     assert (prediction.latency_ms, prediction.energy_j) == (1.5, 2.5)
     assert (request.uri, request.experiment_name, request.fail_fast) == (f"sqlite:///{tmp_path}/x.db", "mine", True)
@@ -232,7 +232,7 @@ def test_strict_names_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"model": "resnet18"}, "model: is a str"),
         ({"model": lambda: LINEAR}, "model_name is required for a lambda"),
         ({"tier": 4}, "tier=4: no such tier; choices: 1, 2, 3"),
-        ({"hardware": "H1000"}, "hardware=H1000: no such hardware; .*choices: a100, auto"),
+        ({"hardware": "H1000"}, "hardware=H1000: no such hardware; .*choices: a100, a10g, auto"),
         ({"hardware": "Intel-i7-12700K", "overrides": ["hardware.cpu_match=i386"]}, "hardware=i7_12700k: describes"),
         ({"conversions": ["COMPILE_INDUCTR"]}, "COMPILE_INDUCTOR"),
         ({"conversions": "EAGER"}, "must be a list"),

@@ -106,7 +106,7 @@ def test_the_models_table_fits_and_tells_how_any_other_is_given() -> None:
 
 @pytest.mark.parametrize(
     ("here", "matching", "device"),
-    [(ICE_LAKE, ["auto", "cpu", "r6i_large"], "cpu"), (WITH_T4, ["auto", "cpu", "cuda", "g4dn_xlarge"], "cuda")],
+    [(ICE_LAKE, ["auto", "cpu", "r6i_large"], "cpu"), (WITH_T4, ["auto", "cpu", "cuda", "g4dn_xlarge", "t4"], "cuda")],
 )
 def test_hardware_tells_which_configs_match(
     here: machine.Machine, matching: list[str], device: str, monkeypatch: pytest.MonkeyPatch

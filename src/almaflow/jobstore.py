@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.recording import record
+from almaflow.tracking.past import past_of
 from almaflow.tracking.store import prepare
 from almaflow.tracking.uris import display_uri, sqlite_path
 from almaflow.tracking.writer import Tracker
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from almaflow.jobfiles import JobFiles
-    from almaflow.records import Job, Outcome, Status
+    from almaflow.records import Job, Outcome, Past, Status
     from almaflow.report.progress import Progress
+    from almaflow.request import Request
 
 T = TypeVar("T")
 
@@ -48,6 +50,10 @@ class JobStore:
             UsageError: the experiment was deleted.
         """
         self._try(lambda: prepare(self._uri, experiment_name), before=True)
+
+    def past(self, request: Request) -> tuple[Past, ...]:
+        """What predictors may learn from; nothing where the store does not answer."""
+        return self._try(lambda: past_of(self._uri, request.experiment_name, request.model, request.hardware)) or ()
 
     def open(self, job: Job) -> Job:
         """Create the job's run, or go on with it, and give the job with its ID.

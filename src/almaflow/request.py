@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_model
+from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_model, resolve_predictors
 from almaflow.conversions.plan import plan
-from almaflow.predict import Given
 from almaflow.records import Resume
 from almaflow.tracking.uris import display_uri, resolve_uri
 
@@ -29,7 +28,8 @@ class Request:
     uri: str
     experiment_name: str
     config: dict[str, Any]
-    predictor: Predictor | None = None
+    predictors: tuple[Predictor, ...] = ()
+    """The first one's errors are the headline metrics; the baselines are asked besides."""
     fail_fast: bool = False
     resume: Resume = Resume.NO
     sweep_id: str | None = None
@@ -56,7 +56,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         uri=resolve_uri(job.tracking.uri),
         experiment_name=job.experiment_name,
         config=_kept(job),
-        predictor=Given(job.predicted_latency_ms, job.predicted_energy_j) if job.predicted_latency_ms else None,
+        predictors=resolve_predictors(job),
         fail_fast=job.fail_fast,
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,

@@ -18,6 +18,7 @@ from almaflow.measure.exclusive import alone
 from almaflow.measure.launcher import Launcher
 from almaflow.measure.preload import modules_for
 from almaflow.measuring import Entry, Measuring
+from almaflow.predicting import Predicting
 from almaflow.preparing import new_job, prepare, task_of
 from almaflow.records import (
     Failure,
@@ -70,6 +71,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 )
             # While the server imports, on another core.
             store.prepare(request.experiment_name)
+            past = store.past(request)
             with interrupts.let_through():
                 control = launcher.start(
                     task_of(job, files.prepare_dir(), files), lambda phase: progress.phase(job.model.name, phase)
@@ -77,6 +79,8 @@ def run_job(request: Request, progress: Progress) -> Job:
                 stack.callback(control.close)
                 job = replace(job, prepared=prepare(job, control))
             job = replace(job, plan_fingerprint=plan_fingerprint(job, request.plan))
+            predicting = Predicting(request.predictors, past, progress.warn)
+            predicting.before(job, request.plan)
             resumed = Resumed(job, request.plan, ())
             if request.resume is not Resume.NO:
                 resumed = resume(job, request.plan, request.uri, failures_only=request.resume is Resume.FAILED)
@@ -95,7 +99,8 @@ def run_job(request: Request, progress: Progress) -> Job:
             files.remove()
             progress.note(f"nothing to measure: the store has the {len(job.outcomes)} conversions asked for")
             return replace(job, ended_at=time.time(), tracked=True)
-        return _Runner(request, job, files, store, progress, interrupts, resumed).run(launcher, Control(control))
+        runner = _Runner(request, job, files, store, progress, interrupts, resumed, predicting)
+        return runner.run(launcher, Control(control))
 
 
 @dataclass
@@ -107,6 +112,7 @@ class _Runner:
     progress: Progress
     interrupts: Interrupts
     resumed: Resumed
+    predicting: Predicting
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _again: list[Entry] = field(default_factory=list)
     """What is measured for others to be compared with, its own outcome being known."""
@@ -164,7 +170,9 @@ class _Runner:
 
     def _done(self, entries: Sequence[Entry]) -> None:
         """Keep outcomes on disk, then track them: what they are compared with is known by then."""
-        known = [(entry, self._predicted(entry.outcome)) for entry in entries if entry.outcome]
+        ended = [(entry, entry.outcome) for entry in entries if entry.outcome]
+        predicted = self.predicting.outcomes(self.job, [outcome for _, outcome in ended])
+        known = [(entry, outcome) for (entry, _), outcome in zip(ended, predicted, strict=True)]
         for entry, outcome in known:
             self._keep(outcome, again=entry in self._again)
         full: OSError | None = None
@@ -189,15 +197,6 @@ class _Runner:
             return
         self._outcomes[self.request.plan.index(outcome.planned)] = outcome
         self.job = replace(self.job, outcomes=tuple(self._outcomes[index] for index in sorted(self._outcomes)))
-
-    def _predicted(self, outcome: Outcome) -> Outcome:
-        request = self.request
-        if request.predictor is None:
-            return outcome
-        prediction = request.predictor.predict(
-            request.model, request.hardware, outcome.planned, request.model.batch_size
-        )
-        return replace(outcome, prediction=prediction)
 
     def _finish(self, status: Status) -> None:
         self.job = replace(self.job, ended_at=time.time())

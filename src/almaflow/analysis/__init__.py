@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from almaflow.analysis.job_metrics import job_metrics
-from almaflow.analysis.metrics import EAGER, INDUCTOR, counts, outcome_metrics
+from almaflow.analysis.metrics import EAGER, INDUCTOR, counts, outcome_metrics, timings
 from almaflow.analysis.output import to_output
 from almaflow.analysis.recommend import Recommendation
 from almaflow.analysis.rows import Row
@@ -19,5 +19,6 @@ __all__ = [
     "counts",
     "job_metrics",
     "outcome_metrics",
+    "timings",
     "to_output",
 ]

@@ -73,6 +73,7 @@ def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
     timed = timings(outcome)
     if outcome.prediction is not None:
         metrics["predicted_latency_ms"] = outcome.prediction.latency_ms
+    metrics |= _predictions(outcome, timed)
     if timed is not None and counts(outcome):
         metrics |= _headlines(job, outcome, timed)
     if timed is not None:
@@ -95,6 +96,25 @@ def _headlines(job: Job, outcome: Outcome, timed: Summary) -> dict[str, float | 
         if outcome.prediction is not None:
             error = error_pct(outcome.prediction.latency_ms, timed.median)
             metrics |= {"prediction_error_pct": error, "prediction_abs_error_pct": abs(error)}
+    return metrics
+
+
+def _predictions(outcome: Outcome, timed: Summary | None) -> dict[str, float | None]:
+    """What each predictor said, and how far that is from the median and from the floor where these count.
+
+    The floor repeats from day to day, the median is what an application sees: see docs/measurement.md.
+    """
+    metrics: dict[str, float | None] = {}
+    for made in outcome.predictions:
+        section = f"prediction/{made.predictor}"
+        metrics |= {
+            f"{section}/latency_ms": made.latency_ms,
+            f"{section}/low_ms": made.low_ms,
+            f"{section}/high_ms": made.high_ms,
+        }
+        if timed is not None and counts(outcome) and timed.floor > 0:
+            metrics[f"{section}/error_pct"] = error_pct(made.latency_ms, timed.median)
+            metrics[f"{section}/floor_error_pct"] = error_pct(made.latency_ms, timed.floor)
     return metrics
 
 

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from almaflow.config.composition import compose
     from almaflow.config.explain import explain
     from almaflow.config.files import GROUPS, choices, conf_dir
-    from almaflow.config.overrides import override, quote_numbers
-    from almaflow.config.resolve import obstacle, resolve_hardware, resolve_measure, resolve_model
+    from almaflow.config.overrides import expand, override, quote_numbers
+    from almaflow.config.predictors import resolve_predictors
+    from almaflow.config.resolve import describe_hardware, obstacle, resolve_hardware, resolve_measure, resolve_model
     from almaflow.config.schema import JobConfig
     from almaflow.config.store import register
     from almaflow.config.validation import plain, validate
@@ -25,6 +26,8 @@ __all__ = [
     "choices",
     "compose",
     "conf_dir",
+    "describe_hardware",
+    "expand",
     "explain",
     "obstacle",
     "override",
@@ -34,6 +37,7 @@ __all__ = [
     "resolve_hardware",
     "resolve_measure",
     "resolve_model",
+    "resolve_predictors",
     "validate",
 ]
 
@@ -43,6 +47,8 @@ _HOMES = {
     "choices": "files",
     "compose": "composition",
     "conf_dir": "files",
+    "describe_hardware": "resolve",
+    "expand": "overrides",
     "explain": "explain",
     "obstacle": "resolve",
     "override": "overrides",
@@ -52,6 +58,7 @@ _HOMES = {
     "resolve_hardware": "resolve",
     "resolve_measure": "resolve",
     "resolve_model": "resolve",
+    "resolve_predictors": "predictors",
     "validate": "validation",
 }
 

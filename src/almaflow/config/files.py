@@ -43,4 +43,11 @@ def choices(group: str, *more: Path) -> dict[str, dict[str, Any]]:
     for directory in (conf_dir(), *more):
         for file in (directory / group).glob("*.yaml"):
             found.setdefault(file.stem, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    return dict(sorted(found.items()))
+    return {name: _whole(name, found) for name in sorted(found)}
+
+
+def _whole(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """A file's keys over those of the files that its defaults list names: such lists hold names of the group only."""
+    keys = dict(found[name])
+    bases = [_whole(base, found) for base in keys.pop("defaults", ()) if base in found and base != name]
+    return {key: value for each in (*bases, keys) for key, value in each.items()}

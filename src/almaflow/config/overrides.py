@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import product
 from numbers import Integral, Real
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from almaflow.config.files import GROUPS
@@ -47,6 +49,22 @@ def _element(key: str, value: object) -> str:
         return f"[{','.join(_element(key, part) for part in value)}]"
     message = f"{key}: is a {type(value).__name__}, and must be text, a number or a list of these"
     raise UsageError(message)
+
+
+def expand(overrides: Sequence[str]) -> list[list[str]]:
+    """Every combination of what stands in commas, as Hydra's own sweeper makes them: ``hardware=a100,h100``.
+
+    Raises:
+        OverrideParseException: an override is not of Hydra's grammar.
+    """
+    parser = OverridesParser.create()
+    parts = [
+        [f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()]
+        if each.is_sweep_override()
+        else [str(each.input_line)]
+        for each in parser.parse_overrides(quote_numbers(list(overrides)))
+    ]
+    return [list(combination) for combination in product(*parts)]
 
 
 def quote_numbers(overrides: list[str]) -> list[str]:

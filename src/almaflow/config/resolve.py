@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from almaflow import machine
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
-from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, TargetSpec, from_dict
+from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, ModelSpec, TargetSpec, from_dict
 
 if TYPE_CHECKING:
     from almaflow.config.schema import HardwareConfig, InputConfig, JobConfig
@@ -82,7 +83,33 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
         cpus=cpus,
         price_per_hour=hardware.price_per_hour,
         price_source=hardware.price_source,
+        limits=_limits(hardware),
     )
+
+
+def describe_hardware(job: JobConfig) -> HardwareSpec:
+    """The machine that a configuration describes, which need not be this one: for predictions.
+
+    Raises:
+        UsageError: it describes this machine, and asks for what is not here.
+    """
+    hardware = job.hardware
+    if obstacle(hardware) is None:
+        return resolve_hardware(job)
+    device = "cpu" if hardware.device is Device.cpu else "cuda"
+    return HardwareSpec(
+        name=hardware.name or hardware.description or device,
+        device=device,
+        threads=hardware.threads or 1,
+        description=hardware.description,
+        price_per_hour=hardware.price_per_hour,
+        price_source=hardware.price_source,
+        limits=_limits(hardware),
+    )
+
+
+def _limits(hardware: HardwareConfig) -> Limits | None:
+    return None if hardware.limits is None else from_dict(Limits, asdict(hardware.limits))
 
 
 def obstacle(hardware: HardwareConfig) -> str | None:

@@ -113,6 +113,31 @@ class ModelConfig(_Strict):
 
 
 @dataclass
+class LevelConfig(_Strict):
+    """What memory of one level gives to a working set that fits into it."""
+
+    name: str
+    gb_s: Positive
+    """10^9 bytes per second."""
+    mb: Positive | None = None
+    """10^6 bytes; None: main memory."""
+
+
+@dataclass
+class LimitsConfig(_Strict):
+    """How fast a machine can be."""
+
+    gflops: dict[str, float] = field(default_factory=dict)
+    """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
+    bandwidth: list[LevelConfig] = field(default_factory=list)
+    """From the smallest level to main memory."""
+    overhead_us: Positive | None = None
+    """What an operation takes however little it does."""
+    power_w: Positive | None = None
+    """What the device draws under load."""
+
+
+@dataclass
 class HardwareConfig(_Strict):
     """The machine that a job is meant for."""
 
@@ -133,6 +158,8 @@ class HardwareConfig(_Strict):
     """USD for an hour of the machine."""
     price_source: str = ""
     """Where the price comes from, and of which day it is."""
+    limits: LimitsConfig | None = None
+    """What predictors may know of it."""
 
 
 @dataclass
@@ -141,13 +168,6 @@ class TierConfig(_Strict):
 
     number: Annotated[int, Field(ge=1, le=3)] = 1
     description: str = ""
-
-
-@dataclass
-class PredictorConfig(_Strict):
-    """What the measurements are judged against."""
-
-    name: str = "given"
 
 
 @dataclass
@@ -190,7 +210,8 @@ class JobConfig(_Strict):
     model: ModelConfig = field(default_factory=ModelConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     tier: TierConfig = field(default_factory=TierConfig)
-    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    predictor: dict[str, Any] = field(default_factory=dict)
+    """What the measurements are judged against: callables by ``_target_`` with their arguments, by name."""
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     batch_size: Count = 1

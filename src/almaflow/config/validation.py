@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from almaflow.config.cpus import parse_cpus
-from almaflow.config.schema import JobConfig, MeasureConfig, TrackingConfig
+from almaflow.config.schema import JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
 
@@ -102,6 +102,7 @@ def _relations(job: JobConfig) -> list[str]:
         *_inputs(job),
         *_cpus(job.hardware.cpus),
         *_patterns({"cpu_match": job.hardware.cpu_match, "gpu_match": job.hardware.gpu_match}),
+        *_limits(job.hardware.limits),
         *_output(job.output),
         *_tracking(job.tracking),
         *_resume(job.resume),
@@ -159,6 +160,17 @@ def _patterns(patterns: dict[str, str | None]) -> list[str]:
             re.compile(pattern or "")
         except re.error as error:
             problems.append(f"hardware.{key}={pattern}: is not a regular expression ({error})")
+    return problems
+
+
+def _limits(limits: LimitsConfig | None) -> list[str]:
+    if limits is None:
+        return []
+    rates = limits.gflops.items()
+    problems = [f"hardware.limits.gflops.{name}={rate:g}: must be more than 0" for name, rate in rates if not rate > 0]
+    sizes = [level.mb for level in limits.bandwidth]
+    if sizes and (sizes[-1] is not None or None in sizes[:-1] or sizes[:-1] != sorted(filter(None, sizes[:-1]))):
+        problems.append("hardware.limits.bandwidth: must go from the smallest level to main memory, which has no mb")
     return problems
 
 

@@ -18,7 +18,7 @@ from almaflow.measure.rounds import Rounds
 from almaflow.measure.threads import read_threads, set_threads
 from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
 from almaflow.models.settle import settle
-from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask
+from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +75,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[
             threads=read_threads(),
             eager_s=eager_s,
             notes=_notes(outputs),
+            workload=_workload(model, batches[0]),
         )
     )
     events.enter("ready")
@@ -119,6 +120,15 @@ def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:
     ):
         return ("eager answers the same to every input, so a conversion that ignores its input would pass the check",)
     return ()
+
+
+def _workload(model: torch.nn.Module, batch: Batch) -> Workload | None:
+    from almaflow.predict.counting import count
+
+    try:
+        return count(model, batch)
+    except Exception:  # noqa: BLE001 - code that depends on values, or anything else: only some predictors need it
+        return None
 
 
 def _specs(tensors: tuple[torch.Tensor, ...]) -> tuple[TensorSpec, ...]:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with_baselines
 from almaflow.predict.given import Given
+from almaflow.predict.graphs import Graphs
 from almaflow.predict.predictor import Predictor, error_pct
+from almaflow.predict.roofline import Roofline
 
-__all__ = ["Given", "Predictor", "error_pct"]
+__all__ = [
+    "BASELINES",
+    "EagerRatio",
+    "Given",
+    "Graphs",
+    "LastMeasured",
+    "Predictor",
+    "Roofline",
+    "error_pct",
+    "with_baselines",
+]

@@ -1,49 +1,63 @@
-"""The predictor that repeats the caller's own number."""
+"""The predictor that repeats the caller's own numbers."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
 from almaflow.records import Prediction
 
 if TYPE_CHECKING:
-    from almaflow.records import HardwareSpec, ModelSpec, PlannedConversion
+    from almaflow.predict.table import Row
+    from almaflow.records import Question
 
 
 @dataclass(frozen=True)
 class Given:
-    """A latency that the caller predicted by other means, held against every conversion.
+    """Latencies that the caller predicted by other means.
 
     Args:
-        latency_ms: predicted wall time of one forward call on one batch, in milliseconds.
+        latency_ms: predicted wall time of one forward call on one batch, in milliseconds, held against every
+            conversion.
         energy_j: predicted energy of that call, in joules per batch.
-        version: the version of whatever made the number.
+        path: a CSV or JSON file of predictions by model, hardware, conversion and batch size, which is asked where
+            there is no ``latency_ms``. Of several entries that fit, the one with the most keys answers, the first of
+            these.
+        version: the version of whatever made the numbers; by default ``1``, or a hash of the file.
 
     Raises:
-        UsageError: a number is not a positive finite one.
+        UsageError: a number is not a positive finite one, or the file cannot be read.
     """
 
-    latency_ms: float
+    latency_ms: float | None = None
     energy_j: float | None = None
-    version: str = "1"
+    path: str | None = None
+    version: str = ""
     name: str = "given"
+    rows: tuple[Row, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a latency or an energy."""
-        for field, value in (("predicted_latency_ms", self.latency_ms), ("predicted_energy_j", self.energy_j)):
+        for key, value in (("predicted_latency_ms", self.latency_ms), ("predicted_energy_j", self.energy_j)):
             if value is not None and not (math.isfinite(value) and value > 0):
-                message = f"{field} must be a positive number, not {value}"
+                message = f"{key} must be a positive number, not {value}"
                 raise UsageError(message)
+        version = "1"
+        if self.path is not None and self.latency_ms is None:
+            from almaflow.predict.table import read_table
 
-    def predict(
-        self,
-        job_model: ModelSpec,  # noqa: ARG002 - the caller's number does not depend on what is asked
-        hardware: HardwareSpec,  # noqa: ARG002 - the caller's number does not depend on what is asked
-        conversion: PlannedConversion,  # noqa: ARG002 - the caller's number does not depend on what is asked
-        batch_size: int,  # noqa: ARG002 - the caller's number does not depend on what is asked
-    ) -> Prediction:
-        """Give the caller's number, whatever the conversion."""
-        return Prediction(self.latency_ms, predictor=self.name, version=self.version, energy_j=self.energy_j)
+            rows, version = read_table(self.path)
+            object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "version", self.version or version)
+
+    def predict(self, question: Question) -> Prediction | None:
+        """The caller's number; None where the caller gave none for this."""
+        if self.latency_ms is not None:
+            return Prediction(self.latency_ms, self.name, self.version, energy_j=self.energy_j)
+        fitting = [row for row in self.rows if row.fits(question)]
+        if not fitting:
+            return None
+        row = max(fitting, key=lambda row: row.keys)  # the first of equal ones
+        return Prediction(row.latency_ms, self.name, self.version, row.energy_j, row.low_ms, row.high_ms)

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from almaflow.records import HardwareSpec, ModelSpec, PlannedConversion, Prediction
+    from almaflow.records import Prediction, Question
 
 
 class Predictor(Protocol):
@@ -14,19 +14,13 @@ class Predictor(Protocol):
 
     @property
     def name(self) -> str:
-        """Names the series in which the predictor's accuracy is followed."""
+        """Names the series in which the predictor's accuracy is followed: letters, digits, ``_ . -``."""
 
     @property
     def version(self) -> str:
         """Changes whenever the predictor does."""
 
-    def predict(
-        self,
-        job_model: ModelSpec,
-        hardware: HardwareSpec,
-        conversion: PlannedConversion,
-        batch_size: int,
-    ) -> Prediction | None:
+    def predict(self, question: Question) -> Prediction | None:
         """Predict one forward call on one batch; None where the predictor has nothing to say."""
 
 

@@ -6,7 +6,8 @@ Units are in the names. A field that is not known is ``None``, never zero.
 from __future__ import annotations
 
 from almaflow.records.files import from_dict, read_json, to_dict, write_json
-from almaflow.records.job import Drift, Job, Outcome, Prediction
+from almaflow.records.job import Drift, Job, Outcome
+from almaflow.records.prediction import Level, Limits, Operation, Past, Prediction, Question, Workload
 from almaflow.records.results import (
     Failure,
     Fidelity,
@@ -37,14 +38,19 @@ __all__ = [
     "HardwareSpec",
     "InputSpec",
     "Job",
+    "Level",
+    "Limits",
     "MachineState",
     "MeasureSpec",
     "Measurement",
     "ModelSpec",
+    "Operation",
     "Outcome",
+    "Past",
     "PlannedConversion",
     "Prediction",
     "Prepared",
+    "Question",
     "Resume",
     "Round",
     "Status",
@@ -54,6 +60,7 @@ __all__ = [
     "TensorSpec",
     "WorkerResult",
     "WorkerTask",
+    "Workload",
     "asked",
     "from_dict",
     "read_json",

@@ -5,20 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from almaflow.records.results import Failure, Measurement, Prepared  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.prediction import Prediction  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.results import Failure, Measurement, Prepared  # noqa: TC001 - the same
 from almaflow.records.specs import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion  # noqa: TC001 - the same
 from almaflow.records.status import Status  # noqa: TC001 - the same
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A predicted latency of one forward call on one batch."""
-
-    latency_ms: float
-    predictor: str
-    version: str
-    energy_j: float | None = None
-    """Joules per batch."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +23,9 @@ class Outcome:
     measurement: Measurement | None = None
     failure: Failure | None = None
     prediction: Prediction | None = None
+    """Of the first predictor that the job names."""
+    predictions: tuple[Prediction, ...] = ()
+    """Of all that had something to say, that one and the baselines included."""
     log_path: str | None = None
     """The worker's stdout and stderr."""
     run_id: str | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from almaflow.records.status import FailureKind  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.prediction import Workload  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.status import FailureKind  # noqa: TC001 - the same
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Prepared:
     eager_s: float
     """One eager forward call, in seconds: enough for an estimate, not a measurement."""
     notes: tuple[str, ...] = ()
+    workload: Workload | None = None
+    """The operations of the eager model; None where they could not be counted."""
 
 
 @dataclass(frozen=True)

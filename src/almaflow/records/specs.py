@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from almaflow.records.status import FailureKind  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.prediction import Limits  # noqa: TC001 - cattrs reads the annotations
+from almaflow.records.status import FailureKind  # noqa: TC001 - the same
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class HardwareSpec:
     price_per_hour: float | None = None
     """USD for an hour of the machine."""
     price_source: str = ""
+    limits: Limits | None = None
+    """How fast it can be, where that is known."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import INDUCTOR
+from almaflow.analysis.standings import standings
 from almaflow.analysis.state import warnings_of
 from almaflow.analysis.wording import figure, names, ratio
 
@@ -66,6 +67,19 @@ def error(row: Row) -> str:
     """Signed prediction error in percent."""
     value = row.metrics.get("prediction_error_pct")
     return "" if value is None else f"{value:+.1f}%"
+
+
+PREDICTIONS = ("predictor", "of the median", "of the floor", "conversions")
+
+
+def predictions(analysis: Analysis) -> list[tuple[str, str, str, str]]:
+    """Mean absolute error of each predictor, beside the baselines; none where no named predictor had an answer."""
+    if not any("prediction_error_pct" in row.metrics for row in analysis.rows):
+        return []
+    return [
+        (each.predictor, f"{each.mean_abs_error_pct:.1f}%", f"{each.mean_abs_floor_error_pct:.1f}%", str(each.count))
+        for each in standings(row.metrics for row in analysis.rows)
+    ]
 
 
 def legend(analysis: Analysis) -> list[str]:

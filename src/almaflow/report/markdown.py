@@ -22,6 +22,8 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     parts = [f"# {_text(cells.title(job))}", _results(analysis)]
     parts += [_text(line) for line in (*cells.legend(analysis), cells.drift(job))]
     parts += [f"**{_text(cells.best(analysis))}**", _text(cells.headroom(analysis))]
+    if predicted := cells.predictions(analysis):
+        parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
     if analysis.recommendations:
         parts.append("## Recommended")
         made = [

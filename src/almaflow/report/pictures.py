@@ -23,7 +23,7 @@ EQUAL_DB = 160.0
 def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
     """Medians with their intervals, the fastest on top; ``entries`` are those of ``output=FILE.json``."""
     shown = _timed(entries)[:MOST_BARS]
-    figure, axes = _figure(0.8 + 0.3 * len(shown))
+    figure, axes = new_figure(0.8 + 0.3 * len(shown))
     for place, each in enumerate(shown):
         value = each["latency_ms"]
         low, high = each.get("latency/ci_low", value), each.get("latency/ci_high", value)
@@ -39,7 +39,7 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
 def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
     """One point for each conversion that counts: to the left is faster, up is nearer to eager's output."""
     shown = _timed(entries)
-    figure, axes = _figure(4.5)
+    figure, axes = new_figure(4.5)
     for place, each in enumerate(shown):
         decibels = each.get("fidelity/sqnr_db", EQUAL_DB)
         axes.scatter(each["latency_ms"], decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
@@ -68,7 +68,8 @@ def _width(entry: Mapping[str, Any]) -> str:
     return next((name for name in COLORS if name.startswith(f"{bits} ")), "fewer")
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float) -> tuple[Figure, Axes]:
+    """A drawing 9 inches wide and ``height`` inches high, without the frame above and to the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, height), layout="constrained")

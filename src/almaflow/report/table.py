@@ -33,6 +33,14 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
     console.print()
     console.print(Text(cells.best(analysis), style="bold"))
     console.print(Text(cells.headroom(analysis)))
+    if predicted := cells.predictions(analysis):
+        console.print(Text("\nMean absolute prediction error", style="bold"))
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for column in cells.PREDICTIONS:
+            table.add_column(column, justify="left" if column == cells.PREDICTIONS[0] else "right")
+        for standing in predicted:
+            table.add_row(*standing)
+        console.print(Padding(table, (0, 0, 0, 2)))
     if analysis.recommendations:
         console.print(Text("\nRecommended for", style="bold"))
     for made in analysis.recommendations:

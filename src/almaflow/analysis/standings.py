@@ -1,0 +1,45 @@
+"""How far each predictor was from what a job measured, side by side."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_ERROR = re.compile(r"prediction/(?P<predictor>[^/]+)/error_pct")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One predictor's errors over a job's conversions, in percent."""
+
+    predictor: str
+    count: int
+    """Conversions that it predicted and that gave a latency that counts."""
+    mean_abs_error_pct: float
+    """Against the median."""
+    mean_abs_floor_error_pct: float
+    """Against the floor."""
+
+
+def standings(metrics: Iterable[Mapping[str, float]]) -> list[Standing]:
+    """The nearest to the medians first.
+
+    Args:
+        metrics: Of each conversion, as ``outcome_metrics`` gives them.
+    """
+    errors: dict[str, list[tuple[float, float]]] = {}
+    for each in metrics:
+        for name, value in each.items():
+            if found := _ERROR.fullmatch(name):
+                section = f"prediction/{found['predictor']}"
+                errors.setdefault(found["predictor"], []).append((abs(value), abs(each[f"{section}/floor_error_pct"])))
+    made = [
+        Standing(name, len(pairs), fmean(pair[0] for pair in pairs), fmean(pair[1] for pair in pairs))
+        for name, pairs in errors.items()
+    ]
+    return sorted(made, key=lambda standing: standing.mean_abs_error_pct)

@@ -1,0 +1,135 @@
+"""Predictions without running: what the predictors say of each conversion on each machine, also on those not here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from almaflow.config import describe_hardware, resolve_model, resolve_predictors
+from almaflow.conversions.plan import plan
+from almaflow.errors import AlmaflowError, TrackingError
+from almaflow.predict import with_baselines
+from almaflow.predict.workloads import workload_of
+from almaflow.records import Question
+from almaflow.tracking.past import known_errors, past_of
+from almaflow.tracking.uris import resolve_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from almaflow.analysis.standings import Standing
+    from almaflow.config import JobConfig
+    from almaflow.predict import Predictor
+    from almaflow.records import HardwareSpec, Past, PlannedConversion, Prediction, Workload
+
+HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one predictor says of one conversion on one machine."""
+
+    model: str
+    batch_size: int
+    hardware: HardwareSpec
+    conversion: PlannedConversion
+    prediction: Prediction
+    known: Standing | None
+    """How far the predictor was from measurements on that hardware; None where it was never judged there."""
+
+    @property
+    def throughput(self) -> float:
+        """Samples per second, one batch after the other."""
+        return 1000 * self.batch_size / self.prediction.latency_ms
+
+    @property
+    def usd_per_million(self) -> float | None:
+        """USD for a million samples; None where the hardware has no price."""
+        price = self.hardware.price_per_hour
+        return None if price is None else price * self.prediction.latency_ms / HOUR_MS * 1e6 / self.batch_size
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules per sample."""
+        return None if self.prediction.energy_j is None else self.prediction.energy_j / self.batch_size
+
+
+def forecasts(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Forecast]:
+    """What each predictor says, by conversion.
+
+    Args:
+        job: A validated configuration; its hardware need not be here.
+        warn: Is told what is missing.
+
+    Raises:
+        UsageError: the model does not build, or a name is unknown.
+    """
+    predictors = with_baselines(resolve_predictors(job))
+    errors = _errors(job, describe_hardware(job))
+    for question in questions(job, warn):
+        for predictor in predictors:
+            made = _asked(predictor, question, warn)
+            if made is not None:
+                yield Forecast(
+                    question.model.name,
+                    question.batch_size,
+                    question.hardware,
+                    question.conversion,
+                    made,
+                    errors.get(predictor.name),
+                )
+
+
+def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Question]:
+    """One for each conversion of the plan; see ``forecasts``."""
+    model, hardware = resolve_model(job), describe_hardware(job)
+    workload: Workload | None = None
+    try:
+        workload = workload_of(model)
+    except AlmaflowError as error:
+        if error.exit_code != AlmaflowError.exit_code:  # a wrong model
+            raise
+        warn(str(error))
+    past = _past(job, hardware)
+    conversions = plan(
+        job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override
+    )
+    for conversion in conversions:
+        yield Question(model, hardware, conversion, model.batch_size, workload, past=past)
+
+
+def _asked(predictor: Predictor, question: Question, warn: Callable[[str], None]) -> Prediction | None:
+    try:
+        return predictor.predict(question)
+    except AlmaflowError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a predictor may be anybody's
+        warn(f"predictor {predictor.name}: {type(error).__name__}: {error}")
+        return None
+
+
+def _past(job: JobConfig, hardware: HardwareSpec) -> tuple[Past, ...]:
+    try:
+        return past_of(resolve_uri(job.tracking.uri), job.experiment_name, resolve_model(job), hardware)
+    except TrackingError:
+        return ()
+
+
+def _errors(job: JobConfig, hardware: HardwareSpec) -> dict[str, Standing]:
+    try:
+        return known_errors(resolve_uri(job.tracking.uri), job.experiment_name, hardware)
+    except TrackingError:
+        return {}
+
+
+def by_kind(predictor: Predictor, question: Question) -> list[tuple[str, int, float]]:
+    """Where the predicted time goes: class of operations, how many, milliseconds, the longest first.
+
+    Nothing where the predictor tells no costs of single operations.
+    """
+    costs = getattr(predictor, "costs", None)
+    found = sorted(costs(question), key=lambda cost: cost.operation.kind) if costs else []
+    groups = [(kind, list(group)) for kind, group in groupby(found, key=lambda cost: cost.operation.kind)]
+    made = [(kind, len(group), sum(cost.total_ms for cost in group)) for kind, group in groups]
+    return sorted(made, key=lambda each: -each[2])

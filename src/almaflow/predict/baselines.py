@@ -1,0 +1,77 @@
+"""What costs nothing to predict. A predictor that does not beat these is not worth its name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from almaflow.predict.roofline import Roofline
+from almaflow.records import Prediction
+
+if TYPE_CHECKING:
+    from almaflow.predict.predictor import Predictor
+    from almaflow.records import Past, Question
+
+EAGER = "EAGER"
+
+
+@dataclass(frozen=True)
+class LastMeasured:
+    """What the same work took the last time that it was measured in the same way."""
+
+    name: str = "last_measured"
+    version: str = "1"
+
+    def predict(self, question: Question) -> Prediction | None:
+        """The newest of the same fingerprint; None where there is none."""
+        for past in question.past:
+            if question.fingerprint and past.fingerprint == question.fingerprint:
+                return Prediction(past.latency_ms, self.name, self.version)
+        return None
+
+
+@dataclass(frozen=True)
+class EagerRatio:
+    """Eager's latency times the share of it that this conversion took of other models: the median of these shares."""
+
+    name: str = "eager_ratio"
+    version: str = "1"
+
+    def predict(self, question: Question) -> Prediction | None:
+        """None where eager was measured neither in this job nor before, or the conversion on no other model."""
+        eager_ms = question.eager_ms or _eager_before(question)
+        ratios = _ratios(question)
+        if eager_ms is None or not ratios or question.conversion.name == EAGER:
+            return None
+        return Prediction(eager_ms * median(ratios), self.name, self.version)
+
+
+def _eager_before(question: Question) -> float | None:
+    same = (
+        past.latency_ms
+        for past in question.past
+        if (past.conversion, past.model, past.batch_size) == (EAGER, question.model.name, question.batch_size)
+    )
+    return next(same, None)
+
+
+def _ratios(question: Question) -> list[float]:
+    """One for each other model and batch size, so that a model that is measured every night counts once."""
+    latest: dict[tuple[str, int], Past] = {}
+    for past in question.past:
+        if past.conversion == question.conversion.name and past.model != question.model.name and past.speedup_vs_eager:
+            latest.setdefault((past.model, past.batch_size), past)
+    speedups = [past.speedup_vs_eager for past in latest.values() if past.speedup_vs_eager]
+    return [1 / speedup for speedup in speedups if speedup > 0 and math.isfinite(speedup)]
+
+
+BASELINES: tuple[Predictor, ...] = (LastMeasured(), EagerRatio(), Roofline())
+"""Asked in every job, whichever predictors it names."""
+
+
+def with_baselines(predictors: tuple[Predictor, ...]) -> tuple[Predictor, ...]:
+    """The predictors, then the baselines that are not among them by name."""
+    names = {predictor.name for predictor in predictors}
+    return (*predictors, *(baseline for baseline in BASELINES if baseline.name not in names))

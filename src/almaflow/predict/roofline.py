@@ -1,0 +1,102 @@
+"""The roofline: each operation takes as long as its arithmetic or its memory traffic, whichever is longer.
+
+After S. Williams, A. Waterman, D. Patterson: Roofline: an insightful visual performance model for multicore
+architectures, Communications of the ACM 52(4), 2009; here per operation, with the bandwidth of the memory level that
+its data fit into, and what every operation takes however little it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.records import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from almaflow.records import Level, Limits, Operation, PlannedConversion, Question
+
+MEGA, GIGA = 1e6, 1e9
+BYTES = {"float64": 8.0, "float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "float8": 1.0, "int4": 0.5}
+FLOATING = frozenset({"float64", "float32", "float16", "bfloat16"})
+PLAIN = frozenset({"EAGER", "CHANNELS_LAST", "JIT_TRACE", "TORCH_SCRIPT"})
+"""Steps after which PyTorch still runs one kernel for each operation; all others join what can be joined."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Where the time of one operation goes, in milliseconds."""
+
+    operation: Operation
+    arithmetic_ms: float
+    memory_ms: float
+    overhead_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """The longer of both, since they overlap, and the overhead."""
+        return max(self.arithmetic_ms, self.memory_ms) + self.overhead_ms
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Predicts from the hardware's limits (``hardware.limits``) and nothing else: a bound that kernels seldom reach."""
+
+    name: str = "roofline"
+    version: str = "1"
+
+    def predict(self, question: Question) -> Prediction | None:
+        """The sum over the operations; None where the hardware's limits or the model's operations are not known."""
+        costs = list(self.costs(question))
+        if not costs:
+            return None
+        latency_ms = sum(cost.total_ms for cost in costs)
+        limits = question.hardware.limits
+        energy = limits.power_w * latency_ms / 1000 if limits and limits.power_w else None
+        return Prediction(latency_ms, self.name, self.version, energy_j=energy)
+
+    def costs(self, question: Question) -> Iterator[Cost]:
+        """Of each operation that is not joined to another; of none where limits or operations are not known."""
+        limits, workload, conversion = question.hardware.limits, question.workload, question.conversion
+        if limits is None or workload is None or not limits.gflops or not limits.bandwidth:
+            return
+        joins = joins_operations(conversion)
+        weights = level_of(limits, workload.parameters_mb * BYTES.get(conversion.dtype, 4.0) / BYTES["float32"])
+        for operation in workload.operations:
+            if joins and operation.fusible:
+                continue
+            yield cost_of(operation, conversion, limits, weights)
+
+
+def joins_operations(conversion: PlannedConversion) -> bool:
+    """Whether the conversion computes elementwise operations together with what made their input."""
+    return not PLAIN.issuperset(step for step in conversion.steps if step not in {"FP16", "BF16", "EXPORT"})
+
+
+def level_of(limits: Limits, size_mb: float) -> Level:
+    """The smallest level of memory that the data fit into."""
+    return next((level for level in limits.bandwidth if level.mb is None or size_mb <= level.mb), limits.bandwidth[-1])
+
+
+def peak_gflops(limits: Limits, dtype: str) -> float:
+    """The rate of an element type; of float32 where the hardware has none for it and computes in that."""
+    return limits.gflops.get(dtype) or limits.gflops.get("float32") or max(limits.gflops.values())
+
+
+def cost_of(operation: Operation, conversion: PlannedConversion, limits: Limits, weights: Level) -> Cost:
+    """The time of one operation.
+
+    Args:
+        operation: Counted on the float32 model.
+        conversion: Its element type is what floating data take.
+        limits: Of the hardware; with at least one rate and one level.
+        weights: The memory level that all weights together fit into: between two calls the others push them out.
+    """
+    narrower = BYTES.get(conversion.dtype, 4.0) / BYTES.get(operation.dtype, 4.0)
+    scale = narrower if operation.dtype in FLOATING else 1.0
+    moved = (operation.read_bytes + operation.written_bytes) * scale
+    level = level_of(limits, moved / MEGA)
+    memory_s = moved / (level.gb_s * GIGA) + operation.weight_bytes * scale / (weights.gb_s * GIGA)
+    arithmetic_s = operation.flops / (peak_gflops(limits, conversion.dtype) * GIGA)
+    return Cost(operation, arithmetic_s * 1000, memory_s * 1000, (limits.overhead_us or 0.0) / 1000)

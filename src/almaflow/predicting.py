@@ -1,0 +1,96 @@
+"""What the predictors of a job say of its conversions, from what was known before these were measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from almaflow.analysis import counts, timings
+from almaflow.analysis.metrics import EAGER
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.predict import with_baselines
+from almaflow.records import Question
+from almaflow.tracking.fingerprints import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from almaflow.predict import Predictor
+    from almaflow.records import Job, Outcome, Past, PlannedConversion, Prediction
+
+
+@dataclass
+class Predicting:
+    """Asks each predictor; one that fails says so once and costs only its own answers."""
+
+    named: tuple[Predictor, ...]
+    past: tuple[Past, ...]
+    warn: Callable[[str], None]
+    _before: dict[tuple[str, PlannedConversion], Prediction] = field(default_factory=dict)
+    _failed: set[str] = field(default_factory=set)
+
+    def before(self, job: Job, plan: Iterable[PlannedConversion]) -> None:
+        """Ask the named predictors before anything is measured, since some compute for seconds.
+
+        Raises:
+            UsageError: one of them cannot be used as it is configured.
+        """
+        for planned in plan:
+            question = self._question(job, planned, None)
+            for predictor in self.named:
+                if made := self._asked(predictor, question, early=True):
+                    self._before[predictor.name, planned] = made
+
+    def outcomes(self, job: Job, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """The same, with what is predicted of each.
+
+        Args:
+            job: The running one, prepared.
+            outcomes: What ended just now, of its plan.
+        """
+        ended = list(outcomes)
+        eager_ms = _eager_ms([*job.outcomes, *job.references, *ended])
+        return [self._predicted(job, outcome, eager_ms) for outcome in ended]
+
+    def _predicted(self, job: Job, outcome: Outcome, eager_ms: float | None) -> Outcome:
+        question = self._question(job, outcome.planned, eager_ms)
+        answers = {
+            each.name: self._before.get((each.name, outcome.planned)) or self._asked(each, question)
+            for each in with_baselines(self.named)
+        }
+        first = answers[self.named[0].name] if self.named else None
+        return replace(outcome, prediction=first, predictions=tuple(filter(None, answers.values())))
+
+    def _question(self, job: Job, planned: PlannedConversion, eager_ms: float | None) -> Question:
+        return Question(
+            model=job.model,
+            hardware=job.hardware,
+            conversion=planned,
+            batch_size=job.model.batch_size,
+            workload=job.prepared.workload if job.prepared else None,
+            fingerprint=fingerprint(job, planned),
+            past=tuple(past for past in self.past if past.job_id != job.job_id),
+            eager_ms=eager_ms,
+        )
+
+    def _asked(self, predictor: Predictor, question: Question, *, early: bool = False) -> Prediction | None:
+        if predictor.name in self._failed:
+            return None
+        try:
+            return predictor.predict(question)
+        except Exception as error:
+            if early and isinstance(error, UsageError):
+                raise
+            # A predictor may be anybody's, and a measurement is not lost to it.
+            self._failed.add(predictor.name)
+            kind = "" if isinstance(error, AlmaflowError) else f"{type(error).__name__}: "
+            self.warn(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
+            return None
+
+
+def _eager_ms(outcomes: Iterable[Outcome]) -> float | None:
+    for outcome in outcomes:
+        if outcome.planned.name == EAGER and counts(outcome):
+            timed = timings(outcome)
+            return timed.median if timed and timed.median > 0 else None
+    return None

@@ -1,0 +1,123 @@
+"""What predictors are asked, what they may know, and what they answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from almaflow.records.specs import HardwareSpec, ModelSpec, PlannedConversion
+
+
+@dataclass(frozen=True)
+class Level:
+    """What memory of one level gives to a working set that fits into it."""
+
+    name: str
+    gb_s: float
+    """10^9 bytes per second, of all cores or of the device."""
+    mb: float | None = None
+    """Its size in 10^6 bytes; None: main memory."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How fast a machine can be."""
+
+    gflops: dict[str, float] = field(default_factory=dict)
+    """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
+    bandwidth: tuple[Level, ...] = ()
+    """From the smallest level to main memory."""
+    overhead_us: float | None = None
+    """What an operation takes however little it does, in microseconds."""
+    power_w: float | None = None
+    """What the device draws under load, for energy: its thermal design power, in watts."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operator of the eager model as PyTorch dispatches it, on one batch."""
+
+    name: str
+    """As ``aten`` calls it: ``convolution``, ``addmm``."""
+    kind: str
+    """Its class: ``conv``, ``conv_depthwise``, ``matmul``, ``attention``, ``elementwise`` ..."""
+    flops: float
+    """A multiplication with its addition is two; one for each written element where it is no product."""
+    read_bytes: float
+    """Of its inputs, weights left out."""
+    weight_bytes: float
+    written_bytes: float
+    shape: tuple[int, ...]
+    """Of its first output."""
+    dtype: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    """What a kernel's speed depends on: ``m``, ``n``, ``k`` of the product that it comes to, ``groups``, ``kernel``."""
+    fusible: bool = False
+    """An elementwise operation or a normalisation on the only use of what the operation before it gave."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one forward call on one batch comes to."""
+
+    operations: tuple[Operation, ...]
+    parameters_mb: float
+    """10^6 bytes."""
+    batch_size: int
+
+    @property
+    def flops(self) -> float:
+        """Of all operations."""
+        return sum(operation.flops for operation in self.operations)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A conversion that was measured earlier, as predictors may learn from it."""
+
+    model: str
+    hardware: str
+    conversion: str
+    batch_size: int
+    threads: int
+    latency_ms: float
+    floor_ms: float
+    fingerprint: str
+    """Equal where the same work was measured in the same way."""
+    job_id: str
+    run_id: str
+    at: float
+    """Seconds since the epoch."""
+    speedup_vs_eager: float | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a conversion is expected to take, and all that may be known before it is measured."""
+
+    model: ModelSpec
+    hardware: HardwareSpec
+    conversion: PlannedConversion
+    batch_size: int
+    workload: Workload | None = None
+    """None where it could not be counted."""
+    fingerprint: str | None = None
+    past: tuple[Past, ...] = ()
+    """Of the same hardware and threads, newest first."""
+    eager_ms: float | None = None
+    """The median of eager in the same job; None where it was not measured."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted latency of one forward call on one batch."""
+
+    latency_ms: float
+    predictor: str
+    version: str
+    energy_j: float | None = None
+    """Joules per batch."""
+    low_ms: float | None = None
+    high_ms: float | None = None
+    """The interval that is to hold the latency in 90 of 100 cases, where the predictor states one."""

@@ -14,6 +14,7 @@ COMMANDS = {
     "conversions": "List the conversions, and whether each can run here.",
     "models": "List the models that the configs offer.",
     "hardware": "Show what this machine is, and the hardware configs.",
+    "calibrate": "Measure how fast this machine is, for predictors.",
     "predict": "Predict latencies without running, also for hardware that is not here.",
     "compare": "Compare runs, jobs or sweeps: what differs, and whether it is more than noise.",
     "report": "Write the document of a job or a sweep as one HTML file.",

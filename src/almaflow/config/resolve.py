@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from almaflow import machine
+from almaflow.config.calibration import measured_limits
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
@@ -75,15 +76,19 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
     if cpus:
         _check_cpus(cpus)
     described = here.gpus[0].name if device is Device.cuda else here.cpu
+    threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
+    limits = _limits(hardware)
+    if limits is None and device is Device.cpu and (found := measured_limits(here, threads)):
+        limits = from_dict(Limits, found)
     return HardwareSpec(
         name=hardware.name or described,
         device=str(device),
-        threads=hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads),
+        threads=threads,
         description=hardware.description or described,
         cpus=cpus,
         price_per_hour=hardware.price_per_hour,
         price_source=hardware.price_source,
-        limits=_limits(hardware),
+        limits=limits,
     )
 
 
@@ -109,7 +114,8 @@ def describe_hardware(job: JobConfig) -> HardwareSpec:
 
 
 def _limits(hardware: HardwareConfig) -> Limits | None:
-    return None if hardware.limits is None else from_dict(Limits, asdict(hardware.limits))
+    limits = from_dict(Limits, asdict(hardware.limits))
+    return None if limits == Limits() else limits
 
 
 def obstacle(hardware: HardwareConfig) -> str | None:

@@ -158,7 +158,7 @@ class HardwareConfig(_Strict):
     """USD for an hour of the machine."""
     price_source: str = ""
     """Where the price comes from, and of which day it is."""
-    limits: LimitsConfig | None = None
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What predictors may know of it."""
 
 

@@ -13,6 +13,7 @@ SCHEMA = "schema"
 def register() -> None:
     """Make the schema known to Hydra. Calling it again changes nothing."""
     schema = OmegaConf.structured(JobConfig)
-    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor):
+    rates = schema.hardware.limits.gflops
+    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, rates):
         OmegaConf.set_struct(free, value=False)  # so that model.kwargs.num_classes=10 needs no plus sign
     ConfigStore.instance().store(name=SCHEMA, node=schema)

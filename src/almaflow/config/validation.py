@@ -163,9 +163,7 @@ def _patterns(patterns: dict[str, str | None]) -> list[str]:
     return problems
 
 
-def _limits(limits: LimitsConfig | None) -> list[str]:
-    if limits is None:
-        return []
+def _limits(limits: LimitsConfig) -> list[str]:
     rates = limits.gflops.items()
     problems = [f"hardware.limits.gflops.{name}={rate:g}: must be more than 0" for name, rate in rates if not rate > 0]
     sizes = [level.mb for level in limits.bandwidth]

@@ -1,0 +1,117 @@
+"""The machine's limits: levels of memory from measured bandwidths, and the config that predictors find."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from almaflow import machine
+from almaflow.cli.calibrate import calibrate
+from almaflow.config import calibration, compose, resolve_hardware
+from almaflow.errors import UsageError
+from almaflow.measure.limits import WORKING_SETS_MB, _levels
+from almaflow.predict import Roofline
+from almaflow.records import Level, Limits, from_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIMITS = {
+    "gflops": {"float32": 100.0},
+    "bandwidth": [{"name": "up to 8 MB", "mb": 8.0, "gb_s": 50.0}, {"name": "memory", "gb_s": 10.0}],
+    "overhead_us": 0.7,
+}
+
+
+def test_levels_of_a_machine_with_two_caches() -> None:
+    found = dict(zip(WORKING_SETS_MB, (60.0, 100.0, 95.0, 93.0, 50.0, 20.0, 21.0), strict=True))
+    assert _levels(found) == [
+        {"name": "up to 8 MB", "mb": 8.0, "gb_s": 100.0},
+        {"name": "up to 32 MB", "mb": 32.0, "gb_s": 50.0},
+        {"name": "memory", "gb_s": 20.0},
+    ]
+
+
+@given(st.lists(st.floats(0.1, 1000.0), min_size=len(WORKING_SETS_MB), max_size=len(WORKING_SETS_MB)))
+def test_levels_are_ones_that_a_hardware_config_takes(rates: list[float]) -> None:
+    levels = _levels(dict(zip(WORKING_SETS_MB, rates, strict=True)))
+    text = ", ".join(f"{{{', '.join(f'{key}: {value}' for key, value in level.items())}}}" for level in levels)
+    job = compose(["model=simple", f"hardware.limits.bandwidth=[{text}]"])
+    speeds = [level.gb_s for level in job.hardware.limits.bandwidth]
+    assert speeds == sorted(speeds, reverse=True)
+
+
+def write(name: str, here: machine.Machine, threads: int) -> None:
+    place = calibration.place(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(calibration.text_of(name, here, threads, LIMITS, "made up"), encoding="utf-8")
+
+
+def test_jobs_on_this_machine_use_what_was_measured_on_as_many_threads() -> None:
+    here = machine.describe()
+    write("other_machine", replace(here, cpu=f"{here.cpu} II"), here.threads)
+    write("other_threads", here, here.threads + 1)
+    assert resolve_hardware(compose(["model=simple", "hardware=cpu"])).limits is None
+    write("this_one", here, here.threads)
+    expected = from_dict(Limits, LIMITS)
+    assert expected.bandwidth == (Level("up to 8 MB", 50.0, 8.0), Level("memory", 10.0))
+    assert resolve_hardware(compose(["model=simple", "hardware=cpu"])).limits == expected
+    said = compose(["model=simple", "hardware=cpu", "hardware.limits.overhead_us=9"])
+    assert resolve_hardware(said).limits == Limits(overhead_us=9.0)
+
+
+def test_a_config_that_is_broken_is_not_there() -> None:
+    here = machine.describe()
+    for name, text in (("one", ": ["), ("two", "[]"), ("three", "threads: 1")):
+        place = calibration.place(name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    assert calibration.measured_limits(here, here.threads) is None
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a b"])
+def test_a_name_is_one_of_a_config(name: str) -> None:
+    with pytest.raises(UsageError, match="a hardware config is named by letters"):
+        calibration.place(name)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("hardware.limits.gflops.float32=0", "hardware.limits.gflops.float32=0: must be more than 0"),
+        ("hardware.limits.bandwidth=[{name: L2, gb_s: 1, mb: 1}]", "main memory, which has no mb"),
+        (
+            "hardware.limits.bandwidth=[{name: L3, gb_s: 1, mb: 2}, {name: L2, gb_s: 1, mb: 1}, {name: D, gb_s: 1}]",
+            "from",
+        ),
+    ],
+)
+def test_limits_that_cannot_be(override: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        compose(["model=simple", override])
+
+
+@pytest.mark.slow
+def test_this_machine_is_measured_and_predicted(tmp_path: Path) -> None:
+    """The child that measures, the file that it leaves, and a prediction from it."""
+    from almaflow.forecasting import forecasts
+
+    copy = tmp_path / "mine.yaml"
+    done = CliRunner().invoke(calibrate, ["--name", "mine", "--threads", "1", "--output", str(copy)])
+    assert done.exit_code == 0, done.output
+    found = yaml.safe_load(copy.read_text(encoding="utf-8"))["limits"]
+    # A CPU does from 1 to 1000 GFLOP/s on one thread, and moves from 1 to 1000 GB/s.
+    assert 1 < found["gflops"]["float32"] < 1000
+    assert all(1 < level["gb_s"] < 1000 for level in found["bandwidth"])
+    assert 0.05 < found["overhead_us"] < 100
+    job = compose(["model=simple", "hardware=cpu", "hardware.threads=1", "predictor=roofline"])
+    made = {each.conversion.name: each.prediction for each in forecasts(job, pytest.fail)}
+    assert set(made) == {"EAGER", "COMPILE_INDUCTOR_DEFAULT"}
+    assert {each.predictor for each in made.values()} == {Roofline().name}
+    assert 0.01 < made["COMPILE_INDUCTOR_DEFAULT"].latency_ms < made["EAGER"].latency_ms < 10

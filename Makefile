@@ -21,6 +21,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PLACE := $(firstword $(shell printf %s '$(CURDIR)' | cksum))
 READY := .made-at-$(PLACE)
 CURRENT := .venv
+FAST = $(CURRENT)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile
 ERA := .venv-alma-era
 
 .PHONY: run test fast lint alma-era environments clean
@@ -28,11 +29,13 @@ ERA := .venv-alma-era
 run: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m almaflow run $(ARGS)
 
+# The slow ones measure, and so run alone.
 test: lint
-	$(CURRENT)/bin/python -m pytest $(PYTEST_ARGS)
+	$(FAST) $(PYTEST_ARGS)
+	$(CURRENT)/bin/python -m pytest -m slow $(PYTEST_ARGS)
 
 fast: $(CURRENT)/$(READY)
-	$(CURRENT)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(FAST) $(PYTEST_ARGS)
 
 lint: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m ruff check

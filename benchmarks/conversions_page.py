@@ -84,7 +84,8 @@ def reasons(entries: Sequence[Conversion], runs: Runs, models: Sequence[str]) ->
         for model in models:
             run = runs.get((entry.name, model))
             if run and status(run) != "ok":
-                found[why(run.tags)][entry.name].append(model)
+                reason = re.sub(r" at 0x[0-9a-f]+", "", why(run.tags))  # an address is another one each time
+                found[reason][entry.name].append(model)
     rows = []
     for reason, names in sorted(found.items()):
         told = [f"`{name}`" + ("" if len(on) == len(models) else f" ({', '.join(on)})") for name, on in names.items()]

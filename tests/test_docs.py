@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 PACKAGE = ROOT / "src" / "almaflow"
 ELSEWHERE = ("tensorrt", "gpu", "driver", "cuda", "git_commit", "governor", "smt", "boost")
 """What the environment of other machines has."""
+RUNTIME = ("almaflow.runtime.", "almaflow.threads.")
 STATE = MachineState(0.1, 0.1, 3000.0, 50.0, 1500.0, ("thermal",), 0, energy_j=1.0, watched_s=1.0)
 
 
@@ -62,7 +63,7 @@ def test_the_readme_opens_with_the_two_commands() -> None:
 
 
 def test_every_block_says_what_it_is() -> None:
-    assert {block.language for block in blocks()} == {"bash", "python", "text", "toml"}
+    assert {block.language for block in blocks()} == {"bash", "csv", "python", "text", "toml", "yaml"}
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -125,6 +126,8 @@ def expanded(overrides: list[str], *, multirun: bool) -> list[list[str]]:
     return [list(each) for batch in BasicSweeper.split_arguments(parsed, None) for each in batch]
 
 
+OWN_CONFIGS = ("predictor=per_flop",)
+"""Choices that the reader of a document has written."""
 IN_TEXT = [tuple(shlex.split(code)) for code in codes() if code.startswith("almaflow ")]
 
 
@@ -139,6 +142,9 @@ def test_every_almaflow_command_can_be_given(words: tuple[str, ...]) -> None:
         command.make_context(name, rest)
         return
     given = get_args_parser().parse_args(rest)
+    if given.config_dir:  # of a reader's own: these run for real, below
+        assert [each for each in OWN_CONFIGS if each in rest]
+        return
     config.register()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         for overrides in expanded(given.overrides, multirun=given.multirun):
@@ -191,6 +197,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         ),
     )
     eager = Outcome(planned("EAGER"), Status.OK, 0, 1, whole, prediction=Prediction(1.0, "given", "1"))
+    eager = replace(eager, predictions=(Prediction(1.0, "given", "1", low_ms=0.5, high_ms=2.0),))
     inductor = Outcome(planned("COMPILE_INDUCTOR_DEFAULT"), Status.OK, 0, 1, whole)
     failed = replace(
         inductor, status=Status.FAILED, failure=Failure(FailureKind.ERROR, "it broke", "convert"), interrupted=True
@@ -216,7 +223,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
 
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))
-    assert families == ("measure.", "almaflow.runtime.", "almaflow.threads.", "env.")
+    assert set(families) == {"prediction/", "measure.", "almaflow.predictor_version.", *RUNTIME, "env."}
     assert [name for name in sorted(every) if name not in said and not name.startswith(families)] == []
     environment = next(row[1] for row in table("docs/architecture.md", "tag") if row[0] == f"env.{ANY}")
     assert set(environment.split(", ")) == set(made.environment)
@@ -279,9 +286,11 @@ def test_every_conversion_that_is_named_is_known() -> None:
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the files that a reader of the documents has made."""
     place = tmp_path_factory.mktemp("reader")
-    for block in blocks("python"):
+    for block in blocks("python", "yaml"):
         if block.title:
-            (place / block.title).write_text(block.text, encoding="utf-8")
+            file = place / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text, encoding="utf-8")
     return place
 
 
@@ -313,6 +322,7 @@ def smaller(words: tuple[str, ...]) -> list[str]:
         ("model.kwargs.width=32", ["EAGER", "ONNX_CPU"]),
         ("model.data_loader._target_=my_models.batches", ["EAGER"]),
         ("predicted_latency_ms=25", ["EAGER"]),
+        ("predictor=per_flop", ["EAGER"]),
     ],
 )
 def test_documented_runs_really_run(marker: str, conversions: list[str], workplace: Path, home: Path) -> None:
@@ -325,6 +335,8 @@ def test_documented_runs_really_run(marker: str, conversions: list[str], workpla
     assert [(entry["conversion"], entry["status"]) for entry in result["conversions"]] == [
         (name, "ok") for name in conversions
     ]
+    if marker.startswith("predictor"):
+        assert result["conversions"][0]["prediction/per_flop/latency_ms"] > 0
     if marker.startswith("predicted"):
         entry = result["conversions"][0]
         error = 100 * (25 - entry["latency_ms"]) / entry["latency_ms"]

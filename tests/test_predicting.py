@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from tests.made_jobs import failed, job, ok
@@ -140,6 +142,16 @@ def test_predictors_by_name_and_by_target() -> None:
         ("given", "Given"),
         ("mine", "Mine"),
     ]
+
+
+def test_a_class_beside_the_command_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(__file__).read_text(encoding="utf-8").partition("@dataclass\nclass Mine")[2].partition("\n\n\n")[0]
+    header = "from dataclasses import dataclass\nfrom almaflow.records import *\n@dataclass\nclass Mine"
+    (tmp_path / "beside_the_command.py").write_text(header + source, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each not in {"", str(tmp_path)}])
+    job_config = compose(["model=simple", "+predictor.mine._target_=beside_the_command.Mine"])
+    assert [each.version for each in resolve_predictors(job_config)] == ["1", "7"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,11 @@ def test_turned_round_the_ratio_is_its_inverse(pairs: list[tuple[float, float]])
 
 
 @given(
-    st.lists(st.tuples(milliseconds, milliseconds, st.floats(0.1, 10.0)), min_size=6, max_size=40),
+    # Factors that change no digit: else two equal ratios may come to differ in the last, and which of two ties is above
+    # the median decides how far rounds go together.
+    st.lists(
+        st.tuples(milliseconds, milliseconds, st.sampled_from([0.25, 0.5, 1.0, 2.0, 4.0])), min_size=6, max_size=40
+    ),
 )
 def test_what_slows_both_neighbours_leaves_the_ratio_and_its_interval(drawn: list[tuple[float, float, float]]) -> None:
     calm = ratio(rounds([above for above, _, _ in drawn]), rounds([below for _, below, _ in drawn]))

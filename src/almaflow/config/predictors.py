@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
@@ -37,6 +39,8 @@ def _made(key: str, entry: object) -> Predictor:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a user's own class is found from where the command was started, as workers find models
     try:
         made: Predictor = instantiate(entry)
     except InstantiationException as error:

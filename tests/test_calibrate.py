@@ -68,7 +68,8 @@ def test_jobs_on_this_machine_use_what_was_measured_on_as_many_threads() -> None
 
 def test_a_config_that_is_broken_is_not_there() -> None:
     here = machine.describe()
-    for name, text in (("one", ": ["), ("two", "[]"), ("three", "threads: 1")):
+    whole = calibration.text_of("four", here, here.threads, {"gflops": 3}, "edited by hand")
+    for name, text in (("one", ": ["), ("two", "[]"), ("three", "threads: 1"), ("four", whole)):
         place = calibration.place(name)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")

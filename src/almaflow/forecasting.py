@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from almaflow.analysis.standings import Standing
     from almaflow.config import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import HardwareSpec, Past, PlannedConversion, Prediction, Workload
+    from almaflow.records import HardwareSpec, ModelSpec, Past, PlannedConversion, Prediction, Workload
 
 HOUR_MS = 3_600_000
 
@@ -91,7 +91,7 @@ def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Question]
         if error.exit_code != AlmaflowError.exit_code:  # a wrong model
             raise
         warn(str(error))
-    past = _past(job, hardware)
+    past = _past(job, model, hardware)
     conversions = plan(
         job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override
     )
@@ -109,9 +109,9 @@ def _asked(predictor: Predictor, question: Question, warn: Callable[[str], None]
         return None
 
 
-def _past(job: JobConfig, hardware: HardwareSpec) -> tuple[Past, ...]:
+def _past(job: JobConfig, model: ModelSpec, hardware: HardwareSpec) -> tuple[Past, ...]:
     try:
-        return past_of(resolve_uri(job.tracking.uri), job.experiment_name, resolve_model(job), hardware)
+        return past_of(resolve_uri(job.tracking.uri), job.experiment_name, model, hardware)
     except TrackingError:
         return ()
 

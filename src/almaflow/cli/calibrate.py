@@ -25,7 +25,7 @@ TIME_LIMIT_S = 600
 def calibrate(name: str, threads: int | None, output: Path | None) -> None:
     """Measure this machine's CPU in PyTorch: rates by element type, bandwidth by working set, overhead of a call.
 
-    Takes half a minute. Jobs with hardware=auto or hardware=cpu on as many threads use the result from then on.
+    Takes about 15 seconds. Jobs with hardware=auto or hardware=cpu on as many threads use the result from then on.
     """
     from almaflow.config import calibration
     from almaflow.machine import describe
@@ -33,7 +33,7 @@ def calibrate(name: str, threads: int | None, output: Path | None) -> None:
 
     place, here, console = calibration.place(name), describe(), Console(stderr=True)
     threads = threads or here.threads
-    with alone("wait", console.print), console.status(f"measuring with {threads} threads, about half a minute"):
+    with alone("wait", console.print), console.status(f"measuring with {threads} threads, about 15 seconds"):
         limits = _measured(threads)
     remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
     text = calibration.text_of(name, here, threads, limits, remark)
@@ -46,7 +46,11 @@ def calibrate(name: str, threads: int | None, output: Path | None) -> None:
 
 def _measured(threads: int) -> dict[str, object]:
     command = [sys.executable, "-m", "almaflow.measure.limits", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIME_LIMIT_S)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIME_LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        message = f"this machine was not measured in {TIME_LIMIT_S} s; try it when less else runs"
+        raise AlmaflowError(message) from error
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         message = f"this machine could not be measured: {last[:300]}"

@@ -6,9 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from cattrs.errors import ClassValidationError
 
 from almaflow import machine
 from almaflow.errors import UsageError
+from almaflow.records import Limits, from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,15 +45,14 @@ def text_of(name: str, here: Machine, threads: int, limits: dict[str, Any], rema
     return f"# {remark}\n{yaml.safe_dump(config, sort_keys=False, allow_unicode=True)}"
 
 
-def measured_limits(here: Machine, threads: int) -> dict[str, Any] | None:
+def measured_limits(here: Machine, threads: int) -> Limits | None:
     """What ``almaflow calibrate`` found on this CPU with as many threads; None where it never ran, or is unreadable."""
     files = sorted((machine.home() / "conf" / "hardware").glob("*.yaml"))
     for file in files:
         try:
             found = yaml.safe_load(file.read_text(encoding="utf-8"))
             if found["threads"] == threads and re.search(found["cpu_match"], here.cpu):
-                limits: dict[str, Any] = found["limits"]
-                return limits
-        except (OSError, yaml.YAMLError, KeyError, TypeError, re.error):
+                return from_dict(Limits, found["limits"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError, re.error, ClassValidationError):
             continue
     return None

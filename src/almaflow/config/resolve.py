@@ -78,8 +78,8 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
     described = here.gpus[0].name if device is Device.cuda else here.cpu
     threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
     limits = _limits(hardware)
-    if limits is None and device is Device.cpu and (found := measured_limits(here, threads)):
-        limits = from_dict(Limits, found)
+    if limits is None and device is Device.cpu:
+        limits = measured_limits(here, threads)
     return HardwareSpec(
         name=hardware.name or described,
         device=str(device),

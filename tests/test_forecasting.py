@@ -13,8 +13,8 @@ from tests.made_store import new, stored
 
 from almaflow.cli.predict import predict
 from almaflow.config import choices, compose, describe_hardware, expand
-from almaflow.errors import UsageError
-from almaflow.predict import workloads
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.predict import Graphs, workloads
 from almaflow.records import Operation, Prediction, Workload
 
 if TYPE_CHECKING:
@@ -69,6 +69,18 @@ def test_how_far_the_predictor_was_from_what_the_store_has() -> None:
     (found, *_) = json.loads(run("hardware=cpu", limits, "conversions=[EAGER]", "--json").stdout)
     assert found["known_mean_abs_error_pct"] == pytest.approx(10.0)
     assert found["known_conversions"] == 1
+
+
+def test_a_predictor_that_fails_costs_only_its_own_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        message = "it has no analysis of this"
+        raise AlmaflowError(message)
+
+    monkeypatch.setattr(Graphs, "predict", fail)
+    monkeypatch.setattr(Graphs, "version", "1")
+    done = run("predictor=[graphs,roofline]", "hardware=h100", "--json")
+    assert {each["predictor"] for each in json.loads(done.stdout)} == {"roofline"}
+    assert done.stderr == "almaflow: predictor graphs: it has no analysis of this; it is not asked again\n"
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])

@@ -13,7 +13,7 @@ from almaflow.analysis import analyse, outcome_metrics
 from almaflow.analysis.standings import standings
 from almaflow.config import compose, resolve_predictors
 from almaflow.errors import UsageError
-from almaflow.predict import Given, Predictor
+from almaflow.predict import Asking, Given, Predictor
 from almaflow.predicting import Predicting
 from almaflow.records import Past, Prediction, Question
 from almaflow.report import cells
@@ -51,7 +51,7 @@ def test_several_judge_one_job_and_the_first_has_the_headline() -> None:
     same = replace(past, model=made.model.name, fingerprint=fingerprint(made, made.outcomes[1].planned), latency_ms=9.0)
     mine = replace(same, latency_ms=1.0, job_id=made.job_id)  # what the job itself has stored
     predictors: tuple[Predictor, ...] = (Mine(), Given(22.0))
-    predicting = Predicting(predictors, (mine, past, same), warned.append)
+    predicting = Predicting(predictors, (mine, past, same), Asking(warned.append))
     eager, onnx, tvm = predicting.outcomes(replace(made, outcomes=()), made.outcomes)
     assert {each.predictor: each.latency_ms for each in eager.predictions} == {"mine": 3.0, "given": 22.0}
     assert eager.prediction == eager.predictions[0]
@@ -97,7 +97,7 @@ class Slow(Mine):
 
 def test_what_is_named_is_asked_before_anything_is_measured() -> None:
     made, slow = job(ok("EAGER", 20.0)), Slow()
-    predicting = Predicting((slow,), (), pytest.fail)
+    predicting = Predicting((slow,), (), Asking(pytest.fail))
     predicting.before(replace(made, outcomes=()), [outcome.planned for outcome in made.outcomes])
     (eager,) = predicting.outcomes(made, made.outcomes)
     assert (eager.prediction, slow.asked) == (Prediction(3.0, "mine", "7", low_ms=2.0, high_ms=5.0), 1)
@@ -114,9 +114,9 @@ class Wrong(Mine):
 def test_a_predictor_that_cannot_be_used_ends_the_job_before_it_began() -> None:
     made = job(ok("EAGER", 20.0))
     with pytest.raises(UsageError, match="mine knows no "):
-        Predicting((Wrong(),), (), pytest.fail).before(made, [made.outcomes[0].planned])
+        Predicting((Wrong(),), (), Asking(pytest.fail)).before(made, [made.outcomes[0].planned])
     warned: list[str] = []
-    (eager,) = Predicting((Wrong(),), (), warned.append).outcomes(made, made.outcomes)
+    (eager,) = Predicting((Wrong(),), (), Asking(warned.append)).outcomes(made, made.outcomes)
     assert eager.prediction is None
     assert warned[0].startswith("predictor mine: mine knows no ")
 
@@ -124,7 +124,7 @@ def test_a_predictor_that_cannot_be_used_ends_the_job_before_it_began() -> None:
 def test_baselines_alone_are_recorded_and_not_shown() -> None:
     made = job(ok("EAGER", 20.0))
     past = Past("simple", "cpu", "EAGER", 1, 2, 19.0, 19.0, fingerprint(made, made.outcomes[0].planned), "j0", "r", 1.0)
-    (eager,) = Predicting((), (past,), pytest.fail).outcomes(made, made.outcomes)
+    (eager,) = Predicting((), (past,), Asking(pytest.fail)).outcomes(made, made.outcomes)
     assert eager.prediction is None
     made = replace(made, outcomes=(eager,))
     assert outcome_metrics(made, eager)["prediction/last_measured/error_pct"] == pytest.approx(-5.0)

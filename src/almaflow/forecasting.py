@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from almaflow.config import describe_hardware, resolve_model, resolve_predictors
 from almaflow.conversions.plan import plan
 from almaflow.errors import AlmaflowError, TrackingError
-from almaflow.predict import with_baselines
+from almaflow.predict import Asking, with_baselines
 from almaflow.predict.workloads import workload_of
 from almaflow.records import Question
 from almaflow.tracking.past import known_errors, past_of
@@ -63,13 +63,13 @@ def forecasts(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Forecast]
         warn: Is told what is missing.
 
     Raises:
-        UsageError: the model does not build, or a name is unknown.
+        UsageError: the model does not build, a name is unknown, or a predictor cannot be used as it is configured.
     """
-    predictors = with_baselines(resolve_predictors(job))
+    predictors, asking = with_baselines(resolve_predictors(job)), Asking(warn)
     errors = _errors(job, describe_hardware(job))
     for question in questions(job, warn):
         for predictor in predictors:
-            made = _asked(predictor, question, warn)
+            made = asking.ask(predictor, question, early=True)
             if made is not None:
                 yield Forecast(
                     question.model.name,
@@ -97,16 +97,6 @@ def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Question]
     )
     for conversion in conversions:
         yield Question(model, hardware, conversion, model.batch_size, workload, past=past)
-
-
-def _asked(predictor: Predictor, question: Question, warn: Callable[[str], None]) -> Prediction | None:
-    try:
-        return predictor.predict(question)
-    except AlmaflowError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a predictor may be anybody's
-        warn(f"predictor {predictor.name}: {type(error).__name__}: {error}")
-        return None
 
 
 def _past(job: JobConfig, model: ModelSpec, hardware: HardwareSpec) -> tuple[Past, ...]:

@@ -7,27 +7,25 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis import counts, timings
 from almaflow.analysis.metrics import EAGER
-from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict import with_baselines
 from almaflow.records import Question
 from almaflow.tracking.fingerprints import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from almaflow.predict import Predictor
+    from almaflow.predict import Asking, Predictor
     from almaflow.records import Job, Outcome, Past, PlannedConversion, Prediction
 
 
 @dataclass
 class Predicting:
-    """Asks each predictor; one that fails says so once and costs only its own answers."""
+    """Asks the predictors that a job names, and the baselines."""
 
     named: tuple[Predictor, ...]
     past: tuple[Past, ...]
-    warn: Callable[[str], None]
+    asking: Asking
     _before: dict[tuple[str, PlannedConversion], Prediction] = field(default_factory=dict)
-    _failed: set[str] = field(default_factory=set)
 
     def before(self, job: Job, plan: Iterable[PlannedConversion]) -> None:
         """Ask the named predictors before anything is measured, since some compute for seconds.
@@ -38,7 +36,7 @@ class Predicting:
         for planned in plan:
             question = self._question(job, planned, None)
             for predictor in self.named:
-                if made := self._asked(predictor, question, early=True):
+                if made := self.asking.ask(predictor, question, early=True):
                     self._before[predictor.name, planned] = made
 
     def outcomes(self, job: Job, outcomes: Iterable[Outcome]) -> list[Outcome]:
@@ -55,7 +53,7 @@ class Predicting:
     def _predicted(self, job: Job, outcome: Outcome, eager_ms: float | None) -> Outcome:
         question = self._question(job, outcome.planned, eager_ms)
         answers = {
-            each.name: self._before.get((each.name, outcome.planned)) or self._asked(each, question)
+            each.name: self._before.get((each.name, outcome.planned)) or self.asking.ask(each, question)
             for each in with_baselines(self.named)
         }
         first = answers[self.named[0].name] if self.named else None
@@ -72,20 +70,6 @@ class Predicting:
             past=tuple(past for past in self.past if past.job_id != job.job_id),
             eager_ms=eager_ms,
         )
-
-    def _asked(self, predictor: Predictor, question: Question, *, early: bool = False) -> Prediction | None:
-        if predictor.name in self._failed:
-            return None
-        try:
-            return predictor.predict(question)
-        except Exception as error:
-            if early and isinstance(error, UsageError):
-                raise
-            # A predictor may be anybody's, and a measurement is not lost to it.
-            self._failed.add(predictor.name)
-            kind = "" if isinstance(error, AlmaflowError) else f"{type(error).__name__}: "
-            self.warn(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
-            return None
 
 
 def _eager_ms(outcomes: Iterable[Outcome]) -> float | None:

@@ -18,6 +18,7 @@ from almaflow.measure.exclusive import alone
 from almaflow.measure.launcher import Launcher
 from almaflow.measure.preload import modules_for
 from almaflow.measuring import Entry, Measuring
+from almaflow.predict import Asking
 from almaflow.predicting import Predicting
 from almaflow.preparing import new_job, prepare, task_of
 from almaflow.records import (
@@ -79,7 +80,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 stack.callback(control.close)
                 job = replace(job, prepared=prepare(job, control))
             job = replace(job, plan_fingerprint=plan_fingerprint(job, request.plan))
-            predicting = Predicting(request.predictors, past, progress.warn)
+            predicting = Predicting(request.predictors, past, Asking(progress.warn))
             predicting.before(job, request.plan)
             resumed = Resumed(job, request.plan, ())
             if request.resume is not Resume.NO:

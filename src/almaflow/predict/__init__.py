@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from almaflow.predict.asking import Asking
 from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with_baselines
 from almaflow.predict.given import Given
 from almaflow.predict.graphs import Graphs
@@ -10,6 +11,7 @@ from almaflow.predict.roofline import Roofline
 
 __all__ = [
     "BASELINES",
+    "Asking",
     "EagerRatio",
     "Given",
     "Graphs",

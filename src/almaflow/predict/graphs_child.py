@@ -9,15 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import subprocess
 import sys
-import tomllib
-from importlib import import_module, metadata, util
-from pathlib import Path
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from almaflow.predict.graphs import Answer, Asked, Fault
+from almaflow.predict.graphs_package import analyzer_module, find_home, version_at
 from almaflow.records import from_dict, to_dict
 
 if TYPE_CHECKING:
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
     import torch
 
     from almaflow.records import ModelSpec
-
-PLACES = ("estimation", "analysis")
-"""Packages within graphs that had the analyzer: since January 2026, and before."""
 
 MAPPERS = ("graphs.hardware.mappers.gpu", "graphs.hardware.mappers.cpu")
 """Modules with functions ``create_NAME_mapper``, of more hardware than the analyzer has names for."""
@@ -50,8 +44,6 @@ NEEDLESS = ("run_memory", "run_operator_edp", "validate_consistency")
 INSTALL = "pip install it from its GitHub repository, branes-ai/graphs"
 """PyPI's package of that name is another one."""
 
-GIT_TIMEOUT_S = 5.0
-
 
 def main() -> None:
     """Answer the question on standard input."""
@@ -70,10 +62,10 @@ def _own_stdout() -> TextIO:
 
 
 def _answered(asked: Asked) -> Answer:
-    home = _home()
+    home = find_home()
     if home is None:
         return Answer(fault=Fault.MISSING, detail=f"graphs is not installed; {INSTALL}")
-    version = _version(home)
+    version = version_at(home)
     if asked.model is None:
         return Answer(version)
     try:
@@ -85,7 +77,7 @@ def _answered(asked: Asked) -> Answer:
 def _analysed(asked: Asked, model: ModelSpec, version: str) -> Answer:
     """The figures, or which of the things that they need graphs does not have."""
     try:
-        module = _analyzer_module()
+        module = analyzer_module()
     except ModuleNotFoundError as error:
         return Answer(version, fault=Fault.MISSING, detail=f"graphs needs {error.name}, which is not installed")
     except ImportError as error:
@@ -99,87 +91,6 @@ def _analysed(asked: Asked, model: ModelSpec, version: str) -> Answer:
         return Answer(version, fault=Fault.PRECISION, detail=", ".join(asked.precisions))
     result = _result(model, analyzer, mapper, precision, _config(module))
     return _figures(result, model.batch_size, version)
-
-
-# The package
-
-
-def _home() -> Path | None:
-    """The directory of graphs, found without importing it: that takes torch's seconds.
-
-    It has no ``__init__``, so that every directory called graphs on the path is a part of it, one of the user's too.
-    """
-    spec = util.find_spec("graphs")
-    parts = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
-    return next((part for part in parts if any((part / place / "__init__.py").is_file() for place in PLACES)), None)
-
-
-def _analyzer_module() -> ModuleType:
-    """The newer place first: where it exists, the older one only warns that it is deprecated.
-
-    Raises:
-        ImportError: no place has the analyzer, or something that graphs imports is missing.
-    """
-    for name in (f"graphs.{place}{module}" for module in (".unified_analyzer", "") for place in PLACES):
-        try:
-            module = import_module(name)
-        except ModuleNotFoundError as error:
-            # The place itself may be missing, but nothing that is imported there.
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise
-            continue
-        if hasattr(module, "UnifiedAnalyzer"):
-            return module
-    message = "it has no UnifiedAnalyzer"
-    raise ImportError(message)
-
-
-def _version(home: Path) -> str:
-    """The number and the commit, as far as either can be told; the number alone stays the same for months."""
-    number, commit = _installed(home)
-    parts = (_project_number(home) or number, _described(home) or commit)
-    return " ".join(part for part in parts if part) or "of an unknown version"
-
-
-def _installed(home: Path) -> tuple[str | None, str | None]:
-    """The number and commit that pip has noted, if it is this directory that pip installed."""
-    try:
-        found = metadata.distribution("graphs")
-    except metadata.PackageNotFoundError:
-        return None, None
-    if Path(str(found.locate_file("graphs"))).resolve() != home.resolve():
-        return None, None
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
-    return found.version, origin.get("vcs_info", {}).get("commit_id", "")[:9] or None
-
-
-def _project_number(home: Path) -> str | None:
-    """The number in the source tree that graphs is imported from."""
-    try:
-        text = (home.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-        project = tomllib.loads(text).get("project", {})
-    except (OSError, IndexError, ValueError):
-        return None
-    return project.get("version") if project.get("name") == "graphs" else None
-
-
-def _described(home: Path) -> str | None:
-    """The commit of the checkout that graphs is imported from."""
-    # An environment may lie within a checkout of something else.
-    if _git(home, "rev-parse", "--show-prefix") != f"src/{home.name}/":
-        return None
-    return _git(home, "describe", "--always", "--dirty", "--tags")
-
-
-def _git(home: Path, *arguments: str) -> str | None:
-    command = [shutil.which("git") or "git", "--no-optional-locks", "-C", str(home), *arguments]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=GIT_TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
 
 
 # The hardware

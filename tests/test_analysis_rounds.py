@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.made_jobs import changed, in_rounds, job, ok
 
 from almaflow.analysis import outcome_metrics
-from almaflow.records import MachineState, MeasureSpec, Outcome
+from almaflow.records import MachineState, MeasureSpec, Outcome, Prediction
 
 NINE = [9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0]
 """Medians of rounds: their interval goes from the second of them to the last but one, 2 to 8."""
@@ -83,6 +83,18 @@ def test_energy_is_the_mean_power_for_as_long_as_the_calls_took() -> None:
     found = metrics_of(in_rounds(ok("ONNX_CPU"), [500.0, 100.0, 900.0, 100.0], states=states))
     # 8 J in 4 s are 2 W; the six calls of the two rounds took 0.6 s, on batches of two.
     assert found["energy/j_per_sample"] == pytest.approx(2.0 * 0.6 / (6 * 2))
+
+
+def test_predicted_energy_is_judged_by_the_counter() -> None:
+    states = [None, *(MachineState(energy_j=4.0, watched_s=2.0) for _ in range(2))]
+    measured = in_rounds(ok("ONNX_CPU"), [100.0] * 3, states=states)
+    told = Prediction(100.0, "roofline", "1", energy_j=0.3)
+    found = metrics_of(replace(measured, predictions=(told, Prediction(90.0, "given", "1"))))
+    # 2 W for 0.1 s are 0.2 J a batch.
+    assert found["energy/j_per_sample"] == pytest.approx(0.1)
+    assert found["prediction/roofline/energy_j"] == 0.3
+    assert found["prediction/roofline/energy_error_pct"] == pytest.approx(50.0)
+    assert "prediction/given/energy_error_pct" not in found
 
 
 @pytest.mark.parametrize("state", [None, MachineState(), MachineState(energy_j=0.0), MachineState(watched_s=1.0)])

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from almaflow import machine
 from almaflow.cli.calibrate import calibrate
-from almaflow.config import calibration, compose, resolve_hardware
+from almaflow.config import calibration, compose, describe_hardware, resolve_hardware, resolve_learnt
 from almaflow.errors import UsageError
 from almaflow.measure.limits import WORKING_SETS_MB, _levels
 from almaflow.predict import Roofline
-from almaflow.records import Level, Limits, from_dict
+from almaflow.records import Backend, Learnt, Level, Limits, from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,18 +47,50 @@ def test_levels_are_ones_that_a_hardware_config_takes(rates: list[float]) -> Non
     assert speeds == sorted(speeds, reverse=True)
 
 
-def write(name: str, here: machine.Machine, threads: int) -> None:
+def made(cpu: str, threads: int, name: str = "here") -> calibration.Calibration:
+    backend = Backend({"call_us": 3.0, "conv/gflops": 50.0, "bandwidth/0.1": 7.0}, 0.9, 1.25, 12, 0.9, 1.1)
+    learnt = Learnt("abc", "2026-11-25", {"EAGER": backend, "ONNX_CPU": backend}, ("run1",))
+    return calibration.Calibration(name, cpu, "a CPU", threads, LIMITS, {"kernels": learnt}, "made up: twice")
+
+
+def write(name: str, cpu: str, threads: int) -> None:
     place = calibration.place(name)
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(calibration.text_of(name, here, threads, LIMITS, "made up"), encoding="utf-8")
+    place.write_text(calibration.text_of(made(cpu, threads, name)), encoding="utf-8")
+
+
+@given(st.text("ab (R)@.+-3", min_size=1).filter(str.strip))
+def test_what_is_written_is_read_again(cpu: str) -> None:
+    expected = made(cpu.strip(), 2)
+    write("here", cpu.strip(), 2)
+    assert calibration.read("here") == expected
+    assert calibration.calibrated_here(cpu.strip(), 2) == expected
+
+
+def test_a_calibration_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(UsageError, match="run `almaflow calibrate --name nowhere` first"):
+        calibration.read("nowhere")
+
+
+def test_a_committed_config_brings_what_was_learnt(tmp_path: Path) -> None:
+    """Another machine's config, as it would be beside somebody's own configs."""
+    (tmp_path / "hardware").mkdir()
+    (tmp_path / "hardware" / "office.yaml").write_text(calibration.text_of(made("Other CPU", 3)), encoding="utf-8")
+    job = compose([f"hydra.searchpath=[file://{tmp_path}]", "model=simple", "hardware=office"])
+    hardware = describe_hardware(job)
+    assert hardware.limits == from_dict(Limits, LIMITS)
+    assert resolve_learnt(job, hardware) == made("Other CPU", 3).learnt
+    wrong = compose(["model=simple", "hardware=cpu", "+hardware.learnt.kernels=3"])
+    with pytest.raises(UsageError, match="calibrate it again"):
+        resolve_learnt(wrong, resolve_hardware(wrong))
 
 
 def test_jobs_on_this_machine_use_what_was_measured_on_as_many_threads() -> None:
     here = machine.describe()
-    write("other_machine", replace(here, cpu=f"{here.cpu} II"), here.threads)
-    write("other_threads", here, here.threads + 1)
+    write("other_machine", f"{here.cpu} II", here.threads)
+    write("other_threads", here.cpu, here.threads + 1)
     assert resolve_hardware(compose(["model=simple", "hardware=cpu"])).limits is None
-    write("this_one", here, here.threads)
+    write("this_one", here.cpu, here.threads)
     expected = from_dict(Limits, LIMITS)
     assert expected.bandwidth == (Level("up to 8 MB", 50.0, 8.0), Level("memory", 10.0))
     assert resolve_hardware(compose(["model=simple", "hardware=cpu"])).limits == expected
@@ -68,12 +100,12 @@ def test_jobs_on_this_machine_use_what_was_measured_on_as_many_threads() -> None
 
 def test_a_config_that_is_broken_is_not_there() -> None:
     here = machine.describe()
-    whole = calibration.text_of("four", here, here.threads, {"gflops": 3}, "edited by hand")
+    whole = calibration.text_of(replace(made(here.cpu, here.threads), measured={"gflops": 3}))
     for name, text in (("one", ": ["), ("two", "[]"), ("three", "threads: 1"), ("four", whole)):
         place = calibration.place(name)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-    assert calibration.measured_limits(here, here.threads) is None
+    assert calibration.calibrated_here(here.cpu, here.threads) is None
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "a b"])
@@ -104,7 +136,7 @@ def test_this_machine_is_measured_and_predicted(tmp_path: Path) -> None:
     from almaflow.forecasting import forecasts
 
     copy = tmp_path / "mine.yaml"
-    done = CliRunner().invoke(calibrate, ["--name", "mine", "--threads", "1", "--output", str(copy)])
+    done = CliRunner().invoke(calibrate, ["--name", "mine", "--threads", "1", "--quick", "--output", str(copy)])
     assert done.exit_code == 0, done.output
     found = yaml.safe_load(copy.read_text(encoding="utf-8"))["limits"]
     # A CPU does from 1 to 1000 GFLOP/s on one thread, and moves from 1 to 1000 GB/s.

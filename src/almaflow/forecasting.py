@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING
 
-from almaflow.config import describe_hardware, resolve_model, resolve_predictors
+from almaflow.config import describe_hardware, resolve_learnt, resolve_model, resolve_predictors
 from almaflow.conversions.plan import plan
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.predict import Asking, with_baselines
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
     from almaflow.analysis.standings import Standing
     from almaflow.config import JobConfig
-    from almaflow.predict import Predictor
     from almaflow.records import HardwareSpec, ModelSpec, Past, PlannedConversion, Prediction, Workload
 
 HOUR_MS = 3_600_000
@@ -91,12 +89,12 @@ def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Question]
         if error.exit_code != AlmaflowError.exit_code:  # a wrong model
             raise
         warn(str(error))
-    past = _past(job, model, hardware)
+    past, learnt = _past(job, model, hardware), resolve_learnt(job, hardware)
     conversions = plan(
         job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override
     )
     for conversion in conversions:
-        yield Question(model, hardware, conversion, model.batch_size, workload, past=past)
+        yield Question(model, hardware, conversion, model.batch_size, workload, past=past, learnt=learnt)
 
 
 def _past(job: JobConfig, model: ModelSpec, hardware: HardwareSpec) -> tuple[Past, ...]:
@@ -111,15 +109,3 @@ def _errors(job: JobConfig, hardware: HardwareSpec) -> dict[str, Standing]:
         return known_errors(resolve_uri(job.tracking.uri), job.experiment_name, hardware)
     except TrackingError:
         return {}
-
-
-def by_kind(predictor: Predictor, question: Question) -> list[tuple[str, int, float]]:
-    """Where the predicted time goes: class of operations, how many, milliseconds, the longest first.
-
-    Nothing where the predictor tells no costs of single operations.
-    """
-    costs = getattr(predictor, "costs", None)
-    found = sorted(costs(question), key=lambda cost: cost.operation.kind) if costs else []
-    groups = [(kind, list(group)) for kind, group in groupby(found, key=lambda cost: cost.operation.kind)]
-    made = [(kind, len(group), sum(cost.total_ms for cost in group)) for kind, group in groups]
-    return sorted(made, key=lambda each: -each[2])

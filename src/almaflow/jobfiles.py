@@ -185,6 +185,8 @@ class JobFiles:
         (self.summary / "summary.md").write_text(text, encoding="utf-8")
         output = to_output(job)
         write_json(self.summary / "output.json", output)
+        if job.prepared and job.prepared.workload:
+            write_json(self.summary / "workload.json", job.prepared.workload)
         (self.summary / "report.html").write_text(document(title(job), [output]), encoding="utf-8")
         config = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True)
         (self.summary / "config.yaml").write_text(config, encoding="utf-8")

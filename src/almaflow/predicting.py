@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from almaflow.predict import Asking, Predictor
-    from almaflow.records import Job, Outcome, Past, PlannedConversion, Prediction
+    from almaflow.records import Job, Learnt, Outcome, Past, PlannedConversion, Prediction
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Predicting:
     named: tuple[Predictor, ...]
     past: tuple[Past, ...]
     asking: Asking
+    learnt: dict[str, Learnt] = field(default_factory=dict)
     _before: dict[tuple[str, PlannedConversion], Prediction] = field(default_factory=dict)
 
     def before(self, job: Job, plan: Iterable[PlannedConversion]) -> None:
@@ -68,6 +69,7 @@ class Predicting:
             workload=job.prepared.workload if job.prepared else None,
             fingerprint=fingerprint(job, planned),
             past=tuple(past for past in self.past if past.job_id != job.job_id),
+            learnt=self.learnt,
             eager_ms=eager_ms,
         )
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config import plain, resolve_hardware, resolve_measure, resolve_model, resolve_predictors
+from almaflow.config import (
+    plain,
+    resolve_hardware,
+    resolve_learnt,
+    resolve_measure,
+    resolve_model,
+    resolve_predictors,
+)
 from almaflow.conversions.plan import plan
 from almaflow.records import Resume
 from almaflow.tracking.uris import display_uri, resolve_uri
@@ -13,7 +20,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 if TYPE_CHECKING:
     from almaflow.config import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion
+    from almaflow.records import HardwareSpec, Learnt, MeasureSpec, ModelSpec, PlannedConversion
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Request:
     config: dict[str, Any]
     predictors: tuple[Predictor, ...] = ()
     """The first one's errors are the headline metrics; the baselines are asked besides."""
+    learnt: dict[str, Learnt] = field(default_factory=dict)
+    """What predictors may know of this machine."""
     fail_fast: bool = False
     resume: Resume = Resume.NO
     sweep_id: str | None = None
@@ -57,6 +66,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         experiment_name=job.experiment_name,
         config=_kept(job),
         predictors=resolve_predictors(job),
+        learnt=resolve_learnt(job, hardware),
         fail_fast=job.fail_fast,
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
@@ -66,6 +76,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
 def _kept(job: JobConfig) -> dict[str, Any]:
     """The configuration as it is kept on disk and in the store, where no password belongs."""
     config = plain(job)
+    config["hardware"]["learnt"] = {}  # some hundred numbers; a prediction names their version
     if job.tracking.uri:
         config["tracking"]["uri"] = display_uri(job.tracking.uri)
     return config

@@ -80,7 +80,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 stack.callback(control.close)
                 job = replace(job, prepared=prepare(job, control))
             job = replace(job, plan_fingerprint=plan_fingerprint(job, request.plan))
-            predicting = Predicting(request.predictors, past, Asking(progress.warn))
+            predicting = Predicting(request.predictors, past, Asking(progress.warn), request.learnt)
             predicting.before(job, request.plan)
             resumed = Resumed(job, request.plan, ())
             if request.resume is not Resume.NO:

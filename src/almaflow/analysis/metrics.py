@@ -80,6 +80,8 @@ def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
         metrics |= _latency(timed) | round_metrics(outcome)
     if outcome.measurement is not None:
         metrics |= _details(outcome.measurement)
+        if timed is not None and counts(outcome):
+            metrics |= _errors_beside(outcome, timed, metrics)
     return _known(metrics)
 
 
@@ -111,11 +113,31 @@ def _predictions(outcome: Outcome, timed: Summary | None) -> dict[str, float | N
             f"{section}/latency_ms": made.latency_ms,
             f"{section}/low_ms": made.low_ms,
             f"{section}/high_ms": made.high_ms,
+            f"{section}/energy_j": made.energy_j,
         }
         if timed is not None and counts(outcome) and timed.floor > 0:
             metrics[f"{section}/error_pct"] = error_pct(made.latency_ms, timed.median)
             metrics[f"{section}/floor_error_pct"] = error_pct(made.latency_ms, timed.floor)
     return metrics
+
+
+def _errors_beside(outcome: Outcome, timed: Summary, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Errors in percent by what was measured beside the calls: how fast the machine was, and its energy.
+
+    A prediction for a machine on which the control workload takes ``control_ms`` is for one that is half as fast where
+    it takes twice as long: it is scaled by that before it is held against the floor.
+    """
+    errors: dict[str, float | None] = {}
+    control, joules = metrics.get("machine/control_ms"), metrics.get("energy/j_per_sample")
+    batch_size = outcome.measurement.batch_size if outcome.measurement else 1
+    for made in outcome.predictions:
+        section = f"prediction/{made.predictor}"
+        if control and made.control_ms and timed.floor > 0:
+            scaled = made.latency_ms * control / made.control_ms
+            errors[f"{section}/scaled_error_pct"] = error_pct(scaled, timed.floor)
+        if joules and made.energy_j is not None:
+            errors[f"{section}/energy_error_pct"] = error_pct(made.energy_j, joules * batch_size)
+    return errors
 
 
 def _rate(job: Job, outcome: Outcome, timed: Summary) -> float | None:

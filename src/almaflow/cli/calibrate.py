@@ -2,58 +2,136 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import yaml
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from almaflow.errors import AlmaflowError
+from almaflow.config.calibration import Calibration
+from almaflow.errors import TrackingError, UsageError
 
-TIME_LIMIT_S = 600
+if TYPE_CHECKING:
+    from almaflow.calibrating import KernelTimes
+    from almaflow.machine import Machine
+    from almaflow.records import PlannedConversion
 
 
 @click.command()
 @click.option("--name", default="here", show_default=True, help="What the hardware config is called.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to measure with.  [default: the physical cores]")
+@click.option("--conversions", help="Calibrate these, separated by commas.  [default: eager, inductor, ONNX, OpenVINO]")
+@click.option("--quick", is_flag=True, help="Only the machine's limits, in 15 seconds: enough for roofline.")
+@click.option("--history", is_flag=True, help="Measure nothing: learn again, with the models that the store has.")
+@click.option("--experiment", default="almaflow", show_default=True, help="Whose models, and where versions go.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the config to FILE.yaml too.")
-def calibrate(name: str, threads: int | None, output: Path | None) -> None:
-    """Measure this machine's CPU in PyTorch: rates by element type, bandwidth by working set, overhead of a call.
+def calibrate(  # noqa: PLR0913 - click passes each option
+    *,
+    name: str,
+    threads: int | None,
+    conversions: str | None,
+    quick: bool,
+    history: bool,
+    experiment: str,
+    output: Path | None,
+) -> None:
+    """Measure this machine's CPU: its limits in PyTorch, and what operations cost by each conversion.
 
-    Takes about 15 seconds. Jobs with hardware=auto or hardware=cpu on as many threads use the result from then on.
+    Takes less than ten minutes, in which nothing else should run. Jobs with hardware=auto or hardware=cpu on as many
+    threads use the result from then on, and predictor=calibrated predicts by it.
     """
+    from almaflow import calibrating
     from almaflow.config import calibration
     from almaflow.machine import describe
-    from almaflow.measure.exclusive import alone
 
+    if history and (quick or conversions):
+        message = "--history measures nothing: leave out --quick and --conversions"
+        raise UsageError(message)
     place, here, console = calibration.place(name), describe(), Console(stderr=True)
-    threads = threads or here.threads
-    with alone("wait", console.print), console.status(f"measuring with {threads} threads, about 15 seconds"):
-        limits = _measured(threads)
-    remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
-    text = calibration.text_of(name, here, threads, limits, remark)
+    if history:
+        made = _with_history(name, experiment, console)
+    else:
+        plan = () if quick else calibrating.planned(conversions.split(",") if conversions else None)
+        made = _measured(name, here, threads or here.threads, plan, console)
+    text = calibration.text_of(made)
     for file in filter(None, (place, output)):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    click.echo(yaml.safe_dump({"limits": limits}, sort_keys=False).rstrip())
+    click.echo(yaml.safe_dump({"limits": made.limits}, sort_keys=False, default_flow_style=None).rstrip())
     click.echo(f"Written: {', '.join(str(file) for file in filter(None, (place, output)))}")
+    if not quick:
+        _register(made, "history" if history else "kernels", experiment, console)
 
 
-def _measured(threads: int) -> dict[str, object]:
-    command = [sys.executable, "-m", "almaflow.measure.limits", str(threads)]
+def _measured(
+    name: str, here: Machine, threads: int, plan: tuple[PlannedConversion, ...], console: Console
+) -> Calibration:
+    from almaflow import calibrating
+    from almaflow.measure.exclusive import alone
+
+    with alone("wait", console.print):
+        with console.status(f"measuring the limits with {threads} threads, about 15 seconds"):
+            limits = calibrating.limits_of(threads)
+        times = _timed(plan, threads, console) if plan else None
+    learnt = {}
+    if times:
+        calibrating.keep(name, times)
+        with console.status("learning what operations cost") as status:
+            learnt["kernels"] = calibrating.learn(
+                times, tell=lambda conversion: status.update(f"learning {conversion}")
+            )
+    remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
+    description = f"{here.cpu}, {here.physical_cores} cores"
+    return Calibration(name, here.cpu, description, threads, limits, learnt, remark)
+
+
+def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) -> KernelTimes:
+    from almaflow import calibrating
+    from almaflow.measure.kernels import PASSES, time_kernels
+
+    networks = calibrating.networks(plan)
+    steps = sum(len(each) for each in networks.values()) * (1 + PASSES)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, refresh_per_second=1) as progress:
+        task = progress.add_task("building", total=steps)
+        timed = time_kernels(
+            networks, threads, lambda what, count: progress.update(task, description=what, advance=count)
+        )
+    for conversion, network, why in timed.failed:
+        console.print(f"{conversion} did not build {network}: {why}", markup=False)
+    return calibrating.kernel_times(timed)
+
+
+def _with_history(name: str, experiment: str, console: Console) -> Calibration:
+    from almaflow import calibrating
+    from almaflow.config import calibration
+
+    found, times = calibration.read(name), calibrating.kept(name)
+    with console.status("reading the store"):
+        models = calibrating.measured(experiment, found)
+    with console.status("learning what operations cost") as status:
+        before = found.learnt["kernels"].backends
+        learnt = calibrating.learn(times, models, before, lambda conversion: status.update(f"learning {conversion}"))
+    console.print(f"learnt from {len(models)} measurements of {len({each.model for each in models})} models")
+    return replace(found, learnt=found.learnt | {"history": learnt})
+
+
+def _register(made: Calibration, source: str, experiment: str, console: Console) -> None:
+    """A version in MLflow's registry; without one the config is as good."""
+    from almaflow.calibrating import register
+
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIME_LIMIT_S)
-    except subprocess.TimeoutExpired as error:
-        message = f"this machine was not measured in {TIME_LIMIT_S} s; try it when less else runs"
-        raise AlmaflowError(message) from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        message = f"this machine could not be measured: {last[:300]}"
-        raise AlmaflowError(message)
-    found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        console.print(register(made, source, experiment), markup=False)
+    except TrackingError as error:
+        console.print(f"almaflow: {error}", markup=False)

@@ -28,12 +28,14 @@ NOTHING = (
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("overrides", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-@click.option("--explain", is_flag=True, help="Where the predicted time goes, by class of operations.")
+@click.option("--explain", is_flag=True, help="Where the predicted time goes, by kinds of operations.")
+@click.option("--profile", is_flag=True, help="With --explain: run it here, and show what a profiler measured.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw them: FILE.svg, .png or .pdf.")
 def predict(
     overrides: tuple[str, ...],
     as_json: bool,  # noqa: FBT001 - click passes a flag so
     explain: bool,  # noqa: FBT001 - click passes a flag so
+    profile: bool,  # noqa: FBT001 - click passes a flag so
     plot: Path | None,
 ) -> None:
     """Predict by OVERRIDES as `almaflow run` takes them; several values in commas are all tried.
@@ -64,8 +66,8 @@ def predict(
         if not console.is_terminal:
             console.width = max(console.width, WIDTH)
         predicted.render(found, console)
-        for job in jobs if explain else ():
-            _explain(job, console)
+        for job in jobs if explain or profile else ():
+            _explain(job, console, profile=profile)
     if plot is not None:
         predicted.draw(found, plot)
         click.echo(f"drawn: {plot}", err=True)
@@ -81,22 +83,40 @@ def _jobs(overrides: tuple[str, ...]) -> list[JobConfig]:
         raise explained(error) or error from error
 
 
-def _explain(job: JobConfig, console: Console) -> None:
-    from almaflow.config import resolve_predictors
-    from almaflow.forecasting import by_kind, questions
+def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
+    """One table for each conversion: milliseconds by part, by each predictor that tells, and by the profiler."""
+    from almaflow.config import obstacle, resolve_predictors
+    from almaflow.forecasting import questions
     from almaflow.predict import with_baselines
+    from almaflow.profiling import predicted_parts, profiled_parts
 
+    if profile and (reason := obstacle(job.hardware)):
+        message = f"--profile runs the model here, and {reason}; leave it out for other hardware"
+        raise UsageError(message)
     for question in questions(job, lambda _: None):
-        for predictor in with_baselines(resolve_predictors(job)):
-            rows = by_kind(predictor, question)
-            if not rows:
-                continue
-            total = sum(ms for _, _, ms in rows)
-            title = f"{question.hardware.name} {question.conversion.name}: {total:.3g} ms by {predictor.name}"
-            console.print(Text(title, style="bold"))
-            table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
-            for header in ("operations", "count", "ms", "share"):
-                table.add_column(header, justify="left" if header == "operations" else "right")
-            for kind, count, ms in rows:
-                table.add_row(kind, str(count), f"{ms:.3g}", f"{ms / total:.0%}")
-            console.print(table)
+        predictors = with_baselines(resolve_predictors(job))
+        columns = {each.name: parts for each in predictors if (parts := predicted_parts(each, question))}
+        if profile:
+            columns["profiler"] = profiled_parts(question, console.print)
+        if not columns:
+            continue
+        console.print(Text(f"{question.hardware.name} {question.conversion.name}: ms of one call", style="bold"))
+        table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
+        table.add_column("")
+        for name in columns:
+            table.add_column(name, justify="right")
+        longest = sorted(
+            {part for each in columns.values() for part in each}, key=lambda part: -_largest(columns, part)
+        )
+        for part in longest:
+            table.add_row(part, *(_cell(each.get(part)) for each in columns.values()))
+        table.add_row("all", *(_cell(sum(each.values())) for each in columns.values()), style="bold")
+        console.print(table)
+
+
+def _largest(columns: dict[str, dict[str, float]], part: str) -> float:
+    return max(each.get(part, 0.0) for each in columns.values())
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"

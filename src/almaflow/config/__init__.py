@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from almaflow.config.files import GROUPS, choices, conf_dir
     from almaflow.config.overrides import expand, override, quote_numbers
     from almaflow.config.predictors import resolve_predictors
-    from almaflow.config.resolve import describe_hardware, obstacle, resolve_hardware, resolve_measure, resolve_model
+    from almaflow.config.resolve import (
+        describe_hardware,
+        obstacle,
+        resolve_hardware,
+        resolve_learnt,
+        resolve_measure,
+        resolve_model,
+    )
     from almaflow.config.schema import JobConfig
     from almaflow.config.store import register
     from almaflow.config.validation import plain, validate
@@ -35,6 +42,7 @@ __all__ = [
     "quote_numbers",
     "register",
     "resolve_hardware",
+    "resolve_learnt",
     "resolve_measure",
     "resolve_model",
     "resolve_predictors",
@@ -56,6 +64,7 @@ _HOMES = {
     "quote_numbers": "overrides",
     "register": "store",
     "resolve_hardware": "resolve",
+    "resolve_learnt": "resolve",
     "resolve_measure": "resolve",
     "resolve_model": "resolve",
     "resolve_predictors": "predictors",

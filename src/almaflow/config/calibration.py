@@ -1,8 +1,9 @@
-"""Limits that were measured on this machine: hardware configs under almaflow's home."""
+"""What was measured and learnt on this machine: hardware configs under almaflow's home."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -10,14 +11,34 @@ from cattrs.errors import ClassValidationError
 
 from almaflow import machine
 from almaflow.errors import UsageError
-from almaflow.records import Limits, from_dict
+from almaflow.records import Learnt, Limits, from_dict, to_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from almaflow.machine import Machine
-
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_BROKEN = (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, re.error, ClassValidationError)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A machine that ``almaflow calibrate`` has measured."""
+
+    name: str
+    cpu: str
+    """Its model's name."""
+    description: str
+    threads: int
+    measured: dict[str, Any]
+    """Limits as the config has them."""
+    learnt: dict[str, Learnt] = field(default_factory=dict)
+    """What operations cost there: from ``kernels`` alone, and with the store's ``history``."""
+    remark: str = ""
+
+    @property
+    def limits(self) -> Limits:
+        """As predictors know them."""
+        return from_dict(Limits, self.measured)
 
 
 def place(name: str) -> Path:
@@ -32,27 +53,95 @@ def place(name: str) -> Path:
     return machine.home() / "conf" / "hardware" / f"{name}.yaml"
 
 
-def text_of(name: str, here: Machine, threads: int, limits: dict[str, Any], remark: str) -> str:
-    """The hardware config as YAML."""
+def text_of(found: Calibration) -> str:
+    """The hardware config as YAML, a line for each class of operations."""
     config = {
-        "name": name,
+        "name": found.name,
         "device": "cpu",
-        "threads": threads,
-        "cpu_match": f"^{re.escape(here.cpu)}$",
-        "description": f"{here.cpu}, {here.physical_cores} cores",
-        "limits": limits,
+        "threads": found.threads,
+        "cpu_match": f"^{re.escape(found.cpu)}$",
+        "description": found.description,
+        "limits": found.measured,
+        "learnt": {source: _nested(each) for source, each in found.learnt.items()},
     }
-    return f"# {remark}\n{yaml.safe_dump(config, sort_keys=False, allow_unicode=True)}"
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=1000)
+    return f"# {found.remark}\n{text}"
 
 
-def measured_limits(here: Machine, threads: int) -> Limits | None:
-    """What ``almaflow calibrate`` found on this CPU with as many threads; None where it never ran, or is unreadable."""
-    files = sorted((machine.home() / "conf" / "hardware").glob("*.yaml"))
-    for file in files:
+def read(name: str) -> Calibration:
+    """What was written under that name.
+
+    Raises:
+        UsageError: nothing was, or it was edited wrongly.
+    """
+    try:
+        return _read(place(name))
+    except _BROKEN as error:
+        message = f"nothing was calibrated as {name}: run `almaflow calibrate --name {name}` first"
+        raise UsageError(message) from error
+
+
+def calibrated_here(cpu: str, threads: int) -> Calibration | None:
+    """The newest one of this CPU with as many threads; None where there is none, or none that can be read."""
+    files = (machine.home() / "conf" / "hardware").glob("*.yaml")
+    for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         try:
-            found = yaml.safe_load(file.read_text(encoding="utf-8"))
-            if found["threads"] == threads and re.search(found["cpu_match"], here.cpu):
-                return from_dict(Limits, found["limits"])
-        except (OSError, yaml.YAMLError, KeyError, TypeError, re.error, ClassValidationError):
+            found = _read(file)
+        except _BROKEN:
             continue
+        if found.threads == threads and found.cpu == cpu:
+            return found
     return None
+
+
+def _read(file: Path) -> Calibration:
+    text = file.read_text(encoding="utf-8")
+    config = yaml.safe_load(text)
+    found = Calibration(
+        name=file.stem,
+        cpu=re.sub(r"\\(.)", r"\1", config["cpu_match"].removeprefix("^").removesuffix("$")),
+        description=config.get("description", ""),
+        threads=config["threads"],
+        measured=config["limits"],
+        learnt=learnt_from(config.get("learnt")),
+        remark=text.partition("\n")[0].removeprefix("# "),
+    )
+    _ = found.limits  # an error in them is one of the file
+    return found
+
+
+def _nested(learnt: Learnt) -> dict[str, Any]:
+    """Parameters by class: ``conv/gflops`` is ``gflops`` of ``conv``."""
+    data: dict[str, Any] = to_dict(learnt)
+    for backend in data["backends"].values():
+        by_class: dict[str, Any] = {}
+        for key, value in backend["parameters"].items():
+            first, _, rest = key.partition("/")
+            if rest:
+                by_class.setdefault(first, {})[rest] = value
+            else:
+                by_class[first] = value
+        backend["parameters"] = by_class
+    data["runs"] = list(data["runs"])
+    return data
+
+
+def learnt_from(data: Any) -> dict[str, Learnt]:
+    """What a hardware config says was learnt, by its source.
+
+    Raises:
+        ClassValidationError, KeyError, TypeError, AttributeError: it is not what ``text_of`` writes.
+    """
+    return from_dict(dict[str, Learnt], {source: _flat(each) for source, each in (data or {}).items()})
+
+
+def _flat(data: Any) -> Any:
+    backends = {}
+    for name, backend in data["backends"].items():
+        flat: dict[str, Any] = {}
+        for key, value in backend["parameters"].items():
+            flat |= (
+                {f"{key}/{each}": number for each, number in value.items()} if isinstance(value, dict) else {key: value}
+            )
+        backends[name] = backend | {"parameters": flat}
+    return data | {"backends": backends}

@@ -7,8 +7,10 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from cattrs.errors import ClassValidationError
+
 from almaflow import machine
-from almaflow.config.calibration import measured_limits
+from almaflow.config.calibration import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
@@ -16,6 +18,7 @@ from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, Model
 
 if TYPE_CHECKING:
     from almaflow.config.schema import HardwareConfig, InputConfig, JobConfig
+    from almaflow.records import Learnt
 
 
 def resolve_model(job: JobConfig) -> ModelSpec:
@@ -79,7 +82,8 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
     threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
     limits = _limits(hardware)
     if limits is None and device is Device.cpu:
-        limits = measured_limits(here, threads)
+        found = calibrated_here(here.cpu, threads)
+        limits = found.limits if found else None
     return HardwareSpec(
         name=hardware.name or described,
         device=str(device),
@@ -111,6 +115,24 @@ def describe_hardware(job: JobConfig) -> HardwareSpec:
         price_source=hardware.price_source,
         limits=_limits(hardware),
     )
+
+
+def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, Learnt]:
+    """What ``almaflow calibrate`` learnt on the machine that a configuration describes, by its source.
+
+    Raises:
+        UsageError: the configuration has something else there.
+    """
+    if job.hardware.learnt:
+        try:
+            return learnt_from(job.hardware.learnt)
+        except (ClassValidationError, KeyError, TypeError, AttributeError) as error:
+            message = f"hardware={hardware.name}: its learnt is not what almaflow calibrate writes; calibrate it again"
+            raise UsageError(message) from error
+    if hardware.device != "cpu" or obstacle(job.hardware) is not None:
+        return {}
+    found = calibrated_here(machine.describe().cpu, hardware.threads)
+    return found.learnt if found else {}
 
 
 def _limits(hardware: HardwareConfig) -> Limits | None:

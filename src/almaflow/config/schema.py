@@ -160,6 +160,8 @@ class HardwareConfig(_Strict):
     """Where the price comes from, and of which day it is."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     """What predictors may know of it."""
+    learnt: dict[str, Any] = field(default_factory=dict)
+    """What ``almaflow calibrate`` learnt there: from ``kernels`` alone, and with the store's ``history``."""
 
 
 @dataclass

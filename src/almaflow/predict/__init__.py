@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from almaflow.predict.asking import Asking
 from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with_baselines
+from almaflow.predict.calibrated import Calibrated
 from almaflow.predict.given import Given
 from almaflow.predict.graphs import Graphs
 from almaflow.predict.predictor import Predictor, error_pct
@@ -12,6 +13,7 @@ from almaflow.predict.roofline import Roofline
 __all__ = [
     "BASELINES",
     "Asking",
+    "Calibrated",
     "EagerRatio",
     "Given",
     "Graphs",

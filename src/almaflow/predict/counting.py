@@ -7,6 +7,7 @@ apart. FLOPs come from PyTorch's own formulas (``torch.utils.flop_counter``) whe
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -150,14 +151,18 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
     def finished(self) -> tuple[Operation, ...]:
-        """With what can be joined to the operation before it: no other reads what that one gave."""
+        """With what can be joined to the operation before it: no other reads what that one gave, as large as this."""
         uses: dict[int, int] = {}
         for inputs in self._inputs:
             for index in inputs:
                 uses[index] = uses.get(index, 0) + 1
+        size = [math.prod(each.shape) for each in self.operations]
         return tuple(
-            replace(each, fusible=each.kind in JOINABLE and any(uses[index] == 1 for index in inputs))
-            for each, inputs in zip(self.operations, self._inputs, strict=True)
+            replace(
+                each,
+                fusible=each.kind in JOINABLE and any(uses[at] == 1 and size[at] == size[here] for at in inputs),
+            )
+            for here, (each, inputs) in enumerate(zip(self.operations, self._inputs, strict=True))
         )
 
 

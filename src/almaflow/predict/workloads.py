@@ -19,7 +19,7 @@ from almaflow.records import ModelSpec, Workload, from_dict, read_json, to_dict,
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
 """Of the counting: another one makes what is kept worthless."""
 
 TIME_LIMIT_S = 300

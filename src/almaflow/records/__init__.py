@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from almaflow.records.files import from_dict, read_json, to_dict, write_json
 from almaflow.records.job import Drift, Job, Outcome
-from almaflow.records.prediction import Level, Limits, Operation, Past, Prediction, Question, Workload
+from almaflow.records.prediction import (
+    Backend,
+    Learnt,
+    Level,
+    Limits,
+    MeasuredModel,
+    Operation,
+    Past,
+    Prediction,
+    Question,
+    Workload,
+)
 from almaflow.records.results import (
     Failure,
     Fidelity,
@@ -31,6 +42,7 @@ from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, asked
 
 __all__ = [
+    "Backend",
     "Drift",
     "Failure",
     "FailureKind",
@@ -38,10 +50,12 @@ __all__ = [
     "HardwareSpec",
     "InputSpec",
     "Job",
+    "Learnt",
     "Level",
     "Limits",
     "MachineState",
     "MeasureSpec",
+    "MeasuredModel",
     "Measurement",
     "ModelSpec",
     "Operation",

@@ -35,6 +35,38 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Backend:
+    """What operations cost by one conversion, as it was learnt on one machine."""
+
+    parameters: dict[str, float]
+    """Of the formula in ``predict.costs``, by its names."""
+    low: float
+    """Measured over predicted: the smallest ratio that is to be expected in 90 of 100 cases."""
+    high: float
+    """The largest."""
+    networks: int
+    """How many it was learnt from, whole models among them."""
+    control_ms: float
+    """The control workload meanwhile: how fast the machine was."""
+    whole: float = 1.0
+    """What a model takes over what its operations take in small networks, whose data are in the caches."""
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What was learnt on one machine."""
+
+    version: str
+    """A hash of all of it."""
+    day: str
+    """Of the newest measurement, as YYYY-MM-DD."""
+    backends: dict[str, Backend] = field(default_factory=dict)
+    """By conversion."""
+    runs: tuple[str, ...] = ()
+    """Of the store, that it was learnt from."""
+
+
+@dataclass(frozen=True)
 class Operation:
     """One operator of the eager model as PyTorch dispatches it, on one batch."""
 
@@ -73,6 +105,20 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class MeasuredModel:
+    """What a model took by one conversion, with its operations: what predictors learn from."""
+
+    model: str
+    conversion: str
+    workload: Workload
+    floor_ms: float
+    control_ms: float
+    """The control workload beside it: how fast the machine was."""
+    run_id: str = ""
+    """Where the store has it."""
+
+
+@dataclass(frozen=True)
 class Past:
     """A conversion that was measured earlier, as predictors may learn from it."""
 
@@ -105,6 +151,8 @@ class Question:
     fingerprint: str | None = None
     past: tuple[Past, ...] = ()
     """Of the same hardware and threads, newest first."""
+    learnt: dict[str, Learnt] = field(default_factory=dict)
+    """By ``almaflow calibrate`` on that hardware: from ``kernels`` alone, and with the store's ``history``."""
     eager_ms: float | None = None
     """The median of eager in the same job; None where it was not measured."""
 
@@ -121,3 +169,5 @@ class Prediction:
     low_ms: float | None = None
     high_ms: float | None = None
     """The interval that is to hold the latency in 90 of 100 cases, where the predictor states one."""
+    control_ms: float | None = None
+    """What the control workload took when the machine was as fast as the prediction supposes."""

@@ -1,0 +1,166 @@
+"""Timing small networks by several conversions: the parent's side.
+
+Each conversion has a process of its own, since threads of one runtime spin while the next one's call begins. They
+build their networks side by side, and then take turns, so that each is timed alone and at several moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from almaflow.errors import AlmaflowError
+from almaflow.measure.environment import server_environment
+from almaflow.records import HardwareSpec, to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from almaflow.records import ModelSpec, PlannedConversion
+
+PASSES = 5
+
+
+@dataclass
+class Timed:
+    """What came of it."""
+
+    workloads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of each network, as ``to_dict`` gives a workload; counted by the eager process."""
+    samples_ms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Single calls by conversion and network."""
+    control_ms: dict[str, list[float]] = field(default_factory=dict)
+    """The control workload before each network of each pass, by conversion."""
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+    """Conversion, network and why."""
+
+
+def time_kernels(
+    kernels: Mapping[PlannedConversion, Sequence[ModelSpec]],
+    threads: int,
+    tell: Callable[[str, int], None],
+) -> Timed:
+    """Build and time networks.
+
+    Args:
+        kernels: By conversion; those that take longest to build go first.
+        threads: Of the runtimes.
+        tell: Is told what goes on, and how many steps of it were done.
+
+    Raises:
+        AlmaflowError: a process ended before its time.
+    """
+    found = Timed()
+    with tempfile.TemporaryDirectory(prefix="almaflow-calibrate-") as scratch, ExitStack() as stack:
+        children = [
+            stack.enter_context(_Child(planned, threads, Path(scratch, str(number))))
+            for number, planned in enumerate(kernels)
+        ]
+        with ThreadPoolExecutor(max_workers=2) as pool:  # compilers use more than one core by themselves
+            try:
+                list(pool.map(lambda child: _build(child, kernels[child.planned], found, tell), children))
+            except BaseException:
+                for child in children:
+                    child.end()  # the threads wait for what they say
+                raise
+        for _ in range(PASSES):
+            for child in children:
+                _take_pass(child, found, tell)
+    return found
+
+
+def _build(child: _Child, specs: Sequence[ModelSpec], found: Timed, tell: Callable[[str, int], None]) -> None:
+    for said in child.start(specs):
+        if "workload" in said:
+            found.workloads[said["built"]] = said["workload"]
+        if "failed" in said:
+            found.failed.append((child.planned.name, said["failed"], said["why"]))
+        if "ready" not in said:
+            tell(f"building for {child.planned.name}", 1)
+
+
+def _take_pass(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
+    samples = found.samples_ms.setdefault(child.planned.name, {})
+    control = found.control_ms.setdefault(child.planned.name, [])
+    for said in child.take_pass():
+        if "timed" in said:
+            samples.setdefault(said["timed"], []).extend(said["samples_ms"])
+            control.append(said["control_ms"])
+            tell(f"timing {child.planned.name}", 1)
+
+
+class _Child:
+    """One process, from its start to its end."""
+
+    def __init__(self, planned: PlannedConversion, threads: int, place: Path) -> None:
+        self.planned, self._threads, self._place = planned, threads, place
+        self._process: subprocess.Popen[str] | None = None
+        self._log: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        if self._log is not None:
+            self._log.close()
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start(self, kernels: Sequence[ModelSpec]) -> Iterator[dict[str, Any]]:
+        """Start it; what it says until it is ready."""
+        self._place.mkdir()
+        environment = os.environ | server_environment(HardwareSpec("here", "cpu", self._threads))
+        cache = str(self._place / "compile-cache")
+        environment |= {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        self._log = (self._place / "log").open("w+", encoding="utf-8", errors="replace")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "almaflow.measure.kernels_child"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment,
+        )  # fmt: skip
+        asked = {
+            "threads": self._threads,
+            "conversion": to_dict(self.planned),
+            "kernels": [to_dict(spec) for spec in kernels],
+        }
+        return self._until("ready", json.dumps(asked))
+
+    def take_pass(self) -> Iterator[dict[str, Any]]:
+        """Time each network; what it says meanwhile."""
+        return self._until("passed", "pass")
+
+    def _until(self, last: str, line: str) -> Iterator[dict[str, Any]]:
+        if self._process is None or self._process.stdin is None or self._process.stdout is None:
+            message = "the process was not started"
+            raise RuntimeError(message)
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # its output has ended too, which is told below
+        for said in self._process.stdout:
+            made: dict[str, Any] = json.loads(said)
+            yield made
+            if last in made:
+                return
+        raise AlmaflowError(self._end())
+
+    def _end(self) -> str:
+        code = self._process.wait() if self._process else None
+        last = ""
+        if self._log is not None:
+            self._log.seek(0)
+            last = (self._log.read().strip().splitlines() or [""])[-1][:300]
+        return f"calibrating {self.planned.name}: its process ended with {code}: {last}"

@@ -1,0 +1,295 @@
+"""Small networks by a list of layers: what ``almaflow calibrate`` measures. Imports torch: for workers only.
+
+A layer is a list: its kind, and what that kind takes (``LAYERS``), for instance ``["conv", 64, 3, 2, 1, "relu"]``.
+Images are (N, channels, height, width), tokens (N, count, width).
+"""
+
+from __future__ import annotations
+
+import math
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Shape = tuple[int, ...]
+Layer = list[Any]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "none": nn.Identity,
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+}
+
+
+class Network(nn.Module):
+    """The layers, one after the other."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        """Take them."""
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, given: Tensor) -> Tensor:
+        """Whatever the last layer makes of it."""
+        made: Tensor = self.layers(given)
+        return made
+
+
+def network(layers: list[Layer], shape: list[int]) -> nn.Module:
+    """A network for inputs of one shape.
+
+    Args:
+        layers: At least one.
+        shape: Of an input, without the batch.
+
+    Raises:
+        ValueError: a layer is none of ``LAYERS``.
+    """
+    made = Network(_sequence(layers, tuple(shape))[0])
+    # TorchDynamo keeps what it compiled by code object, and looks through all of it at each call: networks of one
+    # process that shared theirs would slow each other down.
+    code = FunctionType(Network.forward.__code__.replace(), globals())
+    made.__class__ = type("Network", (Network,), {"forward": code})
+    return made
+
+
+def _sequence(layers: list[Layer], shape: Shape) -> tuple[nn.Module, Shape]:
+    made: list[nn.Module] = []
+    for kind, *arguments in layers:
+        if kind not in LAYERS:
+            message = f"no layer is called {kind}; there are {', '.join(LAYERS)}"
+            raise ValueError(message)
+        module, shape = LAYERS[kind](shape, *arguments)
+        made.append(module)
+    return nn.Sequential(*made), shape
+
+
+def _conv(  # noqa: PLR0913, PLR0917 - a convolution has as many
+    shape: Shape, out: int, kernel: int | list[int], stride: int = 1, groups: int = 1, activation: str = "relu"
+) -> tuple[nn.Module, Shape]:
+    """Convolution, batch normalisation and activation; ``groups`` 0: one for each channel."""
+    high, wide = kernel if isinstance(kernel, list) else (kernel, kernel)
+    window, padding = (high, wide), (high // 2, wide // 2)
+    groups = groups or shape[0]
+    convolution = nn.Conv2d(shape[0], out, window, stride, padding, groups=groups, bias=False)
+    size = tuple(
+        (each + 2 * pad - width) // stride + 1 for each, pad, width in zip(shape[1:], padding, window, strict=True)
+    )
+    layers: list[nn.Module] = [convolution, nn.BatchNorm2d(out)]
+    if activation != "none":
+        layers.append(ACTIVATIONS[activation]())
+    return nn.Sequential(*layers), (out, *size)
+
+
+def _patches(shape: Shape, width: int, size: int) -> tuple[nn.Module, Shape]:
+    """A convolution without overlap, as vision transformers begin, and its places as tokens."""
+    count = math.prod(side // size for side in shape[1:])
+    return nn.Sequential(nn.Conv2d(shape[0], width, size, size), nn.Flatten(2), _Transposed()), (count, width)
+
+
+class _Transposed(nn.Module):
+    def forward(self, given: Tensor) -> Tensor:
+        return given.transpose(1, 2)
+
+
+def _pool(shape: Shape, kind: str, kernel: int, stride: int) -> tuple[nn.Module, Shape]:
+    module = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}[kind](kernel, stride, kernel // 2)
+    return module, (shape[0], *((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in shape[1:]))
+
+
+def _head(shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
+    """The mean over all places, and a linear layer."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(shape[0], classes)), (classes,)
+
+
+class _Residual(nn.Module):
+    def __init__(self, inner: nn.Module, activation: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.activation = inner, activation
+
+    def forward(self, given: Tensor) -> Tensor:
+        made: Tensor = self.activation(given + self.inner(given))
+        return made
+
+
+def _residual(shape: Shape, layers: list[Layer], activation: str = "none") -> tuple[nn.Module, Shape]:
+    return _Residual(_sequence(layers, shape)[0], ACTIVATIONS[activation]()), shape
+
+
+class _Branches(nn.Module):
+    def __init__(self, branches: list[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, given: Tensor) -> Tensor:
+        return torch.cat([branch(given) for branch in self.branches], 1)
+
+
+def _branches(shape: Shape, *branches: list[Layer]) -> tuple[nn.Module, Shape]:
+    """Each on the same input, their channels side by side."""
+    made = [_sequence(layers, shape) for layers in branches]
+    return _Branches([module for module, _ in made]), (sum(out[0] for _, out in made), *made[0][1][1:])
+
+
+class _Dense(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, given: Tensor) -> Tensor:
+        return torch.cat([given, self.inner(given)], 1)
+
+
+def _dense(shape: Shape, growth: int, width: int) -> tuple[nn.Module, Shape]:
+    """Normalisation before two convolutions, whose channels are added to the input's."""
+    inner = nn.Sequential(
+        nn.BatchNorm2d(shape[0]), nn.ReLU(), nn.Conv2d(shape[0], width, 1, bias=False),
+        nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, growth, 3, padding=1, bias=False),
+    )  # fmt: skip
+    return _Dense(inner), (shape[0] + growth, *shape[1:])
+
+
+class _Gate(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, given: Tensor) -> Tensor:
+        made: Tensor = given * self.inner(given)
+        return made
+
+
+def _gate(shape: Shape, width: int, activation: str, gate: str) -> tuple[nn.Module, Shape]:
+    """Squeeze and excitation: each channel times a factor that the means of all channels give."""
+    gates = nn.Hardsigmoid() if gate == "hardsigmoid" else nn.Sigmoid()
+    inner = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Conv2d(shape[0], width, 1), ACTIVATIONS[activation](),
+        nn.Conv2d(width, shape[0], 1), gates,
+    )  # fmt: skip
+    return _Gate(inner), shape
+
+
+class _Halves(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, given: Tensor) -> Tensor:
+        kept, changed = given.chunk(2, 1)
+        made = torch.cat([kept, self.inner(changed)], 1)
+        count, channels, height, width = made.shape
+        return made.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(made.shape)
+
+
+def _halves(shape: Shape, layers: list[Layer]) -> tuple[nn.Module, Shape]:
+    """The layers on half of the channels, then the channels of both halves in turn."""
+    return _Halves(_sequence(layers, (shape[0] // 2, *shape[1:]))[0]), shape
+
+
+def _linear(shape: Shape, out: int, activation: str = "none") -> tuple[nn.Module, Shape]:
+    return nn.Sequential(nn.Linear(shape[-1], out), ACTIVATIONS[activation]()), (*shape[:-1], out)
+
+
+class _Attention(nn.Module):
+    """Self-attention on tokens; ``fused``: by PyTorch's one operator, else by products and softmax."""
+
+    def __init__(self, width: int, heads: int, *, fused: bool) -> None:
+        super().__init__()
+        self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.heads, self.fused = heads, fused
+
+    def forward(self, given: Tensor) -> Tensor:
+        count, length, width = given.shape
+        parts = self.project(given).reshape(count, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        query, key, value = parts[0], parts[1], parts[2]
+        if self.fused:
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        else:
+            scores = (query * (width // self.heads) ** -0.5) @ key.transpose(-2, -1)
+            mixed = scores.softmax(-1) @ value
+        made: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
+        return made
+
+
+def _transformer(shape: Shape, heads: int, ratio: int, attention: str) -> tuple[nn.Module, Shape]:
+    """Attention and two linear layers; ``attention`` is ``fused`` (one operator of PyTorch's) or ``parts``."""
+    width = shape[-1]
+    mixer = nn.Sequential(nn.LayerNorm(width), _Attention(width, heads, fused=attention == "fused"))
+    hidden = ratio * width
+    mixing = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+    return nn.Sequential(_Residual(mixer, nn.Identity()), _Residual(mixing, nn.Identity())), shape
+
+
+class _ChannelsLast(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, given: Tensor) -> Tensor:
+        made: Tensor = self.inner(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        return made
+
+
+def _mixing(shape: Shape, kernel: int, ratio: int) -> tuple[nn.Module, Shape]:
+    """A depthwise convolution, then normalisation and two linear layers at each place."""
+    width = shape[0]
+    depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+    places = nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
+    )
+    return _Residual(nn.Sequential(depthwise, _ChannelsLast(places)), nn.Identity()), shape
+
+
+class _Rolled(nn.Module):
+    def forward(self, given: Tensor) -> Tensor:
+        return torch.roll(given, (-3, -3), (2, 3))
+
+
+def _rolled(shape: Shape) -> tuple[nn.Module, Shape]:
+    return _Rolled(), shape
+
+
+def _activation(shape: Shape, kind: str) -> tuple[nn.Module, Shape]:
+    return ACTIVATIONS[kind](), shape
+
+
+def _norm(shape: Shape) -> tuple[nn.Module, Shape]:
+    return nn.LayerNorm(shape[-1]), shape
+
+
+def _batch_norm(shape: Shape) -> tuple[nn.Module, Shape]:
+    return nn.BatchNorm2d(shape[0]), shape
+
+
+def _softmax(shape: Shape) -> tuple[nn.Module, Shape]:
+    return nn.Softmax(-1), shape
+
+
+LAYERS: dict[str, Callable[..., tuple[nn.Module, Shape]]] = {
+    "conv": _conv,
+    "patches": _patches,
+    "pool": _pool,
+    "head": _head,
+    "residual": _residual,
+    "branches": _branches,
+    "dense": _dense,
+    "gate": _gate,
+    "halves": _halves,
+    "linear": _linear,
+    "transformer": _transformer,
+    "mixing": _mixing,
+    "roll": _rolled,
+    "activation": _activation,
+    "layer_norm": _norm,
+    "batch_norm": _batch_norm,
+    "softmax": _softmax,
+}

@@ -1,0 +1,63 @@
+"""almaflow's own predictor: what operations cost on a backend, learnt from small networks that were timed there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.predict.roofline import joins_operations
+from almaflow.records import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from almaflow.records import Backend, Operation, Question
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one operation takes."""
+
+    operation: Operation
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Adds up what the operations cost by ``almaflow calibrate``; its figure is the floor, which repeats over days."""
+
+    source: str = "kernels"
+    """``kernels``: small networks alone; ``history``: the store's measurements too."""
+    name: str = "calibrated"
+    version: str = "1"
+    """Of the method; an answer has that of what was learnt."""
+
+    def predict(self, question: Question) -> Prediction | None:
+        """None where the hardware was not calibrated for the conversion, or the model's operations are not known."""
+        shares = self.costs(question)
+        found = self._backend(question)
+        if found is None:
+            return None
+        backend, version = found
+        latency_ms = sum(share.total_ms for share in shares) + backend.whole * backend.parameters["call_us"] / 1000
+        low, high = latency_ms * backend.low, latency_ms * backend.high
+        return Prediction(latency_ms, self.name, version, low_ms=low, high_ms=high, control_ms=backend.control_ms)
+
+    def costs(self, question: Question) -> Iterator[Share]:
+        """Of each operation; of none where nothing was learnt."""
+        found = self._backend(question)
+        if found is None or question.workload is None:
+            return
+        from almaflow.predict import costs
+
+        backend, workload = found[0], question.workload
+        columns = costs.operations([workload], joins=joins_operations(question.conversion))
+        times = backend.whole * costs.times_ms(costs.vector_of(backend.parameters), columns)
+        for operation, time_ms in zip(workload.operations, times, strict=True):
+            yield Share(operation, float(time_ms))
+
+    def _backend(self, question: Question) -> tuple[Backend, str] | None:
+        learnt = question.learnt.get(self.source)
+        if learnt is None or question.workload is None or question.conversion.name not in learnt.backends:
+            return None
+        return learnt.backends[question.conversion.name], learnt.version

@@ -1,0 +1,74 @@
+"""Whole models that the store has measurements of, with their operations, for predictors to learn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cattrs.errors import ClassValidationError
+
+from almaflow.records import MeasuredModel, Workload, from_dict
+from almaflow.tracking.reader import condition, conversion_runs
+from almaflow.tracking.store import connect, quiet, reporting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+
+    from almaflow.tracking.reader import StoredRun
+
+FLOOR, CONTROL = "latency/floor", "machine/control_ms"
+WORKLOAD = "workload.json"
+
+
+def measured_models(uri: str, experiment_name: str, cpu: str, threads: int, scratch: str) -> Iterator[MeasuredModel]:
+    """The newest measurement of each model, batch size and conversion on such a machine.
+
+    Args:
+        uri: A resolved store.
+        experiment_name: Only this experiment's.
+        cpu: As the tag ``env.cpu`` has it.
+        threads: Of the runtimes.
+        scratch: A directory for downloads.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    where = condition({"tags.`almaflow.status`": "ok", "tags.`env.cpu`": cpu, "params.threads": str(threads)})
+    newest: dict[tuple[str, str, str, str], StoredRun] = {}
+    for run in conversion_runs(uri, experiment_name, where):
+        if {FLOOR, CONTROL, "latency_ms"} <= run.metrics.keys() and run.params.get("device") == "cpu":
+            key = tuple(run.params.get(name, "") for name in ("model", "batch_size", "input_shape", "conversion"))
+            newest.setdefault(key, run)  # type: ignore[arg-type]
+    workloads: dict[str, Workload | None] = {}
+    with reporting(uri, "the operations of measured models could not be read"), quiet():
+        client = connect(uri)
+        for run in newest.values():
+            job = run.tags.get("almaflow.job_run_id", "")
+            if job not in workloads:
+                workloads[job] = _workload(client, job, scratch)
+            workload = workloads[job]
+            if workload is not None:
+                yield MeasuredModel(
+                    run.params["model"],
+                    run.params["conversion"],
+                    workload,
+                    run.metrics[FLOOR],
+                    run.metrics[CONTROL],
+                    run.run_id,
+                )
+
+
+def _workload(client: MlflowClient, job_run_id: str, scratch: str) -> Workload | None:
+    """The operations that a job kept; None where it is of an older almaflow, or they could not be counted."""
+    from mlflow.exceptions import MlflowException
+
+    place = Path(scratch, job_run_id)
+    place.mkdir()
+    try:
+        path = client.download_artifacts(job_run_id, WORKLOAD, str(place))
+        return from_dict(Workload, json.loads(Path(path).read_text(encoding="utf-8")))
+    except (MlflowException, OSError, ValueError, ClassValidationError):
+        return None

@@ -1,0 +1,97 @@
+"""The small networks that calibration measures, and timing them by real conversions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from statistics import median
+
+import pytest
+
+from almaflow.calibrating import kernel_times, networks, planned
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.measure.kernels import PASSES, time_kernels
+from almaflow.predict.costs import CLASSES, class_of
+from almaflow.predict.counting_child import fake_workload
+from almaflow.predict.kernels import STYLES, kernels
+from almaflow.records import ModelSpec
+
+
+def test_they_are_the_same_each_time_and_of_every_style() -> None:
+    found = kernels()
+    assert found == kernels()
+    names = [each.name for each in found]
+    assert len(names) == len(set(names)) == sum(STYLES.values())
+
+
+@pytest.mark.slow
+def test_every_network_builds_and_together_they_have_every_class() -> None:
+    classes: set[str] = set()
+    for spec in kernels():
+        workload = fake_workload(spec)
+        assert workload.batch_size == spec.batch_size
+        assert 1e5 < workload.flops < 1e10
+        classes |= {class_of(each, joins=joins) for each in workload.operations for joins in (True, False)}
+    assert classes >= set(CLASSES) - {"gather"}
+
+
+def test_an_unknown_layer_is_named() -> None:
+    from almaflow.models.blocks import network
+
+    with pytest.raises(ValueError, match="no layer is called convolution; there are conv,"):
+        network([["convolution", 3]], [3, 8, 8])
+
+
+def test_what_cannot_be_calibrated_is_one_line() -> None:
+    with pytest.raises(UsageError, match="only conversions to float32 on the CPU"):
+        planned(["OPENVINO_INT8"])
+    with pytest.raises(UsageError, match="cannot run here"):
+        planned(["TENSORRT"])
+    assert {each.name for each in planned(None)} == {"EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"}
+
+
+def test_compilers_get_fewer_networks() -> None:
+    eager, inductor = networks(planned(["EAGER", "COMPILE_INDUCTOR_DEFAULT"])).values()
+    assert len(eager) == sum(STYLES.values())
+    assert 20 < len(inductor) < len(eager) / 2
+    assert {each.name.rpartition("-")[0] for each in inductor} == set(STYLES)
+
+
+@pytest.mark.slow
+def test_networks_are_timed_by_real_conversions() -> None:
+    """Each timed in every pass; twice the layers take longer; a compiled network is not compiled again at each call."""
+    shape = [32, 28, 28]
+    short, long = (
+        ModelSpec(name, "almaflow.models.blocks.network", kwargs={"layers": layers, "shape": shape})
+        for name, layers in (("short-0", [["conv", 32, 3]]), ("long-0", [["conv", 32, 3]] * 6))
+    )
+    made = [spec_with_inputs(each, shape) for each in (short, long)]
+    broken = replace(made[0], name="broken-0", kwargs={"layers": [["nothing"]], "shape": shape})
+    steps: list[int] = []
+    found = time_kernels({each: [*made, broken] for each in planned(None)}, 2, lambda _, count: steps.append(count))
+    assert {(conversion, name) for conversion, name, _ in found.failed} == {
+        (conversion, "broken-0") for conversion in found.samples_ms
+    }
+    assert sum(steps) == 4 * (3 + 2 * PASSES)
+    times = kernel_times(found)
+    assert set(times.workloads) == {"short-0", "long-0"}
+    assert times.workloads["long-0"].flops == pytest.approx(6 * times.workloads["short-0"].flops)
+    for conversion, floors in times.floors_ms.items():
+        assert 1.5 < floors["long-0"] / floors["short-0"] < 12, conversion
+        middle = median(found.samples_ms[conversion]["long-0"])
+        assert math.isclose(middle, floors["long-0"], rel_tol=3), conversion
+    assert all(0.1 < each < 100 for each in times.control_ms.values())
+
+
+def spec_with_inputs(spec: ModelSpec, shape: list[int]) -> ModelSpec:
+    from almaflow.records import InputSpec
+
+    return replace(spec, inputs=(InputSpec(tuple(shape)),))
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_says_which_conversion_it_was_for() -> None:
+    spec = ModelSpec("dies-0", "os._exit", kwargs={"status": 7})
+    (eager,) = planned(["EAGER"])
+    with pytest.raises(AlmaflowError, match="calibrating EAGER: its process ended with 7"):
+        time_kernels({eager: [spec_with_inputs(spec, [3])]}, 1, lambda *_: None)

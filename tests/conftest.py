@@ -7,11 +7,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.made_workers import House
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("almaflow", deadline=None)
+settings.load_profile("almaflow")
 
 DEVICES = {"spawned": "cuda", "forked": "cpu"}
 """Workers for a GPU are spawned, and the troubled ones never look for it."""

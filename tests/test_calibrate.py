@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from almaflow import machine
@@ -38,6 +38,7 @@ def test_levels_of_a_machine_with_two_caches() -> None:
     ]
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(0.1, 1000.0), min_size=len(WORKING_SETS_MB), max_size=len(WORKING_SETS_MB)))
 def test_levels_are_ones_that_a_hardware_config_takes(rates: list[float]) -> None:
     levels = _levels(dict(zip(WORKING_SETS_MB, rates, strict=True)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from tests.made_jobs import ok
+from tests.made_jobs import in_rounds, ok
 from tests.made_store import PREPARED, new, stored
 
 from almaflow import calibrating, machine
@@ -27,7 +27,12 @@ from almaflow.tracking.store import connect
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.records import Job
+    from almaflow.records import Job, Outcome
+
+
+def took(conversion: str, time_ms: float) -> Outcome:
+    """One call, beside which the control takes 5 ms."""
+    return in_rounds(ok(conversion), [time_ms], calls=1)
 
 
 def work(flops: float) -> Workload:
@@ -54,11 +59,11 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_here")
 def test_the_newest_measurement_of_each_with_its_operations() -> None:
-    stored("one", ok("EAGER", [20.0]), ok("ONNX_CPU", [10.0]), made=job_of("one", "a", 1e9, 100.0))
-    stored("two", ok("EAGER", [30.0]), made=job_of("two", "b", 2e9, 200.0))
-    stored("three", replace(ok("EAGER", [22.0]), started_at=400.0), made=job_of("three", "a", 1e9, 300.0))
+    stored("one", took("EAGER", 20.0), took("ONNX_CPU", 10.0), made=job_of("one", "a", 1e9, 100.0))
+    stored("two", took("EAGER", 30.0), made=job_of("two", "b", 2e9, 200.0))
+    stored("three", replace(took("EAGER", 22.0), started_at=400.0), made=job_of("three", "a", 1e9, 300.0))
     old = replace(job_of("old", "c", 1e9, 50.0), prepared=PREPARED)
-    stored("old", ok("EAGER", [5.0]), made=old)  # of an almaflow that kept no operations
+    stored("old", took("EAGER", 5.0), made=old)  # of an almaflow that kept no operations
     threads = new("one").hardware.threads
     assert found(threads) == [("a", "EAGER", 22.0, 1e9), ("a", "ONNX_CPU", 10.0, 1e9), ("b", "EAGER", 30.0, 2e9)]
     assert found(threads + 1) == []
@@ -82,7 +87,7 @@ def test_learnt_again_with_what_the_store_has_and_registered() -> None:
     _, before = calibrated(new("x").hardware.threads)
     for number in range(2, 6):
         name = f"m{number}"
-        stored(name, ok("EAGER", [2.0 * number]), made=job_of(name, name, number * 1e8, 100.0))
+        stored(name, took("EAGER", 2.0 * number), made=job_of(name, name, number * 1e8, 100.0))
     done = CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "learnt from 4 measurements of 4 models" in done.output

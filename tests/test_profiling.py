@@ -9,12 +9,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.test_calibrate import write
+from tests.test_forecasting import WORK
 
 from almaflow import machine
 from almaflow.cli.predict import predict
 from almaflow.config import compose
 from almaflow.errors import UsageError
 from almaflow.forecasting import questions
+from almaflow.predict import workloads
 from almaflow.predict.parts import ELEMENTWISE, PARTS, by_part, part_of
 from almaflow.profiling import predicted_parts, profiled_parts
 
@@ -53,15 +55,23 @@ def test_parts_add_up(times: list[tuple[str, float]]) -> None:
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
+@pytest.fixture
+def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model's operations, made up: counting has its own tests."""
+    monkeypatch.setattr(workloads, "_counted", lambda _: WORK)
+
+
 def explained(*arguments: str) -> Any:
     return CliRunner().invoke(predict, ["model=simple", *arguments], catch_exceptions=False)
 
 
+@pytest.mark.usefixtures("_counted")
 def test_other_hardware_cannot_be_profiled_here() -> None:
     with pytest.raises(UsageError, match="--profile runs the model here, and this machine has no NVIDIA GPU"):
         explained("hardware=t4", "predictor=roofline", "--profile")
 
 
+@pytest.mark.usefixtures("_counted")
 def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
     job = compose(["model=simple", "hardware=cpu", "conversions=[TENSORRT]"])
     (question,) = questions(job, pytest.fail)
@@ -70,6 +80,7 @@ def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_counted")
 @pytest.mark.parametrize("conversion", ["EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"])
 def test_every_runtime_s_profiler_finds_the_convolutions(conversion: str) -> None:
     job = compose(["model=simple", "hardware=cpu", f"conversions=[{conversion}]"])
@@ -79,6 +90,7 @@ def test_every_runtime_s_profiler_finds_the_convolutions(conversion: str) -> Non
     assert 0.001 < sum(found.values()) < 100
 
 
+@pytest.mark.usefixtures("_counted")
 def test_a_prediction_is_beside_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The roofline's parts and a profiler's in one table, with the sum of each."""
     from almaflow import profiling
@@ -91,9 +103,10 @@ def test_a_prediction_is_beside_another(monkeypatch: pytest.MonkeyPatch) -> None
     assert lines["convolution"][-1] == "1.25"
     assert lines["copy"][-1] == "0.5"
     assert lines["all"][-1] == "1.75"
-    assert len(lines["all"]) == 2
+    assert len(lines["all"]) == len(("roofline", "profiler"))
 
 
+@pytest.mark.usefixtures("_counted")
 def test_costs_that_nobody_tells_have_no_parts() -> None:
     (question, *_) = questions(compose(["model=simple", "hardware=cpu"]), pytest.fail)
     assert predicted_parts(object(), question) == {}  # type: ignore[arg-type]

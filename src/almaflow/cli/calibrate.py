@@ -62,7 +62,7 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     for file in filter(None, (place, output)):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    click.echo(yaml.safe_dump({"limits": made.limits}, sort_keys=False, default_flow_style=None).rstrip())
+    click.echo(yaml.safe_dump({"limits": made.measured}, sort_keys=False, default_flow_style=None).rstrip())
     click.echo(f"Written: {', '.join(str(file) for file in filter(None, (place, output)))}")
     if not quick:
         _register(made, "history" if history else "kernels", experiment, console)

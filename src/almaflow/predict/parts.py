@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 PARTS = {
     "convolution": "conv",
-    "matrix product": "matmul mm gemm linear inner_product innerproduct fullyconnected addmv dot",
     "attention": "attention sdpa scaleddotproduct",
+    "matrix product": "matmul mm gemm linear inner_product innerproduct fullyconnected addmv dot",
     "normalisation": "norm mvn",
     "softmax": "softmax",
     "pooling": "pool upsample interpolate resize",

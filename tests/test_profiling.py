@@ -81,13 +81,13 @@ def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_counted")
-@pytest.mark.parametrize("conversion", ["EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"])
+@pytest.mark.parametrize("conversion", ["EAGER", "ONNX_CPU", "OPENVINO"])
 def test_every_runtime_s_profiler_finds_the_convolutions(conversion: str) -> None:
     job = compose(["model=simple", "hardware=cpu", f"conversions=[{conversion}]"])
     (question,) = questions(job, pytest.fail)
     found = profiled_parts(question, lambda _: None)
     assert found["convolution"] > 0
-    assert 0.001 < sum(found.values()) < 100
+    assert 0.001 < sum(found.values()) < 1000
 
 
 @pytest.mark.usefixtures("_counted")

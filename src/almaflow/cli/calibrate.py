@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from almaflow.records import PlannedConversion
 
 
+LINE_EVERY = 100
+"""Steps between two lines of progress where there is no terminal."""
+
+
 @click.command()
 @click.option("--name", default="here", show_default=True, help="What the hardware config is called.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to measure with.  [default: the physical cores]")
@@ -96,18 +100,16 @@ def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) 
 
     networks = calibrating.networks(plan)
     steps = sum(len(each) for each in networks.values()) * (1 + PASSES)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, refresh_per_second=1) as progress:
-        task = progress.add_task("building", total=steps)
-        timed = time_kernels(
-            networks, threads, lambda what, count: progress.update(task, description=what, advance=count)
-        )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, refresh_per_second=1) as progress:
+        task = progress.tasks[progress.add_task("building", total=steps)]
+
+        def tell(what: str, count: int) -> None:
+            progress.update(task.id, description=what, advance=count)
+            if not console.is_terminal and task.completed % LINE_EVERY == 0:
+                console.print(f"{what}: {task.completed:.0f} of {steps}, {task.elapsed or 0:.0f} s", markup=False)
+
+        timed = time_kernels(networks, threads, tell)
     for conversion, network, why in timed.failed:
         console.print(f"{conversion} did not build {network}: {why}", markup=False)
     return calibrating.kernel_times(timed)

@@ -11,13 +11,16 @@ import os
 import sys
 import tempfile
 from collections import defaultdict
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from almaflow.conversions.adapter import Converted
     from almaflow.models.batches import Batch
 
@@ -53,10 +56,10 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Pa
         torch._inductor.config.cpp.enable_kernel_profile = True  # noqa: SLF001 - no other way
     model, batches = build_model(spec), build_batches(spec, BATCHES)
     task = WorkerTask(spec, HardwareSpec("here", "cpu", threads), MeasureSpec(), planned, str(place), str(place))
-    with torch.no_grad():
+    with torch.no_grad(), _profiling_sessions(place):
         converted = build(planned, model, batches, task)
         if converted.session is not None:
-            times = _by_onnx_runtime(converted, batches, place)
+            times = _by_onnx_runtime(converted, batches[0])
         elif "openvino" in planned.family and not planned.steps[0].startswith("COMPILE"):
             times = _by_openvino(batches[0], threads)
         else:
@@ -76,23 +79,31 @@ def _by_torch(converted: Converted, batches: list[Batch]) -> Times:
     return {event.key: event.self_cpu_time_total / 1000 for event in found.key_averages()}
 
 
-def _by_onnx_runtime(converted: Converted, batches: list[Batch], place: Path) -> Times:
-    """ONNX Runtime's profile of the same file and options."""
+@contextmanager
+def _profiling_sessions(place: Path) -> Iterator[None]:
+    """ONNX Runtime's sessions keep a profile from their start on."""
     import onnxruntime
 
-    session = converted.session
-    options = session.get_session_options()
-    options.enable_profiling = True
-    options.profile_file_prefix = str(place / "profile")
-    again = onnxruntime.InferenceSession(session._model_path, options, providers=session.get_providers())  # noqa: SLF001 - it keeps the path
-    feed = {value.name: tensor.numpy() for value, tensor in zip(again.get_inputs(), batches[0], strict=True)}
+    def open_session(path: str, sess_options: Any = None, **others: Any) -> Any:
+        options = sess_options or onnxruntime.SessionOptions()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(place / "profile")
+        return original(path, sess_options=options, **others)
+
+    original = onnxruntime.InferenceSession
+    with patch("onnxruntime.InferenceSession", open_session):
+        yield
+
+
+def _by_onnx_runtime(converted: Converted, batch: Batch) -> Times:
+    """ONNX Runtime's profile, which has all calls since the session was opened."""
     for _ in range(WARM_CALLS + CALLS):
-        again.run(None, feed)
-    events = json.loads(Path(again.end_profiling()).read_text(encoding="utf-8"))
+        converted.call(batch)
+    events = json.loads(Path(converted.session.end_profiling()).read_text(encoding="utf-8"))
+    runs = sum(event["name"] == "model_run" for event in events)
     nodes = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
-    calls = WARM_CALLS + CALLS
     times: Times = defaultdict(float)
-    for event in nodes[len(nodes) * WARM_CALLS // calls :]:
+    for event in nodes[-CALLS * len(nodes) // runs :]:
         times[event["args"]["op_name"]] += event["dur"] / 1000
     return times
 

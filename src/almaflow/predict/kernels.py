@@ -197,7 +197,11 @@ def _transformers(draw: Random, number: int) -> tuple[Layers, list[int], float]:
     width, length = head * heads, draw.choice((49, 64, 128, 197))
     count = draw.randint(1, 2)
     work = 2e-9 * count * (12 * length * width**2 + 2 * length**2 * width)
-    return [["transformer", heads, 4, "fused" if number % 3 else "parts"] for _ in range(count)], [length, width], work
+    return (
+        [["transformer", heads, 4, "fused" if number % 4 else "parts"] for _ in range(count)],
+        [length, width],
+        work,
+    )
 
 
 def _mixing(draw: Random, number: int) -> tuple[Layers, list[int], float]:

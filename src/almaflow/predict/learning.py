@@ -29,6 +29,8 @@ NEARER = 0.5
 WHOLE_DEVIATION = 0.3
 """Of the logarithm of what whole models take over small networks."""
 FOLDS = 6
+CLOSE = 1e-5
+"""A step that improves the fit by a smaller share ends it."""
 HOLDS = 0.9
 
 
@@ -61,7 +63,7 @@ def learn_backend(
     # Siblings are left out together, or one would tell of the other.
     groups = [name.rpartition("-")[0] for name in networks] + [model.model for model in models]
     vector, whole = fit(data, np.ones(len(workloads)), mean, deviation)
-    ratios = _unseen_ratios(data, groups, mean, deviation)
+    ratios = _unseen_ratios(data, groups, mean, deviation, vector)
     judged = ratios[data.is_model] if models else ratios
     tail = (1 - HOLDS) / 2
     low, high = (float(f"{each:.4g}") for each in np.quantile(judged, [tail, 1 - tail]))
@@ -79,7 +81,9 @@ class _Data:
     """Of each network: whether it is a whole model."""
 
 
-def fit(data: _Data, weights: Vector, mean: Vector, deviation: Vector) -> tuple[Vector, float]:
+def fit(
+    data: _Data, weights: Vector, mean: Vector, deviation: Vector, start: Vector | None = None
+) -> tuple[Vector, float]:
     """The likeliest parameters: errors are relative with heavy tails, parameters are believed to lie near ``mean``.
 
     Args:
@@ -87,6 +91,7 @@ def fit(data: _Data, weights: Vector, mean: Vector, deviation: Vector) -> tuple[
         weights: How much each counts; a model counts for ``MODEL_WEIGHT`` times as much.
         mean: Logarithms that are believed before.
         deviation: How far from them they may be.
+        start: Logarithms to begin with; None for the mean.
 
     Returns:
         Logarithms of the parameters, and what whole models take over what their operations take.
@@ -101,12 +106,13 @@ def fit(data: _Data, weights: Vector, mean: Vector, deviation: Vector) -> tuple[
         error = np.sign(error) * np.sqrt(8 * np.log1p(error**2 / 8))
         return np.concatenate([error, [vector[0] / WHOLE_DEVIATION], (vector[1:] - mean) / deviation])
 
-    start, widths = np.concatenate([[0.0], mean]), np.concatenate([[WHOLE_DEVIATION], deviation])
-    found: Vector = least_squares(off, start, method="trf", x_scale=widths, max_nfev=200).x
+    first = np.concatenate([[0.0], mean if start is None else start])
+    widths = np.concatenate([[WHOLE_DEVIATION], deviation])
+    found: Vector = least_squares(off, first, method="trf", x_scale=widths, ftol=CLOSE, max_nfev=100).x
     return found[1:], float(np.exp(found[0]))
 
 
-def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: Vector) -> Vector:
+def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: Vector, start: Vector) -> Vector:
     """Measured over predicted of each network by parameters that were learnt without its group."""
     ratios = np.ones(len(groups))
     names = sorted(set(groups))
@@ -115,7 +121,7 @@ def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: 
         unseen = fold_of == fold
         if unseen.all() or not unseen.any():
             continue
-        vector, whole = fit(data, np.where(unseen, 1e-9, 1.0), mean, deviation)
+        vector, whole = fit(data, np.where(unseen, 1e-9, 1.0), mean, deviation, start)
         predicted = costs.networks_ms(vector, data.columns) * np.where(data.is_model, whole, 1.0)
         ratios[unseen] = (data.times_ms / predicted)[unseen]
     return ratios

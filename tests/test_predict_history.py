@@ -118,9 +118,16 @@ def test_what_was_learnt_is_registered_once() -> None:
 def test_nothing_to_learn_from_is_one_line() -> None:
     with pytest.raises(UsageError, match="run `almaflow calibrate --name here` first"):
         CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
-    calibrated(2)
+    times, made = calibrated(2)
+    calibration.place("here").write_text(calibration.text_of(replace(made, learnt={})), encoding="utf-8")
+    with pytest.raises(UsageError, match="nothing to correct"):
+        CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
+    calibration.place("here").write_text(calibration.text_of(made), encoding="utf-8")
+    assert calibrating.kept("here") == times
     with pytest.raises(UsageError, match="no measurement on A CPU with 2 threads"):
         CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
+    with pytest.raises(UsageError, match="cannot be written"):
+        CliRunner().invoke(calibrate, ["--output", str(calibration.place("here") / "x.yaml")], catch_exceptions=False)
     with pytest.raises(UsageError, match="leave out --quick"):
         CliRunner().invoke(calibrate, ["--history", "--quick"], catch_exceptions=False)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +21,7 @@ from almaflow.errors import TrackingError, UsageError
 if TYPE_CHECKING:
     from almaflow.calibrating import KernelTimes
     from almaflow.machine import Machine
-    from almaflow.records import PlannedConversion
+    from almaflow.records import Learnt, PlannedConversion
 
 
 LINE_EVERY = 100
@@ -46,8 +48,8 @@ def calibrate(  # noqa: PLR0913 - click passes each option
 ) -> None:
     """Measure this machine's CPU: its limits in PyTorch, and what operations cost by each conversion.
 
-    Takes less than ten minutes, in which nothing else should run. Jobs with hardware=auto or hardware=cpu on as many
-    threads use the result from then on, and predictor=calibrated predicts by it.
+    Takes ten to fifteen minutes on two cores, in which nothing else should run. Jobs with hardware=auto or hardware=cpu
+    on as many threads use the result from then on, and predictor=calibrated predicts by it.
     """
     from almaflow import calibrating
     from almaflow.config import calibration
@@ -57,6 +59,8 @@ def calibrate(  # noqa: PLR0913 - click passes each option
         message = "--history measures nothing: leave out --quick and --conversions"
         raise UsageError(message)
     place, here, console = calibration.place(name), describe(), Console(stderr=True)
+    for file in filter(None, (place, output)):
+        _check_writable(file)
     if history:
         made = _with_history(name, experiment, console)
     else:
@@ -72,6 +76,14 @@ def calibrate(  # noqa: PLR0913 - click passes each option
         _register(made, "history" if history else "kernels", experiment, console)
 
 
+def _check_writable(file: Path) -> None:
+    """Find out before minutes of measuring."""
+    there = next(each for each in (file.absolute(), *file.absolute().parents) if each.exists())
+    if not os.access(there, os.W_OK) or (there != file.absolute() and not there.is_dir()):
+        message = f"{file}: cannot be written"
+        raise UsageError(message)
+
+
 def _measured(
     name: str, here: Machine, threads: int, plan: tuple[PlannedConversion, ...], console: Console
 ) -> Calibration:
@@ -82,7 +94,7 @@ def _measured(
         with console.status(f"measuring the limits with {threads} threads, about 15 seconds"):
             limits = calibrating.limits_of(threads)
         times = _timed(plan, threads, console) if plan else None
-    learnt = {}
+    learnt = {} if times else _learnt_before(name, here.cpu, threads)
     if times:
         calibrating.keep(name, times)
         with console.status("learning what operations cost") as status:
@@ -92,6 +104,16 @@ def _measured(
     remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
     description = f"{here.cpu}, {here.physical_cores} cores"
     return Calibration(name, here.cpu, description, threads, limits, learnt, remark)
+
+
+def _learnt_before(name: str, cpu: str, threads: int) -> dict[str, Learnt]:
+    """What --quick leaves as it is."""
+    from almaflow.config import calibration
+
+    with suppress(UsageError):
+        found = calibration.read(name)
+        return found.learnt if (found.cpu, found.threads) == (cpu, threads) else {}
+    return {}
 
 
 def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) -> KernelTimes:
@@ -119,7 +141,10 @@ def _with_history(name: str, experiment: str, console: Console) -> Calibration:
     from almaflow import calibrating
     from almaflow.config import calibration
 
-    found, times = calibration.read(name), calibrating.kept(name)
+    times, found = calibrating.kept(name), calibration.read(name)
+    if "kernels" not in found.learnt:
+        message = f"nothing to correct: run `almaflow calibrate --name {name}` first, without --quick"
+        raise UsageError(message)
     with console.status("reading the store"):
         models = calibrating.measured(experiment, found)
     with console.status("learning what operations cost") as status:

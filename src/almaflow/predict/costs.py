@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -225,7 +225,16 @@ def prior() -> tuple[Vector, Vector]:
         "half_columns": (8.0, 1.5),
         "half_length": (8.0, 1.5),
         "stream": (1.0, 0.5),
+        # What is joined takes little, and nothing where it is folded into weights.
+        "joined/overhead_us": (0.5, 1.5),
+        "joined/traffic": (0.2, 1.5),
     }
-    kinds = [set(name.split("/")).intersection(beliefs).pop() for name in LAYOUT.names]
-    means, deviations = zip(*(beliefs[kind] for kind in kinds), strict=True)
+    found = [beliefs[_belief(name, beliefs)] for name in LAYOUT.names]
+    means, deviations = zip(*found, strict=True)
     return np.log(means), np.array(deviations)
+
+
+def _belief(name: str, beliefs: Collection[str]) -> str:
+    first, _, last = name.partition("/")
+    special = f"joined/{last}" if first.startswith("joined") else name
+    return next(key for key in (special, first, last) if key in beliefs)

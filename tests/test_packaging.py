@@ -65,6 +65,7 @@ WORKER_MODULES = {
     "models/build.py",
     "models/outputs.py",
     "models/settle.py",
+    "models/blocks.py",
     "models/simple.py",
     "models/text.py",
     "models/zoo.py",

@@ -325,3 +325,18 @@ def test_figures_of_other_settings_are_not_compared(setting: str) -> None:
 @given(st.text())
 def test_reading_a_field_takes_any_text(text: str) -> None:
     assert isinstance(cpus.field(text, "model name"), str)
+
+
+@pytest.mark.parametrize(
+    ("flags", "overflows"),
+    [("fma avx2", True), ("avx2 avx512f avx512_vnni", False), ("avx2 avx_vnni", False), ("", False)],
+)
+def test_int8_overflows_where_there_are_no_instructions_for_it(
+    flags: str, overflows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : {flags}\n", encoding="utf-8")
+    monkeypatch.setattr(cpus, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert cpus.int8_overflows() is overflows
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    assert cpus.int8_overflows() is False

@@ -139,3 +139,16 @@ def settings() -> dict[str, str]:
         or switches.get(read(SYSTEM / "cpufreq" / "boost")),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def int8_overflows() -> bool:
+    """Whether this CPU adds the products of 8-bit numbers in 16 bits, which overflow: x86 without VNNI.
+
+    Weights then have to leave a bit unused ("reduce_range" of ONNX Runtime and PyTorch).
+    """
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return False
+    flags = set(field(read(CPUINFO), "flags").split())
+    if not flags:
+        return False  # nothing says so
+    return flags.isdisjoint({"avx512_vnni", "avx_vnni"})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow import machine
 from almaflow.conversions.evidence import Evidence, onnx_evidence, together
 from almaflow.conversions.native.work import Native
 from almaflow.conversions.onnx_session import feed, open_session
@@ -49,7 +50,8 @@ def int8_static(model: torch.nn.Module, work: Work) -> Native:
     """ONNX Runtime's static quantisation: QDQ, per-channel INT8 weights, UINT8 activations, min-max calibrated.
 
     The recipe is the one that ONNX Runtime documents for x86 CPUs with VNNI ("Quantize ONNX models", static
-    quantisation): pre-process, calibrate on representative inputs, insert Q/DQ pairs, let the session fuse them.
+    quantisation): pre-process, calibrate on representative inputs, insert Q/DQ pairs, let the session fuse them. On
+    those without VNNI it has weights leave a bit unused (``reduce_range``), or sums of products overflow.
 
     Raises:
         NotImplementedError: the model has no weight that could be quantised.
@@ -67,6 +69,7 @@ def int8_static(model: torch.nn.Module, work: Work) -> Native:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         per_channel=True,
+        reduce_range=machine.cpus.int8_overflows(),
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=_operators_to_quantize(prepared),
     )

@@ -1,8 +1,14 @@
-"""Make ``mlruns_example/``: a real sweep in a store that opens wherever it is copied to.
+"""Make ``mlruns_example/``: a real sweep and a real series in a store that opens wherever it is copied to.
 
-Four models, one image at a time and four, the core conversions, each judged against a prediction that the caller
-gives: the operations of one forward call at 100 GFLOP/s (twice the GMACs of torchvision's documentation). The runs are
-written through an MLflow server, since a server's artifact URIs hold no path. Measure alone: it takes twenty minutes.
+The sweep: four models, one image at a time and four, the core conversions, each judged against a prediction that the
+caller gives: the operations of one forward call at 100 GFLOP/s (twice the GMACs of torchvision's documentation), and
+against a roofline of this machine.
+
+The series: two models, measured several times by eager PyTorch and ONNX Runtime beside what ``almaflow calibrate`` says
+that they take, the first half of the times with an older ONNX Runtime: a step whose cause is known.
+
+The runs are written through an MLflow server, since a server's artifact URIs hold no path. Measure alone: it takes
+forty minutes.
 """
 
 from __future__ import annotations
@@ -29,6 +35,11 @@ GMACS = {"resnet18": 1.81, "mobilenet_v2": 0.30, "efficientnet_b0": 0.39, "vit_b
 """Of one image of 224 x 224 pixels: https://docs.pytorch.org/vision/stable/models.html."""
 GFLOPS = 100.0
 BATCHES = (1, 4)
+NIGHTLY = ("squeezenet1_1", "mobilenet_v3_large")
+NIGHTS = 6
+"""With each version."""
+OLDER = "onnxruntime==1.20.1"
+SERIES = ("EAGER", "ONNX_CPU")
 KEPT = ("README.md",)
 SHORTEST = 5
 
@@ -38,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", default="default", help="how carefully: quick or default")
     parser.add_argument("--models", nargs="+", choices=GMACS, default=list(GMACS))
+    parser.add_argument("--nights", type=int, default=NIGHTS, help="of the series, with each version")
     arguments = parser.parse_args()
     HERE.mkdir(exist_ok=True)
     for path in HERE.iterdir():
@@ -50,19 +62,39 @@ def main() -> None:
         port = free_port(None)
         with serving(store, port):
             address = f"http://127.0.0.1:{port}"
-            command = [sys.executable, "-m", "almaflow", "run", "--config-dir", scratch, "-m", "experiment=glob(*_b*)"]
-            command += [f"measure={arguments.measure}", "experiment_name=example"]
             os.environ["MLFLOW_TRACKING_URI"] = address  # not an override: those are kept
-            done = subprocess.run(command, check=False)
-            if done.returncode:
-                message = f"the sweep ended with {done.returncode}"
-                raise BenchmarkError(message)
+            _almaflow("calibrate", "--conversions", ",".join(SERIES), "--experiment", "example")
+            sweep = ["--config-dir", scratch, "-m", "experiment=glob(*_b*)", "predictor=roofline"]
+            _almaflow("run", *sweep, f"measure={arguments.measure}", "experiment_name=example")
+            _measure_series(Path(scratch), arguments.nights)
+            _almaflow("accuracy", "--experiment", "nightly", "--track")
             prepare_pages(address)
         _check(Path(scratch))
     with closing(sqlite3.connect(HERE / "mlflow.db")) as database:
         database.execute("VACUUM")
     size = sum(path.stat().st_size for path in HERE.rglob("*") if path.is_file())
     say(f"{HERE.name}: {size / 1e6:.1f} MB")
+
+
+def _almaflow(*arguments: str, first: Path | None = None) -> None:
+    """Run a command, where asked with packages that go before those of the environment."""
+    environment = os.environ | ({"PYTHONPATH": str(first)} if first else {})
+    done = subprocess.run([sys.executable, "-m", "almaflow", *arguments], check=False, env=environment)
+    if done.returncode:
+        message = f"almaflow {arguments[0]} ended with {done.returncode}"
+        raise BenchmarkError(message)
+
+
+def _measure_series(place: Path, nights: int) -> None:
+    older = place / "older"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(older), OLDER]
+    if subprocess.run(command, check=False).returncode:
+        message = f"{OLDER} could not be installed"
+        raise BenchmarkError(message)
+    asked = ["run", "-m", "model=torchvision", f"model.arch={','.join(NIGHTLY)}", "measure=quick"]
+    asked += [f"conversions=[{','.join(SERIES)}]", "predictor=calibrated", "experiment_name=nightly"]
+    for night in range(2 * nights):
+        _almaflow(*asked, first=older if night < nights else None)
 
 
 def _write_jobs(place: Path, models: list[str]) -> None:

@@ -149,3 +149,26 @@ def test_this_machine_is_measured_and_predicted(tmp_path: Path) -> None:
     assert set(made) == {"EAGER", "COMPILE_INDUCTOR_DEFAULT"}
     assert {each.predictor for each in made.values()} == {Roofline().name}
     assert 0.01 < made["COMPILE_INDUCTOR_DEFAULT"].latency_ms < made["EAGER"].latency_ms < 10
+
+
+@pytest.mark.slow
+def test_small_networks_are_timed_learnt_from_and_predicted_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole command on a few networks: progress, the registry, and a prediction by what was learnt."""
+    from almaflow import calibrating
+    from almaflow.forecasting import forecasts
+
+    every = calibrating.networks
+    few = {"conv-0", "conv-1", "pointwise-0", "linear-1", "light-0"}
+    monkeypatch.setattr(
+        calibrating,
+        "networks",
+        lambda plan: {each: [spec for spec in specs if spec.name in few] for each, specs in every(plan).items()},
+    )
+    done = CliRunner().invoke(calibrate, ["--name", "mine", "--threads", "1", "--conversions", "ONNX_CPU"])
+    assert done.exit_code == 0, done.output
+    assert "Registered: almaflow-calibrated-mine, version 1" in " ".join(done.output.split())
+    job = compose(
+        ["model=simple", "hardware=cpu", "hardware.threads=1", "predictor=calibrated", "conversions=[ONNX_CPU]"]
+    )
+    made = {each.prediction.predictor: each.prediction for each in forecasts(job, pytest.fail)}
+    assert 0.01 < made["calibrated"].latency_ms < 10

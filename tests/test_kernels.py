@@ -75,7 +75,7 @@ def test_networks_are_timed_by_real_conversions() -> None:
         lambda _, count: steps.append(count),
     )
     assert {(conversion, name) for conversion, name, _ in found.failed} == {
-        (conversion, "broken-0") for conversion in found.samples_ms
+        (conversion, "broken-0") for conversion in found.visits
     }
     assert sum(steps) == 2 * (3 + 2 * PASSES)
     times = kernel_times(found)
@@ -83,7 +83,7 @@ def test_networks_are_timed_by_real_conversions() -> None:
     assert times.workloads["long-0"].flops == pytest.approx(6 * times.workloads["short-0"].flops)
     for conversion, floors in times.floors_ms.items():
         assert 1.5 < floors["long-0"] / floors["short-0"] < 12, conversion
-        middle = median(found.samples_ms[conversion]["long-0"])
+        middle = median(each for samples, _ in found.visits[conversion]["long-0"] for each in samples)
         assert math.isclose(middle, floors["long-0"], rel_tol=3), conversion
     assert all(0.1 < each < 100 for each in times.control_ms.values())
 

@@ -71,3 +71,17 @@ def test_settling_leaves_biases_alone_and_needs_two_rows_for_a_variance() -> Non
     nn.init.zeros_(model[5].get_parameter("bias"))
     assert set(settle(model, images(count=1), seed=0)) == {"5.weight"}
     assert not torch.any(model[5].get_parameter("bias") != 0)
+
+
+def test_models_that_ask_for_the_version_of_their_weights_are_restored() -> None:
+    """mnasnet refuses weights whose module has no version: plain dictionaries have none."""
+    import torch
+    from torchvision.models import mnasnet0_5
+
+    from almaflow.models.settle import restore, settle
+
+    one, other = mnasnet0_5().eval(), mnasnet0_5().eval()
+    other.load_state_dict(one.state_dict())
+    inputs: list[tuple[torch.Tensor, ...]] = [(torch.randn(4, 3, 64, 64),)]
+    restore(other, settle(one, inputs, 0))
+    assert torch.equal(one(*inputs[0]), other(*inputs[0]))

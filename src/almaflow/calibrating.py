@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from cattrs.errors import ClassValidationError
 
 from almaflow import machine
+from almaflow.children import answer_of
 from almaflow.config import calibration
 from almaflow.conversions.plan import plan
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import UsageError
+from almaflow.measure.kernels import compiles
 from almaflow.predict.kernels import kernels
 from almaflow.records import Backend, Learnt, Workload, from_dict, read_json, to_dict, write_json
-from almaflow.stats import summary
 from almaflow.tracking.measured import measured_models
 from almaflow.tracking.registry import model_name, publish
 from almaflow.tracking.uris import display_uri, resolve_uri
@@ -78,7 +77,7 @@ def networks(conversions: Iterable[PlannedConversion]) -> dict[PlannedConversion
     """Which networks each conversion is timed on: fewer where a compiler takes seconds for each."""
     every = kernels()
     some = [spec for spec in every if int(spec.name.rpartition("-")[2]) % COMPILED == 0]
-    return {each: some if any(step.startswith("COMPILE") for step in each.steps) else every for each in conversions}
+    return {each: some if compiles(each) else every for each in conversions}
 
 
 def limits_of(threads: int) -> dict[str, Any]:
@@ -87,31 +86,31 @@ def limits_of(threads: int) -> dict[str, Any]:
     Raises:
         AlmaflowError: they could not be measured.
     """
-    command = [sys.executable, "-m", "almaflow.measure.limits", str(threads)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMITS_S)
-    except subprocess.TimeoutExpired as error:
-        message = f"this machine was not measured in {LIMITS_S} s; try it when less else runs"
-        raise AlmaflowError(message) from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        message = f"this machine could not be measured: {last[:300]}"
-        raise AlmaflowError(message)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = answer_of(
+        "almaflow.measure.limits", str(threads), failed="this machine could not be measured", timeout_s=LIMITS_S
+    )
     return found
 
 
 def kernel_times(timed: Timed) -> KernelTimes:
-    """The floors of what was timed."""
+    """What is kept of what was timed."""
     return KernelTimes(
         workloads={name: from_dict(Workload, each) for name, each in timed.workloads.items()},
         floors_ms={
-            conversion: {name: summary(samples).floor for name, samples in times.items()}
-            for conversion, times in timed.samples_ms.items()
+            conversion: {name: _floor(visits) for name, visits in networks.items()}
+            for conversion, networks in timed.visits.items()
         },
-        control_ms={conversion: median(each) for conversion, each in timed.control_ms.items()},
+        control_ms={
+            conversion: median(control for visits in networks.values() for _, control in visits)
+            for conversion, networks in timed.visits.items()
+        },
         day=time.strftime("%Y-%m-%d"),
     )
+
+
+def _floor(visits: Sequence[tuple[list[float], float]]) -> float:
+    """In the fastest quarter of visits, the shortest call: a job's floor is that of calls at several moments too."""
+    return quantiles([min(samples) for samples, _ in visits], n=4, method="inclusive")[0]
 
 
 def place(name: str) -> Path:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.children import answer_of
+from almaflow.errors import UsageError
 from almaflow.measure.environment import server_environment
 from almaflow.measure.exclusive import alone
 from almaflow.predict.parts import by_part
@@ -50,19 +49,12 @@ def profiled_parts(question: Question, say: Callable[[str], None]) -> dict[str, 
         "threads": question.hardware.threads,
         "sys_path": [path for path in sys.path if path],
     }
-    command = [sys.executable, "-m", "almaflow.measure.profile_child"]
-    environment = os.environ | server_environment(question.hardware)
     with alone("wait", say):
-        try:
-            done = subprocess.run(
-                command, input=json.dumps(asked), capture_output=True, text=True, check=False,
-                timeout=TIME_LIMIT_S, env=environment,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            message = f"{planned.name} was not profiled in {TIME_LIMIT_S} s"
-            raise AlmaflowError(message) from error
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        message = f"{planned.name} could not be profiled: {last[:300]}"
-        raise AlmaflowError(message)
-    return by_part(json.loads(done.stdout.splitlines()[-1]))
+        parts = answer_of(
+            "almaflow.measure.profile_child",
+            asked=asked,
+            failed=f"{planned.name} could not be profiled",
+            timeout_s=TIME_LIMIT_S,
+            environment=os.environ | server_environment(question.hardware),
+        )
+    return by_part(parts)

@@ -16,6 +16,8 @@ COMMANDS = {
     "hardware": "Show what this machine is, and the hardware configs.",
     "calibrate": "Measure how fast this machine is, for predictors.",
     "predict": "Predict latencies without running, also for hardware that is not here.",
+    "accuracy": "How far predictions were off over time, and what changed.",
+    "rescore": "Judge stored measurements by another predictor, without measuring again.",
     "compare": "Compare runs, jobs or sweeps: what differs, and whether it is more than noise.",
     "report": "Write the document of a job or a sweep as one HTML file.",
     "sync": "Write to the store what it missed while it could not be reached.",

@@ -124,10 +124,11 @@ def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) 
     steps = sum(len(each) for each in networks.values()) * (1 + PASSES)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, refresh_per_second=1) as progress:
-        task = progress.tasks[progress.add_task("building", total=steps)]
+        number = progress.add_task("building", total=steps)
+        (task,) = progress.tasks
 
         def tell(what: str, count: int) -> None:
-            progress.update(task.id, description=what, advance=count)
+            progress.update(number, description=what, advance=count)
             if not console.is_terminal and task.completed % LINE_EVERY == 0:
                 console.print(f"{what}: {task.completed:.0f} of {steps}, {task.elapsed or 0:.0f} s", markup=False)
 

@@ -80,7 +80,7 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
         _check_cpus(cpus)
     described = here.gpus[0].name if device is Device.cuda else here.cpu
     threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
-    limits = _limits(hardware)
+    limits = configured_limits(hardware)
     if limits is None and device is Device.cpu:
         found = calibrated_here(here.cpu, threads)
         limits = found.limits if found else None
@@ -113,7 +113,7 @@ def describe_hardware(job: JobConfig) -> HardwareSpec:
         description=hardware.description,
         price_per_hour=hardware.price_per_hour,
         price_source=hardware.price_source,
-        limits=_limits(hardware),
+        limits=configured_limits(hardware),
     )
 
 
@@ -135,7 +135,8 @@ def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, Learnt]:
     return found.learnt if found else {}
 
 
-def _limits(hardware: HardwareConfig) -> Limits | None:
+def configured_limits(hardware: HardwareConfig) -> Limits | None:
+    """How fast the machine is by its configuration; None where that says nothing."""
     limits = from_dict(Limits, asdict(hardware.limits))
     return None if limits == Limits() else limits
 

@@ -20,6 +20,8 @@ from almaflow.errors import UsageError
 from almaflow.records import Resume
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic_core import ErrorDetails
 
 _BOUNDS = {
@@ -34,6 +36,11 @@ _BOUNDS = {
 @cache
 def _adapter() -> TypeAdapter[JobConfig]:
     return TypeAdapter(JobConfig)
+
+
+def validate_stored(config: Mapping[str, Any]) -> JobConfig:
+    """The configuration of a job that a store kept; see ``validate``."""
+    return validate(DictConfig(dict(config)))
 
 
 def validate(cfg: DictConfig) -> JobConfig:

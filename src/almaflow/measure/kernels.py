@@ -1,7 +1,7 @@
 """Timing small networks by several conversions: the parent's side.
 
-Each conversion has a process of its own, since threads of one runtime spin while the next one's call begins. They
-build their networks side by side, and then take turns, so that each is timed alone and at several moments.
+Each conversion has a process of its own (a compiler two), since threads of one runtime spin while the next one's call
+begins. They build their networks side by side, and then take turns, so that each is timed alone and at several moments.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from almaflow.records import ModelSpec, PlannedConversion
 
-PASSES = 5
+EAGER = "EAGER"
+PASSES = 14
+"""Many short visits: a machine that is slow for seconds is seen at its fast moments too."""
 
 
 @dataclass
@@ -34,11 +36,9 @@ class Timed:
     """What came of it."""
 
     workloads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of each network, as ``to_dict`` gives a workload; counted by the eager process."""
-    samples_ms: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """Single calls by conversion and network."""
-    control_ms: dict[str, list[float]] = field(default_factory=dict)
-    """The control workload before each network of each pass, by conversion."""
+    """Of each network, as ``to_dict`` gives a workload; counted by eager's process, where there is one."""
+    visits: dict[str, dict[str, list[tuple[list[float], float]]]] = field(default_factory=dict)
+    """By conversion and network, for each pass: single calls in ms, and the control workload before them."""
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Conversion, network and why."""
 
@@ -60,13 +60,17 @@ def time_kernels(
     """
     found = Timed()
     with tempfile.TemporaryDirectory(prefix="almaflow-calibrate-") as scratch, ExitStack() as stack:
+        parts = [(planned, part) for planned, specs in kernels.items() for part in _parts(planned, specs)]
+        eager = any(planned.name == EAGER for planned in kernels)
         children = [
-            stack.enter_context(_Child(planned, threads, Path(scratch, str(number))))
-            for number, planned in enumerate(kernels)
+            stack.enter_context(
+                _Child(planned, part, threads, Path(scratch, str(number)), counts=planned.name == EAGER or not eager)
+            )
+            for number, (planned, part) in enumerate(parts)
         ]
-        with ThreadPoolExecutor(max_workers=2) as pool:  # compilers use more than one core by themselves
+        with ThreadPoolExecutor(max_workers=2) as pool:
             try:
-                list(pool.map(lambda child: _build(child, kernels[child.planned], found, tell), children))
+                list(pool.map(lambda child: _build(child, found, tell), children))
             except BaseException:
                 for child in children:
                     child.end()  # the threads wait for what they say
@@ -77,8 +81,18 @@ def time_kernels(
     return found
 
 
-def _build(child: _Child, specs: Sequence[ModelSpec], found: Timed, tell: Callable[[str, int], None]) -> None:
-    for said in child.start(specs):
+def compiles(planned: PlannedConversion) -> bool:
+    """Whether it takes seconds to build even a small network."""
+    return any(step.startswith("COMPILE") for step in planned.steps)
+
+
+def _parts(planned: PlannedConversion, specs: Sequence[ModelSpec]) -> list[Sequence[ModelSpec]]:
+    """For one process each: a compiler works on one core, and takes longest."""
+    return [part for part in (specs[::2], specs[1::2]) if part] if compiles(planned) else [specs]
+
+
+def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
+    for said in child.start():
         if "workload" in said:
             found.workloads[said["built"]] = said["workload"]
         if "failed" in said:
@@ -88,20 +102,21 @@ def _build(child: _Child, specs: Sequence[ModelSpec], found: Timed, tell: Callab
 
 
 def _take_pass(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
-    samples = found.samples_ms.setdefault(child.planned.name, {})
-    control = found.control_ms.setdefault(child.planned.name, [])
+    visits = found.visits.setdefault(child.planned.name, {})
     for said in child.take_pass():
         if "timed" in said:
-            samples.setdefault(said["timed"], []).extend(said["samples_ms"])
-            control.append(said["control_ms"])
+            visits.setdefault(said["timed"], []).append((said["samples_ms"], said["control_ms"]))
             tell(f"timing {child.planned.name}", 1)
 
 
 class _Child:
     """One process, from its start to its end."""
 
-    def __init__(self, planned: PlannedConversion, threads: int, place: Path) -> None:
-        self.planned, self._threads, self._place = planned, threads, place
+    def __init__(
+        self, planned: PlannedConversion, specs: Sequence[ModelSpec], threads: int, place: Path, *, counts: bool
+    ) -> None:
+        self.planned, self._specs, self._threads, self._place = planned, specs, threads, place
+        self._counts = counts
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
 
@@ -119,7 +134,7 @@ class _Child:
             self._process.kill()
             self._process.wait()
 
-    def start(self, kernels: Sequence[ModelSpec]) -> Iterator[dict[str, Any]]:
+    def start(self) -> Iterator[dict[str, Any]]:
         """Start it; what it says until it is ready."""
         self._place.mkdir()
         environment = os.environ | server_environment(HardwareSpec("here", "cpu", self._threads))
@@ -133,7 +148,8 @@ class _Child:
         asked = {
             "threads": self._threads,
             "conversion": to_dict(self.planned),
-            "kernels": [to_dict(spec) for spec in kernels],
+            "kernels": [to_dict(spec) for spec in self._specs],
+            "counts": self._counts,
         }
         return self._until("ready", json.dumps(asked))
 

@@ -42,7 +42,9 @@ def settle(model: torch.nn.Module, batches: list[Batch], seed: int) -> dict[str,
 
 def restore(model: torch.nn.Module, changed: dict[str, torch.Tensor]) -> None:
     """Bring another build of the same model to the settled state."""
-    model.load_state_dict({**model.state_dict(), **changed})
+    state = model.state_dict()  # with the versions of its modules, which some ask for
+    state.update(changed)
+    model.load_state_dict(state)
 
 
 def _set_statistics(model: torch.nn.Module, batch: Batch) -> None:

@@ -3,13 +3,15 @@
 One operation takes
 
     t = overhead_c + flops / (rate_c * u(m, half_m_c) * u(n, half_n_c) * u(k, half_k_c))
-        + moved * traffic_c / bandwidth(moved) + weights * stream_c / reading(all weights),    u(x, h) = x / (x + h)
+        + moved * traffic_c / bandwidth(moved) + weights * stream_c / reading(all weights)
+        + written / mapping where that is more than 32 MiB,    u(x, h) = x / (x + h)
 
 with parameters for each class c of operations. The second term is arithmetic whose rate falls for short rows, columns
 and sums of the matrix product that the operation comes to (the form of R. W. Hockney's half-performance length,
 n_1/2: "(r_inf, n_1/2, s_1/2) measurements on the 2-CPU CRAY X-MP", Parallel Computing 2, 1985). The others are memory
 traffic, whose bandwidth is interpolated over the size, since caches of several levels hold it. A call takes an
-overhead of its own besides.
+overhead of its own besides. Memory of more than 32 MiB is asked of the system anew at each call, where a backend
+allocates at each call, and given page by page (glibc's largest M_MMAP_THRESHOLD by itself, mallopt(3)).
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -65,6 +69,7 @@ FIRST_CHANNELS = 4
 SIZE_KNOTS_MB = (0.1, 0.5, 2.0, 8.0, 32.0, 128.0)
 """Where bandwidths are learnt; between them, they are interpolated by logarithms."""
 KNOTS = np.log(SIZE_KNOTS_MB)
+MAPPED_MB = 32 * 1.048576
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ class Operations:
     columns: Vector
     length: Vector
     moved_mb: Vector
+    written_mb: Vector
     weights_mb: Vector
     all_weights_mb: Vector
     count: int
@@ -101,13 +107,13 @@ def operations(workloads: Sequence[Workload], *, joins: bool) -> Operations:
             if kind == "attention":  # its first product, of queries and keys
                 sizes = float(each.shape[-2]), float(each.shape[-2]), float(each.shape[-1])
             moved, weights = (each.read_bytes + each.written_bytes) / 1e6, each.weight_bytes / 1e6
-            rows.append((network, _INDEX[kind], each.flops / 1e9, *sizes, moved, weights, workload.parameters_mb))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 9)
+            amounts = moved, each.written_bytes / 1e6, weights, workload.parameters_mb
+            rows.append((network, _INDEX[kind], each.flops / 1e9, *sizes, *amounts))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 10)
     which = table[:, :2].astype(np.intp)
-    gflop, lines, columns, length, moved_mb, weights_mb, all_weights_mb = table[:, 2:].T
-    return Operations(
-        which[:, 0], which[:, 1], gflop, lines, columns, length, moved_mb, weights_mb, all_weights_mb, len(workloads)
-    )
+    gflop, lines, columns, length, moved_mb, written_mb, weights_mb, all_mb = table[:, 2:].T
+    sizes_mb = moved_mb, written_mb, weights_mb, all_mb
+    return Operations(which[:, 0], which[:, 1], gflop, lines, columns, length, *sizes_mb, count=len(workloads))
 
 
 def class_of(operation: Operation, *, joins: bool) -> str:
@@ -136,7 +142,7 @@ class Parameters:
 
     def __init__(self) -> None:
         """Lay them out."""
-        self.names: list[str] = ["call_us"]
+        self.names: list[str] = ["call_us", "mapping"]
         self.names += [f"bandwidth/{size:g}" for size in SIZE_KNOTS_MB]
         self.names += [f"reading/{size:g}" for size in SIZE_KNOTS_MB]
         self.names += [f"{kind}/{each}" for each in self.FIELDS for kind in CLASSES]
@@ -156,9 +162,13 @@ def vector_of(parameters: Mapping[str, float]) -> Vector:
     """The logarithms of parameters by their names, in the order of ``LAYOUT``.
 
     Raises:
-        KeyError: one is missing: they were learnt by another version of the formula.
+        UsageError: one is missing: they were learnt by another version of the formula.
     """
-    return np.log([parameters[name] for name in LAYOUT.names])
+    try:
+        return np.log([parameters[name] for name in LAYOUT.names])
+    except KeyError as error:
+        message = "what was learnt on this machine is another almaflow's: run `almaflow calibrate` again"
+        raise UsageError(message) from error
 
 
 def parameters_of(vector: Vector) -> dict[str, float]:
@@ -179,6 +189,7 @@ def times_ms(vector: Vector, columns: Operations) -> Vector:
     traffic = get(vector, f"{CLASSES[0]}/traffic", kinds)[columns.kind]
     bandwidth = _at(vector, "bandwidth", columns.moved_mb)
     total = overhead + columns.moved_mb * traffic / bandwidth
+    total += np.where(columns.written_mb > MAPPED_MB, columns.written_mb, 0.0) / get(vector, "mapping", 1)
     some = np.flatnonzero(columns.kind < len(PRODUCTS))
     kind = columns.kind[some]
     products = len(PRODUCTS)
@@ -216,6 +227,7 @@ def prior() -> tuple[Vector, Vector]:
     """What the parameters are believed to be before anything is measured: means and deviations of their logarithms."""
     beliefs = {
         "call_us": (20.0, 1.0),
+        "mapping": (20.0, 1.5),
         "bandwidth": (20.0, 0.7),
         "reading": (20.0, 0.7),
         "overhead_us": (5.0, 1.0),
@@ -224,7 +236,7 @@ def prior() -> tuple[Vector, Vector]:
         "half_rows": (8.0, 1.5),
         "half_columns": (8.0, 1.5),
         "half_length": (8.0, 1.5),
-        "stream": (1.0, 0.5),
+        "stream": (1.0, 1.0),
         # What is joined takes little, and nothing where it is folded into weights.
         "joined/overhead_us": (0.5, 1.5),
         "joined/traffic": (0.2, 1.5),

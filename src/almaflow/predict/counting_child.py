@@ -6,10 +6,9 @@ import json
 import sys
 from contextlib import redirect_stdout
 
+from almaflow.children import BAD_INPUT
 from almaflow.errors import UsageError
 from almaflow.records import ModelSpec, Workload, from_dict, to_dict
-
-BAD_INPUT = 2
 
 
 def main() -> int:

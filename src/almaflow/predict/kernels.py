@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TARGET = "almaflow.models.blocks.network"
+DEEP = "chain"
+"""The style that is as deep as whole models are."""
 SEED = 20
 LARGEST_GFLOP, SMALLEST_GFLOP = 5.0, 0.0005
 """Of one call: beyond, a network takes too long for what it tells, or tells of nothing but the overhead of a call."""
@@ -46,7 +48,7 @@ def _drawn(draw: Random, style: str, number: int) -> ModelSpec:
             return ModelSpec(f"{style}-{number}", TARGET, kwargs=kwargs, inputs=inputs, batch_size=batch)
 
 
-def _between(draw: Random, low: int, high: int, step: int = 8) -> int:
+def _between(draw: Random, low: float, high: float, step: int = 8) -> int:
     """A multiple of ``step``, evenly drawn by its logarithm."""
     return max(step, round(math.exp(draw.uniform(math.log(low), math.log(high))) / step) * step)
 
@@ -129,12 +131,12 @@ def _patches(draw: Random, number: int) -> tuple[Layers, list[int], float]:
 
 
 def _inverted(draw: Random, number: int) -> tuple[Layers, list[int], float]:
-    """A wide depthwise convolution between two pointwise ones, with and without a gate."""
+    """A wide depthwise convolution between two pointwise ones, mostly with a gate."""
     narrow, ratio = _between(draw, 16, 192), draw.choice((2, 3, 4, 6))
     shape, wide, kernel = _image(draw, narrow), narrow * ratio, draw.choice((3, 5))
     activation = ("relu6", "hardswish", "silu", "relu")[number % 4]
     inner: Layers = [["conv", wide, 1, 1, 1, activation], ["conv", wide, kernel, 1, 0, activation]]
-    if number % 2:
+    if number % 4:
         small = max(8, wide // 24 * 4)
         gate = "hardsigmoid" if activation == "hardswish" else "sigmoid"
         inner.append(["gate", small, "silu" if activation == "silu" else "relu", gate])
@@ -237,6 +239,43 @@ def _light(draw: Random, number: int) -> tuple[Layers, list[int], float]:
     return layers, shape, 4e-9 * channels**2 * shape[1] ** 2
 
 
+def _chains(draw: Random, number: int) -> tuple[Layers, list[int], float]:
+    """Blocks of drawn kinds on an image that shrinks: many operations in a row keep less in the caches than two do."""
+    side, channels = 112, _between(draw, 16, 64)
+    layers: Layers = [["conv", channels, 3, 2]]
+    work = 2e-9 * 27 * channels * side**2
+    for _ in range(draw.randint(2, 4)):
+        out, groups = _between(draw, channels, 2.5 * channels), draw.choice((1, 1, 0))
+        side = (side + 1) // 2
+        if groups:
+            layers.append(["conv", out, 3, 2])
+        else:
+            layers += [["conv", channels, 3, 2, 0], ["conv", out, 1]]
+        work += 2e-9 * 9 * channels * (out if groups else 1) * side**2
+        channels = out
+        for _ in range(draw.randint(1, 3)):
+            inner, flop = _block(draw, channels, ACTIVATIONS[number % 4])
+            layers.append(["residual", inner])
+            work += 2e-9 * flop * side**2
+    return [*layers, ["head", 1000]], [3, 224, 224], work
+
+
+def _block(draw: Random, width: int, activation: str) -> tuple[Layers, float]:
+    """A block that keeps ``width`` channels, and its multiplications at each place."""
+    kind, ratio, kernel = draw.choice(("dense", "inverted", "gated", "grouped")), draw.choice((2, 4, 6)), 3
+    if kind in {"inverted", "gated"}:
+        wide = ratio * width
+        inner: Layers = [["conv", wide, 1, 1, 1, activation], ["conv", wide, kernel, 1, 0, activation]]
+        if kind == "gated":
+            inner.append(["gate", max(8, width // 4), "relu", "sigmoid"])
+        return [*inner, ["conv", width, 1, 1, 1, "none"]], wide * (2 * width + kernel**2)
+    groups = 1 if kind == "dense" else max(1, width // 16)
+    if width % groups:
+        groups = 1
+    inner = [["conv", width, 3, 1, groups, activation], ["conv", width, 1 if groups > 1 else 3, 1, 1, "none"]]
+    return inner, 9 * width**2 / groups + (1 if groups > 1 else 9) * width**2
+
+
 STYLES = {
     "conv": 15,
     "heavy": 5,
@@ -245,7 +284,7 @@ STYLES = {
     "grouped": 5,
     "stem": 4,
     "patches": 3,
-    "inverted": 8,
+    "inverted": 11,
     "bottleneck": 5,
     "dense": 4,
     "branches": 4,
@@ -254,6 +293,7 @@ STYLES = {
     "transformer": 8,
     "mixing": 4,
     "light": 8,
+    DEEP: 9,
 }
 """How many of each."""
 
@@ -274,4 +314,5 @@ _STYLES: dict[str, Callable[[Random, int], tuple[Layers, list[int], float]]] = {
     "transformer": _transformers,
     "mixing": _mixing,
     "light": _light,
+    DEEP: _chains,
 }

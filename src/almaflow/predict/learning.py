@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from almaflow.predict import costs
+from almaflow.predict.families import family_of
+from almaflow.predict.kernels import DEEP
 from almaflow.predict.roofline import joins_operations
 from almaflow.records import Backend
 
@@ -32,6 +34,8 @@ FOLDS = 6
 CLOSE = 1e-5
 """A step that improves the fit by a smaller share ends it."""
 HOLDS = 0.9
+FEWEST = 3
+"""Networks as deep as models, for an interval from these alone."""
 
 
 def learn_backend(
@@ -52,23 +56,37 @@ def learn_backend(
     """
     workloads = [*(workload for workload, _ in networks.values()), *(model.workload for model in models)]
     scaled = [model.floor_ms * control_ms / model.control_ms for model in models]
+    styles = [name.rpartition("-")[0] for name in networks] + [family_of(model.model) for model in models]
+    is_model = np.arange(len(workloads)) >= len(networks)
+    is_deep = np.array([style == DEEP for style in styles])
     data = _Data(
         costs.operations(workloads, joins=joins_operations(planned)),
         np.array([*(floor for _, floor in networks.values()), *scaled]),
-        np.arange(len(workloads)) >= len(networks),
+        is_model | is_deep,
     )
     mean, deviation = costs.prior()
     if before is not None:
         mean, deviation = costs.vector_of(before.parameters), deviation * NEARER
-    # Siblings are left out together, or one would tell of the other.
-    groups = [name.rpartition("-")[0] for name in networks] + [model.model for model in models]
     vector, whole = fit(data, np.ones(len(workloads)), mean, deviation)
+    # Siblings are left out together, or one would tell of the other; deep networks are drawn each by itself.
+    names = [*networks, *(family_of(model.model) for model in models)]
+    groups = [name if deep else style for name, style, deep in zip(names, styles, is_deep, strict=True)]
     ratios = _unseen_ratios(data, groups, mean, deviation, vector)
-    judged = ratios[data.is_model] if models else ratios
-    tail = (1 - HOLDS) / 2
-    low, high = (float(f"{each:.4g}") for each in np.quantile(judged, [tail, 1 - tail]))
+    judged = is_model if models else is_deep
+    low, high = _interval(ratios[judged] if judged.sum() >= FEWEST else ratios)
     parameters = costs.parameters_of(vector)
     return Backend(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
+
+
+def _interval(ratios: Vector) -> tuple[float, float]:
+    """Of a further ratio in ``HOLDS`` of cases, where their logarithms are normal: Student's prediction interval."""
+    from scipy.special import stdtrit
+
+    logs = np.log(ratios)
+    middle, count = float(np.mean(logs)), len(logs)
+    half = float(stdtrit(count - 1, (1 + HOLDS) / 2) * np.std(logs, ddof=1) * np.sqrt(1 + 1 / count))
+    low, high = (float(f"{np.exp(middle + sign * half):.4g}") for sign in (-1, 1))
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -77,8 +95,8 @@ class _Data:
 
     columns: Operations
     times_ms: Vector
-    is_model: NDArray[np.bool_]
-    """Of each network: whether it is a whole model."""
+    is_deep: NDArray[np.bool_]
+    """Of each network: whether it is a whole model, or as deep as one."""
 
 
 def fit(
@@ -88,7 +106,7 @@ def fit(
 
     Args:
         data: All networks.
-        weights: How much each counts; a model counts for ``MODEL_WEIGHT`` times as much.
+        weights: How much each counts; a deep one counts for ``MODEL_WEIGHT`` times as much.
         mean: Logarithms that are believed before.
         deviation: How far from them they may be.
         start: Logarithms to begin with; None for the mean.
@@ -97,10 +115,10 @@ def fit(
         Logarithms of the parameters, and what whole models take over what their operations take.
     """
     logs = np.log(data.times_ms)
-    scale = np.sqrt(weights * np.where(data.is_model, MODEL_WEIGHT, 1.0)) / BELIEVED
+    scale = np.sqrt(weights * np.where(data.is_deep, MODEL_WEIGHT, 1.0)) / BELIEVED
 
     def off(vector: Vector) -> Vector:
-        predicted = np.log(costs.networks_ms(vector[1:], data.columns)) + np.where(data.is_model, vector[0], 0.0)
+        predicted = np.log(costs.networks_ms(vector[1:], data.columns)) + np.where(data.is_deep, vector[0], 0.0)
         error = (predicted - logs) * scale
         # The square root of a loss that grows like the logarithm: some networks do what no formula says.
         error = np.sign(error) * np.sqrt(8 * np.log1p(error**2 / 8))
@@ -122,6 +140,6 @@ def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: 
         if unseen.all() or not unseen.any():
             continue
         vector, whole = fit(data, np.where(unseen, 1e-9, 1.0), mean, deviation, start)
-        predicted = costs.networks_ms(vector, data.columns) * np.where(data.is_model, whole, 1.0)
+        predicted = costs.networks_ms(vector, data.columns) * np.where(data.is_deep, whole, 1.0)
         ratios[unseen] = (data.times_ms / predicted)[unseen]
     return ratios

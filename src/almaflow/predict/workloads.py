@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from cattrs.errors import ClassValidationError
 
 from almaflow import machine
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.children import answer_of
 from almaflow.records import ModelSpec, Workload, from_dict, read_json, to_dict, write_json
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ VERSION = 2
 """Of the counting: another one makes what is kept worthless."""
 
 TIME_LIMIT_S = 300
-BAD_INPUT = 2
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "ultralytics")
 """Whose versions may change what a model of a name consists of."""
 
@@ -66,17 +64,8 @@ def _version(package: str) -> str | None:
 
 
 def _counted(model: ModelSpec) -> Workload:
-    asked = json.dumps({"model": to_dict(model), "sys_path": [path for path in sys.path if path]})
-    command = [sys.executable, "-m", "almaflow.predict.counting_child"]
-    try:
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False, timeout=TIME_LIMIT_S)
-    except subprocess.TimeoutExpired as error:
-        message = f"the operations of {model.name} could not be counted in {TIME_LIMIT_S} s"
-        raise AlmaflowError(message) from error
-    if done.returncode == BAD_INPUT:
-        raise UsageError(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        message = f"the operations of {model.name} could not be counted: {last[:300]}"
-        raise AlmaflowError(message)
-    return from_dict(Workload, json.loads(done.stdout.splitlines()[-1]))
+    asked = {"model": to_dict(model), "sys_path": [path for path in sys.path if path]}
+    failed = f"the operations of {model.name} could not be counted"
+    return from_dict(
+        Workload, answer_of("almaflow.predict.counting_child", asked=asked, failed=failed, timeout_s=TIME_LIMIT_S)
+    )

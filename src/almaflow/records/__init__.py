@@ -5,6 +5,7 @@ Units are in the names. A field that is not known is ``None``, never zero.
 
 from __future__ import annotations
 
+from almaflow.records.accuracy import JudgedRun, Said
 from almaflow.records.files import from_dict, read_json, to_dict, write_json
 from almaflow.records.job import Drift, Job, Outcome
 from almaflow.records.prediction import (
@@ -50,6 +51,7 @@ __all__ = [
     "HardwareSpec",
     "InputSpec",
     "Job",
+    "JudgedRun",
     "Learnt",
     "Level",
     "Limits",
@@ -67,6 +69,7 @@ __all__ = [
     "Question",
     "Resume",
     "Round",
+    "Said",
     "Status",
     "Sweep",
     "SweepJob",

@@ -24,7 +24,7 @@ def document(title: str, outputs: Sequence[Mapping[str, Any]]) -> str:
         title: What it is about.
         outputs: The jobs, each as ``output=FILE.json`` holds it.
     """
-    return _template().render(title=title, jobs=[_job(output) for output in outputs])
+    return template("document.html").render(title=title, jobs=[_job(output) for output in outputs])
 
 
 def _job(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,10 +76,11 @@ def _missing(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """One of the pages beside this module."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("almaflow.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("document.html")
+    return environment.get_template(name)

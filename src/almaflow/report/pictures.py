@@ -33,7 +33,7 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
     axes.invert_yaxis()
     axes.set_xlabel("ms for one forward call, with the 95% interval of the median")
     _legend(axes, shown)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
@@ -54,7 +54,7 @@ def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
     axes.set_yticks([*ticks, EQUAL_DB], [*map(str, ticks), "equal"])
     axes.grid(alpha=0.3)
     _legend(axes, shown)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def _timed(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -87,7 +87,7 @@ def _legend(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
         axes.legend(handles=handles, fontsize=8, frameon=False)
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
     """The picture for a page: without the XML head and metadata, the same for the same figures."""
     from matplotlib import rc_context
 

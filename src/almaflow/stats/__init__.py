@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from almaflow.stats.changes import FALSE_ALARM_RATE, SHORTEST, Step, steps
+from almaflow.stats.errors import ErrorSummary, Figure, Paired, error_summary, paired, summary_over, trend
 from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
 from almaflow.stats.rounds import Ratio, RoundMedian, Spread, is_settled, latency_interval, ratio, spread_between
 from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
 
 __all__ = [
+    "FALSE_ALARM_RATE",
     "FLOOR_SAMPLES",
     "PERCENTILE_SAMPLES",
+    "SHORTEST",
+    "ErrorSummary",
+    "Figure",
     "Interval",
+    "Paired",
     "Ratio",
     "RoundMedian",
     "Spread",
+    "Step",
     "Summary",
+    "error_summary",
     "hull",
     "independent_draws",
     "is_settled",
     "latency_interval",
     "median_interval",
     "not_told_apart",
+    "paired",
     "ratio",
     "series_interval",
     "spread_between",
+    "steps",
     "summary",
+    "summary_over",
+    "trend",
 ]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cattrs.errors import ClassValidationError
 
 from almaflow.records import MeasuredModel, Workload, from_dict
+from almaflow.tracking.files import downloaded
 from almaflow.tracking.reader import condition, conversion_runs
-from almaflow.tracking.store import connect, quiet, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from mlflow import MlflowClient
 
     from almaflow.tracking.reader import StoredRun
 
@@ -43,32 +40,20 @@ def measured_models(uri: str, experiment_name: str, cpu: str, threads: int, scra
             key = tuple(run.params.get(name, "") for name in ("model", "batch_size", "input_shape", "conversion"))
             newest.setdefault(key, run)  # type: ignore[arg-type]
     workloads: dict[str, Workload | None] = {}
-    with reporting(uri, "the operations of measured models could not be read"), quiet():
-        client = connect(uri)
-        for run in newest.values():
-            job = run.tags.get("almaflow.job_run_id", "")
-            if job not in workloads:
-                workloads[job] = _workload(client, job, scratch)
-            workload = workloads[job]
-            if workload is not None:
-                yield MeasuredModel(
-                    run.params["model"],
-                    run.params["conversion"],
-                    workload,
-                    run.metrics[FLOOR],
-                    run.metrics[CONTROL],
-                    run.run_id,
-                )
+    for run in newest.values():
+        job = run.tags.get("almaflow.job_run_id", "")
+        if job not in workloads:
+            workloads[job] = kept_workload(uri, job, scratch)
+        workload = workloads[job]
+        if workload is not None:
+            figures = run.metrics[FLOOR], run.metrics[CONTROL], run.run_id
+            yield MeasuredModel(run.params["model"], run.params["conversion"], workload, *figures)
 
 
-def _workload(client: MlflowClient, job_run_id: str, scratch: str) -> Workload | None:
+def kept_workload(uri: str, job_run_id: str, scratch: str) -> Workload | None:
     """The operations that a job kept; None where it is of an older almaflow, or they could not be counted."""
-    from mlflow.exceptions import MlflowException
-
-    place = Path(scratch, job_run_id)
-    place.mkdir()
+    path = downloaded(uri, job_run_id, WORKLOAD, scratch)
     try:
-        path = client.download_artifacts(job_run_id, WORKLOAD, str(place))
-        return from_dict(Workload, json.loads(Path(path).read_text(encoding="utf-8")))
-    except (MlflowException, OSError, ValueError, ClassValidationError):
+        return from_dict(Workload, json.loads(path.read_text(encoding="utf-8"))) if path else None
+    except (ValueError, ClassValidationError):
         return None

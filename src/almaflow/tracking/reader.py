@@ -14,6 +14,8 @@ from almaflow.tracking.uris import sqlite_path
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlflow.entities import Run
+
     from almaflow.records import Job
 
 READY = ("time/load", "time/convert", "time/first_call")
@@ -95,16 +97,21 @@ def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Itera
         kind_is = f"tags.`almaflow.kind` = '{kind}'"
         where = f"{kind_is} AND {where}" if where else kind_is
         for run in search(client, wanted, where, ["attributes.start_time DESC"]):
-            info, data = run.info, run.data
-            yield StoredRun(
-                info.run_id,
-                names[info.experiment_id],
-                info.start_time / 1000,
-                info.end_time is not None,
-                data.metrics,
-                data.params,
-                data.tags,
-            )
+            yield stored_run(run, names)
+
+
+def stored_run(run: Run, names: Mapping[str, str]) -> StoredRun:
+    """A run as MLflow gives it, with the names of the experiments by their IDs."""
+    info, data = run.info, run.data
+    return StoredRun(
+        info.run_id,
+        names[info.experiment_id],
+        info.start_time / 1000,
+        info.end_time is not None,
+        data.metrics,
+        data.params,
+        data.tags,
+    )
 
 
 def ready_times(job: Job, uri: str) -> dict[str, float]:

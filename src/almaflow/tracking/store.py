@@ -227,12 +227,13 @@ def experiments(uri: str) -> tuple[MlflowClient, dict[str, str]]:
         return client, {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
 
 
-def search(
+def search(  # noqa: PLR0913, PLR0917 - what MLflow's search takes
     client: MlflowClient,
     experiment_ids: Sequence[str],
     where: str,
     order_by: Sequence[str] = (),
     most: int | None = None,
+    token: str | None = None,
 ) -> Iterator[Run]:
     """Runs, page by page.
 
@@ -242,8 +243,8 @@ def search(
         where: MLflow's filter.
         order_by: MLflow's order.
         most: Runs of one page; each holds some hundred values. None: ``PAGE``.
+        token: Of the page to begin with; None for the first.
     """
-    token: str | None = None
     while experiment_ids:
         page = client.search_runs(
             list(experiment_ids), where, max_results=most or PAGE, order_by=list(order_by), page_token=token

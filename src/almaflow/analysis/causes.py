@@ -1,0 +1,141 @@
+"""Why an error changed: the prediction moved, or the measurement did, and then the machine or what runs on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PART = 0.25
+"""Of all that moved: less is not called a cause."""
+FOLLOWS = 0.5
+"""By so much of the measurement's move the control workload has to move too, for the machine to be the cause."""
+WITHOUT_EFFECT = frozenset({"git_commit", "memory_gb", "mlflow"})
+"""``env.*`` tags that may change without an effect on a latency: told, but no cause."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One point of a series as far as a cause is looked for in it."""
+
+    predicted_ms: float
+    measured_ms: float
+    control_ms: float | None
+    eager_ms: float | None
+    """Of the same job; None for eager itself."""
+    version: str
+    """Of the predictor."""
+    environment: Mapping[str, str]
+
+    @property
+    def log_ratio(self) -> float:
+        """Of predicted over measured."""
+        return math.log(self.predicted_ms / self.measured_ms)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What moved at a change. Moves are in percent of what was before."""
+
+    kind: str
+    """``prediction``, ``machine``, ``version`` or ``unknown``; two joined by ``+`` where both sides moved."""
+    why: str
+    predicted_pct: float
+    measured_pct: float
+    control_pct: float | None
+    eager_pct: float | None
+    environment: dict[str, tuple[str, str]]
+    """Tags ``env.*`` that have other values behind the change than before it, without the prefix."""
+    versions: tuple[tuple[str, ...], tuple[str, ...]]
+    """Of the predictor, before and behind it."""
+
+
+def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
+    """What moved between two stretches of a series.
+
+    The error is the prediction less the measurement, in logarithms: a side is a cause where it moved by a quarter of
+    both moves or more. A measurement that moved is the machine's doing where the control workload moved with it, by
+    half as much at least. Otherwise it is a version's, where ``env.*`` tags changed; and where none did, eager tells
+    whether everything moved (the machine, in a way that the control does not see) or only this conversion.
+    """
+    predicted, measured = (
+        _move([getattr(each, name) for each in before], [getattr(each, name) for each in after]) or 0.0
+        for name in ("predicted_ms", "measured_ms")
+    )
+    control = _move([each.control_ms for each in before], [each.control_ms for each in after])
+    eager = _move([each.eager_ms for each in before], [each.eager_ms for each in after])
+    changed = _changed([each.environment for each in before], [each.environment for each in after])
+    versions = tuple(dict.fromkeys(e.version for e in before)), tuple(dict.fromkeys(e.version for e in after))
+    both = abs(predicted) + abs(measured)
+    kinds, reasons = [], []
+    if both and abs(predicted) >= PART * both:
+        kinds.append("prediction")
+        told = f" ({versions[0][-1]} → {versions[1][-1]})" if versions[0] != versions[1] else ", its version did not"
+        reasons.append(f"the prediction moved by {_signed(predicted)}{told}")
+    if both and abs(measured) >= PART * both:
+        kind, reason = _of_measurement(measured, control, eager, changed)
+        kinds.append(kind)
+        reasons.append(f"the measurement moved by {_signed(measured)}: {reason}")
+    return Cause(
+        "+".join(kinds) or "unknown",
+        "; ".join(reasons),
+        _percent(predicted),
+        _percent(measured),
+        None if control is None else _percent(control),
+        None if eager is None else _percent(eager),
+        changed,
+        versions,
+    )
+
+
+def _of_measurement(
+    measured: float, control: float | None, eager: float | None, changed: Mapping[str, tuple[str, str]]
+) -> tuple[str, str]:
+    named = [f"env.{name} {old} → {new}" for name, (old, new) in changed.items() if not _idle(name)]
+    if control is not None and control * measured > 0 and abs(control) >= FOLLOWS * abs(measured):
+        also = f"; changed too: {', '.join(named)}" if named else ""
+        return "machine", f"the machine, whose control workload moved by {_signed(control)}{also}"
+    together = eager is not None and eager * measured > 0 and abs(eager) >= FOLLOWS * abs(measured)
+    steady = "without control workload" if control is None else f"the control workload moved by {_signed(control)}"
+    if eager is not None:
+        steady += f", eager by {_signed(eager)}"
+    if named:
+        return "version", f"{', '.join(named)} ({steady})"
+    idle = [f"env.{name}" for name in changed]
+    nothing = f"no env tag changed but {', '.join(idle)}" if idle else "no env tag changed"
+    if together:
+        return "machine", f"eager moved too, the machine then ({steady}; {nothing})"
+    return "unknown", f"{nothing} ({steady})"
+
+
+def _move(before: Sequence[float | None], after: Sequence[float | None]) -> float | None:
+    """Between the medians, in logarithms; None where either side knows nothing."""
+    one, other = ([each for each in side if each] for side in (before, after))
+    return math.log(median(other) / median(one)) if one and other else None
+
+
+def _changed(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    """Tags none of whose values from before are there behind the change, those with an effect first."""
+    names = {name for each in (*before, *after) for name in each}
+    found = {}
+    for name in sorted(names, key=lambda name: (_idle(name), name)):
+        old, new = ([each.get(name, "none") for each in side] for side in (before, after))
+        if not set(old) & set(new):
+            found[name] = old[-1], new[0]
+    return found
+
+
+def _idle(name: str) -> bool:
+    return name in WITHOUT_EFFECT
+
+
+def _percent(move: float) -> float:
+    return 100 * math.expm1(move)
+
+
+def _signed(move: float) -> str:
+    return f"{_percent(move):+.1f}%"

@@ -1,0 +1,132 @@
+"""``almaflow accuracy``: how far predictions were off over time, and what changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from almaflow.cli.filters import filter_of, filtered, read, resolved
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from almaflow.analysis.accuracy import Series
+
+WIDTH = 140
+"""Columns of the table where there is no terminal to ask."""
+ALERT = 3
+PICTURES = {".svg", ".png", ".pdf"}
+
+
+@click.command()
+@filtered
+@click.option("--predictor", "predictors", multiple=True, metavar="PATTERN", help="Only these, baselines included.")
+@click.option("--baselines", is_flag=True, help="Predictors too that no job named: they are asked always.")
+@click.option(
+    "--against", type=click.Choice(["floor", "median"]), default="floor", show_default=True,
+    help="What a prediction is held against: the floor repeats from day to day, the median is what users see.",
+)  # fmt: skip
+@click.option("--compare", nargs=2, metavar="ONE OTHER", help="Two predictors on the measurements of both.")
+@click.option("--false-alarm-rate", type=click.FloatRange(0, 0.5, min_open=True), default=0.001, show_default=True,
+              help="With which a series without a step is given one.")  # fmt: skip
+@click.option("--fail-above", type=click.FloatRange(0, min_open=True), metavar="PCT",
+              help="Exit 3 where a mean absolute error since the last change is above.")  # fmt: skip
+@click.option("--fail-on-regression", is_flag=True, help="Exit 3 where an error has lately stepped up.")
+@click.option("--recent", type=click.IntRange(1), default=10, show_default=True,
+              help="Points that a step may lie back and still be news.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Every series in the table, not only the most notable ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as data.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: FILE.svg, .png or .pdf.")
+@click.option("--track", is_flag=True, help="Bring the run of each series in the store up to date.")
+def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
+    models: tuple[str, ...],
+    hardware: tuple[str, ...],
+    conversions: tuple[str, ...],
+    experiments: tuple[str, ...],
+    since: str | None,
+    uris: tuple[str, ...],
+    fresh: bool,  # noqa: FBT001 - click passes a flag so
+    predictors: tuple[str, ...],
+    baselines: bool,  # noqa: FBT001
+    against: str,
+    compare: tuple[str, str] | None,
+    false_alarm_rate: float,
+    fail_above: float | None,
+    fail_on_regression: bool,  # noqa: FBT001
+    recent: int,
+    everything: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+    html: Path | None,
+    plot: Path | None,
+    track: bool,  # noqa: FBT001
+) -> int:
+    """How far predictions were from measurements, by model, hardware, conversion and predictor, over time.
+
+    Exit code 3: an alert that --fail-above or --fail-on-regression asked for.
+    """
+    from almaflow.analysis.accuracy import Against, compared, series_of
+    from almaflow.analysis.alerts import alerts
+    from almaflow.report import accuracy as report
+
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        message = f"--plot {plot}: must end in .svg, .png or .pdf"
+        raise UsageError(message)
+    if track and (since is not None or against != "floor" or len(uris) > 1):
+        message = "--track keeps whole series against the floor, in the one store that is read: leave the rest out"
+        raise UsageError(message)
+    wanted = filter_of(
+        models=models, hardware=hardware, conversions=conversions, experiments=experiments, since=since,
+        predictors=predictors or (compare or ()),
+    )  # fmt: skip
+    stores = resolved(uris)
+    runs = [wanted.said(run) for run in read(stores, fresh=fresh) if wanted.fits(run)]
+    everyone = series_of(runs, Against(against), false_alarm_rate)
+    found = [each for each in everyone if baselines or predictors or compare or each.named]
+    if not found:
+        raise UsageError(report.nothing(runs, everyone, stores))
+    told = list(alerts(found, fail_above, recent, regressions=fail_on_regression))
+    both = compared(found, *compare) if compare else None
+    console = _console()
+    if as_json:
+        data = report.to_dict(found, told, stores, Against(against), false_alarm_rate, (compare, both))
+        click.echo(json.dumps(data, indent=1))
+    else:
+        report.render(found, console, against=against, rate=false_alarm_rate, everything=everything)
+        if compare:
+            report.render_compared(compare, both, console)
+    _write(found, html, plot, against)
+    if track:
+        _track(found, stores[0])
+    report.render_alerts(told, Console(stderr=True) if as_json else console)
+    return ALERT if any(alert.fails for alert in told) else 0
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
+    return console
+
+
+def _write(found: list[Series], html: Path | None, plot: Path | None, against: str) -> None:
+    if html is not None:
+        from almaflow.report.accuracy_page import page
+
+        html.write_text(page(found, against), encoding="utf-8")
+        click.echo(f"written: {html}", err=True)
+    if plot is not None:
+        from almaflow.report.accuracy_pictures import draw
+
+        draw(found, plot)
+        click.echo(f"drawn: {plot}", err=True)
+
+
+def _track(found: list[Series], store: str) -> None:
+    from almaflow.tracking.summaries import track
+
+    written = track(store, found)
+    click.echo(f"tracked: {written} of {len(found)} series had news", err=True)

@@ -1,0 +1,92 @@
+"""``almaflow rescore``: stored measurements judged by another predictor, without measuring again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from almaflow.cli.filters import filter_of, filtered, read, resolved
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from almaflow.predict import Predictor
+    from almaflow.records import JudgedRun
+    from almaflow.rescoring import Rescoring
+
+
+@click.command()
+@click.argument("overrides", nargs=-1)
+@filtered
+def rescore(  # noqa: PLR0913, PLR0917 - one for each option
+    overrides: tuple[str, ...],
+    models: tuple[str, ...],
+    hardware: tuple[str, ...],
+    conversions: tuple[str, ...],
+    experiments: tuple[str, ...],
+    since: str | None,
+    uris: tuple[str, ...],
+    fresh: bool,  # noqa: FBT001 - click passes a flag so
+) -> None:
+    """Ask the predictors of OVERRIDES (predictor=NAME) of what the store has measured, and keep it beside.
+
+    A predictor is called NAME@VERSION there. What it was learnt from is left out.
+    """
+    from almaflow.config import compose, resolve_predictors
+    from almaflow.rescoring import Rescoring
+
+    predictors = resolve_predictors(compose(overrides))
+    if not any(each.lstrip("+").startswith("predict") for each in overrides):
+        message = "rescore needs a predictor: almaflow rescore predictor=calibrated"
+        raise UsageError(message)
+    stores = resolved(uris)
+    if len(stores) > 1:
+        message = "rescore writes into the store that it reads: name one --uri"
+        raise UsageError(message)
+    wanted = filter_of(models=models, hardware=hardware, conversions=conversions, experiments=experiments, since=since)
+    runs = [run for run in read(stores, fresh=fresh) if wanted.fits(run)]
+    if not runs:
+        message = "nothing was measured that fits: almaflow accuracy --baselines shows what there is"
+        raise UsageError(message)
+    console = Console()
+    for predictor in predictors:
+        judged = Rescoring(stores[0], predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
+        list(track(judged.judge(runs), f"asking {predictor.name}", len(runs), console=Console(stderr=True)))
+        _tell(judged, predictor, console)
+        _keep(judged, runs, console)
+
+
+def _tell(judged: Rescoring, predictor: Predictor, console: Console) -> None:
+    made = sum(len(each) for each in judged.made.values())
+    left_out = {
+        "said of already": judged.known,
+        "learnt from": judged.seen,
+        "without an answer": judged.silent,
+        "whose job cannot be read": judged.unreadable,
+    }
+    rest = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
+    console.print(f"{predictor.name}: {made} measurements judged{f'; {rest}' if rest else ''}", highlight=False)
+
+
+def _keep(judged: Rescoring, runs: list[JudgedRun], console: Console) -> None:
+    """Write what is new, and compare it with what was said of the same measurements before."""
+    from almaflow.analysis.accuracy import compared, series_of
+    from almaflow.report.accuracy import render_compared
+    from almaflow.tracking.rescored import label, log_rescored
+
+    for experiment, pairs in judged.made.items():
+        said = [(run.run_id, made) for run, made in pairs]
+        name = label(said[0][1].predictor, said[0][1].version)
+        series = series_of(judged.beside(runs, name))
+        own = [each for each in series if each.key.predictor == name]
+        errors = {
+            "rescore/count": float(len(said)),
+            "rescore/mean_abs_error_pct": sum(each.summary.mean_abs.value for each in own) / len(own),
+        }
+        run_id = log_rescored(judged.uri, experiment, said, errors)
+        console.print(f"{experiment}: kept as run {run_id}, in almaflow accuracy as {name}", highlight=False)
+        others = {each.key.predictor for each in series if each.named and each.key.predictor != name}
+        for other in sorted(others):
+            render_compared((name, other), compared(series, name, other), console)

@@ -1,0 +1,262 @@
+"""Accuracy over time as a table, as data, and as lines of alerts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from almaflow.analysis.accuracy import Verdict, rollups
+from almaflow.tracking.uris import display_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from almaflow.analysis.accuracy import Against, Change, Series
+    from almaflow.analysis.alerts import Alert
+    from almaflow.records import JudgedRun
+    from almaflow.stats import ErrorSummary, Figure, Paired
+
+SCHEMA = 1
+"""Of ``--json``: counts up where a key goes or means another thing, not where one is added."""
+MOST_ROWS = 40
+SHOWN_RUNS = 6
+ROLLUPS = ("conversion", "hardware", "family")
+COLORS = {Verdict.NEAR: "green", Verdict.NOISE: "green", Verdict.SHORT: "dim"}
+
+
+def render(found: Sequence[Series], console: Console, *, against: str, rate: float, everything: bool) -> None:
+    """Print what the predictors come to, then the series, the most notable first."""
+    measured = len({point.run.run_id for series in found for point in series.points})
+    counts = f"{_plural(len(found), 'series')} of {_plural(measured, 'measurement')}"
+    console.print(Text(f"{counts}; error in % of the {against}"))
+    _summaries(found, console)
+    shown = sorted(found, key=_notable)
+    shown = shown if everything else shown[:MOST_ROWS]
+    table = _table("series", "n", "now", "error", "|error|", "within 10%", "30 days", "last change", "verdict")
+    for series in shown:
+        table.add_row(*_cells(series))
+    console.print(table)
+    if len(shown) < len(found):
+        console.print(Text(f"{len(found) - len(shown)} more series: --all shows them", style="dim"))
+    changed = [series for series in shown if series.changes]
+    for series in changed:
+        last = series.changes[-1]
+        text = Text(f"{series.key}, {_day(series, last)}: {last.cause.why}", style="bold" if last.worse else "")
+        console.print(text, soft_wrap=True)
+    chance = rate * len(found)
+    console.print(
+        Text(
+            f"now: points since the last change. Steps: at most {rate:g} of series without one show one by chance, "
+            f"{chance:.2g} of these {len(found)}.",
+            style="dim",
+        )
+    )
+
+
+def render_compared(names: tuple[str, str], both: Paired | None, console: Console) -> None:
+    """Print which of two predictors is nearer."""
+    one, other = names
+    if both is None:
+        console.print(Text(f"{one} and {other}: no measurement was judged by both"))
+        return
+    gap = both.difference
+    between = f", 95% interval {gap.interval.low:+.1f} to {gap.interval.high:+.1f}" if gap.interval else ""
+    sure = f"signed-rank test p = {both.p_value:.2g}" if both.p_value is not None else "too few series for a test"
+    console.print(
+        Text(
+            f"{one} {both.first:.1f}%, {other} {both.second:.1f}% mean absolute error over "
+            f"{_plural(both.pairs, 'series')}: {gap.value:+.1f} points{between}; {sure}",
+            style="bold",
+        )
+    )
+
+
+def render_alerts(told: Sequence[Alert], console: Console) -> None:
+    """Print what fails, and what got better."""
+    for alert in told:
+        style = "red" if alert.fails else "green"
+        console.print(Text(f"{alert.kind}: {alert.message}", style=style), soft_wrap=True)
+        more = f" and {len(alert.runs) - SHOWN_RUNS} more" if len(alert.runs) > SHOWN_RUNS else ""
+        console.print(Text(f"  runs: {', '.join(alert.runs[:SHOWN_RUNS])}{more}", style="dim"), soft_wrap=True)
+
+
+def nothing(runs: Sequence[JudgedRun], everyone: Sequence[Series], stores: Sequence[str]) -> str:
+    """Why there is nothing to show, and what to do."""
+    where = ", ".join(display_uri(uri) for uri in stores)
+    if everyone:
+        return f"no job of {where} named a predictor: almaflow run predictor=NAME; --baselines shows those asked always"
+    if runs:
+        return f"no measurement of {where} was predicted by what is asked for: almaflow run predictor=NAME"
+    return f"nothing was measured in {where} that fits: almaflow run predictor=NAME"
+
+
+def to_dict(  # noqa: PLR0913, PLR0917 - what there is to tell
+    found: Sequence[Series],
+    told: Sequence[Alert],
+    stores: Sequence[str],
+    against: Against,
+    rate: float,
+    compared: tuple[tuple[str, str] | None, Paired | None],
+) -> dict[str, Any]:
+    """All of it as data; docs/accuracy.md has the keys."""
+    names, both = compared
+    return {
+        "schema": SCHEMA,
+        "stores": [display_uri(uri) for uri in stores],
+        "against": str(against),
+        "false_alarm_rate": rate,
+        "series": [_series(each) for each in found],
+        "rollups": [
+            {"predictor": predictor, field: name, "series": count} | _summary(summary)
+            for field in ROLLUPS
+            for (predictor, name), (count, summary) in rollups(found, field).items()
+        ],
+        "compared": None
+        if names is None or both is None
+        else {
+            "predictors": list(names),
+            "series": both.pairs,
+            "mean_abs_error_pct": [both.first, both.second],
+            "difference_pct": _figure(both.difference),
+            "p_value": both.p_value,
+        },
+        "alerts": [
+            {"kind": each.kind, "fails": each.fails, "message": each.message, "runs": list(each.runs)} for each in told
+        ],
+    }
+
+
+def _series(each: Series) -> dict[str, Any]:
+    return each.key._asdict() | {
+        "family": each.key.family,
+        "named": each.named,
+        "first_at": _moment(each.points[0].run.at),
+        "last_at": _moment(each.points[-1].run.at),
+        "versions": list(dict.fromkeys(point.said.version for point in each.points)),
+        **_summary(each.summary),
+        "now": _summary(each.now),
+        "trend_pct_per_30_days": _figure(each.trend) if each.trend else None,
+        "verdict": str(each.verdict),
+        "within_noise": sum(point.within_noise is True for point in each.points),
+        "changes": [_change(each, change) for change in each.changes],
+        "points": [
+            {
+                "run_id": point.run.run_id,
+                "at": _moment(point.run.at),
+                "predicted_ms": point.said.latency_ms,
+                "measured_ms": point.measured_ms,
+                "error_pct": point.error,
+                "within_noise": point.within_noise,
+                "predictor_version": point.said.version,
+            }
+            for point in each.points
+        ],
+    }
+
+
+def _change(series: Series, change: Change) -> dict[str, Any]:
+    cause = change.cause
+    return {
+        "at": _moment(series.points[change.at].run.at),
+        "run_id": series.points[change.at].run.run_id,
+        "run_id_before": series.points[change.at - 1].run.run_id,
+        "before_pct": change.before_pct,
+        "after_pct": change.after_pct,
+        "worse": change.worse,
+        "p_value": change.p_value,
+        "cause": cause.kind,
+        "why": cause.why,
+        "predicted_move_pct": cause.predicted_pct,
+        "measured_move_pct": cause.measured_pct,
+        "control_move_pct": cause.control_pct,
+        "eager_move_pct": cause.eager_pct,
+        "environment": {name: list(values) for name, values in cause.environment.items()},
+        "predictor_versions": [list(side) for side in cause.versions],
+    }
+
+
+def _summary(each: ErrorSummary) -> dict[str, Any]:
+    return {
+        "n": each.count,
+        "error_pct": _figure(each.signed),
+        "mean_abs_error_pct": _figure(each.mean_abs),
+        "median_abs_error_pct": _figure(each.median_abs),
+        "within_10_pct": _figure(each.within),
+    }
+
+
+def _figure(each: Figure) -> dict[str, float | None]:
+    low, high = (each.interval.low, each.interval.high) if each.interval else (None, None)
+    return {"value": each.value, "low": low, "high": high}
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _summaries(found: Sequence[Series], console: Console) -> None:
+    table = _table("predictor", "conversion", "series", "n", "error", "mean |error|", "median |error|", "within 10%")
+    for (predictor, conversion), (count, each) in rollups(found, "conversion").items():
+        cells = (_span(each.signed, "+.1f"), _span(each.mean_abs), _span(each.median_abs), _share(each.within))
+        table.add_row(predictor, conversion, str(count), str(each.count), *cells)
+    console.print(table)
+
+
+def _cells(series: Series) -> list[Text]:
+    now, key = series.now, series.key
+    change = series.changes[-1] if series.changes else None
+    slope = series.trend
+    sure = slope is not None and slope.interval is not None and 0 not in slope.interval
+    name = f"{key.model} b{key.batch_size} {key.conversion} {key.predictor}"
+    cells = [
+        f"{name} ({key.hardware})",
+        str(series.summary.count),
+        str(now.count),
+        _span(now.signed, "+.1f"),
+        _span(now.mean_abs),
+        f"{100 * series.summary.within.value:.0f}%",
+        f"{slope.value:+.1f}" if slope and sure else "",
+        f"{_day(series, change)} {change.cause.kind}" if change else "",
+        str(series.verdict),
+    ]
+    style = COLORS.get(series.verdict, "")
+    return [*map(Text, cells[:-1]), Text(cells[-1], style=style)]
+
+
+def _notable(series: Series) -> tuple[bool, float, str]:
+    """Steps to the worse first, then by the size of the error."""
+    worse = bool(series.changes) and series.changes[-1].worse
+    return not worse, -series.now.mean_abs.value, str(series.key)
+
+
+def _day(series: Series, change: Change) -> str:
+    return datetime.fromtimestamp(series.points[change.at].run.at, UTC).strftime("%Y-%m-%d")
+
+
+def _span(each: Figure, form: str = ".1f") -> str:
+    middle = f"{each.value:{form}}%"
+    return middle if each.interval is None else f"{middle} [{each.interval.low:{form}}, {each.interval.high:{form}}]"
+
+
+def _share(each: Figure) -> str:
+    middle = f"{100 * each.value:.0f}%"
+    if each.interval is None:
+        return middle
+    return f"{middle} [{100 * each.interval.low:.0f}, {100 * each.interval.high:.0f}]"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 or noun == "series" else f"{count} {noun}s"
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for header in headers:
+        words = header in {"series", "predictor", "conversion", "last change", "verdict"}
+        table.add_column(header, justify="left" if words and len(headers) > 1 else "right", overflow="fold")
+    return table

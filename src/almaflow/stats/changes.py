@@ -1,0 +1,133 @@
+"""Steps in a series: where its level changed, with a stated rate of false alarms.
+
+Within an interval of the series, each place divides it in two, and Student's t compares the two means. The place where
+t is largest is the likeliest one for a step, and its p-value is multiplied by the number of places that were looked at
+(Bonferroni's bound for the largest of several statistics, which K. J. Worsley, "On the Likelihood Ratio Test for a
+Shift in Location of Normal Populations", JASA 74 (1979), uses for the same maximum), so that a series of independent
+normal figures without a step is given one with at most the stated probability. The bound errs on the side of silence.
+
+One interval, the whole series, would miss a level that changes and changes back. So the intervals are those of seeded
+binary segmentation (S. Kovacs, P. Buehlmann, H. Li, A. Munk, "Seeded binary segmentation: a general methodology for
+fast and optimal changepoint detection", Biometrika 110, 2023): of all lengths, each half over the next. All of their
+places are counted. The series is divided at the step with the smallest p-value, and each part is searched in turn.
+
+A single figure far away is no step: it is held to the median of itself and its neighbours first (F. R. Hampel's
+identifier). Neighbours that are alike (a machine that is slow for days) are not independent, and make alarms more
+frequent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Vector = NDArray[np.float64]
+
+FALSE_ALARM_RATE = 0.001
+"""Of a series without a step, each time that it is looked at."""
+SHORTEST = 3
+"""Figures on either side of a step: one or two may be a disturbance."""
+SHORTER = 0.5**0.5
+"""Each layer of intervals is so much shorter than the one before: the authors' choice."""
+FAR = 6.0
+"""Standard deviations of the noise, from which on a single figure is taken for a disturbance."""
+SETTLED_FROM = 20
+"""Figures from which on their noise is known well enough to say so."""
+NORMAL_MAD = 0.6745
+"""The median absolute deviation of a standard normal variable."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of level."""
+
+    at: int
+    """Index of the first figure on the new level."""
+    p_value: float
+    """Adjusted for all the places that were looked at."""
+    before: float
+    after: float
+    """Means from the step before to this one, and from this one to the next."""
+
+
+def steps(values: Sequence[float] | Vector, false_alarm_rate: float = FALSE_ALARM_RATE) -> list[Step]:
+    """The steps of a series in their order.
+
+    Args:
+        values: In the order of time. What is a share, such as latencies, is better given as logarithms.
+        false_alarm_rate: With which a series of independent normal figures without a step is given one, at most.
+    """
+    import numpy as np
+
+    series = settled(values)
+    if len(series) < 2 * SHORTEST:
+        return []
+    found: dict[int, float] = {}
+    parts = [(0, len(series))]
+    while parts:
+        start, end = parts.pop()
+        place, p_value = _likeliest(series[start:end])
+        if p_value <= false_alarm_rate:
+            found[start + place] = p_value
+            parts += [(start, start + place), (start + place, end)]
+    places = sorted(found)
+    means = [float(np.mean(part)) for part in np.split(series, places)]
+    return [
+        Step(place, found[place], before, after) for place, before, after in zip(places, means, means[1:], strict=False)
+    ]
+
+
+def settled(values: Sequence[float] | Vector) -> Vector:
+    """The series with single figures that lie far from both neighbours replaced by the median of the three."""
+    import numpy as np
+
+    series = np.asarray(values, dtype=np.float64)
+    if len(series) < SETTLED_FROM:
+        return series
+    windows = np.lib.stride_tricks.sliding_window_view(series, 3)
+    medians = np.median(windows[[0, *range(len(windows)), -1]], axis=1)
+    # The noise by differences of neighbours, which a step leaves as it is.
+    noise = float(np.median(np.abs(np.diff(series)))) / NORMAL_MAD / 2**0.5
+    return np.where(np.abs(series - medians) > FAR * noise, medians, series)
+
+
+def _likeliest(series: Vector) -> tuple[int, float]:
+    """Where a step is likeliest, and the p-value that all places together make of it; 1 where there is no place."""
+    import numpy as np
+    from scipy.special import stdtr
+
+    centred = series - np.median(series) if len(series) else series  # sums of large squares would lose digits
+    sums, squares = (np.concatenate([[0.0], np.cumsum(each)]) for each in (centred, centred**2))
+    best, tests = (0, 1.0, 0.0), 0
+    for start, end in _intervals(len(series)):
+        size = end - start
+        places = np.arange(start + SHORTEST, end - SHORTEST + 1)
+        tests += len(places)
+        left, right = places - start, end - places
+        below, above = sums[places] - sums[start], sums[end] - sums[places]
+        total = squares[end] - squares[start]
+        rest = np.maximum(total - below**2 / left - above**2 / right, 1e-12 * max(total, 1e-300))
+        t = np.abs(below / left - above / right) / np.sqrt(rest / (size - 2) * (1 / left + 1 / right))
+        index = int(np.argmax(t))
+        p_value = 2 * float(stdtr(size - 2, -t[index]))
+        if (p_value, -t[index]) < best[1:]:
+            best = int(places[index]), p_value, -float(t[index])
+    return best[0], min(1.0, best[1] * max(tests, 1))
+
+
+def _intervals(count: int) -> Iterator[tuple[int, int]]:
+    """Of seeded binary segmentation: the whole, then shorter and shorter ones that overlap by half."""
+    length, layer = float(count), 0
+    while length >= 2 * SHORTEST:
+        number = 2 * ceil(SHORTER**-layer - 1e-9) - 1
+        shift = (count - length) / (number - 1) if number > 1 else 0.0
+        yield from dict.fromkeys((int(each * shift), min(count, ceil(each * shift + length))) for each in range(number))
+        layer += 1
+        length = count * SHORTER**layer

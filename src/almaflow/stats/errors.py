@@ -1,0 +1,133 @@
+"""Errors of predictions as a whole: how large, how sure that is, and whether they grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING
+
+from almaflow.stats.intervals import CONFIDENCE, Interval, median_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NEAR_PCT = 10.0
+"""What counts as near: the field's usual measure of a latency predictor."""
+FEWEST_FOR_TREND = 6
+MOST_FOR_TREND = 400
+"""Of the newest points: the slope looks at all pairs."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure with its 95% interval; None where there are too few values for one."""
+
+    value: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class ErrorSummary:
+    """Errors in percent; shares from 0 to 1."""
+
+    count: int
+    signed: Figure
+    mean_abs: Figure
+    median_abs: Figure
+    within: Figure
+    """The share within ``NEAR_PCT``."""
+
+
+def error_summary(errors_pct: Sequence[float]) -> ErrorSummary:
+    """Summarise signed errors in percent, at least one, that are taken for independent.
+
+    Intervals: of means by Student's t, of the median by the binomial distribution, of the share by E. B. Wilson's
+    score ("Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927).
+    """
+    from scipy.stats import binomtest
+
+    sizes = [abs(each) for each in errors_pct]
+    near = sum(each <= NEAR_PCT for each in sizes)
+    share = binomtest(near, len(sizes)).proportion_ci(CONFIDENCE, method="wilson")
+    return ErrorSummary(
+        len(sizes),
+        mean_figure(errors_pct),
+        mean_figure(sizes, least=0.0),
+        Figure(median(sizes), median_interval(sizes)),
+        Figure(near / len(sizes), Interval(float(share.low), float(share.high))),
+    )
+
+
+def summary_over(parts: Sequence[ErrorSummary]) -> ErrorSummary:
+    """Summarise several series, each of which counts once however long it is.
+
+    The points of one series are alike, so that the intervals come from the differences between series.
+    """
+    middles = [each.median_abs.value for each in parts]
+    return ErrorSummary(
+        sum(each.count for each in parts),
+        mean_figure([each.signed.value for each in parts]),
+        mean_figure([each.mean_abs.value for each in parts], least=0.0),
+        Figure(median(middles), median_interval(middles)),
+        mean_figure([each.within.value for each in parts], least=0.0, most=1.0),
+    )
+
+
+def mean_figure(values: Sequence[float], least: float | None = None, most: float | None = None) -> Figure:
+    """The mean with Student's interval, cut at what can be."""
+    from scipy.special import stdtrit
+
+    middle, count = fmean(values), len(values)
+    if count < 2:  # noqa: PLR2004 - one value has no spread
+        return Figure(middle)
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * stdev(values) / sqrt(count)
+    low, high = middle - half, middle + half
+    return Figure(
+        middle, Interval(low if least is None else max(low, least), high if most is None else min(high, most))
+    )
+
+
+def trend(values: Sequence[float], at: Sequence[float]) -> Figure | None:
+    """By how much a figure grows in one unit of ``at``: the median slope of all pairs, with its 95% interval.
+
+    P. K. Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", JASA 63 (1968). None below six points,
+    or where all were taken at once.
+    """
+    from scipy.stats import theilslopes
+
+    values, at = values[-MOST_FOR_TREND:], at[-MOST_FOR_TREND:]
+    if len(values) < FEWEST_FOR_TREND or len(set(at)) < 2:  # noqa: PLR2004 - no slope in one place
+        return None
+    found = theilslopes(values, at, alpha=CONFIDENCE)
+    low, high = sorted((float(found.low_slope), float(found.high_slope)))
+    return Figure(float(found.slope), Interval(low, high))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two predictors on the same measurements."""
+
+    pairs: int
+    """Series in which both were judged."""
+    first: float
+    second: float
+    """Mean absolute errors in percent, each series counting once."""
+    difference: Figure
+    """The first's less the second's, in percentage points."""
+    p_value: float | None
+    """Of the signed-rank test that neither is nearer; None below six pairs, which cannot reach 5%."""
+
+
+def paired(first_pct: Sequence[float], second_pct: Sequence[float]) -> Paired:
+    """Compare mean absolute errors, one pair for each series.
+
+    F. Wilcoxon, "Individual Comparisons by Ranking Methods", Biometrics Bulletin 1 (1945).
+    """
+    from scipy.stats import wilcoxon
+
+    differences = [one - other for one, other in zip(first_pct, second_pct, strict=True)]
+    p_value = None
+    if len(differences) >= FEWEST_FOR_TREND:
+        p_value = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
+    return Paired(len(differences), fmean(first_pct), fmean(second_pct), mean_figure(differences), p_value)

@@ -1,0 +1,164 @@
+"""What was judged, from a real store: read once, then only what is new, and never believed unseen."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.made_accuracy import nights, run, stored, with_ids
+
+from almaflow import machine
+from almaflow.judging import Filter, judgements, moment_of
+from almaflow.records import JudgedRun, Prediction, Said
+from almaflow.tracking import judged, store
+from almaflow.tracking.judged import judged_runs
+from almaflow.tracking.rescored import log_rescored
+from almaflow.tracking.store import connect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COUNT = 12
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def runs(uri: str) -> list[JudgedRun]:
+    made = nights(COUNT)
+    return with_ids(made, stored(uri, made))
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many runs each reading took from the store."""
+    found: list[int] = []
+    search = store.search
+
+    def counting(*arguments: object) -> object:
+        for each in search(*arguments):  # type: ignore[arg-type]
+            found.append(1)
+            yield each
+
+    monkeypatch.setattr(judged, "search", counting)
+    return found
+
+
+def test_runs_are_read_as_they_were_written(uri: str, runs: list[JudgedRun]) -> None:
+    assert judged_runs(uri) == runs
+    assert judged_runs(uri) == runs
+    assert judged_runs(uri, fresh=True) == runs
+
+
+def test_a_store_that_is_not_there_has_none(uri: str) -> None:
+    assert judged_runs(uri) == []
+
+
+def test_a_second_reading_takes_only_what_is_new(uri: str, runs: list[JudgedRun], counted: list[int]) -> None:
+    judged_runs(uri)
+    assert len(counted) == COUNT
+    counted.clear()
+    assert judged_runs(uri) == runs
+    assert len(counted) <= judged.PROBES + 3
+    (new,) = stored(uri, [run(COUNT)])
+    counted.clear()
+    assert [each.run_id for each in judged_runs(uri)] == [*(each.run_id for each in runs), new]
+    assert len(counted) <= judged.PROBES + 4
+
+
+def test_a_run_that_is_deleted_is_gone(uri: str, runs: list[JudgedRun]) -> None:
+    judged_runs(uri)
+    connect(uri).delete_run(runs[4].run_id)
+    assert judged_runs(uri) == [*runs[:4], *runs[5:]]
+
+
+def test_a_run_that_came_late_is_in_its_place(uri: str, runs: list[JudgedRun]) -> None:
+    judged_runs(uri)
+    late = replace(run(3), at=run(3).at + 60)
+    (run_id,) = stored(uri, [late])
+    assert judged_runs(uri) == [*runs[:4], replace(late, run_id=run_id), *runs[4:]]
+
+
+def test_a_change_is_seen_where_it_is_looked_at(uri: str, runs: list[JudgedRun]) -> None:
+    judged_runs(uri)
+    connect(uri).set_tag(runs[-1].run_id, "env.torch", "9")
+    assert judged_runs(uri)[-1].environment["torch"] == "9"
+    connect(uri).set_tag(runs[5].run_id, "env.torch", "9")
+    assert judged_runs(uri, fresh=True)[5].environment["torch"] == "9"
+
+
+def test_a_run_that_has_only_begun_is_read_again(uri: str, runs: list[JudgedRun]) -> None:
+    client = connect(uri)
+    import time
+
+    experiment = client.get_run(runs[0].run_id).info.experiment_id
+    tags = {"almaflow.kind": "conversion", "almaflow.status": "ok"}
+    begun = client.create_run(experiment, int(time.time() * 1000), tags=tags)
+    assert judged_runs(uri) == runs
+    client.log_metric(begun.info.run_id, "latency_ms", 3.0)
+    client.set_terminated(begun.info.run_id)
+    assert judged_runs(uri)[-1].latency_ms == 3.0
+
+
+@pytest.mark.parametrize("text", [b"", b"no database", None])
+def test_what_is_kept_can_be_lost_at_any_time(uri: str, runs: list[JudgedRun], text: bytes | None) -> None:
+    judged_runs(uri)
+    (kept,) = (machine.home() / "cache").glob("accuracy-*.db")
+    kept.unlink() if text is None else kept.write_bytes(text)
+    assert judged_runs(uri) == runs
+    assert judged_runs(uri) == runs
+
+
+def test_several_read_at_once(uri: str, runs: list[JudgedRun]) -> None:
+    found: list[list[JudgedRun]] = []
+    threads = [threading.Thread(target=lambda: found.append(judged_runs(uri))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [runs] * 3
+    assert judged_runs(uri) == runs
+
+
+def test_what_was_said_afterwards_is_beside_it(uri: str, runs: list[JudgedRun]) -> None:
+    log_rescored(uri, "almaflow", [(runs[2].run_id, Prediction(12.0, "calibrated", "v2", low_ms=9.0))], {})
+    found = judgements([uri, uri], lambda *_: None)
+    assert found[2].said == (*runs[2].said, Said("calibrated@v2", "v2", 12.0, 9.0))
+    assert [*found[:2], *found[3:]] == [*runs[:2], *runs[3:]]
+
+
+def test_what_ended_halfway_was_never_said(uri: str, runs: list[JudgedRun], monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    def broken(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_dict", broken)
+    with pytest.raises(KeyboardInterrupt):
+        log_rescored(uri, "almaflow", [(runs[2].run_id, Prediction(12.0, "calibrated", "v2"))], {})
+    assert judgements([uri], lambda *_: None) == runs
+
+
+def test_filters() -> None:
+    made = run(3)
+    assert Filter().fits(made)
+    assert Filter(models=("RESNET*",), conversions=("onnx_cpu", "EAGER"), since=made.at).fits(made)
+    assert not Filter(models=("vgg*",)).fits(made)
+    assert not Filter(since=made.at + 1).fits(made)
+    assert not Filter(experiments=("other",)).fits(made)
+    assert Filter(predictors=("roof*",)).said(made).said == ()
+
+
+def test_times_are_days_or_a_number_of_them() -> None:
+    import time
+
+    assert moment_of("2023-11-14T22:13:20+00:00") == 1_700_000_000
+    assert moment_of("2023-11-15") == 1_700_006_400
+    assert moment_of("30d") == pytest.approx(time.time() - 30 * 86_400, abs=60)
+    with pytest.raises(Exception, match="--since soon: write a day such as"):
+        moment_of("soon")

@@ -18,22 +18,23 @@ def test_a_night_passes_within_the_limit_and_fails_beyond_it(tmp_path: Path) -> 
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "ALMAFLOW_HOME": str(tmp_path / "home"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
         "MODELS": "simple",
+        "MEASURE": "quick",
         "PREDICTIONS": str(predictions),
     }
 
-    def night(limit_pct: int, latency_ms: float) -> subprocess.CompletedProcess[str]:
+    def first_night(limit_pct: int, latency_ms: float) -> subprocess.CompletedProcess[str]:
         predictions.write_text(f"model,latency_ms\nsimple,{latency_ms}\n", encoding="utf-8")
         return subprocess.run(
-            [str(EXAMPLES / "nightly.sh")], cwd=tmp_path, env=environment | {"LIMIT_PCT": str(limit_pct)},
-            capture_output=True, text=True, check=False,
+            [str(EXAMPLES / "nightly.sh")], cwd=tmp_path, env=environment | {
+                "LIMIT_PCT": str(limit_pct), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/{limit_pct}.db",
+            }, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    well = night(1_000_000, 1)
+    well = first_night(1_000_000, 1)
     assert well.returncode == 0, well.stdout + well.stderr
     assert "tracked: 2 of 2 series had news" in well.stderr
-    badly = night(100, 1000)
+    badly = first_night(100, 1000)
     assert badly.returncode == 3, badly.stdout + badly.stderr
     assert "above: simple b1 EAGER on" in badly.stdout
     assert "<svg" in (tmp_path / "accuracy.html").read_text(encoding="utf-8")

@@ -7,9 +7,10 @@ set -eu
 
 models=${MODELS:-resnet18,mobilenet_v2}
 limit=${LIMIT_PCT:-25}
+measure=${MEASURE:-default}
 predictions=${PREDICTIONS:-$(dirname "$0")/predictions.csv}
 
-almaflow run -m "model=$models" tier=1 experiment_name=nightly strict=true \
+almaflow run -m "model=$models" tier=1 "measure=$measure" experiment_name=nightly strict=true \
     predictor=given "predictor.given.path=$predictions"
 
 almaflow accuracy --experiment nightly --track

@@ -120,7 +120,7 @@ class Series:
     """Since the last change."""
     changes: tuple[Change, ...]
     trend: Figure | None
-    """Of the absolute error, in percentage points for 30 days."""
+    """Of the absolute error since the last change, in percentage points for 30 days."""
     verdict: Verdict
 
     @property
@@ -221,9 +221,9 @@ def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], flo
         changes = tuple(_changes(errors, moments, false_alarm_rate))
     summary = error_summary(errors)
     now = error_summary(errors[changes[-1].at :]) if changes else summary
-    days = [point.run.at / SECONDS_PER_DAY / DAYS_OF_TREND for point in points]
-    slope = trend([abs(each) for each in errors], days)
     current = points[changes[-1].at if changes else 0 :]
+    days = [point.run.at / SECONDS_PER_DAY / DAYS_OF_TREND for point in current]
+    slope = trend([abs(point.error) for point in current], days)
     return Series(key, tuple(points), summary, now, changes, slope, _verdict(current, now))
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -125,8 +125,11 @@ class _Child:
 
     def __exit__(self, *_: object) -> None:
         self.end()
-        if self._log is not None:
-            self._log.close()
+        pipes = (self._process.stdin, self._process.stdout) if self._process else ()
+        for stream in (*pipes, self._log):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
 
     def end(self) -> None:
         """End the process, whatever it does."""

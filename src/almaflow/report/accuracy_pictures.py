@@ -23,6 +23,7 @@ STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")
 BAND = "#009E73"
 LINE = "#D55E00"
 MOST_PANELS = 12
+REASON_LENGTH = 150
 MOST_ROWS = 40
 LIMIT_PCT = 50.0
 """Where the colours of the heat map end."""
@@ -75,7 +76,7 @@ def notable(found: Sequence[Series]) -> list[Series]:
 
 def panel(axes: Axes, series: Series) -> None:
     """The error over time with the interval that the measurement leaves, the 10% band, and steps with their causes."""
-    from matplotlib.dates import date2num
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     times = [datetime.fromtimestamp(point.run.at, UTC) for point in series.points]
     at = [float(each) for each in date2num(times)]  # type: ignore[no-untyped-call]
@@ -92,18 +93,20 @@ def panel(axes: Axes, series: Series) -> None:
     levels = [series.changes[0].before_pct, *(c.after_pct for c in series.changes)] if series.changes else []
     for level, start, end in zip(levels, ends, ends[1:], strict=False):
         axes.hlines(level, at[start], at[end - 1], color="#333333", linewidth=1.2)
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.35 * (high - low) * bool(series.changes))
     for change in series.changes:
         between = (at[change.at - 1] + at[change.at]) / 2
         axes.axvline(between, color=LINE, linestyle="--", linewidth=1)
-        text = textwrap.fill(f"{change.cause.kind}: {change.cause.why}", 60)
-        left = change.at > len(at) / 2
         axes.annotate(
-            text, (between, 1), (-4 if left else 4, -3), xycoords=("data", "axes fraction"),
-            textcoords="offset points", fontsize=7, va="top", ha="right" if left else "left", color=LINE,
+            change.cause.kind, (between, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
+            fontsize=8, va="top", color=LINE,
         )  # fmt: skip
-    axes.xaxis_date()
+    if series.changes:
+        reasons = [f"{times[each.at]:%Y-%m-%d}: {each.cause.why}" for each in series.changes]
+        text = "\n".join(textwrap.shorten(each, REASON_LENGTH, placeholder=" ...") for each in reasons)
+        axes.set_xlabel(text, fontsize=7, loc="left", color=LINE)
+    locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set_ylabel("error, %")
     axes.set_title(str(series.key), fontsize=9, loc="left")
     axes.tick_params(labelsize=8)
@@ -126,6 +129,10 @@ def scatter(axes: Axes, found: Sequence[Series]) -> None:
     lower, upper = ([end * (1 + sign * NEAR_PCT / 100) for end in ends] for sign in (-1, 1))
     axes.fill_between(ends, lower, upper, color=BAND, alpha=0.15, linewidth=0, label="within 10%")
     axes.set(xscale="log", yscale="log", xlabel="measured, ms", ylabel="predicted, ms")
+    for axis in (axes.xaxis, axes.yaxis):  # 20, not 2 x 10^1
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
+        axis.set_tick_params(which="both", labelsize=8)
     axes.legend(fontsize=8, frameon=False)
 
 

@@ -34,6 +34,8 @@ class Filter:
     experiments: tuple[str, ...] = ()
     since: float | None = None
     """Seconds since the epoch."""
+    named: bool = False
+    """Only predictors that the job asked for."""
 
     def fits(self, run: JudgedRun) -> bool:
         """Whether the measurement is meant."""
@@ -47,9 +49,8 @@ class Filter:
 
     def said(self, run: JudgedRun) -> JudgedRun:
         """The run with those predictors alone that are meant."""
-        if not self.predictors:
-            return run
-        return replace(run, said=tuple(each for each in run.said if _fits(each.predictor, self.predictors)))
+        said = (each for each in run.said if _fits(each.predictor, self.predictors))
+        return replace(run, said=tuple(each for each in said if each.named or not self.named))
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

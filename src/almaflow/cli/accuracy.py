@@ -80,14 +80,13 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
         raise UsageError(message)
     wanted = filter_of(
         models=models, hardware=hardware, conversions=conversions, experiments=experiments, since=since,
-        predictors=predictors or (compare or ()),
+        predictors=predictors or compare or (), named=not (baselines or predictors or compare),
     )  # fmt: skip
     stores = resolved(uris)
-    runs = [wanted.said(run) for run in read(stores, fresh=fresh) if wanted.fits(run)]
-    everyone = series_of(runs, Against(against), false_alarm_rate)
-    found = [each for each in everyone if baselines or predictors or compare or each.named]
+    runs = [run for run in read(stores, fresh=fresh) if wanted.fits(run)]
+    found = series_of((wanted.said(run) for run in runs), Against(against), false_alarm_rate)
     if not found:
-        raise UsageError(report.nothing(runs, everyone, stores))
+        raise UsageError(report.nothing(runs, stores, asked=bool(predictors or compare)))
     told = list(alerts(found, fail_above, recent, regressions=fail_on_regression))
     both = compared(found, *compare) if compare else None
     console = _console()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,6 +40,7 @@ def filter_of(  # noqa: PLR0913 - one for each option
     experiments: tuple[str, ...],
     since: str | None,
     predictors: tuple[str, ...] = (),
+    named: bool = False,
 ) -> Filter:
     """What the options mean.
 
@@ -47,7 +49,8 @@ def filter_of(  # noqa: PLR0913 - one for each option
     """
     from almaflow.judging import Filter, moment_of
 
-    return Filter(models, hardware, conversions, predictors, experiments, None if since is None else moment_of(since))
+    earliest = None if since is None else moment_of(since)
+    return Filter(models, hardware, conversions, predictors, experiments, earliest, named)
 
 
 def resolved(uris: Sequence[str]) -> list[str]:
@@ -62,6 +65,9 @@ def read(uris: Sequence[str], *, fresh: bool) -> list[JudgedRun]:
     from almaflow.judging import judgements
     from almaflow.tracking.uris import display_uri
 
+    # Records hold no cycles, and looking for some among hundreds of thousands takes a fifth of the time.
+    gc.disable()
+    click.get_current_context().call_on_close(gc.enable)
     console = Console(stderr=True)
     with console.status("reading the store") as status:
         return judgements(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WHERE = "tags.`almaflow.kind` = 'conversion' AND tags.`almaflow.status` = 'ok'"
 ORDER = ("attributes.start_time ASC",)
 """MLflow puts runs that started at once in the order of their IDs."""
-PROBES = 8
+PROBES = 5
 PAGE = 1000
 SETTLED_AFTER_S = 600
 """A run that was written a moment ago may still get figures."""

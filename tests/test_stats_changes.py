@@ -54,11 +54,22 @@ def test_too_short_for_a_step(count: int) -> None:
     assert steps([1.0] * (count // 2) + [100.0] * (count - count // 2)) == []
 
 
-@pytest.mark.parametrize("count", [6, 10, 12, 20, 50, 200])
+@pytest.mark.parametrize("count", [6, 10, 12, 20, 50])
 def test_false_alarms_are_no_more_than_stated(count: int) -> None:
     """Of two thousand series at one in a hundred: 20 are expected at most, and 34 are exceeded once in a thousand."""
     draw = np.random.default_rng(count)
     assert sum(bool(steps(draw.standard_normal(count), 0.01)) for _ in range(2000)) <= 34
+
+
+def test_nights_that_are_alike_are_seldom_taken_for_a_step() -> None:
+    """Neighbours with a correlation of a half: without a correction, one series in five has a step."""
+    draw, found = np.random.default_rng(5), 0
+    for _ in range(300):
+        values = draw.standard_normal(100)
+        for index in range(1, 100):
+            values[index] = 0.5 * values[index - 1] + 0.75**0.5 * values[index]
+        found += bool(steps(values))
+    assert found <= 20
 
 
 @given(st.lists(finite, max_size=40), st.floats(0.1, 100), finite)

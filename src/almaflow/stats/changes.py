@@ -11,9 +11,11 @@ binary segmentation (S. Kovacs, P. Buehlmann, H. Li, A. Munk, "Seeded binary seg
 fast and optimal changepoint detection", Biometrika 110, 2023): of all lengths, each half over the next. All of their
 places are counted. The series is divided at the step with the smallest p-value, and each part is searched in turn.
 
-A single figure far away is no step: it is held to the median of itself and its neighbours first (F. R. Hampel's
-identifier). Neighbours that are alike (a machine that is slow for days) are not independent, and make alarms more
-frequent.
+A single figure far away is no step, nor are two: each is held to within ``FAR`` standard deviations of the median of
+five around it. Neighbours that are alike (a machine that is slow for days) say less than independent ones: n of them
+with a correlation r count for n (1 - r) / (1 + r) (``intervals`` has the source), and t is made smaller by the root of
+that. r and the standard deviation are those of differences, which a step leaves as they are: two places apart they have
+(1 + r) times the variance of neighbours. Both need ``KNOWN_FROM`` figures; shorter series are taken as they come.
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ SHORTEST = 3
 """Figures on either side of a step: one or two may be a disturbance."""
 SHORTER = 0.5**0.5
 """Each layer of intervals is so much shorter than the one before: the authors' choice."""
-FAR = 6.0
-"""Standard deviations of the noise, from which on a single figure is taken for a disturbance."""
-SETTLED_FROM = 20
-"""Figures from which on their noise is known well enough to say so."""
+FAR = 3.0
+"""Standard deviations of the noise."""
+KNOWN_FROM = 20
+"""Figures."""
+WINDOW = 5
+MOST_ALIKE = 0.8
 NORMAL_MAD = 0.6745
 """The median absolute deviation of a standard normal variable."""
 
@@ -69,11 +73,13 @@ def steps(values: Sequence[float] | Vector, false_alarm_rate: float = FALSE_ALAR
     series = settled(values)
     if len(series) < 2 * SHORTEST:
         return []
+    alike = _correlation(series)
+    shrunk = ((1 - alike) / (1 + alike)) ** 0.5
     found: dict[int, float] = {}
     parts = [(0, len(series))]
     while parts:
         start, end = parts.pop()
-        place, p_value = _likeliest(series[start:end])
+        place, p_value = _likeliest(series[start:end], shrunk)
         if p_value <= false_alarm_rate:
             found[start + place] = p_value
             parts += [(start, start + place), (start + place, end)]
@@ -85,20 +91,38 @@ def steps(values: Sequence[float] | Vector, false_alarm_rate: float = FALSE_ALAR
 
 
 def settled(values: Sequence[float] | Vector) -> Vector:
-    """The series with single figures that lie far from both neighbours replaced by the median of the three."""
+    """The series with figures that lie far from those around them brought nearer."""
     import numpy as np
+    from scipy.ndimage import median_filter
 
     series = np.asarray(values, dtype=np.float64)
-    if len(series) < SETTLED_FROM:
+    if len(series) < KNOWN_FROM:
         return series
-    windows = np.lib.stride_tricks.sliding_window_view(series, 3)
-    medians = np.median(windows[[0, *range(len(windows)), -1]], axis=1)
-    # The noise by differences of neighbours, which a step leaves as it is.
-    noise = float(np.median(np.abs(np.diff(series)))) / NORMAL_MAD / 2**0.5
-    return np.where(np.abs(series - medians) > FAR * noise, medians, series)
+    medians = median_filter(series, WINDOW, mode="mirror")
+    far = FAR * _spread(np.diff(series)) / 2**0.5
+    return np.clip(series, medians - far, medians + far)
 
 
-def _likeliest(series: Vector) -> tuple[int, float]:
+def _correlation(series: Vector) -> float:
+    """Of neighbours, from 0 on; the fewer figures, the less of it is believed."""
+    import numpy as np
+
+    if len(series) < KNOWN_FROM:
+        return 0.0
+    near = _spread(np.diff(series))
+    apart = _spread(series[2:] - series[:-2])
+    found = (apart / near) ** 2 - 1 if near else 0.0
+    return min(max(found, 0.0), MOST_ALIKE) * (1 - KNOWN_FROM / len(series))
+
+
+def _spread(differences: Vector) -> float:
+    """Their standard deviation around zero, by the median, which a few large ones leave as it is."""
+    import numpy as np
+
+    return float(np.median(np.abs(differences))) / NORMAL_MAD
+
+
+def _likeliest(series: Vector, shrunk: float) -> tuple[int, float]:
     """Where a step is likeliest, and the p-value that all places together make of it; 1 where there is no place."""
     import numpy as np
     from scipy.special import stdtr
@@ -114,7 +138,7 @@ def _likeliest(series: Vector) -> tuple[int, float]:
         below, above = sums[places] - sums[start], sums[end] - sums[places]
         total = squares[end] - squares[start]
         rest = np.maximum(total - below**2 / left - above**2 / right, 1e-12 * max(total, 1e-300))
-        t = np.abs(below / left - above / right) / np.sqrt(rest / (size - 2) * (1 / left + 1 / right))
+        t = shrunk * np.abs(below / left - above / right) / np.sqrt(rest / (size - 2) * (1 / left + 1 / right))
         index = int(np.argmax(t))
         p_value = 2 * float(stdtr(size - 2, -t[index]))
         if (p_value, -t[index]) < best[1:]:

@@ -88,6 +88,16 @@ def test_data_for_scripts(stepped: str) -> None:
     assert {each["predictor"] for each in data["rollups"]} == {"calibrated"}
 
 
+def test_a_filter_does_not_change_the_cause(uri: str) -> None:
+    """Eager is slower too, which tells of the machine, also where only ONNX Runtime is asked for."""
+    made = [each if night < 8 else replace(each, floor_ms=each.floor_ms * 1.3) for night, each in enumerate(nights(16))]
+    eager = [replace(each, conversion="EAGER", said=()) for each in made]
+    stored(uri, [*made, *eager])
+    for arguments in ([], ["--conversion", "ONNX*"]):
+        (series,) = json.loads(accuracy("--json", *arguments).stdout)["series"]
+        assert [change["cause"] for change in series["changes"]] == ["machine"]
+
+
 def test_two_predictors_are_compared(stepped: str) -> None:
     del stepped
     assert "calibrated" in accuracy("--compare", "calibrated", "roofline").output

@@ -151,7 +151,9 @@ def test_filters() -> None:
     assert not Filter(models=("vgg*",)).fits(made)
     assert not Filter(since=made.at + 1).fits(made)
     assert not Filter(experiments=("other",)).fits(made)
-    assert Filter(predictors=("roof*",)).said(made).said == ()
+    assert Filter(predictors=("roof*",)).through(made).said == ()
+    assert Filter(models=("resnet*",)).through(made) == made
+    assert Filter(models=("vgg*",)).through(made).said == ()
 
 
 def test_times_are_days_or_a_number_of_them() -> None:

@@ -47,8 +47,10 @@ class Filter:
             and (not self.experiments or run.experiment in self.experiments)
         )
 
-    def said(self, run: JudgedRun) -> JudgedRun:
-        """The run with those predictors alone that are meant."""
+    def through(self, run: JudgedRun) -> JudgedRun:
+        """The run with what is meant of what was said: nothing of one that is not, which may be others' eager."""
+        if not self.fits(run):
+            return replace(run, said=())
         said = (each for each in run.said if _fits(each.predictor, self.predictors))
         return replace(run, said=tuple(each for each in said if each.named or not self.named))
 

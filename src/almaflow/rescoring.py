@@ -44,8 +44,8 @@ class Rescoring:
     """Measurements whose job's configuration is not there, or is another almaflow's."""
     silent: int = 0
     """Measurements of which it says nothing."""
-    made: dict[str, list[tuple[JudgedRun, Prediction]]] = field(default_factory=lambda: defaultdict(list))
-    """By experiment."""
+    made: dict[tuple[str, str], list[tuple[JudgedRun, Prediction]]] = field(default_factory=lambda: defaultdict(list))
+    """By experiment and ``NAME@VERSION``: what was learnt on two machines has two versions."""
     _models: dict[str, str] = field(default_factory=dict)
     """Of the runs, by their IDs."""
 
@@ -74,10 +74,10 @@ class Rescoring:
         made = asking.ask(self.predictor, question, early=True)
         if made is None:
             self.silent += 1
-        elif label(made.predictor, made.version) in {said.predictor for said in run.said}:
+        elif (name := label(made.predictor, made.version)) in {said.predictor for said in run.said}:
             self.known += 1
         else:
-            self.made[run.experiment].append((run, made))
+            self.made[run.experiment, name].append((run, made))
 
     def _models_seen(self, question: Question) -> set[str]:
         """What the predictor has learnt from: it is not judged by these models, however often they were measured."""
@@ -86,7 +86,7 @@ class Rescoring:
 
     def beside(self, runs: Iterable[JudgedRun], name: str) -> Iterator[JudgedRun]:
         """The runs with what was said of them now among what was said before."""
-        now = {run.run_id: made for pairs in self.made.values() for run, made in pairs}
+        now = {run.run_id: made for (_, each), pairs in self.made.items() if each == name for run, made in pairs}
         for run in runs:
             if made := now.get(run.run_id):
                 said = Said(name, made.version, made.latency_ms, made.low_ms, made.high_ms)

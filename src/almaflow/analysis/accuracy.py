@@ -9,10 +9,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from almaflow.analysis.causes import Cause, Moment, cause_of
+from almaflow.analysis.metrics import EAGER
 from almaflow.predict import error_pct
 from almaflow.predict.families import family_of
 from almaflow.stats import (
     FALSE_ALARM_RATE,
+    NEAR_PCT,
     SHORTEST,
     ErrorSummary,
     Figure,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
 
 DAYS_OF_TREND = 30
 SECONDS_PER_DAY = 86_400
-EAGER = "EAGER"
 
 
 class Against(StrEnum):
@@ -244,7 +245,7 @@ def _verdict(current: Sequence[Point], now: ErrorSummary) -> Verdict:
     signed = now.signed.interval
     if fmean(each is True for each in noise) > 0.5:  # noqa: PLR2004 - most of them
         return Verdict.NOISE
-    if now.mean_abs.value <= 10:  # noqa: PLR2004 - as the name of the verdict says
+    if now.mean_abs.value <= NEAR_PCT:
         return Verdict.NEAR
     if signed is None or 0 in signed:
         return Verdict.SCATTERED

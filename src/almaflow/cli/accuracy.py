@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
-from almaflow.cli.filters import filter_of, filtered, read, resolved
+from almaflow.cli.filters import Asked, filtered, read
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,15 +44,9 @@ PICTURES = {".svg", ".png", ".pdf"}
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: FILE.svg, .png or .pdf.")
 @click.option("--track", is_flag=True, help="Bring the run of each series in the store up to date.")
 def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
-    models: tuple[str, ...],
-    hardware: tuple[str, ...],
-    conversions: tuple[str, ...],
-    experiments: tuple[str, ...],
-    since: str | None,
-    uris: tuple[str, ...],
-    fresh: bool,  # noqa: FBT001 - click passes a flag so
+    asked: Asked,
     predictors: tuple[str, ...],
-    baselines: bool,  # noqa: FBT001
+    baselines: bool,  # noqa: FBT001 - click passes a flag so
     against: str,
     compare: tuple[str, str] | None,
     false_alarm_rate: float,
@@ -75,23 +70,22 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     if plot is not None and plot.suffix.lower() not in PICTURES:
         message = f"--plot {plot}: must end in .svg, .png or .pdf"
         raise UsageError(message)
-    if track and (since is not None or against != "floor" or len(uris) > 1):
+    if track and (asked.filter.since is not None or against != "floor" or len(asked.stores) > 1):
         message = "--track keeps whole series against the floor, in the one store that is read: leave the rest out"
         raise UsageError(message)
-    wanted = filter_of(
-        models=models, hardware=hardware, conversions=conversions, experiments=experiments, since=since,
-        predictors=predictors or compare or (), named=not (baselines or predictors or compare),
-    )  # fmt: skip
-    stores = resolved(uris)
-    runs = [run for run in read(stores, fresh=fresh) if wanted.fits(run)]
-    found = series_of((wanted.said(run) for run in runs), Against(against), false_alarm_rate)
+    wanted = replace(
+        asked.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
+    )
+    runs = read(asked)
+    found = series_of(map(wanted.through, runs), Against(against), false_alarm_rate)
     if not found:
-        raise UsageError(report.nothing(runs, stores, asked=bool(predictors or compare)))
+        fitting = [run for run in runs if wanted.fits(run)]
+        raise UsageError(report.nothing(fitting, asked.stores, named=bool(predictors or compare)))
     told = list(alerts(found, fail_above, recent, regressions=fail_on_regression))
     both = compared(found, *compare) if compare else None
     console = _console()
     if as_json:
-        data = report.to_dict(found, told, stores, Against(against), false_alarm_rate, (compare, both))
+        data = report.to_dict(found, told, asked.stores, Against(against), false_alarm_rate, (compare, both))
         click.echo(json.dumps(data, indent=1))
     else:
         report.render(found, console, against=against, rate=false_alarm_rate, everything=everything)
@@ -99,7 +93,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
             report.render_compared(compare, both, console)
     _write(found, html, plot, against)
     if track:
-        _track(found, stores[0])
+        _track(found, asked.stores[0])
     report.render_alerts(told, Console(stderr=True) if as_json else console)
     return ALERT if any(alert.fails for alert in told) else 0
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from almaflow.judging import Filter
     from almaflow.records import JudgedRun
@@ -25,42 +27,45 @@ OPTIONS = (
 )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What these options come to."""
+
+    filter: Filter
+    stores: tuple[str, ...]
+    """Resolved."""
+    fresh: bool
+
+
 def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command these options."""
+    """Give a command these options, as one argument ``asked``."""
+
+    @wraps(command)
+    def with_asked(  # noqa: PLR0913 - one for each option
+        *,
+        models: tuple[str, ...],
+        hardware: tuple[str, ...],
+        conversions: tuple[str, ...],
+        experiments: tuple[str, ...],
+        since: str | None,
+        uris: tuple[str, ...],
+        fresh: bool,
+        **others: Any,
+    ) -> Any:
+        from almaflow.judging import Filter, moment_of
+        from almaflow.tracking.uris import resolve_uri
+
+        earliest = None if since is None else moment_of(since)
+        chosen = Filter(models, hardware, conversions, experiments=experiments, since=earliest)
+        stores = tuple(resolve_uri(uri) for uri in uris) or (resolve_uri(None),)
+        return command(asked=Asked(chosen, stores, fresh), **others)
+
     for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+        with_asked = option(with_asked)
+    return with_asked
 
 
-def filter_of(  # noqa: PLR0913 - one for each option
-    *,
-    models: tuple[str, ...],
-    hardware: tuple[str, ...],
-    conversions: tuple[str, ...],
-    experiments: tuple[str, ...],
-    since: str | None,
-    predictors: tuple[str, ...] = (),
-    named: bool = False,
-) -> Filter:
-    """What the options mean.
-
-    Raises:
-        UsageError: ``--since`` is no time.
-    """
-    from almaflow.judging import Filter, moment_of
-
-    earliest = None if since is None else moment_of(since)
-    return Filter(models, hardware, conversions, predictors, experiments, earliest, named)
-
-
-def resolved(uris: Sequence[str]) -> list[str]:
-    """The stores that are named, or almaflow's own."""
-    from almaflow.tracking.uris import resolve_uri
-
-    return [resolve_uri(uri) for uri in uris] or [resolve_uri(None)]
-
-
-def read(uris: Sequence[str], *, fresh: bool) -> list[JudgedRun]:
+def read(asked: Asked) -> list[JudgedRun]:
     """All judgements of the stores; says on standard error how far it is, where that takes long."""
     from almaflow.judging import judgements
     from almaflow.tracking.uris import display_uri
@@ -71,5 +76,7 @@ def read(uris: Sequence[str], *, fresh: bool) -> list[JudgedRun]:
     console = Console(stderr=True)
     with console.status("reading the store") as status:
         return judgements(
-            uris, lambda uri, count: status.update(f"reading {display_uri(uri)}: {count} runs"), fresh=fresh
+            asked.stores,
+            lambda uri, count: status.update(f"reading {display_uri(uri)}: {count} runs"),
+            fresh=asked.fresh,
         )

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from almaflow.cli.filters import filter_of, filtered, read, resolved
+from almaflow.cli.filters import Asked, filtered, read
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,16 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("overrides", nargs=-1)
 @filtered
-def rescore(  # noqa: PLR0913, PLR0917 - one for each option
-    overrides: tuple[str, ...],
-    models: tuple[str, ...],
-    hardware: tuple[str, ...],
-    conversions: tuple[str, ...],
-    experiments: tuple[str, ...],
-    since: str | None,
-    uris: tuple[str, ...],
-    fresh: bool,  # noqa: FBT001 - click passes a flag so
-) -> None:
+def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
     """Ask the predictors of OVERRIDES (predictor=NAME) of what the store has measured, and keep it beside.
 
     A predictor is called NAME@VERSION there. What it was learnt from is left out.
@@ -41,18 +32,16 @@ def rescore(  # noqa: PLR0913, PLR0917 - one for each option
     if not any(each.lstrip("+").startswith("predict") for each in overrides):
         message = "rescore needs a predictor: almaflow rescore predictor=calibrated"
         raise UsageError(message)
-    stores = resolved(uris)
-    if len(stores) > 1:
+    if len(asked.stores) > 1:
         message = "rescore writes into the store that it reads: name one --uri"
         raise UsageError(message)
-    wanted = filter_of(models=models, hardware=hardware, conversions=conversions, experiments=experiments, since=since)
-    runs = [run for run in read(stores, fresh=fresh) if wanted.fits(run)]
+    runs = [run for run in read(asked) if asked.filter.fits(run)]
     if not runs:
         message = "nothing was measured that fits: almaflow accuracy --baselines shows what there is"
         raise UsageError(message)
     console = Console()
     for predictor in predictors:
-        judged = Rescoring(stores[0], predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
+        judged = Rescoring(asked.stores[0], predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
         list(track(judged.judge(runs), f"asking {predictor.name}", len(runs), console=Console(stderr=True)))
         _tell(judged, predictor, console)
         _keep(judged, runs, console)
@@ -74,11 +63,10 @@ def _keep(judged: Rescoring, runs: list[JudgedRun], console: Console) -> None:
     """Write what is new, and compare it with what was said of the same measurements before."""
     from almaflow.analysis.accuracy import compared, series_of
     from almaflow.report.accuracy import render_compared
-    from almaflow.tracking.rescored import label, log_rescored
+    from almaflow.tracking.rescored import log_rescored
 
-    for experiment, pairs in judged.made.items():
+    for (experiment, name), pairs in judged.made.items():
         said = [(run.run_id, made) for run, made in pairs]
-        name = label(said[0][1].predictor, said[0][1].version)
         series = series_of(judged.beside(runs, name))
         own = [each for each in series if each.key.predictor == name]
         errors = {

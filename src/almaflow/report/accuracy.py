@@ -85,16 +85,16 @@ def render_alerts(told: Sequence[Alert], console: Console) -> None:
         console.print(Text(f"  runs: {', '.join(alert.runs[:SHOWN_RUNS])}{more}", style="dim"), soft_wrap=True)
 
 
-def nothing(runs: Sequence[JudgedRun], stores: Sequence[str], *, asked: bool) -> str:
+def nothing(runs: Sequence[JudgedRun], stores: Sequence[str], *, named: bool) -> str:
     """Why there is nothing to show, and what to do.
 
     Args:
         runs: The measurements that fit.
         stores: That were read.
-        asked: Whether predictors were asked for by name.
+        named: Whether predictors were asked for by name.
     """
     where = ", ".join(display_uri(uri) for uri in stores)
-    if runs and asked:
+    if runs and named:
         return f"no measurement of {where} was predicted by what is asked for: almaflow run predictor=NAME"
     if any(run.said for run in runs):
         return f"no job of {where} named a predictor: almaflow run predictor=NAME; --baselines shows those asked always"

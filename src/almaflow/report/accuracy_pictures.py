@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from almaflow.report.pictures import as_svg, new_figure
-from almaflow.stats.errors import NEAR_PCT
+from almaflow.stats import NEAR_PCT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from almaflow.stats.changes import FALSE_ALARM_RATE, SHORTEST, Step, steps
-from almaflow.stats.errors import ErrorSummary, Figure, Paired, error_summary, paired, summary_over, trend
+from almaflow.stats.errors import NEAR_PCT, ErrorSummary, Figure, Paired, error_summary, paired, summary_over, trend
 from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
 from almaflow.stats.rounds import Ratio, RoundMedian, Spread, is_settled, latency_interval, ratio, spread_between
 from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
@@ -11,6 +11,7 @@ from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, n
 __all__ = [
     "FALSE_ALARM_RATE",
     "FLOOR_SAMPLES",
+    "NEAR_PCT",
     "PERCENTILE_SAMPLES",
     "SHORTEST",
     "ErrorSummary",

@@ -15,6 +15,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from almaflow.predict import BASELINES
 from almaflow.records import JudgedRun, Said
 from almaflow.tracking.kept import Kept
 from almaflow.tracking.reader import stored_run
@@ -37,7 +38,6 @@ PAGE = 1000
 SETTLED_AFTER_S = 600
 """A run that was written a moment ago may still get figures."""
 UNFINISHED_S = 86_400
-BASELINES = ("last_measured", "eager_ratio", "roofline")
 _SAID = re.compile(r"prediction/(?P<predictor>[^/]+)/latency_ms")
 _CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
 """Settings that make a timed call another thing, and what they are where nothing was set."""
@@ -152,6 +152,7 @@ def judged(run: StoredRun) -> JudgedRun:
 
 def _said(run: StoredRun, first: str) -> Iterator[Said]:
     """What each predictor said; a baseline was asked for where the job named it first, or it is told by nothing."""
+    baselines = {each.name for each in BASELINES}
     for name, value in sorted(run.metrics.items()):
         if (found := _SAID.fullmatch(name)) and value > 0:
             predictor = found["predictor"]
@@ -162,5 +163,5 @@ def _said(run: StoredRun, first: str) -> Iterator[Said]:
                 value,
                 run.metrics.get(f"{section}/low_ms"),
                 run.metrics.get(f"{section}/high_ms"),
-                predictor == first or predictor not in BASELINES,
+                predictor == first or predictor not in baselines,
             )

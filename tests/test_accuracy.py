@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from tests.made_accuracy import ENVIRONMENT, nights, run
 
-from almaflow.analysis.accuracy import Against, Series, Verdict, compared, rollups, series_of
+from almaflow.analysis.accuracy import Against, compared, rollups, series_of
 from almaflow.analysis.alerts import alerts
+from almaflow.analysis.series import Series, Verdict
 from almaflow.records import JudgedRun, Said
 
 HALF = 8

@@ -10,7 +10,7 @@ from almaflow.stats import SHORTEST
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from almaflow.analysis.accuracy import Point, Series
+    from almaflow.analysis.series import Point, Series
 
 RECENT = 10
 """A step counts as news until its series has so many points behind it: nobody wants to fail by it for ever."""

@@ -14,7 +14,7 @@ from almaflow.cli.filters import Asked, filtered, read
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.analysis.accuracy import Series
+    from almaflow.analysis.series import Series
 
 WIDTH = 140
 """Columns of the table where there is no terminal to ask."""
@@ -66,6 +66,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     from almaflow.analysis.accuracy import Against, compared, series_of
     from almaflow.analysis.alerts import alerts
     from almaflow.report import accuracy as report
+    from almaflow.report.accuracy_data import to_dict
 
     if plot is not None and plot.suffix.lower() not in PICTURES:
         message = f"--plot {plot}: must end in .svg, .png or .pdf"
@@ -85,7 +86,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     both = compared(found, *compare) if compare else None
     console = _console()
     if as_json:
-        data = report.to_dict(found, told, asked.stores, Against(against), false_alarm_rate, (compare, both))
+        data = to_dict(found, told, asked.stores, Against(against), false_alarm_rate, (compare, both))
         click.echo(json.dumps(data, indent=1))
     else:
         report.render(found, console, against=against, rate=false_alarm_rate, everything=everything)

@@ -18,7 +18,7 @@ from almaflow.report.document import template
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.analysis.accuracy import Series
+    from almaflow.analysis.series import Series
     from almaflow.stats import ErrorSummary
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from almaflow.analysis.accuracy import Series
+    from almaflow.analysis.series import Series
 
 # Okabe and Ito's colours, which colour-blind people can tell apart (jfly.uni-koeln.de/color); with another mark each.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from almaflow.analysis.accuracy import Point, Series
+    from almaflow.analysis.series import Point, Series
 
 EXPERIMENT = "{} accuracy"
 """Beside the experiment of the measurements, whose list of runs stays what was measured."""

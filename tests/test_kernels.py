@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from statistics import median
 
+import psutil
 import pytest
 
 from almaflow.calibrating import kernel_times, networks, planned
@@ -95,8 +97,29 @@ def spec_with_inputs(spec: ModelSpec, shape: list[int]) -> ModelSpec:
 
 
 @pytest.mark.slow
-def test_a_process_that_dies_says_which_conversion_it_was_for() -> None:
+@pytest.mark.parametrize(
+    ("conversion", "said"),
+    [("EAGER", "none of its networks could be built: its process died"), ("ONNX_CPU", "its process ended with 7")],
+)
+def test_a_process_that_dies_says_which_conversion_it_was_for(conversion: str, said: str) -> None:
+    """Eager's networks have processes of their own; those of ONNX Runtime share one."""
     spec = ModelSpec("dies-0", "os._exit", kwargs={"status": 7})
-    (eager,) = planned(["EAGER"])
-    with pytest.raises(AlmaflowError, match="calibrating EAGER: its process ended with 7"):
-        time_kernels({eager: [spec_with_inputs(spec, [3])]}, 1, lambda *_: None)
+    with pytest.raises(AlmaflowError, match=f"calibrating {conversion}: {said}"):
+        time_kernels({each: [spec_with_inputs(spec, [3])] for each in planned([conversion])}, 1, lambda *_: None)
+
+
+@pytest.mark.slow
+def test_no_process_is_left_behind() -> None:
+    """Those of the networks end with the one that forked them, however that ends."""
+    specs = [each for each in kernels() if each.name in {"conv-0", "pointwise-0", "light-0"}]
+    started: set[int] = set()
+
+    def look(*_: object) -> None:
+        started.update(each.pid for each in psutil.Process().children(recursive=True))
+
+    time_kernels(dict.fromkeys(planned(["EAGER"]), specs), 1, look)
+    assert len(started) > len(specs)
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) for pid in started):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

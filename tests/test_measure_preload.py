@@ -79,7 +79,7 @@ LOOK = """
 import json, os, sys
 from almaflow.measure import server
 
-server._import(sys.argv[1:])
+server.import_all(sys.argv[1:])
 
 def seconds(thread):
     user, system = open(f"/proc/self/task/{thread}/stat").read().rpartition(")")[2].split()[11:13]

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from almaflow.records import ModelSpec, PlannedConversion
 
 EAGER = "EAGER"
-PASSES = 14
+OWN_MEMORY = ("onnx", "openvino")
+"""Families whose runtimes keep the memory that a call needed for the next one."""
+PASSES = 8
 """Many short visits: a machine that is slow for seconds is seen at its fast moments too."""
 
 
@@ -56,7 +58,7 @@ def time_kernels(
         tell: Is told what goes on, and how many steps of it were done.
 
     Raises:
-        AlmaflowError: a process ended before its time.
+        AlmaflowError: a process ended before its time, or a conversion has no network to time.
     """
     found = Timed()
     with tempfile.TemporaryDirectory(prefix="almaflow-calibrate-") as scratch, ExitStack() as stack:
@@ -75,6 +77,11 @@ def time_kernels(
                 for child in children:
                     child.end()  # the threads wait for what they say
                 raise
+        for planned in kernels:
+            if not any(child.built for child in children if child.planned == planned):
+                why = next((why for name, _, why in found.failed if name == planned.name), "it was given none")
+                message = f"calibrating {planned.name}: none of its networks could be built: {why}"
+                raise AlmaflowError(message)
         for _ in range(PASSES):
             for child in children:
                 _take_pass(child, found, tell)
@@ -93,6 +100,7 @@ def _parts(planned: PlannedConversion, specs: Sequence[ModelSpec]) -> list[Seque
 
 def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
     for said in child.start():
+        child.built += "built" in said
         if "workload" in said:
             found.workloads[said["built"]] = said["workload"]
         if "failed" in said:
@@ -116,6 +124,8 @@ class _Child:
         self, planned: PlannedConversion, specs: Sequence[ModelSpec], threads: int, place: Path, *, counts: bool
     ) -> None:
         self.planned, self._specs, self._threads, self._place = planned, specs, threads, place
+        self.built = 0
+        """Networks."""
         self._counts = counts
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -153,6 +163,7 @@ class _Child:
             "conversion": to_dict(self.planned),
             "kernels": [to_dict(spec) for spec in self._specs],
             "counts": self._counts,
+            "forks": self.planned.family not in OWN_MEMORY,
         }
         return self._until("ready", json.dumps(asked))
 

@@ -3,12 +3,17 @@
 Run as ``python -m almaflow.measure.kernels_child``. The first line of standard input is the task as JSON; each further
 line asks for a pass over all networks. What it has to say goes to standard output, one JSON object in a line; whatever
 libraries print goes to standard error.
+
+Where PyTorch computes, each network has a process of its own, forked before anything is computed, as a job's worker is:
+how often memory is given back to the system and asked for again depends on what a process allocated before, and can be
+half of what a call takes.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -23,6 +28,7 @@ from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
 
     from almaflow.conversions.adapter import Converted
     from almaflow.models.batches import Batch
@@ -45,33 +51,44 @@ def main() -> None:
     import torch
 
     from almaflow.measure.control import control_ms
+    from almaflow.measure.preload import modules_for
+    from almaflow.measure.server import import_all
     from almaflow.measure.threads import set_threads
 
     set_threads(asked["threads"])
     # A job's builder forgets what was compiled before, since its process has one conversion; here all have to stay.
     torch._dynamo.reset = lambda: None  # noqa: SLF001 - called by that name only
     _keep_torchlib()
-    built = {}
     with torch.no_grad(), tempfile.TemporaryDirectory(prefix="almaflow-kernels-") as scratch:
-        for spec in specs:
-            try:
-                built[spec.name], said = _built(spec, planned, asked, Path(scratch, spec.name))
-            except Exception as error:  # noqa: BLE001 - a converter raises what it likes; the others count without it
-                said = {"failed": spec.name, "why": f"{type(error).__name__}: {error}"[:300]}
+        here = [_Network(spec, planned, asked, Path(scratch)) for spec in specs]
+        networks: list[_Network] | list[_Forked] = here
+        if asked["forks"]:
+            import_all(modules_for(specs[0], [planned]))
+            gc.freeze()
+            networks = [_Forked(network) for network in here]
+        built = []
+        for network in networks:
+            said = network.build()
+            if "built" in said:
+                built.append(network)
             say(said)
-        # Exported graphs are millions of objects, and looking through them takes a second.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
+        _keep_garbage()
         say({"ready": len(built)})
         for _ in sys.stdin:
-            for name, (converted, batches) in built.items():
+            for network in built:
                 control = control_ms()
                 sleep(GAP_S)
-                say({"timed": name, "samples_ms": _times_ms(converted, batches), "control_ms": control})
+                say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
             say({"passed": True})
         os.chdir("/")
     os._exit(0)  # converted code likes to crash as it is taken down
+
+
+def _keep_garbage() -> None:
+    """Exported graphs are millions of objects, and looking through them takes a second."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 def _keep_torchlib() -> None:
@@ -95,37 +112,95 @@ def _speaker() -> Callable[[dict[str, Any]], None]:
     return say
 
 
-def _built(
-    spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any], place: Path
-) -> tuple[tuple[Converted, list[Batch]], dict[str, Any]]:
-    """A network as a job's worker builds it, called once; what to say of it."""
-    from almaflow.conversions.adapter import build
-    from almaflow.models.build import build_batches, build_model
-    from almaflow.predict.counting import count
+class _Network:
+    """A network in this process."""
 
-    place.mkdir()
-    os.chdir(place)  # converters write files where they are
-    model, batches = build_model(spec), build_batches(spec, BATCHES)
-    said: dict[str, Any] = {"built": spec.name}
-    if asked["counts"]:
-        said["workload"] = to_dict(count(model, batches[0]))
-    hardware = HardwareSpec("here", planned.device, asked["threads"])
-    task = WorkerTask(spec, hardware, MeasureSpec(), planned, str(place), str(place / "none"))
-    converted = build(planned, model, batches, task)
-    converted.call(batches[0])
-    return (converted, batches), said
+    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any], scratch: Path) -> None:
+        self.name = spec.name
+        self._spec, self._planned, self._asked, self._place = spec, planned, asked, scratch / spec.name
+        self._made: tuple[Converted, list[Batch]] | None = None
 
+    def build(self) -> dict[str, Any]:
+        """Build it as a job's worker does, and call it once; what to say of it."""
+        try:
+            return self._built()
+        except Exception as error:  # noqa: BLE001 - a converter raises what it likes; the others count without it
+            return {"failed": self.name, "why": f"{type(error).__name__}: {error}"[:300]}
 
-def _times_ms(converted: Converted, batches: list[Batch]) -> list[float]:
-    for _ in range(UNTIMED_CALLS):
+    def _built(self) -> dict[str, Any]:
+        from almaflow.conversions.adapter import build
+        from almaflow.models.build import build_batches, build_model
+        from almaflow.predict.counting import count
+
+        self._place.mkdir()
+        os.chdir(self._place)  # converters write files where they are
+        model, batches = build_model(self._spec), build_batches(self._spec, BATCHES)
+        said: dict[str, Any] = {"built": self.name}
+        if self._asked["counts"]:
+            said["workload"] = to_dict(count(model, batches[0]))
+        hardware = HardwareSpec("here", self._planned.device, self._asked["threads"])
+        place = str(self._place)
+        task = WorkerTask(self._spec, hardware, MeasureSpec(), self._planned, place, str(self._place / "none"))
+        converted = build(self._planned, model, batches, task)
         converted.call(batches[0])
-    samples: list[int] = []
-    began = perf_counter_ns()
-    while len(samples) < PASS_CALLS or perf_counter_ns() - began < PASS_TIME_S * 1e9:
-        started = perf_counter_ns()
-        converted.call(batches[len(samples) % BATCHES])
-        samples.append(perf_counter_ns() - started)
-    return [sample / 1e6 for sample in samples]
+        self._made = converted, batches
+        return said
+
+    def times_ms(self) -> list[float]:
+        """Of single calls."""
+        if self._made is None:
+            message = f"{self.name} was not built"
+            raise RuntimeError(message)
+        converted, batches = self._made
+        for _ in range(UNTIMED_CALLS):
+            converted.call(batches[0])
+        samples: list[int] = []
+        began = perf_counter_ns()
+        while len(samples) < PASS_CALLS or perf_counter_ns() - began < PASS_TIME_S * 1e9:
+            started = perf_counter_ns()
+            converted.call(batches[len(samples) % BATCHES])
+            samples.append(perf_counter_ns() - started)
+        return [sample / 1e6 for sample in samples]
+
+
+class _Forked:
+    """A network in a process of its own, which ends when this one has ended."""
+
+    def __init__(self, network: _Network) -> None:
+        self.name = network.name
+        context = multiprocessing.get_context("fork")
+        self._process, there = context.Pipe()
+        context.Process(target=_serve, args=(network, there, self._process)).start()
+        there.close()
+
+    def build(self) -> dict[str, Any]:
+        """As the network does."""
+        try:
+            said: dict[str, Any] = self._answer()
+        except EOFError:
+            return {"failed": self.name, "why": "its process died"}
+        return said
+
+    def times_ms(self) -> list[float]:
+        """As the network does."""
+        times: list[float] = self._answer()
+        return times
+
+    def _answer(self) -> Any:
+        self._process.send("next")
+        return self._process.recv()
+
+
+def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
+    """Build when first asked, and time at each further question, until nobody is there to ask."""
+    inherited.close()
+    with suppress(EOFError):
+        asker.recv()
+        asker.send(network.build())
+        _keep_garbage()
+        while asker.recv():
+            asker.send(network.times_ms())
+    os._exit(0)  # converted code likes to crash as it is taken down
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Rounds:
         """Time one round: the control workload, untimed calls, the timed ones."""
         self._events.enter("measure")
         began = time.perf_counter()
-        control = control_ms()
+        control = control_ms(self._device)
         refill(self._call, self._synchronize, self._last_s)
         started_at = time.time()
         streams = self._task.measure.streams

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
 
     settings = json.loads(arguments[1])
     worker.bind(settings["cpus"])  # before the maths libraries look at what they may use
-    _import(settings["modules"])
+    import_all(settings["modules"])
     # What is there now stays for ever: the collector need not look at it, nor copy its pages, in any worker.
     gc.collect()
     gc.freeze()
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> None:
         serve(connection, lambda task_path, events: worker.main([task_path, str(events)]))
 
 
-def _import(modules: Sequence[str]) -> None:
+def import_all(modules: Sequence[str]) -> None:
+    """Import what forks of this process need, so that they have it already."""
     for name in modules:
         # A module that does not import is the worker's to complain about, with the failure class that fits.
         with contextlib.suppress(Exception):

@@ -197,6 +197,13 @@ def _linear(draw: Random, number: int) -> tuple[Layers, list[int], float]:
     return layers, shape, 2e-9 * rows * sum(one * other for one, other in itertools.pairwise(widths))
 
 
+def _large(draw: Random, _number: int) -> tuple[Layers, list[int], float]:
+    """Linear layers whose weights no cache holds, on one row for each input of the batch."""
+    widths = [_between(draw, 2048, 9216, 64) for _ in range(draw.randint(2, 3))]
+    layers: Layers = [["linear", width, "relu"] for width in widths[1:]]
+    return layers, [widths[0]], 2e-9 * sum(one * other for one, other in itertools.pairwise(widths))
+
+
 def _transformers(draw: Random, number: int) -> tuple[Layers, list[int], float]:
     head, heads = draw.choice((32, 64)), draw.randint(2, 12)
     width, length = head * heads, draw.choice((49, 64, 128, 197))
@@ -290,6 +297,7 @@ STYLES = {
     "branches": 4,
     "halves": 3,
     "linear": 9,
+    "large": 6,
     "transformer": 8,
     "mixing": 4,
     "light": 8,
@@ -311,6 +319,7 @@ _STYLES: dict[str, Callable[[Random, int], tuple[Layers, list[int], float]]] = {
     "branches": _branches,
     "halves": _halves,
     "linear": _linear,
+    "large": _large,
     "transformer": _transformers,
     "mixing": _mixing,
     "light": _light,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner, Result
 from tests.made_accuracy import ENVIRONMENT, nights, run, stored
+from tests.servers import mlflow_server
 
 from almaflow.cli import almaflow
 from almaflow.errors import UsageError
@@ -121,6 +122,22 @@ def test_the_store_gets_a_run_for_each_series(stepped: str) -> None:
     assert "1 of 1 series had news" in accuracy("--track").output
     assert "0 of 1 series had news" in accuracy("--track").output
     assert "0 of 1 series" in accuracy("--track", "--fresh").output  # those runs are no measurements
+
+
+@pytest.mark.slow
+def test_a_tracking_server_says_the_same(stepped: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*arguments: str) -> dict[str, object]:
+        told: dict[str, object] = json.loads(accuracy("--json", *arguments).stdout)
+        del told["stores"]
+        return told
+
+    direct = said()
+    with mlflow_server(tmp_path, stepped) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        assert said() == direct
+        assert said() == direct  # from the cache
+        assert "1 of 1 series had news" in accuracy("--track").output
+        assert "0 of 1 series had news" in accuracy("--track", "--fresh").output
 
 
 @pytest.mark.parametrize(

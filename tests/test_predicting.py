@@ -13,7 +13,7 @@ from almaflow.analysis import analyse, outcome_metrics
 from almaflow.analysis.standings import standings
 from almaflow.config import compose, resolve_predictors
 from almaflow.errors import UsageError
-from almaflow.predict import Asking, Given, Predictor
+from almaflow.predict import Asking, Given, Predictor, Roofline
 from almaflow.predicting import Predicting
 from almaflow.records import Past, Prediction, Question
 from almaflow.report import cells
@@ -119,6 +119,16 @@ def test_a_predictor_that_cannot_be_used_ends_the_job_before_it_began() -> None:
     (eager,) = Predicting((Wrong(),), (), Asking(warned.append)).outcomes(made, made.outcomes)
     assert eager.prediction is None
     assert warned[0].startswith("predictor mine: mine knows no ")
+
+
+def test_a_predictor_that_was_asked_for_and_has_no_answer_is_named_once() -> None:
+    warned: list[str] = []
+    made = job(ok("EAGER", 20.0), ok("ONNX_CPU", 10.0))
+    predicting = Predicting((Given(), Roofline()), (), Asking(warned.append))
+    assert all(each.prediction is None for each in predicting.outcomes(made, made.outcomes))
+    assert [each.partition(";")[0] for each in warned] == [
+        f"predictor roofline: no prediction of EAGER on {made.hardware.name}"
+    ]
 
 
 def test_baselines_alone_are_recorded_and_not_shown() -> None:

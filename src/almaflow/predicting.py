@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis import counts, timings
 from almaflow.analysis.metrics import EAGER
-from almaflow.predict import with_baselines
+from almaflow.predict import Given, with_baselines
 from almaflow.records import Question
 from almaflow.tracking.fingerprints import fingerprint
 
@@ -57,6 +57,9 @@ class Predicting:
             each.name: self._before.get((each.name, outcome.planned)) or self.asking.ask(each, question)
             for each in with_baselines(self.named)
         }
+        for each in self.named:
+            if answers[each.name] is None and not isinstance(each, Given):  # which is named by default, without a number
+                self.asking.miss(each.name, f"{outcome.planned.name} on {job.hardware.name}")
         first = answers[self.named[0].name] if self.named else None
         return replace(outcome, prediction=first, predictions=tuple(filter(None, answers.values())))
 

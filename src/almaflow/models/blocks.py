@@ -10,11 +10,24 @@ import math
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
+
+from almaflow.models.modules import (
+    Attention,
+    Branches,
+    ChannelsLast,
+    Dense,
+    Gate,
+    Halves,
+    Residual,
+    Rolled,
+    Transposed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor
 
 Shape = tuple[int, ...]
 Layer = list[Any]
@@ -93,12 +106,7 @@ def _conv(  # noqa: PLR0913, PLR0917 - a convolution has as many
 def _patches(shape: Shape, width: int, size: int) -> tuple[nn.Module, Shape]:
     """A convolution without overlap, as vision transformers begin, and its places as tokens."""
     count = math.prod(side // size for side in shape[1:])
-    return nn.Sequential(nn.Conv2d(shape[0], width, size, size), nn.Flatten(2), _Transposed()), (count, width)
-
-
-class _Transposed(nn.Module):
-    def forward(self, given: Tensor) -> Tensor:
-        return given.transpose(1, 2)
+    return nn.Sequential(nn.Conv2d(shape[0], width, size, size), nn.Flatten(2), Transposed()), (count, width)
 
 
 def _pool(shape: Shape, kind: str, kernel: int, stride: int) -> tuple[nn.Module, Shape]:
@@ -111,42 +119,14 @@ def _head(shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(shape[0], classes)), (classes,)
 
 
-class _Residual(nn.Module):
-    def __init__(self, inner: nn.Module, activation: nn.Module) -> None:
-        super().__init__()
-        self.inner, self.activation = inner, activation
-
-    def forward(self, given: Tensor) -> Tensor:
-        made: Tensor = self.activation(given + self.inner(given))
-        return made
-
-
 def _residual(shape: Shape, layers: list[Layer], activation: str = "none") -> tuple[nn.Module, Shape]:
-    return _Residual(_sequence(layers, shape)[0], ACTIVATIONS[activation]()), shape
-
-
-class _Branches(nn.Module):
-    def __init__(self, branches: list[nn.Module]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-
-    def forward(self, given: Tensor) -> Tensor:
-        return torch.cat([branch(given) for branch in self.branches], 1)
+    return Residual(_sequence(layers, shape)[0], ACTIVATIONS[activation]()), shape
 
 
 def _branches(shape: Shape, *branches: list[Layer]) -> tuple[nn.Module, Shape]:
     """Each on the same input, their channels side by side."""
     made = [_sequence(layers, shape) for layers in branches]
-    return _Branches([module for module, _ in made]), (sum(out[0] for _, out in made), *made[0][1][1:])
-
-
-class _Dense(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, given: Tensor) -> Tensor:
-        return torch.cat([given, self.inner(given)], 1)
+    return Branches([module for module, _ in made]), (sum(out[0] for _, out in made), *made[0][1][1:])
 
 
 def _dense(shape: Shape, growth: int, width: int) -> tuple[nn.Module, Shape]:
@@ -155,17 +135,7 @@ def _dense(shape: Shape, growth: int, width: int) -> tuple[nn.Module, Shape]:
         nn.BatchNorm2d(shape[0]), nn.ReLU(), nn.Conv2d(shape[0], width, 1, bias=False),
         nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, growth, 3, padding=1, bias=False),
     )  # fmt: skip
-    return _Dense(inner), (shape[0] + growth, *shape[1:])
-
-
-class _Gate(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, given: Tensor) -> Tensor:
-        made: Tensor = given * self.inner(given)
-        return made
+    return Dense(inner), (shape[0] + growth, *shape[1:])
 
 
 def _gate(shape: Shape, width: int, activation: str, gate: str) -> tuple[nn.Module, Shape]:
@@ -175,68 +145,25 @@ def _gate(shape: Shape, width: int, activation: str, gate: str) -> tuple[nn.Modu
         nn.AdaptiveAvgPool2d(1), nn.Conv2d(shape[0], width, 1), ACTIVATIONS[activation](),
         nn.Conv2d(width, shape[0], 1), gates,
     )  # fmt: skip
-    return _Gate(inner), shape
-
-
-class _Halves(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, given: Tensor) -> Tensor:
-        kept, changed = given.chunk(2, 1)
-        made = torch.cat([kept, self.inner(changed)], 1)
-        count, channels, height, width = made.shape
-        return made.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(made.shape)
+    return Gate(inner), shape
 
 
 def _halves(shape: Shape, layers: list[Layer]) -> tuple[nn.Module, Shape]:
     """The layers on half of the channels, then the channels of both halves in turn."""
-    return _Halves(_sequence(layers, (shape[0] // 2, *shape[1:]))[0]), shape
+    return Halves(_sequence(layers, (shape[0] // 2, *shape[1:]))[0]), shape
 
 
 def _linear(shape: Shape, out: int, activation: str = "none") -> tuple[nn.Module, Shape]:
     return nn.Sequential(nn.Linear(shape[-1], out), ACTIVATIONS[activation]()), (*shape[:-1], out)
 
 
-class _Attention(nn.Module):
-    """Self-attention on tokens; ``fused``: by PyTorch's one operator, else by products and softmax."""
-
-    def __init__(self, width: int, heads: int, *, fused: bool) -> None:
-        super().__init__()
-        self.project, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.heads, self.fused = heads, fused
-
-    def forward(self, given: Tensor) -> Tensor:
-        count, length, width = given.shape
-        parts = self.project(given).reshape(count, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        query, key, value = parts[0], parts[1], parts[2]
-        if self.fused:
-            mixed = nn.functional.scaled_dot_product_attention(query, key, value)
-        else:
-            scores = (query * (width // self.heads) ** -0.5) @ key.transpose(-2, -1)
-            mixed = scores.softmax(-1) @ value
-        made: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
-        return made
-
-
 def _transformer(shape: Shape, heads: int, ratio: int, attention: str) -> tuple[nn.Module, Shape]:
     """Attention and two linear layers; ``attention`` is ``fused`` (one operator of PyTorch's) or ``parts``."""
     width = shape[-1]
-    mixer = nn.Sequential(nn.LayerNorm(width), _Attention(width, heads, fused=attention == "fused"))
+    mixer = nn.Sequential(nn.LayerNorm(width), Attention(width, heads, fused=attention == "fused"))
     hidden = ratio * width
     mixing = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-    return nn.Sequential(_Residual(mixer, nn.Identity()), _Residual(mixing, nn.Identity())), shape
-
-
-class _ChannelsLast(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, given: Tensor) -> Tensor:
-        made: Tensor = self.inner(given.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return made
+    return nn.Sequential(Residual(mixer, nn.Identity()), Residual(mixing, nn.Identity())), shape
 
 
 def _mixing(shape: Shape, kernel: int, ratio: int) -> tuple[nn.Module, Shape]:
@@ -246,16 +173,11 @@ def _mixing(shape: Shape, kernel: int, ratio: int) -> tuple[nn.Module, Shape]:
     places = nn.Sequential(
         nn.LayerNorm(width), nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
     )
-    return _Residual(nn.Sequential(depthwise, _ChannelsLast(places)), nn.Identity()), shape
-
-
-class _Rolled(nn.Module):
-    def forward(self, given: Tensor) -> Tensor:
-        return torch.roll(given, (-3, -3), (2, 3))
+    return Residual(nn.Sequential(depthwise, ChannelsLast(places)), nn.Identity()), shape
 
 
 def _rolled(shape: Shape) -> tuple[nn.Module, Shape]:
-    return _Rolled(), shape
+    return Rolled(), shape
 
 
 def _activation(shape: Shape, kind: str) -> tuple[nn.Module, Shape]:

@@ -20,6 +20,7 @@ class Asking:
 
     warn: Callable[[str], None]
     _failed: set[str] = field(default_factory=set)
+    _missed: set[str] = field(default_factory=set)
 
     def ask(self, predictor: Predictor, question: Question, *, early: bool = False) -> Prediction | None:
         """The answer; None where there is none.
@@ -43,3 +44,9 @@ class Asking:
             kind = "" if isinstance(error, AlmaflowError) else f"{type(error).__name__}: "
             self.warn(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
             return None
+
+    def miss(self, name: str, of: str) -> None:
+        """Say once that a predictor had no answer, unless it has said why itself."""
+        if name not in self._failed | self._missed:
+            self._missed.add(name)
+            self.warn(f"predictor {name}: no prediction of {of}; docs/prediction.md says what each needs to know")

@@ -19,7 +19,7 @@ settings.register_profile("almaflow", deadline=None)
 settings.load_profile("almaflow")
 
 DEVICES = {"fresh": "cuda", "forked": "cpu"}
-"""Workers for a GPU are fresh interpreters where the server has started CUDA, and the troubled ones never look for it."""
+"""Workers for a GPU are fresh interpreters where the server has started CUDA, as the troubled one says that it has."""
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,8 @@ class Predicting:
             for each in with_baselines(self.named)
         }
         for each in self.named:
-            if answers[each.name] is None and not isinstance(each, Given):  # which is named by default, without a number
+            # Given is named by default, without a number.
+            if answers[each.name] is None and not isinstance(each, Given):
                 self.asking.miss(each.name, f"{outcome.planned.name} on {job.hardware.name}")
         first = answers[self.named[0].name] if self.named else None
         return replace(outcome, prediction=first, predictions=tuple(filter(None, answers.values())))

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
         arguments = [request["task"], str(events)]
         if request["cuda"] and fresh:
             os.set_inheritable(events, True)  # noqa: FBT003 - positional only
-            os.execv(sys.executable, [sys.executable, "-m", WORKER_MODULE, *arguments])
+            os.execv(sys.executable, [sys.executable, "-m", WORKER_MODULE, *arguments])  # noqa: S606 - our own interpreter and module
         worker.main(arguments)
 
     with socket.socket(fileno=int(arguments[0])) as connection:

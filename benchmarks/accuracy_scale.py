@@ -147,6 +147,7 @@ def _runs(templates: Mapping[str, dict[str, Any]], numbers: Sequence[int]) -> It
         metrics = template["latest_metrics"] | {
             "latency_ms": measured * 1.02, "latency/floor": measured, "latency/ci_low": measured * 1.01,
             "latency/ci_high": measured * 1.03, "machine/control_ms": 0.9 * math.exp(draw.gauss(0, 0.01)),
+            "machine/others_cpus": 0.04, "machine/steal_cpus": 0.0,
         }  # fmt: skip
         tags = template["tags"] | {
             "almaflow.job_run_id": f"{night:08x}{place // len(CONVERSIONS):024x}",

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 settings.register_profile("almaflow", deadline=None)
 settings.load_profile("almaflow")
 
-DEVICES = {"fresh": "cuda", "forked": "cpu"}
-"""Workers for a GPU are fresh interpreters where the server has started CUDA, as the troubled one says that it has."""
+DEVICES = {"spawned": "cuda", "forked": "cpu"}
+"""Workers for a GPU are spawned, and the troubled ones never look for it."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,7 @@ def troubled_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from almaflow.measure import process
 
+    monkeypatch.setattr(process, "WORKER_MODULE", "trouble")
     monkeypatch.setattr(process, "SERVER_MODULE", "trouble")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *filter(None, sys.path)]))
 

@@ -46,6 +46,7 @@ def run(
         low_ms=floor_ms * 1.04,
         high_ms=floor_ms * 1.06,
         control_ms=0.9,
+        others_cpus=0.04,
         environment=ENVIRONMENT,
         said=(Said("calibrated", "v1", predicted_ms),),
     )
@@ -71,6 +72,7 @@ def stored(uri: str, runs: Iterable[JudgedRun], experiment: str = "almaflow") ->
             "latency/ci_low": each.low_ms,
             "latency/ci_high": each.high_ms,
             "machine/control_ms": each.control_ms,
+            "machine/others_cpus": each.others_cpus,
         }
         for said in each.said:
             metrics[f"prediction/{said.predictor}/latency_ms"] = said.latency_ms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import closing
@@ -137,16 +138,14 @@ def test_a_server_that_cannot_start_is_one_clear_error(tmp_path: Path, monkeypat
     assert open_descriptors() == before
 
 
-def test_a_worker_for_a_gpu_is_a_fresh_interpreter_where_the_server_started_cuda(tmp_path: Path) -> None:
-    """One for the CPU in the same job is a fork all the same."""
+def test_a_worker_for_a_gpu_needs_no_server_and_one_for_the_cpu_gets_one_in_the_same_job(tmp_path: Path) -> None:
     with launching(tmp_path, "cuda") as launcher:
-        server = launcher._server
-        assert server is not None
         for name, where in (("gpu", "cuda"), ("cpu", "cpu")):
+            assert launcher._server is None
             with closing(launcher.start(make_task(tmp_path / name, "rounds", where, converts=True))) as worker:
                 assert worker.until_ready()
-                process = psutil.Process(worker.process.pid)
-                assert process.ppid() == server._popen.pid
-                is_fork = process.cmdline() == psutil.Process(server._popen.pid).cmdline()
-                assert is_fork == (where == "cpu")
+                parent = psutil.Process(worker.process.pid).ppid()
+                assert (parent == os.getpid()) == (where == "cuda")
                 assert worker.finish().result.finished
+        assert launcher._server is not None
+    assert not left_running()

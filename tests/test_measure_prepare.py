@@ -38,6 +38,18 @@ def test_preparing_leaves_the_inputs_and_eagers_outputs(tmp_path: Path) -> None:
     assert prepared.threads["torch"] == task.hardware.threads
     assert prepared.eager_s > 0
     assert prepared.notes == ()
+    assert prepared.workload is not None
+    assert prepared.workload.flops == 2 * 2 * 6 * 3
+
+
+def test_operations_are_counted_for_a_gpu_too(tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    task = make_task(tmp_path)
+    prepared = do_prepare(replace(task, hardware=replace(task.hardware, device="cuda")))
+    assert prepared.workload == do_prepare(task).workload
 
 
 def test_preparing_says_when_eager_cannot_tell_right_from_wrong(tmp_path: Path) -> None:

@@ -96,9 +96,7 @@ class Office:
         read_turns, write_turns = os.pipe()
         with (directory / "log").open("wb") as log:
             inodes = [os.fstat(descriptor).st_ino for descriptor in (read_turns, log.fileno())]
-            worker = server.fork(
-                directory / "task.json", environment or {}, (read_turns, log.fileno(), write_events), cuda=False
-            )
+            worker = server.fork(directory / "task.json", environment or {}, read_turns, log.fileno(), write_events)
         os.close(write_events)
         os.close(read_turns)
         self._ends += [read_events, write_turns]
@@ -170,7 +168,7 @@ def test_a_worker_without_a_task_says_so_and_the_server_goes_on(office: Office) 
     server = office.server()
     read_end, write_end = os.pipe()
     with (office.root / "log").open("wb") as log:
-        worker = server.fork(office.root / "no_such_task.json", {}, (read_end, log.fileno(), write_end), cuda=False)
+        worker = server.fork(office.root / "no_such_task.json", {}, read_end, log.fileno(), write_end)
     assert process.wait(worker, 20.0) == 1
     assert "FileNotFoundError" in (office.root / "log").read_text(encoding="utf-8")
     assert office.start(server, "good").code() == 0

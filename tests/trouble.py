@@ -224,8 +224,6 @@ def main() -> None:
         sys.modules[module.__name__] = module
     given = sys.argv[1:]
     if given[1].startswith("{"):
-        server.WORKER_MODULE = "trouble"
-        server.cuda_started = lambda: True  # so that both ways of becoming a worker are taken, without a GPU
         server.main(given)
     else:
         worker.main(given)

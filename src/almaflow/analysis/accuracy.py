@@ -122,6 +122,7 @@ def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], flo
                 None if key.conversion == EAGER else eager.get((point.run.job_run_id, key.model, key.batch_size)),
                 point.said.version,
                 point.run.environment,
+                point.run.others_cpus,
             )
             for point in points
         ]

@@ -14,6 +14,8 @@ PART = 0.25
 """Of all that moved: less is not called a cause."""
 FOLLOWS = 0.5
 """By so much of the measurement's move the control workload has to move too, for the machine to be the cause."""
+CROWDED = 0.25
+"""So many more processors taken by others are a cause: on a machine left alone it is a few hundredths."""
 WITHOUT_EFFECT = frozenset({"git_commit", "memory_gb", "mlflow"})
 """``env.*`` tags that may change without an effect on a latency: told, but no cause."""
 
@@ -30,6 +32,8 @@ class Moment:
     version: str
     """Of the predictor."""
     environment: Mapping[str, str]
+    others_cpus: float | None = None
+    """Processors that others took."""
 
     @property
     def log_ratio(self) -> float:
@@ -48,6 +52,8 @@ class Cause:
     measured_pct: float
     control_pct: float | None
     eager_pct: float | None
+    others_cpus: tuple[float, float] | None
+    """Processors that others took before it and behind it."""
     environment: dict[str, tuple[str, str]]
     """Tags ``env.*`` that have other values behind the change than before it, without the prefix."""
     versions: tuple[tuple[str, ...], tuple[str, ...]]
@@ -59,7 +65,8 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
 
     The error is the prediction less the measurement, in logarithms: a side is a cause where it moved by a quarter of
     both moves or more. A measurement that moved is the machine's doing where the control workload moved with it, by
-    half as much at least. Otherwise it is a version's, where ``env.*`` tags changed; and where none did, eager tells
+    half as much at least, or where others came or went on its processors: the control workload is over in
+    milliseconds, which the system mostly gives to a process that has slept. Otherwise it is a version's, where ``env.*`` tags changed; and where none did, eager tells
     whether everything moved (the machine, in a way that the control does not see) or only this conversion.
     """
     predicted, measured = (
@@ -69,6 +76,7 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
     control = _move([each.control_ms for each in before], [each.control_ms for each in after])
     eager = _move([each.eager_ms for each in before], [each.eager_ms for each in after])
     changed = _changed([each.environment for each in before], [each.environment for each in after])
+    others = _levels([each.others_cpus for each in before], [each.others_cpus for each in after])
     versions = tuple(dict.fromkeys(e.version for e in before)), tuple(dict.fromkeys(e.version for e in after))
     both = abs(predicted) + abs(measured)
     kinds, reasons = [], []
@@ -77,7 +85,7 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
         told = f" ({versions[0][-1]} → {versions[1][-1]})" if versions[0] != versions[1] else ", its version did not"
         reasons.append(f"the prediction moved by {_signed(predicted)}{told}")
     if both and abs(measured) >= PART * both:
-        kind, reason = _of_measurement(measured, control, eager, changed)
+        kind, reason = _of_measurement(measured, control, eager, others, changed)
         kinds.append(kind)
         reasons.append(f"the measurement moved by {_signed(measured)}: {reason}")
     return Cause(
@@ -87,18 +95,27 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
         _percent(measured),
         None if control is None else _percent(control),
         None if eager is None else _percent(eager),
+        others,
         changed,
         versions,
     )
 
 
 def _of_measurement(
-    measured: float, control: float | None, eager: float | None, changed: Mapping[str, tuple[str, str]]
+    measured: float,
+    control: float | None,
+    eager: float | None,
+    others: tuple[float, float] | None,
+    changed: Mapping[str, tuple[str, str]],
 ) -> tuple[str, str]:
     named = [f"env.{name} {old} → {new}" for name, (old, new) in changed.items() if not _idle(name)]
+    also = f"; changed too: {', '.join(named)}" if named else ""
     if control is not None and control * measured > 0 and abs(control) >= FOLLOWS * abs(measured):
-        also = f"; changed too: {', '.join(named)}" if named else ""
         return "machine", f"the machine, whose control workload moved by {_signed(control)}{also}"
+    if others is not None:
+        came = others[1] - others[0]
+        if came * measured > 0 and abs(came) >= CROWDED:
+            return "machine", f"others took {others[1]:.1f} processors of the machine, {others[0]:.1f} before{also}"
     together = eager is not None and eager * measured > 0 and abs(eager) >= FOLLOWS * abs(measured)
     steady = "without control workload" if control is None else f"the control workload moved by {_signed(control)}"
     if eager is not None:
@@ -112,10 +129,16 @@ def _of_measurement(
     return "unknown", f"{nothing} ({steady})"
 
 
+def _levels(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
+    """The medians of both sides; None where either knows nothing."""
+    one, other = ([each for each in side if each is not None] for side in (before, after))
+    return (median(one), median(other)) if one and other else None
+
+
 def _move(before: Sequence[float | None], after: Sequence[float | None]) -> float | None:
     """Between the medians, in logarithms; None where either side knows nothing."""
-    one, other = ([each for each in side if each] for side in (before, after))
-    return math.log(median(other) / median(one)) if one and other else None
+    found = _levels(before, after)
+    return math.log(found[1] / found[0]) if found and min(found) > 0 else None
 
 
 def _changed(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,10 @@ THREAD_VARIABLES = (
 
 
 def server_environment(hardware: HardwareSpec) -> dict[str, str]:
-    """What all workers of a job have set beside the parent's environment."""
+    """What all workers of a job on the CPU have set beside the parent's environment."""
     environment = dict.fromkeys(THREAD_VARIABLES, str(hardware.threads))
-    if hardware.device == "cpu":
-        # Alma and others take a GPU that they see, whatever device they are asked for.
-        environment["CUDA_VISIBLE_DEVICES"] = ""
-    else:
-        # PyTorch then looks for GPUs without starting CUDA, after which the server could not fork.
-        environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    # Alma and others take a GPU that they see, whatever device they are asked for.
+    environment["CUDA_VISIBLE_DEVICES"] = ""
     if search := os.environ.get("PYTHONPATH"):
         # The worker has a working directory of its own.
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -42,14 +37,12 @@ def server_environment(hardware: HardwareSpec) -> dict[str, str]:
 
 def worker_environment(task: WorkerTask) -> dict[str, str]:
     """What one worker has set beside the parent's environment: threads, device and compile cache."""
-    environment = server_environment(replace(task.hardware, device=device_of(task)))
+    environment = server_environment(task.hardware)
+    device = task.conversion.device if task.conversion else task.hardware.device
+    if device != "cpu":
+        del environment["CUDA_VISIBLE_DEVICES"]
     cold = task.measure.compile_cache == "cold"
     cache = Path(task.cache_dir or task.work_dir) / "compile-cache" if cold else home() / "compile-cache"
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     return environment
-
-
-def device_of(task: WorkerTask) -> str:
-    """Where a worker computes: the preparing one where the job does."""
-    return task.conversion.device if task.conversion else task.hardware.device

@@ -1,8 +1,8 @@
 """The parent's side of a measurement: start clean workers, give them turns, sleep, and read what they left.
 
-A worker is never forked from a process that has thread pools, or that has started CUDA: it is forked by a server that
-has only imported (``server``). Each is the leader of a session of its own, so that it and whatever it starts can be
-ended together. The parent sleeps in ``select`` while a
+A worker is never forked from a process that has thread pools. On the CPU it is forked by a server that has only
+imported (``server``); for CUDA, which does not survive a fork, it is a fresh interpreter. Each is the leader of a
+session of its own, so that it and whatever it starts can be ended together. The parent sleeps in ``select`` while a
 worker measures and wakes a few times a second to look at the clock and at the worker's memory.
 """
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from almaflow.measure.environment import device_of, server_environment, worker_environment
-from almaflow.measure.process import Process, Server
+from almaflow.measure.environment import server_environment, worker_environment
+from almaflow.measure.process import Process, Server, Spawned
 from almaflow.measure.watch import Worker, WorkerExit
 from almaflow.records import HardwareSpec, WorkerTask, write_json
 
@@ -40,7 +40,8 @@ class Launcher:
 
     def __enter__(self) -> Self:
         """Start the server at once, so that it imports while the caller does something else."""
-        self._server = self._new_server()
+        if self.hardware.device == "cpu":
+            self._server = self._new_server()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,14 +72,14 @@ class Launcher:
         return Worker(process, task, read_events, write_turns, on_phase)
 
     def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Process:
-        environment: dict[str, str | None] = {**worker_environment(task)}
-        cuda = device_of(task) != "cpu"
-        if cuda:
-            environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES")  # which the server may lack
+        device = task.conversion.device if task.conversion else task.hardware.device
+        environment = worker_environment(task)
+        if device != "cpu":
+            return Spawned(path, {**os.environ, **environment}, standard_input, log, events)
         if self._server is None or self._server.gone:
             # The kernel may have picked it for want of memory; the next conversions are not to suffer for it.
             self._server = self._new_server()
-        return self._server.fork(path, environment, (standard_input, log, events), cuda=cuda)
+        return self._server.fork(path, environment, standard_input, log, events)
 
     def _new_server(self) -> Server:
         environment = {**os.environ, **server_environment(self.hardware)}

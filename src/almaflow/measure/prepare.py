@@ -50,12 +50,14 @@ def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[
         raise UsageError(msg)
     set_threads(task.hardware.threads)
     model, batches, digest, settled = example_model(task)
+    workload = _workload(model, batches[0])  # while both are on the CPU, where `almaflow predict` counts too
     model.to(device)
     synchronize = synchronizer(device)
     outputs: list[list[torch.Tensor]] = []
     eager_s = 0.0
+    first = tuple(tensor.to(device) for tensor in batches[0])
     with torch.no_grad():
-        check_forward(model, tuple(tensor.to(device) for tensor in batches[0]))
+        check_forward(model, first)
         for batch in batches:
             on_device = tuple(tensor.to(device) for tensor in batch)
             synchronize()
@@ -75,15 +77,14 @@ def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[
             threads=read_threads(),
             eager_s=eager_s,
             notes=_notes(outputs),
-            workload=_workload(model, batches[0]),
+            workload=workload,
         )
     )
     events.enter("ready")
     rounds: Rounds | None = None
-    on_device = tuple(tensor.to(device) for tensor in batches[0])
     with torch.no_grad():
         while turn := turns.next():
-            rounds = rounds or Rounds(lambda _: model(*on_device), synchronize, task, events)
+            rounds = rounds or Rounds(lambda _: model(*first), synchronize, task, events)
             events.enter("ready", rounds.take(turn))
 
 

@@ -1,4 +1,4 @@
-"""A worker's process as its parent sees it, and the parent's side of the server that forks it."""
+"""A worker's process as its parent sees it, whether it was started afresh or forked by the clean server."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SERVER_MODULE = "almaflow.measure.server"
+WORKER_MODULE = "almaflow.measure.worker"
 SERVER_GRACE_S = 5.0
 POLL_S = 0.02
 
@@ -32,6 +33,30 @@ class Process(Protocol):
 
     def poll(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
+
+
+class Spawned:
+    """A fresh interpreter."""
+
+    def __init__(
+        self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
+    ) -> None:
+        """Start it in the directory of its task."""
+        self._popen = subprocess.Popen(  # our own interpreter and module
+            [sys.executable, "-m", WORKER_MODULE, str(task_path), str(events)],
+            stdin=standard_input,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=task_path.parent,
+            env=dict(environment),
+            pass_fds=(events,),
+            start_new_session=True,
+        )
+        self.pid = self._popen.pid
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._popen.poll()
 
 
 class Server:
@@ -63,29 +88,20 @@ class Server:
             )
 
     def fork(
-        self,
-        task_path: Path,
-        environment: Mapping[str, str | None],
-        descriptors: tuple[int, int, int],
-        *,
-        cuda: bool,
+        self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
     ) -> Forked:
         """Let it fork a worker, once it has imported.
 
         Args:
             task_path: The worker's task; its directory becomes the working directory.
-            environment: What is set beside the server's own environment; None: what is not to be set.
-            descriptors: Of its standard input, of its standard output and error, and of its event pipe.
-            cuda: Whether it starts CUDA.
+            environment: What is set beside the server's own environment.
+            standard_input: Descriptor of the worker's standard input.
+            log: Descriptor of its standard output and error.
+            events: Descriptor of its event pipe.
         """
-        request = {
-            "task": str(task_path),
-            "directory": str(task_path.parent),
-            "environment": dict(environment),
-            "cuda": cuda,
-        }
+        request = {"task": str(task_path), "directory": str(task_path.parent), "environment": dict(environment)}
         try:
-            socket.send_fds(self._connection, [json.dumps(request).encode()], descriptors)
+            socket.send_fds(self._connection, [json.dumps(request).encode()], [standard_input, log, events])
             while not self._started:
                 self._listen(None)
         except (OSError, EOFError) as error:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from almaflow.measure.control import control_ms
 from almaflow.measure.device import device_times_ms
-from almaflow.measure.environment import device_of
 from almaflow.measure.events import Report
 from almaflow.measure.streams import take_concurrently
 from almaflow.measure.threads import threads_per_stream
@@ -43,7 +42,7 @@ class Rounds:
         self._call = call
         self._synchronize = synchronize
         self._task = task
-        self._device = device_of(task)
+        self._device = task.conversion.device if task.conversion else task.hardware.device
         self._events = events
         events.enter("warm-up")
         began = time.perf_counter()

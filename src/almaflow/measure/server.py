@@ -8,15 +8,11 @@ without a ``__main__`` guard would run again.
 Run as ``python -m almaflow.measure.server SOCKET SETTINGS``. A message on the socket is one request with three
 descriptors (standard input, log, event pipe); what goes back is one message for each start and each end. The server
 and all its workers end when the other side of the socket is closed.
-
-CUDA does not survive a fork either. Where an import has started it, or saw no GPU since the server is to see none, a
-worker for CUDA becomes a fresh interpreter after the fork.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
@@ -33,9 +29,6 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES = 65536
 DESCRIPTORS = 3
-WORKER_MODULE = "almaflow.measure.worker"
-NOT_INITIALIZED = 3
-"""CUDA_ERROR_NOT_INITIALIZED of cuda.h: what the driver answers a process that has not started CUDA."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -52,26 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     # What is there now stays for ever: the collector need not look at it, nor copy its pages, in any worker.
     gc.collect()
     gc.freeze()
-    fresh = os.environ.get("CUDA_VISIBLE_DEVICES") == "" or cuda_started()
-
-    def work(request: dict[str, Any], events: int) -> None:
-        arguments = [request["task"], str(events)]
-        if request["cuda"] and fresh:
-            os.set_inheritable(events, True)  # noqa: FBT003 - positional only
-            os.execv(sys.executable, [sys.executable, "-m", WORKER_MODULE, *arguments])  # noqa: S606 - our own interpreter and module
-        worker.main(arguments)
-
     with socket.socket(fileno=int(arguments[0])) as connection:
-        serve(connection, work)
-
-
-def cuda_started() -> bool:
-    """Whether something in this process has started CUDA, so that its forks cannot."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:  # there is none
-        return False
-    return bool(driver.cuCtxGetCurrent(ctypes.byref(ctypes.c_void_p())) != NOT_INITIALIZED)
+        serve(connection, lambda task_path, events: worker.main([task_path, str(events)]))
 
 
 def import_all(modules: Sequence[str]) -> None:
@@ -86,7 +61,7 @@ def import_all(modules: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
-def serve(connection: socket.socket, work: Callable[[dict[str, Any], int], object]) -> None:
+def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None:
     """Fork a worker for each request, tell of its end, and return when the other side closes."""
     wake_read, wake_write = socket.socketpair()
     for end in (wake_read, wake_write):
@@ -120,9 +95,7 @@ def serve(connection: socket.socket, work: Callable[[dict[str, Any], int], objec
         _end_session(pid)
 
 
-def _become_worker(
-    request: dict[str, Any], descriptors: list[int], work: Callable[[dict[str, Any], int], object]
-) -> NoReturn:
+def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
     """Be to the worker's code what a fresh interpreter started by ``subprocess`` would be."""
     try:
         signal.set_wakeup_fd(-1)
@@ -134,12 +107,8 @@ def _become_worker(
         for descriptor in {standard_input, log}:
             os.close(descriptor)
         os.chdir(request["directory"])
-        for name, value in request["environment"].items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        work(request, events)
+        os.environ.update(request["environment"])
+        work(request["task"], events)
     except BaseException:  # noqa: BLE001 - nothing may get back into the server's loop
         traceback.print_exc()
     finally:

@@ -52,6 +52,8 @@ class JudgedRun:
     """The 95% interval of the median; None where there were too few rounds for one."""
     control_ms: float | None
     """The control workload beside it: how fast the machine was."""
+    others_cpus: float | None = None
+    """Processors that other processes, and other machines of the host, took meanwhile."""
     environment: dict[str, str] = field(default_factory=dict)
     """Tags ``env.*``, without the prefix."""
     said: tuple[Said, ...] = ()

@@ -101,6 +101,7 @@ def _change(series: Series, change: Change) -> dict[str, Any]:
         "measured_move_pct": cause.measured_pct,
         "control_move_pct": cause.control_pct,
         "eager_move_pct": cause.eager_pct,
+        "others_cpus": None if cause.others_cpus is None else list(cause.others_cpus),
         "environment": {name: list(values) for name, values in cause.environment.items()},
         "predictor_versions": [list(side) for side in cause.versions],
     }

@@ -38,6 +38,7 @@ PAGE = 1000
 SETTLED_AFTER_S = 600
 """A run that was written a moment ago may still get figures."""
 UNFINISHED_S = 86_400
+_TAKEN = ("machine/others_cpus", "machine/steal_cpus")
 _SAID = re.compile(r"prediction/(?P<predictor>[^/]+)/latency_ms")
 _CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
 """Settings that make a timed call another thing, and what they are where nothing was set."""
@@ -145,6 +146,7 @@ def judged(run: StoredRun) -> JudgedRun:
         low_ms=metrics.get("latency/ci_low"),
         high_ms=metrics.get("latency/ci_high"),
         control_ms=metrics.get("machine/control_ms"),
+        others_cpus=sum(taken) if (taken := [metrics[name] for name in _TAKEN if name in metrics]) else None,
         environment=environment,
         said=tuple(_said(run, params.get("predictor", ""))),
     )

@@ -66,8 +66,9 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
     The error is the prediction less the measurement, in logarithms: a side is a cause where it moved by a quarter of
     both moves or more. A measurement that moved is the machine's doing where the control workload moved with it, by
     half as much at least, or where others came or went on its processors: the control workload is over in
-    milliseconds, which the system mostly gives to a process that has slept. Otherwise it is a version's, where ``env.*`` tags changed; and where none did, eager tells
-    whether everything moved (the machine, in a way that the control does not see) or only this conversion.
+    milliseconds, which the system mostly gives to a process that has slept. Otherwise it is a version's, where
+    ``env.*`` tags changed; and where none did, eager tells whether everything moved (the machine, in a way that the
+    control does not see) or only this conversion.
     """
     predicted, measured = (
         _move([getattr(each, name) for each in before], [getattr(each, name) for each in after]) or 0.0

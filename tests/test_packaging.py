@@ -66,6 +66,7 @@ WORKER_MODULES = {
     "models/outputs.py",
     "models/settle.py",
     "models/blocks.py",
+    "models/modules.py",
     "models/simple.py",
     "models/text.py",
     "models/zoo.py",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import time
 from dataclasses import replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -17,6 +19,9 @@ from almaflow.predict.costs import CLASSES, class_of
 from almaflow.predict.counting_child import fake_workload
 from almaflow.predict.kernels import STYLES, kernels
 from almaflow.records import ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_they_are_the_same_each_time_and_of_every_style() -> None:
@@ -109,8 +114,10 @@ def test_a_process_that_dies_says_which_conversion_it_was_for(conversion: str, s
 
 
 @pytest.mark.slow
-def test_no_process_is_left_behind() -> None:
-    """Those of the networks end with the one that forked them, however that ends."""
+def test_no_process_and_no_file_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Processes of the networks end with the one that forked them, however that ends."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     specs = [each for each in kernels() if each.name in {"conv-0", "pointwise-0", "light-0"}]
     started: set[int] = set()
 
@@ -123,3 +130,4 @@ def test_no_process_is_left_behind() -> None:
     while any(psutil.pid_exists(pid) for pid in started):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert not list(tmp_path.iterdir())

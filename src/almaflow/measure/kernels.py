@@ -1,7 +1,7 @@
 """Timing small networks by several conversions: the parent's side.
 
-Each conversion has a process of its own (a compiler two), since threads of one runtime spin while the next one's call
-begins. They build their networks side by side, and then take turns, so that each is timed alone and at several moments.
+Each conversion has two processes of its own, since threads of one runtime spin while the next one's call begins. Two conversions at a time build their networks side by side, and then take turns, so that each is timed alone
+and at several moments.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 EAGER = "EAGER"
 OWN_MEMORY = ("onnx", "openvino")
 """Families whose runtimes keep the memory that a call needed for the next one."""
+TOGETHER = 2
+"""Conversions: each takes several GB until it was timed."""
 PASSES = 8
 """Many short visits: a machine that is slow for seconds is seen at its fast moments too."""
 
@@ -61,13 +63,29 @@ def time_kernels(
         AlmaflowError: a process ended before its time, or a conversion has no network to time.
     """
     found = Timed()
-    with tempfile.TemporaryDirectory(prefix="almaflow-calibrate-") as scratch, ExitStack() as stack:
-        parts = [(planned, part) for planned, specs in kernels.items() for part in _parts(planned, specs)]
-        eager = any(planned.name == EAGER for planned in kernels)
+    counter = next((each for each in kernels if each.name == EAGER), None)
+    ordered = sorted(kernels, key=_own_memory)  # stable
+    for first in range(0, len(ordered), TOGETHER):
+        group = {each: kernels[each] for each in ordered[first : first + TOGETHER]}
+        _time_group(group, threads, found, tell, counts=lambda each: counter in {each, None})
+    return found
+
+
+def _time_group(
+    group: Mapping[PlannedConversion, Sequence[ModelSpec]],
+    threads: int,
+    found: Timed,
+    tell: Callable[[str, int], None],
+    counts: Callable[[PlannedConversion], bool],
+) -> None:
+    with (
+        # A process whose parent was ended may still write there.
+        tempfile.TemporaryDirectory(prefix="almaflow-calibrate-", ignore_cleanup_errors=True) as scratch,
+        ExitStack() as stack,
+    ):
+        parts = [(planned, part) for planned, specs in group.items() for part in _parts(specs)]
         children = [
-            stack.enter_context(
-                _Child(planned, part, threads, Path(scratch, str(number)), counts=planned.name == EAGER or not eager)
-            )
+            stack.enter_context(_Child(planned, part, threads, Path(scratch, str(number)), counts=counts(planned)))
             for number, (planned, part) in enumerate(parts)
         ]
         with ThreadPoolExecutor(max_workers=2) as pool:
@@ -77,7 +95,7 @@ def time_kernels(
                 for child in children:
                     child.end()  # the threads wait for what they say
                 raise
-        for planned in kernels:
+        for planned in group:
             if not any(child.built for child in children if child.planned == planned):
                 why = next((why for name, _, why in found.failed if name == planned.name), "it was given none")
                 message = f"calibrating {planned.name}: none of its networks could be built: {why}"
@@ -85,7 +103,10 @@ def time_kernels(
         for _ in range(PASSES):
             for child in children:
                 _take_pass(child, found, tell)
-    return found
+
+
+def _own_memory(planned: PlannedConversion) -> bool:
+    return planned.family in OWN_MEMORY
 
 
 def compiles(planned: PlannedConversion) -> bool:
@@ -93,9 +114,9 @@ def compiles(planned: PlannedConversion) -> bool:
     return any(step.startswith("COMPILE") for step in planned.steps)
 
 
-def _parts(planned: PlannedConversion, specs: Sequence[ModelSpec]) -> list[Sequence[ModelSpec]]:
-    """For one process each: a compiler works on one core, and takes longest."""
-    return [part for part in (specs[::2], specs[1::2]) if part] if compiles(planned) else [specs]
+def _parts(specs: Sequence[ModelSpec]) -> list[Sequence[ModelSpec]]:
+    """For one process each: converters work on one core, and OpenVINO takes longer for each that is there already."""
+    return [part for part in (specs[::2], specs[1::2]) if part]
 
 
 def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
@@ -160,10 +181,11 @@ class _Child:
         )  # fmt: skip
         asked = {
             "threads": self._threads,
+            "place": str(self._place),
             "conversion": to_dict(self.planned),
             "kernels": [to_dict(spec) for spec in self._specs],
             "counts": self._counts,
-            "forks": self.planned.family not in OWN_MEMORY,
+            "forks": not _own_memory(self.planned),
         }
         return self._until("ready", json.dumps(asked))
 

@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -59,8 +58,8 @@ def main() -> None:
     # A job's builder forgets what was compiled before, since its process has one conversion; here all have to stay.
     torch._dynamo.reset = lambda: None  # noqa: SLF001 - called by that name only
     _keep_torchlib()
-    with torch.no_grad(), tempfile.TemporaryDirectory(prefix="almaflow-kernels-") as scratch:
-        here = [_Network(spec, planned, asked, Path(scratch)) for spec in specs]
+    with torch.no_grad():
+        here = [_Network(spec, planned, asked, Path(asked["place"])) for spec in specs]
         networks: list[_Network] | list[_Forked] = here
         if asked["forks"]:
             import_all(modules_for(specs[0], [planned]))
@@ -80,7 +79,6 @@ def main() -> None:
                 sleep(GAP_S)
                 say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
             say({"passed": True})
-        os.chdir("/")
     os._exit(0)  # converted code likes to crash as it is taken down
 
 
@@ -170,7 +168,8 @@ class _Forked:
         self.name = network.name
         context = multiprocessing.get_context("fork")
         self._process, there = context.Pipe()
-        context.Process(target=_serve, args=(network, there, self._process)).start()
+        # A daemon, or an error of this process would wait for the others, who wait for it.
+        context.Process(target=_serve, args=(network, there, self._process), daemon=True).start()
         there.close()
 
     def build(self) -> dict[str, Any]:

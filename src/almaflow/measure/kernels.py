@@ -1,12 +1,14 @@
 """Timing small networks by several conversions: the parent's side.
 
-Each conversion has two processes of its own, since threads of one runtime spin while the next one's call begins. Two conversions at a time build their networks side by side, and then take turns, so that each is timed alone
-and at several moments.
+Each conversion has processes of its own, since threads of one runtime spin while the next one's call begins. Two
+conversions at a time build their networks side by side, and then take turns, so that each is timed alone and at several
+moments.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -31,6 +33,8 @@ OWN_MEMORY = ("onnx", "openvino")
 """Families whose runtimes keep the memory that a call needed for the next one."""
 TOGETHER = 2
 """Conversions: each takes several GB until it was timed."""
+PER_PROCESS = 30
+"""Networks: OpenVINO takes the longer for one, the more there are already. Two processes build at a time."""
 PASSES = 8
 """Many short visits: a machine that is slow for seconds is seen at its fast moments too."""
 
@@ -115,8 +119,9 @@ def compiles(planned: PlannedConversion) -> bool:
 
 
 def _parts(specs: Sequence[ModelSpec]) -> list[Sequence[ModelSpec]]:
-    """For one process each: converters work on one core, and OpenVINO takes longer for each that is there already."""
-    return [part for part in (specs[::2], specs[1::2]) if part]
+    """For one process each."""
+    count = max(2, math.ceil(len(specs) / PER_PROCESS))
+    return [part for first in range(count) if (part := specs[first::count])]
 
 
 def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:

@@ -78,7 +78,8 @@ def main() -> None:
 
 def _almaflow(*arguments: str, first: Path | None = None) -> None:
     """Run a command, where asked with packages that go before those of the environment."""
-    environment = os.environ | ({"PYTHONPATH": str(first)} if first else {})
+    places = [str(first), os.environ.get("PYTHONPATH", "")] if first else []
+    environment = os.environ | ({"PYTHONPATH": os.pathsep.join(filter(None, places))} if first else {})
     done = subprocess.run([sys.executable, "-m", "almaflow", *arguments], check=False, env=environment)
     if done.returncode:
         message = f"almaflow {arguments[0]} ended with {done.returncode}"

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensor
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.predict import workloads
+from almaflow.predict import counting, workloads
 from almaflow.predict.counting import count
 from almaflow.predict.counting_child import fake_workload
 from almaflow.predict.workloads import workload_of
-from almaflow.records import ModelSpec, Operation
+from almaflow.records import ModelSpec, Operation, Workload
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from almaflow.models.batches import Batch
 
 
 def operations(model: nn.Module, *shape: int) -> tuple[Operation, ...]:
@@ -123,6 +126,22 @@ def test_a_model_on_fake_tensors_has_the_operations_of_the_real_one() -> None:
 
     spec = ModelSpec("resnet18", arch="resnet18", batch_size=2)
     assert fake_workload(spec) == count(build_model(spec), build_batches(spec, 1)[0])
+
+
+def test_weights_that_are_drawn_until_they_please_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vision transformer's are, and fake tensors have no values to look at."""
+    built: list[nn.Module] = []
+
+    def counted(model: nn.Module, batch: Batch) -> Workload:
+        built.append(model)
+        return count(model, batch)
+
+    monkeypatch.setattr(counting, "count", counted)
+    before = nn.init.trunc_normal_
+    fake_workload(ModelSpec("vit_b_32", arch="vit_b_32"))
+    (model,) = built
+    assert all(isinstance(each, FakeTensor) for each in model.parameters())
+    assert nn.init.trunc_normal_ is before
 
 
 def test_counting_changes_nothing() -> None:

@@ -39,10 +39,11 @@ PRODUCTS = (
     "conv_depthwise",
     "conv_grouped",
     "linear",
+    "linear_vector",
     "product",
     "attention",
 )
-"""Classes with arithmetic to speak of."""
+"""Classes with arithmetic to speak of. A product of a matrix and a vector has a kernel of its own in most libraries."""
 OTHERS = (
     "elementwise",
     "transcendental",
@@ -127,7 +128,8 @@ def class_of(operation: Operation, *, joins: bool) -> str:
     if kind == "batch_norm" and joins and operation.fusible:
         return "joined_norm"
     if kind == "matmul":
-        return "linear" if operation.weight_bytes else "product"
+        with_weights = "linear" if operation.sizes["m"] > 1 else "linear_vector"
+        return with_weights if operation.weight_bytes else "product"
     if kind == "conv":
         window = operation.sizes.get("kernel", 1)
         return "conv_first" if operation.sizes["k"] <= FIRST_CHANNELS * window else "conv"

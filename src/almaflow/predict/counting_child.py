@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
 
 from almaflow.children import BAD_INPUT
 from almaflow.errors import UsageError
 from almaflow.records import ModelSpec, Workload, from_dict, to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def main() -> int:
@@ -40,11 +44,24 @@ def fake_workload(spec: ModelSpec) -> Workload:
     batch = build_batches(spec, 1)[0]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     try:
-        with mode:
+        with _uninitialised(), mode:
             model = build_model(spec)
         return count(model, [mode.from_tensor(tensor) for tensor in batch])
     except Exception:  # noqa: BLE001 - whatever a constructor does with values that are not there
         return count(build_model(spec), batch)
+
+
+@contextmanager
+def _uninitialised() -> Iterator[None]:
+    """Without PyTorch's initialisers: some draw until the values please them, and fake tensors have none."""
+    from torch.nn import init
+
+    before = {name: each for name, each in vars(init).items() if name.endswith("_") and not name.startswith("_")}
+    vars(init).update(dict.fromkeys(before, lambda tensor, *_, **__: tensor))
+    try:
+        yield
+    finally:
+        vars(init).update(before)
 
 
 if __name__ == "__main__":

@@ -168,6 +168,11 @@ def test_a_trend_of_many_nights() -> None:
     assert found.value == pytest.approx(6, abs=0.1)  # 0.2% a day
 
 
+def test_minutes_have_no_trend_of_a_month() -> None:
+    drifting = [replace(run(0, floor_ms=10, predicted_ms=10 + 0.02 * count), at=60.0 * count) for count in range(20)]
+    assert series_of(drifting)[0].trend is None
+
+
 def test_rollups_count_each_series_once() -> None:
     runs = [*(run(night, 10, 12) for night in range(9)), run(0, 10, 11, model="vgg11")]
     ((key, (count, summary)),) = rollups(series_of(runs), "conversion").items()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from almaflow.records import JudgedRun, Said
 
 DAYS_OF_TREND = 30
+SHORTEST_TREND_DAYS = 1.0
+"""Minutes say nothing of a month."""
 SECONDS_PER_DAY = 86_400
 
 
@@ -131,7 +133,8 @@ def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], flo
     now = error_summary(errors[changes[-1].at :]) if changes else summary
     current = points[changes[-1].at if changes else 0 :]
     days = [point.run.at / SECONDS_PER_DAY / DAYS_OF_TREND for point in current]
-    slope = trend([abs(point.error) for point in current], days)
+    long = days[-1] - days[0] >= SHORTEST_TREND_DAYS / DAYS_OF_TREND
+    slope = trend([abs(point.error) for point in current], days) if long else None
     return Series(key, tuple(points), summary, now, changes, slope, _verdict(current, now))
 
 

@@ -4,6 +4,9 @@ Measures models of many families by four conversions, one image at a time and ei
 alone on two cores), and judges every predictor that needs nothing but this machine against the floor of each
 conversion, and against its median. What learns from models is learnt anew for each family without that family: siblings
 leak. The kernels are those of the last ``almaflow calibrate`` here.
+
+On a GPU (``--device cuda``) eager and inductor alone, and the models are timed as calibration times its networks, each
+in a process of its own that times it at several moments: a job there imports for half a minute.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from almaflow.calibrating import kept, learn, planned
-from almaflow.config import compose, resolve_hardware, resolve_model
+from almaflow.calibrating import kept, kernel_times, learn, planned
+from almaflow.config import compose, describe_hardware, resolve_hardware, resolve_model
+from almaflow.conversions.plan import plan
+from almaflow.measure.kernels import compiles, time_kernels
 from almaflow.predict import Calibrated, EagerRatio, Roofline
 from almaflow.predict.workloads import workload_of
 from almaflow.records import MeasuredModel, Past, Question
@@ -58,7 +63,10 @@ TEXT = {
 """Six layers instead of twelve: the other six would be the same again."""
 FAMILY = {model: family for family, models in FAMILIES.items() for model in models}
 BATCHES = (1, 8)
-CONVERSIONS = ("EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO")
+CONVERSIONS = {
+    "cpu": ("EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"),
+    "cuda": ("EAGER", "COMPILE_INDUCTOR_DEFAULT"),
+}
 EXPERIMENT = "prediction"
 MEASURE = ("measure=quick", "measure.min_samples=20", "measure.min_time_s=2", "measure.max_time_s=30")
 NEAR = 0.1
@@ -82,21 +90,27 @@ def main() -> None:
     """Measure where asked, judge, and show."""
     parser = make_parser(__doc__)
     parser.add_argument("--measure", action="store_true", help="measure what the store does not have yet")
+    parser.add_argument("--device", choices=tuple(CONVERSIONS), default="cpu", help="what to measure on (default: cpu)")
+    parser.add_argument("--hardware", metavar="NAME", help="config of the machine (default: that of the device)")
     parser.add_argument("--calibration", default="here", metavar="NAME", help="of almaflow calibrate (default: here)")
     parser.add_argument("--store", metavar="URI", help="of the measurements (default: almaflow's own)")
     parser.add_argument("--from", dest="kept", type=Path, metavar="CSV", help="judge these measurements instead")
     parser.add_argument("--keep", type=Path, metavar="CSV", help="write the measurements there")
     arguments = parser.parse_args()
     uri = resolve_uri(arguments.store)
-    if arguments.measure:
-        _measure(uri)
-    rows = _read(arguments.kept) if arguments.kept else _stored(uri)
+    if arguments.measure and arguments.device == "cuda":
+        rows = _timed_here(arguments.keep)
+    else:
+        if arguments.measure:
+            _measure(uri)
+        rows = _read(arguments.kept) if arguments.kept else _stored(uri)
     if not rows:
         message = "nothing was measured yet: add --measure"
         raise BenchmarkError(message)
     if arguments.keep:
         _write(arguments.keep, rows)
-    answers = list(_answers(rows, kept(arguments.calibration)))
+    hardware = describe_hardware(compose([f"hardware={arguments.hardware or arguments.device}"]))
+    answers = list(_answers(rows, kept(arguments.calibration), hardware))
     _show(answers)
     save(arguments, [asdict(answer) for answer in answers])
 
@@ -106,8 +120,31 @@ def _measure(uri: str) -> None:
     for batch in BATCHES:
         for models in (("model=torchvision", f"model.arch={images}"), *TEXT.values()):
             command = [sys.executable, "-m", "almaflow", "run", "-m", *models, f"batch_size={batch}", *MEASURE]
-            command += [f"conversions=[{','.join(CONVERSIONS)}]", f"experiment_name={EXPERIMENT}", "resume=true"]
+            command += [f"conversions=[{','.join(CONVERSIONS['cpu'])}]", f"experiment_name={EXPERIMENT}", "resume=true"]
             subprocess.run(command, check=False, env=os.environ | {"MLFLOW_TRACKING_URI": uri})
+
+
+def _timed_here(keep: Path | None) -> list[Row]:
+    """What models take on the GPU, written after each conversion."""
+    hardware = resolve_hardware(compose(["hardware=cuda"]))
+    specs = {f"{model}-{batch}": _spec(model, batch) for batch in BATCHES for model in FAMILY}
+    rows: list[Row] = []
+    for each in planned(CONVERSIONS["cuda"], "cuda"):
+        say(f"{each.name}: {len(specs)} models")
+        named = [replace(spec, name=name) for name, spec in specs.items()]
+        # Both batch sizes of a model in one process: siblings would share compiled functions, and guards of both.
+        timed = time_kernels({each: named}, hardware.threads, lambda *_: None, 2 if compiles(each) else len(named))
+        for conversion, name, why in timed.failed:
+            say(f"{conversion} of {name}: {why}")
+        for name, floor in kernel_times(timed, "cuda").floors_ms[each.name].items():
+            visits = timed.visits[each.name][name]
+            middle = median(sample for samples, _ in visits for sample in samples)
+            model, _, batch = name.rpartition("-")
+            control = median(control for _, control in visits)
+            rows.append(Row(model, int(batch), each.name, floor, middle, control))
+        if keep:
+            _write(keep, rows)
+    return rows
 
 
 def _stored(uri: str) -> list[Row]:
@@ -177,9 +214,9 @@ class Answer:
         return self.low_ms <= self.row.floor_ms <= self.high_ms
 
 
-def _answers(rows: Sequence[Row], times: KernelTimes) -> Iterator[Answer]:
-    hardware = resolve_hardware(compose(["hardware=cpu"]))
-    plans = {each.name: each for each in planned(CONVERSIONS)}
+def _answers(rows: Sequence[Row], times: KernelTimes, hardware: HardwareSpec) -> Iterator[Answer]:
+    found = plan([*CONVERSIONS[times.device]], 1, times.device, allow_device_override=False)
+    plans = {each.name: each for each in found}
     specs = {(row.model, row.batch_size): _spec(row.model, row.batch_size) for row in rows}
     workloads = {key: workload_of(spec) for key, spec in specs.items()}
     kernels = learn(times)
@@ -231,7 +268,7 @@ def _show(answers: Sequence[Answer]) -> None:
     groups: dict[tuple[str, str], list[Answer]] = defaultdict(list)
     for answer in answers:
         groups[answer.row.conversion, answer.predictor].append(answer)
-    order = {name: number for number, name in enumerate(CONVERSIONS)}
+    order = {name: number for number, name in enumerate(CONVERSIONS["cpu"]) if any(name == c for c, _ in groups)}
     rows = []
     for (conversion, predictor), group in sorted(groups.items(), key=lambda item: order[item[0][0]]):
         errors = [abs(each.error) for each in group]
@@ -266,10 +303,10 @@ def _show(answers: Sequence[Answer]) -> None:
             if (a.row.model, a.row.batch_size) == (model, batch)
         }
         line = [f"{model} x {batch}"]
-        line += [percent(cells.get((c, p)), 0) for p in ("calibrated", "history") for c in CONVERSIONS]
+        line += [percent(cells.get((c, p)), 0) for p in ("calibrated", "history") for c in order]
         table.append(line)
     short = {"COMPILE_INDUCTOR_DEFAULT": "inductor", "EAGER": "eager", "ONNX_CPU": "onnx", "OPENVINO": "openvino"}
-    show("By model", ["", *(f"{short[c]} {p[:4]}." for p in ("calibrated", "history") for c in CONVERSIONS)], table)
+    show("By model", ["", *(f"{short[c]} {p[:4]}." for p in ("calibrated", "history") for c in order)], table)
 
 
 if __name__ == "__main__":

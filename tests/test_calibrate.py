@@ -15,13 +15,14 @@ from almaflow import machine
 from almaflow.cli.calibrate import calibrate
 from almaflow.config import calibration, compose, describe_hardware, resolve_hardware, resolve_learnt
 from almaflow.errors import UsageError
-from almaflow.measure.limits import WORKING_SETS_MB, _levels
+from almaflow.measure.limits import SIZES, _levels
 from almaflow.predict import Roofline
 from almaflow.records import Backend, Learnt, Level, Limits, from_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+WORKING_SETS_MB = SIZES["cpu"].working_sets_mb
 LIMITS = {
     "gflops": {"float32": 100.0},
     "bandwidth": [{"name": "up to 8 MB", "mb": 8.0, "gb_s": 50.0}, {"name": "memory", "gb_s": 10.0}],
@@ -51,7 +52,7 @@ def test_levels_are_ones_that_a_hardware_config_takes(rates: list[float]) -> Non
 def made(cpu: str, threads: int, name: str = "here") -> calibration.Calibration:
     backend = Backend({"call_us": 3.0, "conv/gflops": 50.0, "bandwidth/0.1": 7.0}, 0.9, 1.25, 12, 0.9, 1.1)
     learnt = Learnt("abc", "2026-11-25", {"EAGER": backend, "ONNX_CPU": backend}, ("run1",))
-    return calibration.Calibration(name, cpu, "a CPU", threads, LIMITS, {"kernels": learnt}, "made up: twice")
+    return calibration.Calibration(name, "cpu", cpu, "a CPU", threads, LIMITS, {"kernels": learnt}, "made up: twice")
 
 
 def write(name: str, cpu: str, threads: int) -> None:
@@ -66,6 +67,20 @@ def test_what_is_written_is_read_again(cpu: str) -> None:
     write("here", cpu.strip(), 2)
     assert calibration.read("here") == expected
     assert calibration.calibrated_here(cpu.strip(), 2) == expected
+
+
+def test_a_gpu_that_was_calibrated_is_not_the_cpu_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = replace(machine.describe(), gpus=(machine.Gpu("NVIDIA H100 80GB HBM3", None),), threads=16)
+    monkeypatch.setattr(machine, "describe", lambda: here)
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "2.14.1+cu130")
+    on_gpu = replace(made("NVIDIA H100 80GB HBM3", 16), device="cuda")
+    calibration.place("here").parent.mkdir(parents=True, exist_ok=True)
+    calibration.place("here").write_text(calibration.text_of(on_gpu), encoding="utf-8")
+    assert calibration.read("here") == on_gpu
+    for name, limits, learnt in (("cuda", on_gpu.limits, on_gpu.learnt), ("cpu", None, {})):
+        job = compose(["model=simple", f"hardware={name}"])
+        hardware = resolve_hardware(job)
+        assert (hardware.limits, resolve_learnt(job, hardware)) == (limits, learnt)
 
 
 def test_a_calibration_that_is_not_there_is_one_line() -> None:
@@ -119,6 +134,7 @@ def test_a_name_is_one_of_a_config(name: str) -> None:
     ("override", "said"),
     [
         ("hardware.limits.gflops.float32=0", "hardware.limits.gflops.float32=0: must be more than 0"),
+        ("hardware.limits.conv_gflops.int8=-1", "hardware.limits.conv_gflops.int8=-1: must be more than 0"),
         ("hardware.limits.bandwidth=[{name: L2, gb_s: 1, mb: 1}]", "main memory, which has no mb"),
         (
             "hardware.limits.bandwidth=[{name: L3, gb_s: 1, mb: 2}, {name: L2, gb_s: 1, mb: 1}, {name: D, gb_s: 1}]",
@@ -141,7 +157,8 @@ def test_this_machine_is_measured_and_predicted(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = yaml.safe_load(copy.read_text(encoding="utf-8"))["limits"]
     # A CPU does from 1 to 1000 GFLOP/s on one thread, and moves from 1 to 1000 GB/s.
-    assert 1 < found["gflops"]["float32"] < 1000
+    assert all(1 < found[each]["float32"] < 1000 for each in ("gflops", "conv_gflops"))
+    assert found["conv_gflops"]["float32"] in found["achieved"]["float32"].values()
     assert all(1 < level["gb_s"] < 1000 for level in found["bandwidth"])
     assert 0.05 < found["overhead_us"] < 100
     job = compose(["model=simple", "hardware=cpu", "hardware.threads=1", "predictor=roofline"])
@@ -149,6 +166,14 @@ def test_this_machine_is_measured_and_predicted(tmp_path: Path) -> None:
     assert set(made) == {"EAGER", "COMPILE_INDUCTOR_DEFAULT"}
     assert {each.predictor for each in made.values()} == {Roofline().name}
     assert 0.01 < made["COMPILE_INDUCTOR_DEFAULT"].latency_ms < made["EAGER"].latency_ms < 10
+
+
+def test_a_gpu_that_is_not_here_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = replace(machine.describe(), gpus=())
+    monkeypatch.setattr(machine, "describe", lambda: here)
+    done = CliRunner().invoke(calibrate, ["--device", "cuda"], standalone_mode=False)
+    assert isinstance(done.exception, UsageError)
+    assert "this machine has no NVIDIA GPU that this process may use" in str(done.exception)
 
 
 @pytest.mark.slow

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -12,13 +15,15 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from almaflow.calibrating import kernel_times, networks, planned
+from almaflow.calibrating import CONVERSIONS, kernel_times, networks, planned
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.measure.kernels import PASSES, time_kernels
-from almaflow.predict.costs import CLASSES, class_of
+from almaflow.predict.columns import CLASSES, class_of
 from almaflow.predict.counting_child import fake_workload
 from almaflow.predict.kernels import STYLES, kernels
 from almaflow.records import ModelSpec
+from almaflow.tracking.reader import conversion_runs
+from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,11 +56,20 @@ def test_an_unknown_layer_is_named() -> None:
 
 
 def test_what_cannot_be_calibrated_is_one_line() -> None:
-    with pytest.raises(UsageError, match="only conversions to float32 on the CPU"):
+    with pytest.raises(UsageError, match="only conversions to float32 on cpu are calibrated"):
         planned(["OPENVINO_INT8"])
     with pytest.raises(UsageError, match="cannot run here"):
         planned(["TENSORRT"])
     assert {each.name for each in planned(None)} == {"EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"}
+
+
+def test_a_gpu_gets_the_same_networks_with_more_to_do() -> None:
+    assert [(each.name, each.kwargs, 16 * each.batch_size) for each in kernels()] == [
+        (each.name, each.kwargs, each.batch_size) for each in kernels("cuda")
+    ]
+    assert [each.name for each in planned(["EAGER", "COMPILE_INDUCTOR_DEFAULT"], "cpu")] == list(CONVERSIONS["cuda"])[
+        ::-1
+    ]
 
 
 def test_compilers_get_fewer_networks() -> None:
@@ -111,6 +125,24 @@ def test_a_process_that_dies_says_which_conversion_it_was_for(conversion: str, s
     spec = ModelSpec("dies-0", "os._exit", kwargs={"status": 7})
     with pytest.raises(AlmaflowError, match=f"calibrating {conversion}: {said}"):
         time_kernels({each: [spec_with_inputs(spec, [3])] for each in planned([conversion])}, 1, lambda *_: None)
+
+
+@pytest.mark.slow
+def test_a_network_takes_what_it_takes_in_a_job() -> None:
+    """Memory that comes from the system anew at each call costs more than computing: it is up to what was done before.
+
+    When it was built and called alone in its process, this network took four times what it takes in a job.
+    """
+    (spec,) = (each for each in kernels() if each.name == "pointwise-0")
+    made = {key: json.dumps(value).replace('"', "") for key, value in spec.kwargs.items()}
+    job = [f"model._target_={spec.target}", *(f"model.kwargs.{key}={value}" for key, value in made.items())]
+    job += [f"model.inputs=[{{shape: {made['shape']}}}]", f"batch_size={spec.batch_size}", "conversions=[EAGER]"]
+    command = [sys.executable, "-m", "almaflow", "run", *job, "measure=quick", "hardware=cpu", "hardware.threads=1"]
+    subprocess.run(command, check=True, capture_output=True)
+    (run,) = conversion_runs(resolve_uri(None), "almaflow")
+    (eager,) = planned(["EAGER"])
+    floors = kernel_times(time_kernels({eager: [spec]}, 1, lambda *_: None)).floors_ms
+    assert floors["EAGER"][spec.name] == pytest.approx(run.metrics["latency/floor"], rel=0.5)
 
 
 @pytest.mark.slow

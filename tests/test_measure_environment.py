@@ -55,6 +55,7 @@ def test_a_worker_has_set_only_what_is_its_own(tmp_path: Path, monkeypatch: pyte
     environment = worker_environment(make_task(tmp_path))
     assert "SOMETHING_OF_THE_USERS" not in environment  # it is in the parent's, which comes first
     assert environment["PYTHONUNBUFFERED"] == "1"
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
     assert server_environment(make_task(tmp_path).hardware).items() <= environment.items()
 
 

@@ -14,7 +14,10 @@ from almaflow.predict.roofline import level_of
 from almaflow.records import HardwareSpec, Level, Limits, ModelSpec, Operation, Past, Question, Workload
 
 LIMITS = Limits(
-    {"float32": 100.0, "int8": 400.0}, (Level("L2", 100.0, 1.0), Level("DRAM", 10.0)), overhead_us=2.0, power_w=50.0
+    {"float32": 100.0, "int8": 400.0},
+    bandwidth=(Level("L2", 100.0, 1.0), Level("DRAM", 10.0)),
+    overhead_us=2.0,
+    power_w=50.0,
 )
 PRODUCT = Operation("addmm", "matmul", 2e9, 1e5, 2e5, 1e5, (1, 1), "float32")
 RELU = Operation("relu", "elementwise", 1e5, 4e5, 0.0, 4e5, (1, 1), "float32", fusible=True)
@@ -64,6 +67,15 @@ def test_narrow_types_take_their_own_rate_and_fewer_bytes() -> None:
     assert narrow.memory_ms == pytest.approx(whole.memory_ms / 4)
     indices = replace(PRODUCT, dtype="int64")
     assert next(Roofline().costs(question("X", indices, dtype="int8"))).memory_ms == pytest.approx(whole.memory_ms)
+
+
+def test_convolutions_have_the_rate_of_their_library() -> None:
+    limits = replace(LIMITS, conv_gflops={"float32": 500.0})
+    conv = replace(PRODUCT, name="convolution", kind="conv_pointwise")
+    product, faster = Roofline().costs(question("EAGER", PRODUCT, conv, limits=limits))
+    assert faster.arithmetic_ms == pytest.approx(product.arithmetic_ms / 5)
+    (narrow,) = Roofline().costs(question("X", conv, limits=limits, dtype="int8"))
+    assert narrow.arithmetic_ms == pytest.approx(product.arithmetic_ms / 4)
 
 
 @pytest.mark.parametrize(

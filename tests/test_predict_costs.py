@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from almaflow.conversions.plan import plan
 from almaflow.predict import Calibrated, costs
+from almaflow.predict.columns import class_of, operations
 from almaflow.predict.learning import learn_backend
 from almaflow.records import HardwareSpec, Learnt, MeasuredModel, ModelSpec, Operation, Question, Workload
 
@@ -44,7 +45,7 @@ NUMBERS = st.lists(st.floats(-1.0, 1.0), min_size=len(costs.LAYOUT.names), max_s
 @given(NUMBERS)
 def test_a_call_is_its_operations_and_its_overhead(shifts: list[float]) -> None:
     vector = costs.prior()[0] + np.array(shifts)
-    columns = costs.operations(NETWORKS, joins=True)
+    columns = operations(NETWORKS, joins=True)
     each = costs.times_ms(vector, columns)
     assert (each > 0).all()
     whole = costs.networks_ms(vector, columns)
@@ -53,28 +54,48 @@ def test_a_call_is_its_operations_and_its_overhead(shifts: list[float]) -> None:
     assert costs.vector_of(parameters) == pytest.approx(vector, abs=1e-3)
 
 
+@given(NUMBERS)
+def test_on_a_gpu_a_call_takes_what_host_or_device_takes_longer(shifts: list[float]) -> None:
+    vector = costs.prior("cuda")[0] + np.array(shifts)
+    columns = operations(NETWORKS, "cuda", joins=True)
+    whole, each = costs.networks_ms(vector, columns), costs.times_ms(vector, columns)
+    call = costs.parameters_of(vector, "cuda")["call_us"] / 1000
+    assert np.bincount(columns.network, each) + call == pytest.approx(whole, rel=1e-3)
+
+    def with_factors(**factors: float) -> np.ndarray:
+        """What calls take, their own overhead left out, where parameters of these names are so many times as large."""
+        names = [name.rpartition("/")[2] for name in costs.LAYOUTS["cuda"].names]
+        changed = vector + np.log([factors.get(name, 1.0) for name in names])
+        return np.array(costs.networks_ms(changed, columns) - call)
+
+    device = with_factors(overhead_us=1e-15)
+    host = with_factors(kernel_us=1e-15, traffic=1e-15, stream=1e-15, gflops=1e15)
+    assert (np.maximum(host, device) <= (whole - call) * 1.001).all()
+    assert (whole - call <= 1.2 * np.maximum(host, device)).all()
+
+
 @given(NUMBERS, st.sampled_from([7, 14, 28]), st.sampled_from([16, 64]))
 def test_more_of_the_same_takes_longer(shifts: list[float], size: int, channels: int) -> None:
     vector = costs.prior()[0] + np.array(shifts)
     less, more, wider = (network(size, channels, 1), network(size, channels, 2), network(size, 2 * channels, 1))
-    times = costs.networks_ms(vector, costs.operations([less, more, wider], joins=False))
+    times = costs.networks_ms(vector, operations([less, more, wider], joins=False))
     assert times[1] > times[0]
     assert times[2] > times[0]
 
 
 def test_classes_are_what_backends_tell_apart() -> None:
-    assert costs.class_of(relu(7, 8), joins=False) == "elementwise"
-    assert costs.class_of(relu(7, 8), joins=True) == "joined"
-    assert costs.class_of(relu(7, 8, name="silu_"), joins=True) == "joined_transcendental"
-    assert costs.class_of(relu(7, 8, fusible=False), joins=True) == "elementwise"
+    assert class_of(relu(7, 8), joins=False) == "elementwise"
+    assert class_of(relu(7, 8), joins=True) == "joined"
+    assert class_of(relu(7, 8, name="silu_"), joins=True) == "joined_transcendental"
+    assert class_of(relu(7, 8, fusible=False), joins=True) == "elementwise"
     first = conv(7, 3)
-    assert (costs.class_of(first, joins=True), costs.class_of(conv(7, 8), joins=True)) == ("conv_first", "conv")
+    assert (class_of(first, joins=True), class_of(conv(7, 8), joins=True)) == ("conv_first", "conv")
 
 
 def truth() -> tuple[np.ndarray, np.ndarray]:
     """Parameters that no prior knows, and what the networks take by them."""
     vector = costs.prior()[0] + np.random.default_rng(7).normal(0, 0.5, len(costs.LAYOUT.names))
-    return vector, costs.networks_ms(vector, costs.operations(NETWORKS, joins=False))
+    return vector, costs.networks_ms(vector, operations(NETWORKS, joins=False))
 
 
 def test_parameters_that_explain_networks_predict_others() -> None:
@@ -104,7 +125,7 @@ def test_models_correct_what_small_networks_taught() -> None:
     after = learn_backend(ONNX, shown, 1.0, models, before)
     assert after.networks == 2 * len(NETWORKS[::3])
     one, other = (
-        b.whole * costs.networks_ms(costs.vector_of(b.parameters), costs.operations(NETWORKS[-1:], joins=True))[0]
+        b.whole * costs.networks_ms(costs.vector_of(b.parameters), operations(NETWORKS[-1:], joins=True))[0]
         for b in (before, after)
     )
     assert 1.3 * one < other < 1.55 * one

@@ -48,7 +48,9 @@ def job_of(job_id: str, name: str, flops: float, at: float) -> Job:
 
 
 def found(threads: int) -> list[tuple[str, str, float, float]]:
-    models = measured_models(resolve_uri(None), "almaflow", "A CPU", threads, str(Path.cwd()))
+    models = measured_models(
+        resolve_uri(None), "almaflow", {"tags.`env.cpu`": "A CPU", "params.threads": str(threads)}, str(Path.cwd())
+    )
     return sorted((each.model, each.conversion, each.floor_ms, each.workload.flops) for each in models)
 
 
@@ -74,7 +76,7 @@ def calibrated(threads: int, cpu: str = "A CPU") -> tuple[KernelTimes, calibrati
     floors = {name: each.flops / 1e8 for name, each in workloads.items()}
     times = KernelTimes(workloads, {"EAGER": floors}, {"EAGER": 5.0}, "2026-11-25")
     learnt = {"kernels": calibrating.learn(times)}
-    made = calibration.Calibration("here", cpu, "a CPU", threads, {"gflops": {"float32": 10.0}}, learnt)
+    made = calibration.Calibration("here", "cpu", cpu, "a CPU", threads, {"gflops": {"float32": 10.0}}, learnt)
     calibration.place("here").parent.mkdir(parents=True)
     calibration.place("here").write_text(calibration.text_of(made), encoding="utf-8")
     calibrating.keep("here", times)

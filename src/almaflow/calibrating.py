@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from almaflow.measure.kernels import Timed
     from almaflow.records import MeasuredModel, ModelSpec, PlannedConversion
 
-CONVERSIONS = ("COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "EAGER", "OPENVINO")
+CONVERSIONS = {
+    "cpu": ("COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "EAGER", "OPENVINO"),
+    "cuda": ("COMPILE_INDUCTOR_DEFAULT", "EAGER"),
+}
 """What is calibrated where nothing else is asked for; what takes longest to build goes first."""
 
 COMPILED = 3
@@ -54,45 +57,52 @@ class KernelTimes:
     """The control workload meanwhile, by conversion: how fast the machine was."""
     day: str
     """As YYYY-MM-DD."""
+    device: str = "cpu"
+    """``cpu`` or ``cuda``."""
 
 
-def planned(names: Sequence[str] | None) -> tuple[PlannedConversion, ...]:
+def planned(names: Sequence[str] | None, device: str = "cpu") -> tuple[PlannedConversion, ...]:
     """The conversions to calibrate.
 
     Raises:
-        UsageError: one is unknown, was asked for and cannot run here, or is none to float32 on the CPU.
+        UsageError: one is unknown, was asked for and cannot run here, or is none to float32 on the device.
     """
-    found = plan(list(names or CONVERSIONS), 1, "cpu", allow_device_override=False)
+    found = plan(list(names or CONVERSIONS[device]), 1, device, allow_device_override=False)
     for each in found:
         if names and each.unavailable:
             message = f"--conversions {each.name}: cannot run here ({each.unavailable})"
             raise UsageError(message)
-        if each.device != "cpu" or each.dtype != "float32":
-            message = f"--conversions {each.name}: only conversions to float32 on the CPU are calibrated"
+        if each.device != device or each.dtype != "float32":
+            message = f"--conversions {each.name}: only conversions to float32 on {device} are calibrated with it"
             raise UsageError(message)
     return tuple(each for each in found if not each.unavailable)
 
 
 def networks(conversions: Iterable[PlannedConversion]) -> dict[PlannedConversion, list[ModelSpec]]:
     """Which networks each conversion is timed on: fewer where a compiler takes seconds for each."""
-    every = kernels()
-    some = [spec for spec in every if int(spec.name.rpartition("-")[2]) % COMPILED == 0]
-    return {each: some if compiles(each) else every for each in conversions}
+    return {
+        each: [
+            spec
+            for spec in kernels(each.device)
+            if not compiles(each) or int(spec.name.rpartition("-")[2]) % COMPILED == 0
+        ]
+        for each in conversions
+    }
 
 
-def limits_of(threads: int) -> dict[str, Any]:
+def limits_of(threads: int, device: str) -> dict[str, Any]:
     """Measure this machine's limits in a process of their own, as a hardware config has them.
 
     Raises:
         AlmaflowError: they could not be measured.
     """
     found: dict[str, Any] = answer_of(
-        "almaflow.measure.limits", str(threads), failed="this machine could not be measured", timeout_s=LIMITS_S
+        "almaflow.measure.limits", str(threads), device, failed="this machine could not be measured", timeout_s=LIMITS_S
     )
     return found
 
 
-def kernel_times(timed: Timed) -> KernelTimes:
+def kernel_times(timed: Timed, device: str = "cpu") -> KernelTimes:
     """What is kept of what was timed."""
     return KernelTimes(
         workloads={name: from_dict(Workload, each) for name, each in timed.workloads.items()},
@@ -105,6 +115,7 @@ def kernel_times(timed: Timed) -> KernelTimes:
             for conversion, networks in timed.visits.items()
         },
         day=time.strftime("%Y-%m-%d"),
+        device=device,
     )
 
 
@@ -146,7 +157,7 @@ def learn(
     """What operations cost by each conversion.
 
     Args:
-        times: Of small networks.
+        times: Of small networks, with the device that they were timed on.
         models: Whole ones beside them.
         before: What was learnt from the small networks alone, to begin with.
         tell: Is told which conversion is learnt.
@@ -154,7 +165,7 @@ def learn(
     from almaflow.predict.learning import learn_backend
 
     backends: dict[str, Backend] = {}
-    for each in planned(list(times.floors_ms)):
+    for each in plan([*times.floors_ms], 1, times.device, allow_device_override=False):
         tell(each.name)
         own = [model for model in models if model.conversion == each.name]
         start = (before or {}).get(each.name)
@@ -174,13 +185,15 @@ def measured(experiment_name: str, found: Calibration) -> list[MeasuredModel]:
         TrackingError: it cannot be read.
     """
     uri = resolve_uri(None)
+    processor = "tags.`env.gpu`" if found.device == "cuda" else "tags.`env.cpu`"
+    where = {processor: found.processor, "params.device": found.device, "params.threads": str(found.threads)}
     with tempfile.TemporaryDirectory(prefix="almaflow-history-") as scratch:
-        models = list(measured_models(uri, experiment_name, found.cpu, found.threads, scratch))
+        models = list(measured_models(uri, experiment_name, where, scratch))
     models = [each for each in models if each.conversion in found.learnt["kernels"].backends]
     if not models:
         message = (
             f"nothing to learn from: {display_uri(uri)}, experiment {experiment_name}, has no measurement on "
-            f"{found.cpu} with {found.threads} threads"
+            f"{found.processor} with {found.threads} threads"
         )
         raise UsageError(message)
     return models

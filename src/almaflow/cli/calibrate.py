@@ -20,8 +20,7 @@ from almaflow.errors import TrackingError, UsageError
 
 if TYPE_CHECKING:
     from almaflow.calibrating import KernelTimes
-    from almaflow.machine import Machine
-    from almaflow.records import Learnt, PlannedConversion
+    from almaflow.records import HardwareSpec, Learnt, PlannedConversion
 
 
 LINE_EVERY = 100
@@ -30,15 +29,17 @@ LINE_EVERY = 100
 
 @click.command()
 @click.option("--name", default="here", show_default=True, help="What the hardware config is called.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What to measure.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to measure with.  [default: the physical cores]")
 @click.option("--conversions", help="Calibrate these, separated by commas.  [default: eager, inductor, ONNX, OpenVINO]")
-@click.option("--quick", is_flag=True, help="Only the machine's limits, in 15 seconds: enough for roofline.")
+@click.option("--quick", is_flag=True, help="Only the machine's limits, in 20 seconds: enough for roofline.")
 @click.option("--history", is_flag=True, help="Measure nothing: learn again, with the models that the store has.")
 @click.option("--experiment", default="almaflow", show_default=True, help="Whose models, and where versions go.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the config to FILE.yaml too.")
 def calibrate(  # noqa: PLR0913 - click passes each option
     *,
     name: str,
+    device: str,
     threads: int | None,
     conversions: str | None,
     quick: bool,
@@ -46,26 +47,26 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     experiment: str,
     output: Path | None,
 ) -> None:
-    """Measure this machine's CPU: its limits in PyTorch, and what operations cost by each conversion.
+    """Measure this machine's CPU or GPU: its limits in PyTorch, and what operations cost by each conversion.
 
-    Takes ten to fifteen minutes on two cores, in which nothing else should run. Jobs with hardware=auto or hardware=cpu
-    on as many threads use the result from then on, and predictor=calibrated predicts by it.
+    Takes ten minutes on two cores, in which nothing else should run. Jobs on that device with as many threads use the
+    result from then on, and predictor=calibrated predicts by it.
     """
     from almaflow import calibrating
-    from almaflow.config import calibration
-    from almaflow.machine import describe
+    from almaflow.config import calibration, compose, resolve_hardware
 
     if history and (quick or conversions):
         message = "--history measures nothing: leave out --quick and --conversions"
         raise UsageError(message)
-    place, here, console = calibration.place(name), describe(), Console(stderr=True)
+    place, console = calibration.place(name), Console(stderr=True)
     for file in filter(None, (place, output)):
         _check_writable(file)
     if history:
         made = _with_history(name, experiment, console)
     else:
-        plan = () if quick else calibrating.planned(conversions.split(",") if conversions else None)
-        made = _measured(name, here, threads or here.threads, plan, console)
+        hardware = resolve_hardware(compose([f"hardware={device}", f"hardware.threads={threads or 'null'}"]))
+        plan = () if quick else calibrating.planned(conversions.split(",") if conversions else None, device)
+        made = _measured(name, hardware, plan, console)
     text = calibration.text_of(made)
     for file in filter(None, (place, output)):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,17 +85,18 @@ def _check_writable(file: Path) -> None:
         raise UsageError(message)
 
 
-def _measured(
-    name: str, here: Machine, threads: int, plan: tuple[PlannedConversion, ...], console: Console
-) -> Calibration:
+def _measured(name: str, hardware: HardwareSpec, plan: tuple[PlannedConversion, ...], console: Console) -> Calibration:
     from almaflow import calibrating
+    from almaflow.machine import describe
     from almaflow.measure.exclusive import alone
 
+    device, threads, here = hardware.device, hardware.threads, describe()
+    processor = here.processor(device)
     with alone("wait", console.print):
-        with console.status(f"measuring the limits with {threads} threads, about 15 seconds"):
-            limits = calibrating.limits_of(threads)
+        with console.status(f"measuring the limits with {threads} threads, about 20 seconds"):
+            limits = calibrating.limits_of(threads, device)
         times = _timed(plan, threads, console) if plan else None
-    learnt = {} if times else _learnt_before(name, here.cpu, threads)
+    learnt = {} if times else _learnt_before(name, processor, threads)
     if times:
         calibrating.keep(name, times)
         with console.status("learning what operations cost") as status:
@@ -103,16 +105,18 @@ def _measured(
             )
     remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
     description = f"{here.cpu}, {here.physical_cores} cores"
-    return Calibration(name, here.cpu, description, threads, limits, learnt, remark)
+    if device == "cuda":
+        description = f"{processor} beside {description}"
+    return Calibration(name, device, processor, description, threads, limits, learnt, remark)
 
 
-def _learnt_before(name: str, cpu: str, threads: int) -> dict[str, Learnt]:
+def _learnt_before(name: str, processor: str, threads: int) -> dict[str, Learnt]:
     """What --quick leaves as it is."""
     from almaflow.config import calibration
 
     with suppress(UsageError):
         found = calibration.read(name)
-        return found.learnt if (found.cpu, found.threads) == (cpu, threads) else {}
+        return found.learnt if (found.processor, found.threads) == (processor, threads) else {}
     return {}
 
 
@@ -135,7 +139,7 @@ def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) 
         timed = time_kernels(networks, threads, tell)
     for conversion, network, why in timed.failed:
         console.print(f"{conversion} did not build {network}: {why}", markup=False)
-    return calibrating.kernel_times(timed)
+    return calibrating.kernel_times(timed, plan[0].device)
 
 
 def _with_history(name: str, experiment: str, console: Console) -> Calibration:

@@ -16,6 +16,8 @@ from almaflow.records import Learnt, Limits, from_dict, to_dict
 if TYPE_CHECKING:
     from pathlib import Path
 
+MATCHES = {"cpu": "cpu_match", "cuda": "gpu_match"}
+"""Which field of a hardware config names the processor."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _BROKEN = (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, re.error, ClassValidationError)
 
@@ -25,8 +27,10 @@ class Calibration:
     """A machine that ``almaflow calibrate`` has measured."""
 
     name: str
-    cpu: str
-    """Its model's name."""
+    device: str
+    """``cpu`` or ``cuda``."""
+    processor: str
+    """The name of the CPU's model, or the GPU's."""
     description: str
     threads: int
     measured: dict[str, Any]
@@ -57,9 +61,9 @@ def text_of(found: Calibration) -> str:
     """The hardware config as YAML, a line for each class of operations."""
     config = {
         "name": found.name,
-        "device": "cpu",
+        "device": found.device,
         "threads": found.threads,
-        "cpu_match": f"^{re.escape(found.cpu)}$",
+        MATCHES[found.device]: f"^{re.escape(found.processor)}$",
         "description": found.description,
         "limits": found.measured,
         "learnt": {source: _nested(each) for source, each in found.learnt.items()},
@@ -81,15 +85,15 @@ def read(name: str) -> Calibration:
         raise UsageError(message) from error
 
 
-def calibrated_here(cpu: str, threads: int) -> Calibration | None:
-    """The newest one of this CPU with as many threads; None where there is none, or none that can be read."""
+def calibrated_here(processor: str, threads: int) -> Calibration | None:
+    """The newest one of this CPU or GPU with as many threads; None where there is none, or none that can be read."""
     files = (machine.home() / "conf" / "hardware").glob("*.yaml")
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         try:
             found = _read(file)
         except _BROKEN:
             continue
-        if found.threads == threads and found.cpu == cpu:
+        if found.threads == threads and found.processor == processor:
             return found
     return None
 
@@ -97,9 +101,11 @@ def calibrated_here(cpu: str, threads: int) -> Calibration | None:
 def _read(file: Path) -> Calibration:
     text = file.read_text(encoding="utf-8")
     config = yaml.safe_load(text)
+    device = config["device"]
     found = Calibration(
         name=file.stem,
-        cpu=re.sub(r"\\(.)", r"\1", config["cpu_match"].removeprefix("^").removesuffix("$")),
+        device=device,
+        processor=re.sub(r"\\(.)", r"\1", config[MATCHES[device]].removeprefix("^").removesuffix("$")),
         description=config.get("description", ""),
         threads=config["threads"],
         measured=config["limits"],

@@ -78,11 +78,11 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
     cpus = parse_cpus(hardware.cpus)
     if cpus:
         _check_cpus(cpus)
-    described = here.gpus[0].name if device is Device.cuda else here.cpu
+    described = here.processor(str(device))
     threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
     limits = configured_limits(hardware)
-    if limits is None and device is Device.cpu:
-        found = calibrated_here(here.cpu, threads)
+    if limits is None:
+        found = calibrated_here(described, threads)
         limits = found.limits if found else None
     return HardwareSpec(
         name=hardware.name or described,
@@ -129,9 +129,9 @@ def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, Learnt]:
         except (ClassValidationError, KeyError, TypeError, AttributeError) as error:
             message = f"hardware={hardware.name}: its learnt is not what almaflow calibrate writes; calibrate it again"
             raise UsageError(message) from error
-    if hardware.device != "cpu" or obstacle(job.hardware) is not None:
+    if obstacle(job.hardware) is not None:
         return {}
-    found = calibrated_here(machine.describe().cpu, hardware.threads)
+    found = calibrated_here(machine.describe().processor(hardware.device), hardware.threads)
     return found.learnt if found else {}
 
 

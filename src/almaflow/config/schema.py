@@ -129,6 +129,10 @@ class LimitsConfig(_Strict):
 
     gflops: dict[str, float] = field(default_factory=dict)
     """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
+    conv_gflops: dict[str, float] = field(default_factory=dict)
+    """The same of convolutions, where these have another limit."""
+    achieved: dict[str, Any] = field(default_factory=dict)
+    """Rates by element type and by what was computed, as ``almaflow calibrate`` writes them: for people."""
     bandwidth: list[LevelConfig] = field(default_factory=list)
     """From the smallest level to main memory."""
     overhead_us: Positive | None = None

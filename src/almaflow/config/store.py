@@ -13,7 +13,8 @@ SCHEMA = "schema"
 def register() -> None:
     """Make the schema known to Hydra. Calling it again changes nothing."""
     schema = OmegaConf.structured(JobConfig)
-    rates = schema.hardware.limits.gflops
-    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, rates):
+    limits = schema.hardware.limits
+    rates = limits.gflops, limits.conv_gflops
+    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, *rates):
         OmegaConf.set_struct(free, value=False)  # so that model.kwargs.num_classes=10 needs no plus sign
     ConfigStore.instance().store(name=SCHEMA, node=schema)

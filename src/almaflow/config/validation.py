@@ -171,8 +171,12 @@ def _patterns(patterns: dict[str, str | None]) -> list[str]:
 
 
 def _limits(limits: LimitsConfig) -> list[str]:
-    rates = limits.gflops.items()
-    problems = [f"hardware.limits.gflops.{name}={rate:g}: must be more than 0" for name, rate in rates if not rate > 0]
+    problems = [
+        f"hardware.limits.{field}.{name}={rate:g}: must be more than 0"
+        for field in ("gflops", "conv_gflops")
+        for name, rate in getattr(limits, field).items()
+        if not rate > 0
+    ]
     sizes = [level.mb for level in limits.bandwidth]
     if sizes and (sizes[-1] is not None or None in sizes[:-1] or sizes[:-1] != sorted(filter(None, sizes[:-1]))):
         problems.append("hardware.limits.bandwidth: must go from the smallest level to main memory, which has no mb")

@@ -59,6 +59,10 @@ class Machine:
     os: str
     python: str
 
+    def processor(self, device: str) -> str:
+        """The name of the CPU, or for ``cuda`` of the first GPU."""
+        return self.gpus[0].name if device == "cuda" else self.cpu
+
 
 def home() -> Path:
     """Where almaflow keeps its store, jobs and caches: ``ALMAFLOW_HOME``, else the user's data directory."""

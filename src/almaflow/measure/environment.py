@@ -32,6 +32,8 @@ def server_environment(hardware: HardwareSpec) -> dict[str, str]:
             str(Path(entry).absolute()) for entry in search.split(os.pathsep) if entry
         )
     environment["PYTHONUNBUFFERED"] = "1"
+    # From 1.31 on ONNX Runtime's is a thread, a database and network calls: none belongs beside a measurement.
+    environment["ORT_DISABLE_TELEMETRY"] = "1"
     return environment
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from almaflow import machine
 from almaflow.errors import AlmaflowError
 from almaflow.measure.environment import server_environment
 from almaflow.records import HardwareSpec, to_dict
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 
 EAGER = "EAGER"
 OWN_MEMORY = ("onnx", "openvino")
-"""Families whose runtimes keep the memory that a call needed for the next one."""
+"""Families whose runtimes keep the memory that a call needed for the next one, as PyTorch does on a GPU."""
 TOGETHER = 2
 """Conversions: each takes several GB until it was timed."""
 PER_PROCESS = 30
-"""Networks: OpenVINO takes the longer for one, the more there are already. Two processes build at a time."""
+"""Networks: OpenVINO takes the longer for one, the more there are already."""
+GB_PER_BUILDER, MOST_BUILDERS = 6.0, 12
+"""As many processes build at a time as there are cores, as long as memory is enough for what stays of each."""
 PASSES = 8
 """Many short visits: a machine that is slow for seconds is seen at its fast moments too."""
 
@@ -55,13 +58,15 @@ def time_kernels(
     kernels: Mapping[PlannedConversion, Sequence[ModelSpec]],
     threads: int,
     tell: Callable[[str, int], None],
+    per_process: int = PER_PROCESS,
 ) -> Timed:
     """Build and time networks.
 
     Args:
-        kernels: By conversion; those that take longest to build go first.
+        kernels: By conversion, all for the same device; those that take longest to build go first.
         threads: Of the runtimes.
         tell: Is told what goes on, and how many steps of it were done.
+        per_process: So many networks are in one process at most.
 
     Raises:
         AlmaflowError: a process ended before its time, or a conversion has no network to time.
@@ -71,35 +76,38 @@ def time_kernels(
     ordered = sorted(kernels, key=_own_memory)  # stable
     for first in range(0, len(ordered), TOGETHER):
         group = {each: kernels[each] for each in ordered[first : first + TOGETHER]}
-        _time_group(group, threads, found, tell, counts=lambda each: counter in {each, None})
+        children = [
+            (each, part, counter in {each, None})
+            for each, specs in group.items()
+            for part in _parts(specs, per_process)
+        ]
+        _time_group(children, threads, found, tell)
     return found
 
 
 def _time_group(
-    group: Mapping[PlannedConversion, Sequence[ModelSpec]],
+    parts: Sequence[tuple[PlannedConversion, Sequence[ModelSpec], bool]],
     threads: int,
     found: Timed,
     tell: Callable[[str, int], None],
-    counts: Callable[[PlannedConversion], bool],
 ) -> None:
     with (
         # A process whose parent was ended may still write there.
         tempfile.TemporaryDirectory(prefix="almaflow-calibrate-", ignore_cleanup_errors=True) as scratch,
         ExitStack() as stack,
     ):
-        parts = [(planned, part) for planned, specs in group.items() for part in _parts(specs)]
         children = [
-            stack.enter_context(_Child(planned, part, threads, Path(scratch, str(number)), counts=counts(planned)))
-            for number, (planned, part) in enumerate(parts)
+            stack.enter_context(_Child(planned, specs, threads, Path(scratch, str(number)), counts=counts))
+            for number, (planned, specs, counts) in enumerate(parts)
         ]
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with ThreadPoolExecutor(_builders()) as pool:
             try:
                 list(pool.map(lambda child: _build(child, found, tell), children))
             except BaseException:
                 for child in children:
                     child.end()  # the threads wait for what they say
                 raise
-        for planned in group:
+        for planned in {child.planned for child in children}:
             if not any(child.built for child in children if child.planned == planned):
                 why = next((why for name, _, why in found.failed if name == planned.name), "it was given none")
                 message = f"calibrating {planned.name}: none of its networks could be built: {why}"
@@ -110,7 +118,7 @@ def _time_group(
 
 
 def _own_memory(planned: PlannedConversion) -> bool:
-    return planned.family in OWN_MEMORY
+    return planned.family in OWN_MEMORY or planned.device != "cpu"
 
 
 def compiles(planned: PlannedConversion) -> bool:
@@ -118,9 +126,14 @@ def compiles(planned: PlannedConversion) -> bool:
     return any(step.startswith("COMPILE") for step in planned.steps)
 
 
-def _parts(specs: Sequence[ModelSpec]) -> list[Sequence[ModelSpec]]:
+def _builders() -> int:
+    here = machine.describe()
+    return max(2, min(MOST_BUILDERS, here.physical_cores, int(here.memory_gb / GB_PER_BUILDER)))
+
+
+def _parts(specs: Sequence[ModelSpec], per_process: int) -> list[Sequence[ModelSpec]]:
     """For one process each."""
-    count = max(2, math.ceil(len(specs) / PER_PROCESS))
+    count = max(_builders(), math.ceil(len(specs) / per_process))
     return [part for first in range(count) if (part := specs[first::count])]
 
 
@@ -176,7 +189,9 @@ class _Child:
     def start(self) -> Iterator[dict[str, Any]]:
         """Start it; what it says until it is ready."""
         self._place.mkdir()
-        environment = os.environ | server_environment(HardwareSpec("here", "cpu", self._threads))
+        environment = os.environ | server_environment(HardwareSpec("here", self.planned.device, self._threads))
+        if self.planned.device != "cpu":
+            environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
         cache = str(self._place / "compile-cache")
         environment |= {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
         self._log = (self._place / "log").open("w+", encoding="utf-8", errors="replace")

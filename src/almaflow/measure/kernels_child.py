@@ -4,9 +4,8 @@ Run as ``python -m almaflow.measure.kernels_child``. The first line of standard 
 line asks for a pass over all networks. What it has to say goes to standard output, one JSON object in a line; whatever
 libraries print goes to standard error.
 
-Where PyTorch computes, each network has a process of its own, forked before anything is computed, as a job's worker is:
-how often memory is given back to the system and asked for again depends on what a process allocated before, and can be
-half of what a call takes.
+Where PyTorch computes on the CPU, each network has a process of its own, forked before anything is computed
+(``kernels_worker``).
 """
 
 from __future__ import annotations
@@ -19,26 +18,28 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from time import perf_counter_ns, sleep
+from time import sleep
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from almaflow.measure.control import control_ms
+from almaflow.measure.device import synchronizer
+from almaflow.measure.events import Turn
+from almaflow.measure.kernels_worker import PASS_CALLS, PASS_TIME_S
+from almaflow.measure.timing import refill, take
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict, to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.connection import Connection
 
     from almaflow.conversions.adapter import Converted
     from almaflow.models.batches import Batch
 
-PASS_TIME_S = 0.025
-"""Of timed calls of one network in one pass."""
-PASS_CALLS = 3
-UNTIMED_CALLS = 1
 GAP_S = 0.01
 """Between two networks: threads that spin for more work have gone to sleep by then."""
 BATCHES = 2
+MOST_COMPILED = 1000
+"""Of one function; PyTorch's own limit is meant for one model."""
 
 
 def main() -> None:
@@ -49,22 +50,19 @@ def main() -> None:
     planned = from_dict(PlannedConversion, asked["conversion"])
     import torch
 
-    from almaflow.measure.control import control_ms
     from almaflow.measure.preload import modules_for
     from almaflow.measure.server import import_all
     from almaflow.measure.threads import set_threads
 
     set_threads(asked["threads"])
-    # A job's builder forgets what was compiled before, since its process has one conversion; here all have to stay.
-    torch._dynamo.reset = lambda: None  # noqa: SLF001 - called by that name only
+    _keep_compiled()
     _keep_torchlib()
     with torch.no_grad():
-        here = [_Network(spec, planned, asked, Path(asked["place"])) for spec in specs]
-        networks: list[_Network] | list[_Forked] = here
+        networks: list[_Network] | list[_Forked] = [_Network(spec, planned, asked) for spec in specs]
         if asked["forks"]:
             import_all(modules_for(specs[0], [planned]))
             gc.freeze()
-            networks = [_Forked(network) for network in here]
+            networks = [_Forked(spec, planned, asked) for spec in specs]
         built = []
         for network in networks:
             said = network.build()
@@ -75,11 +73,24 @@ def main() -> None:
         say({"ready": len(built)})
         for _ in sys.stdin:
             for network in built:
-                control = control_ms()
                 sleep(GAP_S)
-                say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
+                samples_ms, control = network.times_ms()
+                say({"timed": network.name, "samples_ms": samples_ms, "control_ms": control})
             say({"passed": True})
     os._exit(0)  # converted code likes to crash as it is taken down
+
+
+def _keep_compiled() -> None:
+    """A job's builder forgets what was compiled before, since its process has one conversion; here all have to stay.
+
+    And a size that differs from that of the network before it is no reason to compile for all sizes.
+    """
+    import torch._dynamo
+
+    torch._dynamo.reset = lambda: None  # noqa: SLF001 - called by that name only
+    config = torch._dynamo.config  # noqa: SLF001 - PyTorch documents these under this name
+    config.automatic_dynamic_shapes = False
+    config.recompile_limit = config.accumulated_recompile_limit = MOST_COMPILED
 
 
 def _keep_garbage() -> None:
@@ -113,10 +124,11 @@ def _speaker() -> Callable[[dict[str, Any]], None]:
 class _Network:
     """A network in this process."""
 
-    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any], scratch: Path) -> None:
+    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any]) -> None:
         self.name = spec.name
-        self._spec, self._planned, self._asked, self._place = spec, planned, asked, scratch / spec.name
+        self._spec, self._planned, self._asked, self._place = spec, planned, asked, Path(asked["place"], spec.name)
         self._made: tuple[Converted, list[Batch]] | None = None
+        self._synchronize = synchronizer(planned.device)
 
     def build(self) -> dict[str, Any]:
         """Build it as a job's worker does, and call it once; what to say of it."""
@@ -136,7 +148,9 @@ class _Network:
         said: dict[str, Any] = {"built": self.name}
         if self._asked["counts"]:
             said["workload"] = to_dict(count(model, batches[0]))
-        hardware = HardwareSpec("here", self._planned.device, self._asked["threads"])
+        device = self._planned.device
+        model, batches = model.to(device), [tuple(each.to(device) for each in batch) for batch in batches]
+        hardware = HardwareSpec("here", device, self._asked["threads"])
         place = str(self._place)
         task = WorkerTask(self._spec, hardware, MeasureSpec(), self._planned, place, str(self._place / "none"))
         converted = build(self._planned, model, batches, task)
@@ -144,32 +158,32 @@ class _Network:
         self._made = converted, batches
         return said
 
-    def times_ms(self) -> list[float]:
-        """Of single calls."""
+    def times_ms(self) -> tuple[list[float], float]:
+        """Of single calls, and the control workload before them."""
         if self._made is None:
             message = f"{self.name} was not built"
             raise RuntimeError(message)
         converted, batches = self._made
-        for _ in range(UNTIMED_CALLS):
-            converted.call(batches[0])
-        samples: list[int] = []
-        began = perf_counter_ns()
-        while len(samples) < PASS_CALLS or perf_counter_ns() - began < PASS_TIME_S * 1e9:
-            started = perf_counter_ns()
-            converted.call(batches[len(samples) % BATCHES])
-            samples.append(perf_counter_ns() - started)
-        return [sample / 1e6 for sample in samples]
+
+        def call(index: int) -> object:
+            return converted.call(batches[index % BATCHES])
+
+        control = control_ms(self._planned.device)
+        refill(call, self._synchronize, last_s=0.0)
+        taken = take(call, self._synchronize, Turn(0, PASS_CALLS, PASS_TIME_S, 100 * PASS_TIME_S))
+        return list(taken.samples_ms), control
 
 
 class _Forked:
     """A network in a process of its own, which ends when this one has ended."""
 
-    def __init__(self, network: _Network) -> None:
-        self.name = network.name
+    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any]) -> None:
+        self.name = spec.name
         context = multiprocessing.get_context("fork")
         self._process, there = context.Pipe()
+        task = spec, planned, asked["threads"], Path(asked["place"], spec.name), there, self._process
         # A daemon, or an error of this process would wait for the others, who wait for it.
-        context.Process(target=_serve, args=(network, there, self._process), daemon=True).start()
+        context.Process(target=_serve, args=task, daemon=True).start()
         there.close()
 
     def build(self) -> dict[str, Any]:
@@ -180,9 +194,9 @@ class _Forked:
             return {"failed": self.name, "why": "its process died"}
         return said
 
-    def times_ms(self) -> list[float]:
+    def times_ms(self) -> tuple[list[float], float]:
         """As the network does."""
-        times: list[float] = self._answer()
+        times: tuple[list[float], float] = self._answer()
         return times
 
     def _answer(self) -> Any:
@@ -190,16 +204,13 @@ class _Forked:
         return self._process.recv()
 
 
-def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
-    """Build when first asked, and time at each further question, until nobody is there to ask."""
+def _serve(*task: Any) -> None:
+    from almaflow.measure.kernels_worker import serve
+
+    *told, inherited = task
     inherited.close()
-    with suppress(EOFError):
-        asker.recv()
-        asker.send(network.build())
-        _keep_garbage()
-        while asker.recv():
-            asker.send(network.times_ms())
-    os._exit(0)  # converted code likes to crash as it is taken down
+    _keep_garbage()
+    serve(*told)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from almaflow.records import Measurement, PlannedConversion, WorkerTask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.measure.events import EventWriter
-    from almaflow.measure.worker import Turns
+    from almaflow.measure.events import EventWriter, TurnSource
 
 Batch = tuple[torch.Tensor, ...]
 
@@ -34,7 +33,7 @@ KEEPING_SHARE = 10
 def run_conversion(
     task: WorkerTask,
     events: EventWriter,
-    turns: Turns,
+    turns: TurnSource,
     started: float,
     keep: Callable[[Measurement], None],
 ) -> None:
@@ -131,7 +130,7 @@ def run_conversion(
             raise fault
 
 
-def _take_turns(rounds: Rounds, events: EventWriter, turns: Turns, keep: Callable[[], None]) -> None:
+def _take_turns(rounds: Rounds, events: EventWriter, turns: TurnSource, keep: Callable[[], None]) -> None:
     keeping_s = kept_at = 0.0
     while turn := turns.next():
         report = rounds.take(turn)

@@ -49,10 +49,11 @@ class Calibrated:
         if found is None or question.workload is None:
             return
         from almaflow.predict import costs
+        from almaflow.predict.columns import operations
 
-        backend, workload = found[0], question.workload
-        columns = costs.operations([workload], joins=joins_operations(question.conversion))
-        times = backend.whole * costs.times_ms(costs.vector_of(backend.parameters), columns)
+        backend, workload, device = found[0], question.workload, question.conversion.device
+        columns = operations([workload], device, joins=joins_operations(question.conversion))
+        times = backend.whole * costs.times_ms(costs.vector_of(backend.parameters, device), columns)
         for operation, time_ms in zip(workload.operations, times, strict=True):
             yield Share(operation, float(time_ms))
 

@@ -12,128 +12,33 @@ n_1/2: "(r_inf, n_1/2, s_1/2) measurements on the 2-CPU CRAY X-MP", Parallel Com
 traffic, whose bandwidth is interpolated over the size, since caches of several levels hold it. A call takes an
 overhead of its own besides. Memory of more than 32 MiB is asked of the system anew at each call, where a backend
 allocates at each call, and given page by page (glibc's largest M_MMAP_THRESHOLD by itself, mallopt(3)).
+
+A GPU computes one operation while the host launches the next ones. The overheads are then what the host takes, and
+all else, with what a kernel takes however little it does, is what the device takes; a call takes the longer of both
+sums, or somewhat more where they are alike, since here and there one waits for the other: (host^p + device^p)^(1/p).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from almaflow.errors import UsageError
+from almaflow.predict.columns import CLASSES, FIRST_JOINED, PRODUCTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
-    from numpy.typing import NDArray
+    from almaflow.predict.columns import Operations, Vector
 
-    from almaflow.records import Operation, Workload
-
-    Vector = NDArray[np.float64]
-
-PRODUCTS = (
-    "conv",
-    "conv_first",
-    "conv_pointwise",
-    "conv_depthwise",
-    "conv_grouped",
-    "linear",
-    "linear_vector",
-    "product",
-    "attention",
-)
-"""Classes with arithmetic to speak of. A product of a matrix and a vector has a kernel of its own in most libraries."""
-OTHERS = (
-    "elementwise",
-    "transcendental",
-    "batch_norm",
-    "layer_norm",
-    "softmax",
-    "pool",
-    "reduction",
-    "copy",
-    "gather",
-    "joined",
-    "joined_transcendental",
-    "joined_norm",
-)
-CLASSES = (*PRODUCTS, *OTHERS)
-_INDEX = {name: index for index, name in enumerate(CLASSES)}
-
-_COSTLY = "silu gelu hardswish sigmoid hardsigmoid tanh exp erf mish softplus pow rsqrt sqrt"
-TRANSCENDENTAL = frozenset(_COSTLY.split())
-"""Elementwise operators that take more than an instruction, or that some compilers do not join."""
-FIRST_CHANNELS = 4
-"""Up to so many input channels, a convolution has a kernel of its own in most libraries."""
-
+DEVICES = ("cpu", "cuda")
+OVERLAP = 4.0
+"""The p by which host and device come together: alike, they take 1.19 times what one of them does."""
 SIZE_KNOTS_MB = (0.1, 0.5, 2.0, 8.0, 32.0, 128.0)
 """Where bandwidths are learnt; between them, they are interpolated by logarithms."""
 KNOTS = np.log(SIZE_KNOTS_MB)
 MAPPED_MB = 32 * 1.048576
-
-
-@dataclass(frozen=True)
-class Operations:
-    """The operations of several workloads as columns."""
-
-    network: NDArray[np.intp]
-    """Whose it is."""
-    kind: NDArray[np.intp]
-    """Index into ``CLASSES``."""
-    gflop: Vector
-    rows: Vector
-    columns: Vector
-    length: Vector
-    moved_mb: Vector
-    written_mb: Vector
-    weights_mb: Vector
-    all_weights_mb: Vector
-    count: int
-    """Of workloads."""
-
-
-def operations(workloads: Sequence[Workload], *, joins: bool) -> Operations:
-    """Columns of all operations.
-
-    Args:
-        workloads: Of float32.
-        joins: Whether the backend computes elementwise operations with what made their input.
-    """
-    rows: list[tuple[float, ...]] = []
-    for network, workload in enumerate(workloads):
-        for each in workload.operations:
-            kind = class_of(each, joins=joins)
-            sizes = tuple(float(each.sizes.get(key, 0)) for key in ("m", "n", "k"))
-            if kind == "attention":  # its first product, of queries and keys
-                sizes = float(each.shape[-2]), float(each.shape[-2]), float(each.shape[-1])
-            moved, weights = (each.read_bytes + each.written_bytes) / 1e6, each.weight_bytes / 1e6
-            amounts = moved, each.written_bytes / 1e6, weights, workload.parameters_mb
-            rows.append((network, _INDEX[kind], each.flops / 1e9, *sizes, *amounts))
-    table = np.array(rows, dtype=np.float64).reshape(-1, 10)
-    which = table[:, :2].astype(np.intp)
-    gflop, lines, columns, length, moved_mb, written_mb, weights_mb, all_mb = table[:, 2:].T
-    sizes_mb = moved_mb, written_mb, weights_mb, all_mb
-    return Operations(which[:, 0], which[:, 1], gflop, lines, columns, length, *sizes_mb, count=len(workloads))
-
-
-def class_of(operation: Operation, *, joins: bool) -> str:
-    """Which of ``CLASSES`` an operation belongs to."""
-    kind, name = operation.kind, operation.name.rstrip("_")
-    if kind == "elementwise":
-        costly = name in TRANSCENDENTAL
-        if joins and operation.fusible:
-            return "joined_transcendental" if costly else "joined"
-        return "transcendental" if costly else "elementwise"
-    if kind == "batch_norm" and joins and operation.fusible:
-        return "joined_norm"
-    if kind == "matmul":
-        with_weights = "linear" if operation.sizes["m"] > 1 else "linear_vector"
-        return with_weights if operation.weight_bytes else "product"
-    if kind == "conv":
-        window = operation.sizes.get("kernel", 1)
-        return "conv_first" if operation.sizes["k"] <= FIRST_CHANNELS * window else "conv"
-    return kind
 
 
 class Parameters:
@@ -142,9 +47,9 @@ class Parameters:
     FIELDS = ("overhead_us", "traffic")
     PRODUCT_FIELDS = ("gflops", "half_rows", "half_columns", "half_length", "stream")
 
-    def __init__(self) -> None:
-        """Lay them out."""
-        self.names: list[str] = ["call_us", "mapping"]
+    def __init__(self, device: str) -> None:
+        """Lay them out, in the same places for each device."""
+        self.names: list[str] = ["call_us", "kernel_us" if device == "cuda" else "mapping"]
         self.names += [f"bandwidth/{size:g}" for size in SIZE_KNOTS_MB]
         self.names += [f"reading/{size:g}" for size in SIZE_KNOTS_MB]
         self.names += [f"{kind}/{each}" for each in self.FIELDS for kind in CLASSES]
@@ -157,41 +62,61 @@ class Parameters:
         return np.exp(vector[start : start + count])
 
 
-LAYOUT = Parameters()
+LAYOUTS = {device: Parameters(device) for device in DEVICES}
+LAYOUT = LAYOUTS["cpu"]
+SECOND = 1
+"""Where the parameter is that only one device has."""
 
 
-def vector_of(parameters: Mapping[str, float]) -> Vector:
-    """The logarithms of parameters by their names, in the order of ``LAYOUT``.
+def vector_of(parameters: Mapping[str, float], device: str = "cpu") -> Vector:
+    """The logarithms of parameters by their names, in the order of their layout.
 
     Raises:
         UsageError: one is missing: they were learnt by another version of the formula.
     """
     try:
-        return np.log([parameters[name] for name in LAYOUT.names])
+        return np.log([parameters[name] for name in LAYOUTS[device].names])
     except KeyError as error:
         message = "what was learnt on this machine is another almaflow's: run `almaflow calibrate` again"
         raise UsageError(message) from error
 
 
-def parameters_of(vector: Vector) -> dict[str, float]:
+def parameters_of(vector: Vector, device: str = "cpu") -> dict[str, float]:
     """The parameters by their names, rounded to what they are worth."""
-    return {name: float(f"{value:.4g}") for name, value in zip(LAYOUT.names, np.exp(vector), strict=True)}
+    return {name: float(f"{value:.4g}") for name, value in zip(LAYOUTS[device].names, np.exp(vector), strict=True)}
 
 
 def times_ms(vector: Vector, columns: Operations) -> Vector:
-    """Of each operation.
+    """Of each operation; on a GPU, its share in what host and device take together.
 
     Args:
-        vector: Logarithms of the parameters, as ``LAYOUT`` names them.
+        vector: Logarithms of the parameters, as ``LAYOUTS`` has them.
         columns: The operations.
     """
+    host, device = _overheads_ms(vector, columns), _work_ms(vector, columns)
+    if columns.device == "cpu":
+        return host + device
+    of_host, of_device = (np.bincount(columns.network, each)[columns.network] for each in (host, device))
+    both = (of_host**OVERLAP + of_device**OVERLAP) ** (1 / OVERLAP)
+    # By Euler's theorem on homogeneous functions: what each adds to the norm adds up to it.
+    shares: Vector = host * (of_host / both) ** (OVERLAP - 1) + device * (of_device / both) ** (OVERLAP - 1)
+    return shares
+
+
+def _overheads_ms(vector: Vector, columns: Operations) -> Vector:
+    found: Vector = LAYOUT.block(vector, f"{CLASSES[0]}/overhead_us", len(CLASSES))[columns.kind] / 1000
+    return found
+
+
+def _work_ms(vector: Vector, columns: Operations) -> Vector:
+    """What operations compute and move."""
     get = LAYOUT.block
-    kinds = len(CLASSES)
-    overhead = get(vector, f"{CLASSES[0]}/overhead_us", kinds)[columns.kind] / 1000
-    traffic = get(vector, f"{CLASSES[0]}/traffic", kinds)[columns.kind]
-    bandwidth = _at(vector, "bandwidth", columns.moved_mb)
-    total = overhead + columns.moved_mb * traffic / bandwidth
-    total += np.where(columns.written_mb > MAPPED_MB, columns.written_mb, 0.0) / get(vector, "mapping", 1)
+    traffic = get(vector, f"{CLASSES[0]}/traffic", len(CLASSES))[columns.kind]
+    total = columns.moved_mb * traffic / _at(vector, "bandwidth", columns.moved_mb)
+    if columns.device == "cuda":
+        total += np.where(columns.kind < FIRST_JOINED, np.exp(vector[SECOND]) / 1000, 0.0)
+    else:
+        total += np.where(columns.written_mb > MAPPED_MB, columns.written_mb, 0.0) / np.exp(vector[SECOND])
     some = np.flatnonzero(columns.kind < len(PRODUCTS))
     kind = columns.kind[some]
     products = len(PRODUCTS)
@@ -221,11 +146,11 @@ def _at(vector: Vector, name: str, size_mb: Vector) -> Vector:
 def networks_ms(vector: Vector, columns: Operations) -> Vector:
     """Of each workload: the sum of its operations, and the overhead of the call."""
     made = np.bincount(columns.network, times_ms(vector, columns), minlength=columns.count)
-    whole: Vector = made + np.exp(vector[LAYOUT.index["call_us"]]) / 1000
+    whole: Vector = made + np.exp(vector[0]) / 1000
     return whole
 
 
-def prior() -> tuple[Vector, Vector]:
+def prior(device: str = "cpu") -> tuple[Vector, Vector]:
     """What the parameters are believed to be before anything is measured: means and deviations of their logarithms."""
     beliefs = {
         "call_us": (20.0, 1.0),
@@ -243,7 +168,18 @@ def prior() -> tuple[Vector, Vector]:
         "joined/overhead_us": (0.5, 1.5),
         "joined/traffic": (0.2, 1.5),
     }
-    found = [beliefs[_belief(name, beliefs)] for name in LAYOUT.names]
+    if device == "cuda":  # from a small board to the largest GPU of a data centre
+        beliefs |= {
+            "kernel_us": (3.0, 1.0),
+            "bandwidth": (1000.0, 1.5),
+            "reading": (1000.0, 1.5),
+            "overhead_us": (8.0, 1.0),
+            "gflops": (20000.0, 1.5),
+            "half_rows": (64.0, 2.0),
+            "half_columns": (64.0, 2.0),
+            "half_length": (64.0, 2.0),
+        }
+    found = [beliefs[_belief(name, beliefs)] for name in LAYOUTS[device].names]
     means, deviations = zip(*found, strict=True)
     return np.log(means), np.array(deviations)
 

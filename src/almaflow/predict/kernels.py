@@ -24,25 +24,32 @@ SEED = 20
 LARGEST_GFLOP, SMALLEST_GFLOP = 5.0, 0.0005
 """Of one call: beyond, a network takes too long for what it tells, or tells of nothing but the overhead of a call."""
 BATCHES = (1, 1, 2, 4, 8)
+LARGER = 16
+"""So many times as much work on a GPU, in batches as much larger: less takes no longer than its launch."""
 
 
-def kernels() -> list[ModelSpec]:
-    """All of them, the same ones each time."""
+def kernels(device: str = "cpu") -> list[ModelSpec]:
+    """All of them, the same ones each time.
+
+    Args:
+        device: ``cpu`` or ``cuda``, where batches are larger.
+    """
+    larger = LARGER if device == "cuda" else 1
     made: list[ModelSpec] = []
     for style, (count, _) in STYLES.items():
         draw = Random(f"{SEED} {style}")  # noqa: S311 - sizes, not secrets; another style's count changes none of these
-        made += [_drawn(draw, style, number) for number in range(count)]
+        made += [_drawn(draw, style, number, larger) for number in range(count)]
     return made
 
 
-def _drawn(draw: Random, style: str, number: int) -> ModelSpec:
+def _drawn(draw: Random, style: str, number: int, larger: int) -> ModelSpec:
     while True:
         made_of, shape, gflop = STYLES[style][1](draw, number)
         batch = draw.choice(BATCHES)
         if SMALLEST_GFLOP <= batch * gflop <= LARGEST_GFLOP:
             inputs = (InputSpec(tuple(shape)),)
             kwargs = {"layers": made_of, "shape": shape}
-            return ModelSpec(f"{style}-{number}", TARGET, kwargs=kwargs, inputs=inputs, batch_size=batch)
+            return ModelSpec(f"{style}-{number}", TARGET, kwargs=kwargs, inputs=inputs, batch_size=larger * batch)
 
 
 STYLES: dict[str, tuple[int, Callable[[Random, int], Drawn]]] = {

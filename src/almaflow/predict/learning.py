@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from almaflow.predict import costs
+from almaflow.predict.columns import operations
 from almaflow.predict.families import family_of
 from almaflow.predict.kernels import DEEP
 from almaflow.predict.roofline import joins_operations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from almaflow.predict.costs import Operations, Vector
+    from almaflow.predict.columns import Operations, Vector
     from almaflow.records import MeasuredModel, PlannedConversion, Workload
 
 BELIEVED = 0.08
@@ -60,13 +61,13 @@ def learn_backend(
     is_model = np.arange(len(workloads)) >= len(networks)
     is_deep = np.array([style == DEEP for style in styles])
     data = _Data(
-        costs.operations(workloads, joins=joins_operations(planned)),
+        operations(workloads, planned.device, joins=joins_operations(planned)),
         np.array([*(floor for _, floor in networks.values()), *scaled]),
         is_model | is_deep,
     )
-    mean, deviation = costs.prior()
+    mean, deviation = costs.prior(planned.device)
     if before is not None:
-        mean, deviation = costs.vector_of(before.parameters), deviation * NEARER
+        mean, deviation = costs.vector_of(before.parameters, planned.device), deviation * NEARER
     vector, whole = fit(data, np.ones(len(workloads)), mean, deviation)
     # Siblings are left out together, or one would tell of the other; deep networks are drawn each by itself.
     names = [*networks, *(family_of(model.model) for model in models)]
@@ -74,7 +75,7 @@ def learn_backend(
     ratios = _unseen_ratios(data, groups, mean, deviation, vector)
     judged = is_model if models else is_deep
     low, high = _interval(ratios[judged] if judged.sum() >= FEWEST else ratios)
-    parameters = costs.parameters_of(vector)
+    parameters = costs.parameters_of(vector, planned.device)
     return Backend(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
 
 

@@ -44,7 +44,7 @@ class Roofline:
     """Predicts from the hardware's limits (``hardware.limits``) and nothing else: a bound that kernels seldom reach."""
 
     name: str = "roofline"
-    version: str = "1"
+    version: str = "2"
 
     def predict(self, question: Question) -> Prediction | None:
         """The sum over the operations; None where the hardware's limits or the model's operations are not known."""
@@ -79,8 +79,16 @@ def level_of(limits: Limits, size_mb: float) -> Level:
     return next((level for level in limits.bandwidth if level.mb is None or size_mb <= level.mb), limits.bandwidth[-1])
 
 
-def peak_gflops(limits: Limits, dtype: str) -> float:
-    """The rate of an element type; of float32 where the hardware has none for it and computes in that."""
+def peak_gflops(limits: Limits, dtype: str, kind: str = "") -> float:
+    """The rate of an element type; of float32 where the hardware has none for it and computes in that.
+
+    Args:
+        limits: With at least one rate.
+        dtype: The element type.
+        kind: Class of the operation: convolutions may have rates of their own.
+    """
+    if kind.startswith("conv") and (rate := limits.conv_gflops.get(dtype)):
+        return rate
     return limits.gflops.get(dtype) or limits.gflops.get("float32") or max(limits.gflops.values())
 
 
@@ -98,5 +106,5 @@ def cost_of(operation: Operation, conversion: PlannedConversion, limits: Limits,
     moved = (operation.read_bytes + operation.written_bytes) * scale
     level = level_of(limits, moved / MEGA)
     memory_s = moved / (level.gb_s * GIGA) + operation.weight_bytes * scale / (weights.gb_s * GIGA)
-    arithmetic_s = operation.flops / (peak_gflops(limits, conversion.dtype) * GIGA)
+    arithmetic_s = operation.flops / (peak_gflops(limits, conversion.dtype, operation.kind) * GIGA)
     return Cost(operation, arithmetic_s * 1000, memory_s * 1000, (limits.overhead_us or 0.0) / 1000)

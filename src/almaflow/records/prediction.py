@@ -26,6 +26,10 @@ class Limits:
 
     gflops: dict[str, float] = field(default_factory=dict)
     """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
+    conv_gflops: dict[str, float] = field(default_factory=dict)
+    """The same of convolutions, where these have another limit: TF32 in cuDNN, or another library."""
+    achieved: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Rates by element type and by what was computed, where they were measured: for people, no predictor reads them."""
     bandwidth: tuple[Level, ...] = ()
     """From the smallest level to main memory."""
     overhead_us: float | None = None

@@ -12,7 +12,7 @@ from almaflow.tracking.files import downloaded
 from almaflow.tracking.reader import condition, conversion_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from almaflow.tracking.reader import StoredRun
 
@@ -20,23 +20,21 @@ FLOOR, CONTROL = "latency/floor", "machine/control_ms"
 WORKLOAD = "workload.json"
 
 
-def measured_models(uri: str, experiment_name: str, cpu: str, threads: int, scratch: str) -> Iterator[MeasuredModel]:
-    """The newest measurement of each model, batch size and conversion on such a machine.
+def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], scratch: str) -> Iterator[MeasuredModel]:
+    """The newest measurement of each model, batch size and conversion that fits.
 
     Args:
         uri: A resolved store.
         experiment_name: Only this experiment's.
-        cpu: As the tag ``env.cpu`` has it.
-        threads: Of the runtimes.
+        where: Parameters and tags that it has to have, as ``params.NAME`` and ``tags.NAME``.
         scratch: A directory for downloads.
 
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    where = condition({"tags.`almaflow.status`": "ok", "tags.`env.cpu`": cpu, "params.threads": str(threads)})
     newest: dict[tuple[str, str, str, str], StoredRun] = {}
-    for run in conversion_runs(uri, experiment_name, where):
-        if {FLOOR, CONTROL, "latency_ms"} <= run.metrics.keys() and run.params.get("device") == "cpu":
+    for run in conversion_runs(uri, experiment_name, condition({"tags.`almaflow.status`": "ok", **where})):
+        if {FLOOR, CONTROL, "latency_ms"} <= run.metrics.keys():
             key = tuple(run.params.get(name, "") for name in ("model", "batch_size", "input_shape", "conversion"))
             newest.setdefault(key, run)  # type: ignore[arg-type]
     workloads: dict[str, Workload | None] = {}

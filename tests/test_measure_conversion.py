@@ -154,7 +154,7 @@ def test_a_model_with_other_weights_each_time_is_a_wrong_output_before_anything_
         run_conversion(
             replace(task, conversion=planned(), weights_digest="other"),
             events,  # type: ignore[arg-type]
-            Turns(),
+            Turns(),  # type: ignore[arg-type]
             0.0,
             lambda _: None,
         )

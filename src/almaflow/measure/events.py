@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 PHASES = ("start", "load", "convert", "first call", "check", "warm-up", "measure", "ready")
 """What a worker does, in this order. ``ready`` is its waiting for the next turn."""
@@ -43,13 +43,6 @@ class Event:
 
     phase: str
     report: Report | None = None
-
-
-class TurnSource(Protocol):
-    """Where a worker gets its turns from."""
-
-    def next(self) -> Turn | None:
-        """Wait for the next turn; None asks to finish."""
 
 
 class EventWriter:

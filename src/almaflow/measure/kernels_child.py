@@ -4,12 +4,14 @@ Run as ``python -m almaflow.measure.kernels_child``. The first line of standard 
 line asks for a pass over all networks. What it has to say goes to standard output, one JSON object in a line; whatever
 libraries print goes to standard error.
 
-Where PyTorch computes on the CPU, each network has a process of its own, forked before anything is computed
-(``kernels_worker``).
+Where PyTorch computes on the CPU, each network has a process of its own, forked before anything is computed, as a job's
+worker is: how often memory is given back to the system and asked for again depends on what a process allocated before,
+and can be most of what a call takes.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import multiprocessing
@@ -18,28 +20,31 @@ import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from time import sleep
+from time import perf_counter_ns, sleep
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.measure.control import control_ms
 from almaflow.measure.device import synchronizer
-from almaflow.measure.events import Turn
-from almaflow.measure.kernels_worker import PASS_CALLS, PASS_TIME_S
-from almaflow.measure.timing import refill, take
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict, to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
 
     from almaflow.conversions.adapter import Converted
     from almaflow.models.batches import Batch
 
+PASS_TIME_S = 0.025
+"""Of timed calls of one network in one pass."""
+PASS_CALLS = 3
+UNTIMED_CALLS = 1
 GAP_S = 0.01
 """Between two networks: threads that spin for more work have gone to sleep by then."""
 BATCHES = 2
 MOST_COMPILED = 1000
 """Of one function; PyTorch's own limit is meant for one model."""
+LARGEST_ADAPTING = 32 * 2**20 - 2**16
+"""Bytes; glibc maps larger blocks each time, whatever was given back before."""
 
 
 def main() -> None:
@@ -50,6 +55,7 @@ def main() -> None:
     planned = from_dict(PlannedConversion, asked["conversion"])
     import torch
 
+    from almaflow.measure.control import control_ms
     from almaflow.measure.preload import modules_for
     from almaflow.measure.server import import_all
     from almaflow.measure.threads import set_threads
@@ -58,11 +64,12 @@ def main() -> None:
     _keep_compiled()
     _keep_torchlib()
     with torch.no_grad():
-        networks: list[_Network] | list[_Forked] = [_Network(spec, planned, asked) for spec in specs]
+        here = [_Network(spec, planned, asked, Path(asked["place"])) for spec in specs]
+        networks: list[_Network] | list[_Forked] = here
         if asked["forks"]:
             import_all(modules_for(specs[0], [planned]))
             gc.freeze()
-            networks = [_Forked(spec, planned, asked) for spec in specs]
+            networks = [_Forked(network) for network in here]
         built = []
         for network in networks:
             said = network.build()
@@ -73,9 +80,9 @@ def main() -> None:
         say({"ready": len(built)})
         for _ in sys.stdin:
             for network in built:
+                control = control_ms(planned.device)
                 sleep(GAP_S)
-                samples_ms, control = network.times_ms()
-                say({"timed": network.name, "samples_ms": samples_ms, "control_ms": control})
+                say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
             say({"passed": True})
     os._exit(0)  # converted code likes to crash as it is taken down
 
@@ -91,6 +98,19 @@ def _keep_compiled() -> None:
     config = torch._dynamo.config  # noqa: SLF001 - PyTorch documents these under this name
     config.automatic_dynamic_shapes = False
     config.recompile_limit = config.accumulated_recompile_limit = MOST_COMPILED
+
+
+def _keep_memory() -> None:
+    """Let glibc's allocator keep up to 64 MiB, as it does in a process that has given back a block of 32 MiB.
+
+    With what a model allocates while it is loaded, its process keeps enough for most of its calls. A small network has
+    loaded little, and gives nearly all back at each call: depthwise convolutions took three times what they take in a
+    job. The thresholds adapt to the largest block that was given back, up to 32 MiB: mallopt(3), M_MMAP_THRESHOLD.
+    """
+    libc = ctypes.CDLL(None)
+    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    libc.free.argtypes = [ctypes.c_void_p]
+    libc.free(libc.malloc(LARGEST_ADAPTING))
 
 
 def _keep_garbage() -> None:
@@ -124,9 +144,9 @@ def _speaker() -> Callable[[dict[str, Any]], None]:
 class _Network:
     """A network in this process."""
 
-    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any]) -> None:
+    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any], scratch: Path) -> None:
         self.name = spec.name
-        self._spec, self._planned, self._asked, self._place = spec, planned, asked, Path(asked["place"], spec.name)
+        self._spec, self._planned, self._asked, self._place = spec, planned, asked, scratch / spec.name
         self._made: tuple[Converted, list[Batch]] | None = None
         self._synchronize = synchronizer(planned.device)
 
@@ -158,32 +178,34 @@ class _Network:
         self._made = converted, batches
         return said
 
-    def times_ms(self) -> tuple[list[float], float]:
-        """Of single calls, and the control workload before them."""
+    def times_ms(self) -> list[float]:
+        """Of single calls."""
         if self._made is None:
             message = f"{self.name} was not built"
             raise RuntimeError(message)
         converted, batches = self._made
-
-        def call(index: int) -> object:
-            return converted.call(batches[index % BATCHES])
-
-        control = control_ms(self._planned.device)
-        refill(call, self._synchronize, last_s=0.0)
-        taken = take(call, self._synchronize, Turn(0, PASS_CALLS, PASS_TIME_S, 100 * PASS_TIME_S))
-        return list(taken.samples_ms), control
+        for _ in range(UNTIMED_CALLS):
+            converted.call(batches[0])
+        self._synchronize()
+        samples: list[int] = []
+        began = perf_counter_ns()
+        while len(samples) < PASS_CALLS or perf_counter_ns() - began < PASS_TIME_S * 1e9:
+            started = perf_counter_ns()
+            converted.call(batches[len(samples) % BATCHES])
+            self._synchronize()
+            samples.append(perf_counter_ns() - started)
+        return [sample / 1e6 for sample in samples]
 
 
 class _Forked:
     """A network in a process of its own, which ends when this one has ended."""
 
-    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any]) -> None:
-        self.name = spec.name
+    def __init__(self, network: _Network) -> None:
+        self.name = network.name
         context = multiprocessing.get_context("fork")
         self._process, there = context.Pipe()
-        task = spec, planned, asked["threads"], Path(asked["place"], spec.name), there, self._process
         # A daemon, or an error of this process would wait for the others, who wait for it.
-        context.Process(target=_serve, args=task, daemon=True).start()
+        context.Process(target=_serve, args=(network, there, self._process), daemon=True).start()
         there.close()
 
     def build(self) -> dict[str, Any]:
@@ -194,9 +216,9 @@ class _Forked:
             return {"failed": self.name, "why": "its process died"}
         return said
 
-    def times_ms(self) -> tuple[list[float], float]:
+    def times_ms(self) -> list[float]:
         """As the network does."""
-        times: tuple[list[float], float] = self._answer()
+        times: list[float] = self._answer()
         return times
 
     def _answer(self) -> Any:
@@ -204,13 +226,17 @@ class _Forked:
         return self._process.recv()
 
 
-def _serve(*task: Any) -> None:
-    from almaflow.measure.kernels_worker import serve
-
-    *told, inherited = task
+def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
+    """Build when first asked, and time at each further question, until nobody is there to ask."""
     inherited.close()
-    _keep_garbage()
-    serve(*told)
+    with suppress(EOFError):
+        asker.recv()
+        _keep_memory()
+        asker.send(network.build())
+        _keep_garbage()
+        while asker.recv():
+            asker.send(network.times_ms())
+    os._exit(0)  # converted code likes to crash as it is taken down
 
 
 if __name__ == "__main__":

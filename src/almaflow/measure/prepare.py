@@ -23,13 +23,14 @@ from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask, Worklo
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.measure.events import EventWriter, TurnSource
+    from almaflow.measure.events import EventWriter
+    from almaflow.measure.worker import Turns
     from almaflow.models.batches import Batch
 
 SETTLE_BATCHES = 4
 
 
-def prepare(task: WorkerTask, events: EventWriter, turns: TurnSource, keep: Callable[[Prepared], None]) -> None:
+def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[[Prepared], None]) -> None:
     """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
 
     Then take rounds of eager calls as they are asked for.

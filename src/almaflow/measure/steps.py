@@ -11,7 +11,7 @@ import torch
 from almaflow.conversions.adapter import Converted, build
 from almaflow.measure import device as devices
 from almaflow.measure.failures import FellBackError, WrongOutputError
-from almaflow.measure.fidelity import compare
+from almaflow.measure.fidelity import arithmetic, compare
 from almaflow.measure.rounds import Rounds
 from almaflow.measure.rounds_plan import turn_of
 from almaflow.measure.threads import read_threads, set_threads, threads_per_stream
@@ -22,7 +22,8 @@ from almaflow.records import Measurement, PlannedConversion, WorkerTask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.measure.events import EventWriter, TurnSource
+    from almaflow.measure.events import EventWriter
+    from almaflow.measure.worker import Turns
 
 Batch = tuple[torch.Tensor, ...]
 
@@ -33,7 +34,7 @@ KEEPING_SHARE = 10
 def run_conversion(
     task: WorkerTask,
     events: EventWriter,
-    turns: TurnSource,
+    turns: Turns,
     started: float,
     keep: Callable[[Measurement], None],
 ) -> None:
@@ -130,7 +131,7 @@ def run_conversion(
             raise fault
 
 
-def _take_turns(rounds: Rounds, events: EventWriter, turns: TurnSource, keep: Callable[[], None]) -> None:
+def _take_turns(rounds: Rounds, events: EventWriter, turns: Turns, keep: Callable[[], None]) -> None:
     keeping_s = kept_at = 0.0
     while turn := turns.next():
         report = rounds.take(turn)
@@ -168,7 +169,8 @@ def _check(
         outputs = [_answer(converted.call(inputs.get(i))) for i in range(len(references))]
     except WrongOutputError as error:
         return measurement, error
-    return _judge(converted, replace(measurement, fidelity=compare(references, outputs, planned.dtype)), planned)
+    fidelity = compare(references, outputs, arithmetic(planned.dtype, planned.device))
+    return _judge(converted, replace(measurement, fidelity=fidelity), planned)
 
 
 def _judge(

@@ -22,12 +22,12 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from almaflow.calibrating import kept, kernel_times, learn, planned
-from almaflow.config import compose, describe_hardware, resolve_hardware, resolve_model
+from almaflow.config import calibration, compose, describe_hardware, resolve_hardware, resolve_model
 from almaflow.conversions.plan import plan
 from almaflow.measure.kernels import compiles, time_kernels
 from almaflow.predict import Calibrated, EagerRatio, Roofline
 from almaflow.predict.workloads import workload_of
-from almaflow.records import MeasuredModel, Past, Question
+from almaflow.records import HardwareSpec, MeasuredModel, Past, Question
 from almaflow.tracking.reader import conversion_runs
 from almaflow.tracking.uris import resolve_uri
 from shared import BenchmarkError, make_parser, percent, run_script, save, say, show
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from almaflow.calibrating import KernelTimes
-    from almaflow.records import HardwareSpec, ModelSpec
+    from almaflow.records import ModelSpec
 
 FAMILIES = {
     "alexnet": ("alexnet",),
@@ -91,7 +91,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--measure", action="store_true", help="measure what the store does not have yet")
     parser.add_argument("--device", choices=tuple(CONVERSIONS), default="cpu", help="what to measure on (default: cpu)")
-    parser.add_argument("--hardware", metavar="NAME", help="config of the machine (default: that of the device)")
+    parser.add_argument("--hardware", metavar="NAME", help="whose limits (default: those of the calibration)")
     parser.add_argument("--calibration", default="here", metavar="NAME", help="of almaflow calibrate (default: here)")
     parser.add_argument("--store", metavar="URI", help="of the measurements (default: almaflow's own)")
     parser.add_argument("--from", dest="kept", type=Path, metavar="CSV", help="judge these measurements instead")
@@ -109,7 +109,10 @@ def main() -> None:
         raise BenchmarkError(message)
     if arguments.keep:
         _write(arguments.keep, rows)
-    hardware = describe_hardware(compose([f"hardware={arguments.hardware or arguments.device}"]))
+    found = calibration.read(arguments.calibration)
+    hardware = HardwareSpec(found.name, found.device, found.threads, limits=found.limits)
+    if arguments.hardware:
+        hardware = describe_hardware(compose([f"hardware={arguments.hardware}"]))
     answers = list(_answers(rows, kept(arguments.calibration), hardware))
     _show(answers)
     save(arguments, [asdict(answer) for answer in answers])

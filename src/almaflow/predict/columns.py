@@ -88,6 +88,8 @@ def operations(workloads: Sequence[Workload], device: str = "cpu", *, joins: boo
     for network, workload in enumerate(workloads):
         for each in workload.operations:
             kind = class_of(each, joins=joins)
+            if kind == "linear_vector" and device == "cuda":  # cuBLAS has no kernel of its own for one row
+                kind = "linear"
             sizes = tuple(float(each.sizes.get(key, 0)) for key in ("m", "n", "k"))
             if kind == "attention":  # its first product, of queries and keys
                 sizes = float(each.shape[-2]), float(each.shape[-2]), float(each.shape[-1])

@@ -79,6 +79,11 @@ def make(database: Path, count: int) -> None:
         for table in LIVE:
             connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         _insert(connection, templates, range(count))
+        found = "SELECT COUNT(*) FROM tags WHERE key = 'almaflow.kind' AND value = 'conversion'"
+        (made,) = connection.execute(found).fetchone()
+    if made != count:
+        message = f"{made} of {count} runs are of conversions: {EXAMPLE} has none of some"
+        raise BenchmarkError(message)
 
 
 def _add(database: Path, count: int) -> None:
@@ -93,8 +98,9 @@ def _template(connection: sqlite3.Connection, conversion: str) -> dict[str, Any]
     """A real run's row, figures, params and tags: of that conversion, or of another where the example has none."""
     connection.row_factory = sqlite3.Row
     query = (
-        "SELECT p.run_uuid FROM params p JOIN tags t ON t.run_uuid = p.run_uuid AND t.key = 'almaflow.status' "
-        "WHERE p.key = 'conversion' AND t.value = 'ok' ORDER BY p.value = ? DESC, p.run_uuid LIMIT 1"
+        "SELECT p.run_uuid FROM params p JOIN tags s ON s.run_uuid = p.run_uuid AND s.key = 'almaflow.status' "
+        "JOIN tags k ON k.run_uuid = p.run_uuid AND k.key = 'almaflow.kind' WHERE p.key = 'conversion' "
+        "AND s.value = 'ok' AND k.value = 'conversion' ORDER BY p.value = ? DESC, p.run_uuid LIMIT 1"
     )
     (run_id,) = connection.execute(query, (conversion,)).fetchone()
     found: dict[str, Any] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -81,6 +83,20 @@ def test_more_of_the_same_takes_longer(shifts: list[float], size: int, channels:
     times = costs.networks_ms(vector, operations([less, more, wider], joins=False))
     assert times[1] > times[0]
     assert times[2] > times[0]
+
+
+def test_memory_that_is_written_anew() -> None:
+    """An operation in place writes where it read; a pool reads each of its windows."""
+    image = relu(112, 256)
+    pool = replace(image, name="max_pool2d_with_indices", kind="pool", shape=(1, 256, 56, 56), sizes={"kernel": 9})
+    columns = operations([Workload((image, replace(image, name="relu_"), pool), 0.0, 1)], joins=False)
+    assert list(columns.new_mb[:2]) == [image.written_bytes / 1e6, 0.0]
+    assert columns.moved_mb[2] == pytest.approx((9 * 4 * 256 * 56**2 + image.written_bytes) / 1e6)
+    vector, _ = costs.prior()
+    kept, in_place, _ = costs.times_ms(
+        vector, operations([Workload((relu(224, 256), relu(224, 256, name="relu_"), image), 0.0, 1)], joins=False)
+    )
+    assert kept > in_place
 
 
 def test_classes_are_what_backends_tell_apart() -> None:

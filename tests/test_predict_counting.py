@@ -58,6 +58,25 @@ def test_convolutions_by_what_limits_them(layer: nn.Module, kind: str, sizes: di
     assert only.flops == 2 * sizes["m"] * sizes["n"] * sizes["k"] * sizes["groups"]
 
 
+@pytest.mark.parametrize(
+    ("layer", "window"),
+    [
+        (nn.MaxPool2d(3, 2, 1), 9),
+        (nn.MaxPool2d(2), 4),
+        (nn.AvgPool2d((3, 2)), 6),
+        (nn.AdaptiveAvgPool2d(1), 64),
+        (nn.AdaptiveAvgPool2d((4, 2)), 8),
+        (nn.Upsample(scale_factor=2), 1),
+    ],
+)
+def test_pools_by_their_windows(layer: nn.Module, window: int) -> None:
+    (only,) = operations(layer, 2, 3, 8, 8)
+    if only.kind == "pool":
+        assert only.sizes == {"kernel": window}
+    else:  # PyTorch pools into one by a mean
+        assert (only.kind, window) == ("reduction", 64)
+
+
 class Residual(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
+    import torch
+
     from almaflow.conversions.adapter import Converted
     from almaflow.models.batches import Batch
 
@@ -44,7 +46,7 @@ BATCHES = 2
 MOST_COMPILED = 1000
 """Of one function; PyTorch's own limit is meant for one model."""
 LARGEST_ADAPTING = 32 * 2**20 - 2**16
-"""Bytes; glibc maps larger blocks each time, whatever was given back before."""
+"""Bytes; larger blocks are mapped each time, whatever was given back before."""
 
 
 def main() -> None:
@@ -100,17 +102,20 @@ def _keep_compiled() -> None:
     config.recompile_limit = config.accumulated_recompile_limit = MOST_COMPILED
 
 
-def _keep_memory() -> None:
-    """Let glibc's allocator keep up to 64 MiB, as it does in a process that has given back a block of 32 MiB.
+def _keep_memory(model: torch.nn.Module, output: torch.Tensor) -> None:
+    """Let glibc's allocator keep as much memory as it does in a job's worker.
 
-    With what a model allocates while it is loaded, its process keeps enough for most of its calls. A small network has
-    loaded little, and gives nearly all back at each call: depthwise convolutions took three times what they take in a
-    job. The thresholds adapt to the largest block that was given back, up to 32 MiB: mallopt(3), M_MMAP_THRESHOLD.
+    It gives memory back where more is free than twice the largest block of up to 32 MiB that was given back before
+    (mallopt(3), M_MMAP_THRESHOLD). A worker has given back a copy of the weights, and the outputs of several calls in
+    float64, before it is timed. A network that was only built and called has not, and asked the system for its memory
+    anew at each call: depthwise convolutions took three times what they take in a job.
     """
+    sizes = [4 * each.numel() for each in model.parameters()]
+    sizes += [factor * output.numel() for factor in (4, 8, 8 * MeasureSpec.fidelity_inputs)]
     libc = ctypes.CDLL(None)
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
-    libc.free(libc.malloc(LARGEST_ADAPTING))
+    libc.free(libc.malloc(max((each for each in sizes if each <= LARGEST_ADAPTING), default=0)))
 
 
 def _keep_garbage() -> None:
@@ -174,7 +179,9 @@ class _Network:
         place = str(self._place)
         task = WorkerTask(self._spec, hardware, MeasureSpec(), self._planned, place, str(self._place / "none"))
         converted = build(self._planned, model, batches, task)
-        converted.call(batches[0])
+        output = converted.call(batches[0])
+        if self._asked["forks"]:
+            _keep_memory(model, output)
         self._made = converted, batches
         return said
 
@@ -231,7 +238,6 @@ def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
     inherited.close()
     with suppress(EOFError):
         asker.recv()
-        _keep_memory()
         asker.send(network.build())
         _keep_garbage()
         while asker.recv():

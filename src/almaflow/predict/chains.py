@@ -98,7 +98,10 @@ def mixing(draw: Random, number: int) -> Drawn:
 
 
 def chains(draw: Random, number: int) -> Drawn:
-    """Blocks of drawn kinds on an image that shrinks: many operations in a row keep less in the caches than two do."""
+    """Blocks of drawn kinds on an image that shrinks, and a wide head.
+
+    Many operations in a row keep less in the caches than two do, and large weights let a process keep more memory.
+    """
     side, channels = 112, between(draw, 16, 64)
     layers: Layers = [["conv", channels, 3, 2]]
     work = 2e-9 * 27 * channels * side**2
@@ -115,7 +118,9 @@ def chains(draw: Random, number: int) -> Drawn:
             inner, flop = _block(draw, channels, ACTIVATIONS[number % 4])
             layers.append(["residual", inner])
             work += 2e-9 * flop * side**2
-    return [*layers, ["head", 1000]], [3, 224, 224], work
+    wide = between(draw, 512, 1536)
+    layers += [["conv", wide, 1, 1, 1, ACTIVATIONS[number % 4]], ["head", 1000]]
+    return layers, [3, 224, 224], work + 2e-9 * channels * wide * side**2
 
 
 def _block(draw: Random, width: int, activation: str) -> tuple[Layers, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ class Operations:
     columns: Vector
     length: Vector
     moved_mb: Vector
-    written_mb: Vector
+    new_mb: Vector
+    """Written to memory of its own."""
     weights_mb: Vector
     all_weights_mb: Vector
     count: int
@@ -88,18 +90,22 @@ def operations(workloads: Sequence[Workload], device: str = "cpu", *, joins: boo
     for network, workload in enumerate(workloads):
         for each in workload.operations:
             kind = class_of(each, joins=joins)
-            if kind == "linear_vector" and device == "cuda":  # cuBLAS has no kernel of its own for one row
+            if kind == "linear_vector" and device == "cuda":  # calibrated there with batches of 16 or more
                 kind = "linear"
             sizes = tuple(float(each.sizes.get(key, 0)) for key in ("m", "n", "k"))
             if kind == "attention":  # its first product, of queries and keys
                 sizes = float(each.shape[-2]), float(each.shape[-2]), float(each.shape[-1])
-            moved, weights = (each.read_bytes + each.written_bytes) / 1e6, each.weight_bytes / 1e6
-            amounts = moved, each.written_bytes / 1e6, weights, workload.parameters_mb
+            read = each.read_bytes
+            if kind == "pool" and "kernel" in each.sizes:  # windows overlap, or leave something out
+                read = 4.0 * math.prod(each.shape) * each.sizes["kernel"]
+            moved, weights = (read + each.written_bytes) / 1e6, each.weight_bytes / 1e6
+            new = 0.0 if each.name.endswith("_") else each.written_bytes / 1e6  # relu_ writes where it read
+            amounts = moved, new, weights, workload.parameters_mb
             rows.append((network, _INDEX[kind], each.flops / 1e9, *sizes, *amounts))
     table = np.array(rows, dtype=np.float64).reshape(-1, 10)
     which = table[:, :2].astype(np.intp)
-    gflop, lines, columns, length, moved_mb, written_mb, weights_mb, all_mb = table[:, 2:].T
-    sizes_mb = moved_mb, written_mb, weights_mb, all_mb
+    gflop, lines, columns, length, moved_mb, new_mb, weights_mb, all_mb = table[:, 2:].T
+    sizes_mb = moved_mb, new_mb, weights_mb, all_mb
     return Operations(which[:, 0], which[:, 1], gflop, lines, columns, length, *sizes_mb, len(workloads), device)
 
 

@@ -4,7 +4,7 @@ One operation takes
 
     t = overhead_c + flops / (rate_c * u(m, half_m_c) * u(n, half_n_c) * u(k, half_k_c))
         + moved * traffic_c / bandwidth(moved) + weights * stream_c / reading(all weights)
-        + written / mapping where that is more than 32 MiB,    u(x, h) = x / (x + h)
+        + new / mapping where that is more than 32 MiB,    u(x, h) = x / (x + h)
 
 with parameters for each class c of operations. The second term is arithmetic whose rate falls for short rows, columns
 and sums of the matrix product that the operation comes to (the form of R. W. Hockney's half-performance length,
@@ -116,7 +116,7 @@ def _work_ms(vector: Vector, columns: Operations) -> Vector:
     if columns.device == "cuda":
         total += np.where(columns.kind < FIRST_JOINED, np.exp(vector[SECOND]) / 1000, 0.0)
     else:
-        total += np.where(columns.written_mb > MAPPED_MB, columns.written_mb, 0.0) / np.exp(vector[SECOND])
+        total += np.where(columns.new_mb > MAPPED_MB, columns.new_mb, 0.0) / np.exp(vector[SECOND])
     some = np.flatnonzero(columns.kind < len(PRODUCTS))
     kind = columns.kind[some]
     products = len(PRODUCTS)

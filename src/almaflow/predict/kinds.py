@@ -72,8 +72,10 @@ def product_sizes(name: str, args: tuple[Any, ...], _kwargs: dict[str, Any], giv
 
     Returns:
         Nothing where the operator is no product. A convolution has its ``kernel``, the elements of one filter's window,
-        and its ``stride`` besides.
+        and its ``stride`` besides; a pool its ``kernel`` alone.
     """
+    if _KINDS.get(name) == "pool":
+        return {"kernel": _pooled(name, args, given)}
     if name in _CONVOLUTIONS:
         weight, stride, groups = args[1], args[3], args[8]
         window = math.prod(weight[2:])
@@ -86,6 +88,15 @@ def product_sizes(name: str, args: tuple[Any, ...], _kwargs: dict[str, Any], giv
     groups = left[0] if len(left) == 3 else 1  # noqa: PLR2004 - a batch of matrices
     columns = right[-1] if len(right) > 1 else 1
     return {"m": left[-2] if len(left) > 1 else 1, "n": columns, "k": left[-1], "groups": groups}
+
+
+def _pooled(name: str, args: tuple[Any, ...], given: Any) -> int:
+    """Elements that one output comes from; of an upsampling, one."""
+    if "adaptive" in name or name.startswith("upsample"):
+        output = given[0] if isinstance(given[0], tuple) else given
+        return max(1, math.prod(args[0][2:]) // max(1, math.prod(output[2:])))
+    window: list[int] = list(args[1])
+    return math.prod(window) if len(window) > 1 else window[0] ** 2
 
 
 def attention_flops(args: tuple[Any, ...]) -> float:

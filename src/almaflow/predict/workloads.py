@@ -18,7 +18,7 @@ from almaflow.records import ModelSpec, Workload, from_dict, read_json, to_dict,
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 2
+VERSION = 3
 """Of the counting: another one makes what is kept worthless."""
 
 TIME_LIMIT_S = 300

@@ -96,7 +96,7 @@ def _pooled(name: str, args: tuple[Any, ...], given: Any) -> int:
         output = given[0] if isinstance(given[0], tuple) else given
         return max(1, math.prod(args[0][2:]) // max(1, math.prod(output[2:])))
     window: list[int] = list(args[1])
-    return math.prod(window) if len(window) > 1 else window[0] ** 2
+    return math.prod(window) if len(window) > 1 else window[0] * window[0]
 
 
 def attention_flops(args: tuple[Any, ...]) -> float:

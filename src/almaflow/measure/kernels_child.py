@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    import torch
-
     from almaflow.conversions.adapter import Converted
     from almaflow.models.batches import Batch
 
@@ -102,20 +100,18 @@ def _keep_compiled() -> None:
     config.recompile_limit = config.accumulated_recompile_limit = MOST_COMPILED
 
 
-def _keep_memory(model: torch.nn.Module, output: torch.Tensor) -> None:
-    """Let glibc's allocator keep as much memory as it does in a job's worker.
+def _keep_memory() -> None:
+    """Let glibc's allocator keep up to 64 MiB, as in a process that has given back a block of 32 MiB.
 
     It gives memory back where more is free than twice the largest block of up to 32 MiB that was given back before
-    (mallopt(3), M_MMAP_THRESHOLD). A worker has given back a copy of the weights, and the outputs of several calls in
-    float64, before it is timed. A network that was only built and called has not, and asked the system for its memory
-    anew at each call: depthwise convolutions took three times what they take in a job.
+    (mallopt(3), M_MMAP_THRESHOLD). A network that was only built and called has given back little, and asks the system
+    for its memory anew at each call: depthwise convolutions took three times what they take in a job. By the threshold
+    that a job's worker would come to, deep networks take up to 2.5 times as long in one process as in the next.
     """
-    sizes = [4 * each.numel() for each in model.parameters()]
-    sizes += [factor * output.numel() for factor in (4, 8, 8 * MeasureSpec.fidelity_inputs)]
     libc = ctypes.CDLL(None)
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     libc.free.argtypes = [ctypes.c_void_p]
-    libc.free(libc.malloc(max((each for each in sizes if each <= LARGEST_ADAPTING), default=0)))
+    libc.free(libc.malloc(LARGEST_ADAPTING))
 
 
 def _keep_garbage() -> None:
@@ -179,9 +175,7 @@ class _Network:
         place = str(self._place)
         task = WorkerTask(self._spec, hardware, MeasureSpec(), self._planned, place, str(self._place / "none"))
         converted = build(self._planned, model, batches, task)
-        output = converted.call(batches[0])
-        if self._asked["forks"]:
-            _keep_memory(model, output)
+        converted.call(batches[0])
         self._made = converted, batches
         return said
 
@@ -238,6 +232,7 @@ def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
     inherited.close()
     with suppress(EOFError):
         asker.recv()
+        _keep_memory()
         asker.send(network.build())
         _keep_garbage()
         while asker.recv():

@@ -98,10 +98,7 @@ def mixing(draw: Random, number: int) -> Drawn:
 
 
 def chains(draw: Random, number: int) -> Drawn:
-    """Blocks of drawn kinds on an image that shrinks, and a wide head.
-
-    Many operations in a row keep less in the caches than two do, and large weights let a process keep more memory.
-    """
+    """Blocks of drawn kinds on an image that shrinks: many operations in a row keep less in the caches than two do."""
     side, channels = 112, between(draw, 16, 64)
     layers: Layers = [["conv", channels, 3, 2]]
     work = 2e-9 * 27 * channels * side**2
@@ -118,9 +115,7 @@ def chains(draw: Random, number: int) -> Drawn:
             inner, flop = _block(draw, channels, ACTIVATIONS[number % 4])
             layers.append(["residual", inner])
             work += 2e-9 * flop * side**2
-    wide = between(draw, 512, 1536)
-    layers += [["conv", wide, 1, 1, 1, ACTIVATIONS[number % 4]], ["head", 1000]]
-    return layers, [3, 224, 224], work + 2e-9 * channels * wide * side**2
+    return [*layers, ["head", 1000]], [3, 224, 224], work
 
 
 def _block(draw: Random, width: int, activation: str) -> tuple[Layers, float]:

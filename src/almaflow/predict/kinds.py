@@ -94,7 +94,7 @@ def _pooled(name: str, args: tuple[Any, ...], given: Any) -> int:
     """Elements that one output comes from; of an upsampling, one."""
     if "adaptive" in name or name.startswith("upsample"):
         output = given[0] if isinstance(given[0], tuple) else given
-        return max(1, math.prod(args[0][2:]) // max(1, math.prod(output[2:])))
+        return int(max(1, math.prod(args[0][2:]) // max(1, math.prod(output[2:]))))
     window: list[int] = list(args[1])
     return math.prod(window) if len(window) > 1 else window[0] * window[0]
 

@@ -35,8 +35,6 @@ FOLDS = 6
 CLOSE = 1e-5
 """A step that improves the fit by a smaller share ends it."""
 HOLDS = 0.9
-FEWEST = 3
-"""Networks as deep as models, for an interval from these alone."""
 
 
 def learn_backend(
@@ -73,8 +71,7 @@ def learn_backend(
     names = [*networks, *(family_of(model.model) for model in models)]
     groups = [name if deep else style for name, style, deep in zip(names, styles, is_deep, strict=True)]
     ratios = _unseen_ratios(data, groups, mean, deviation, vector)
-    judged = is_model if models else is_deep
-    low, high = _interval(ratios[judged] if judged.sum() >= FEWEST else ratios)
+    low, high = _interval(ratios[is_model] if models else ratios)
     parameters = costs.parameters_of(vector, planned.device)
     return Backend(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
 

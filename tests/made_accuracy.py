@@ -65,6 +65,7 @@ def stored(uri: str, runs: Iterable[JudgedRun], experiment: str = "almaflow") ->
     for each in runs:
         at = int(each.at * 1000)
         tags = {"almaflow.kind": "conversion", "almaflow.status": "ok", "almaflow.job_run_id": each.job_run_id}
+        tags["almaflow.device_actual"] = each.device
         tags |= {f"env.{name}": value for name, value in each.environment.items()}
         metrics = {
             "latency_ms": each.latency_ms,

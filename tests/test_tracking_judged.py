@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from tests.made_accuracy import nights, run, stored, with_ids
 
 from almaflow import machine
 from almaflow.judging import Filter, judgements, moment_of
 from almaflow.records import JudgedRun, Prediction, Said
-from almaflow.tracking import judged, store
+from almaflow.tracking import judged
 from almaflow.tracking.judged import judged_runs
 from almaflow.tracking.rescored import log_rescored
 from almaflow.tracking.store import connect
@@ -38,14 +41,14 @@ def runs(uri: str) -> list[JudgedRun]:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many runs each reading took from the store."""
     found: list[int] = []
-    search = store.search
+    search = MlflowClient.search_runs
 
-    def counting(*arguments: object) -> object:
-        for each in search(*arguments):  # type: ignore[arg-type]
-            found.append(1)
-            yield each
+    def counting(*arguments: Any, **named: Any) -> object:
+        page = search(*arguments, **named)
+        found.extend(1 for _ in page)
+        return page
 
-    monkeypatch.setattr(judged, "search", counting)
+    monkeypatch.setattr(MlflowClient, "search_runs", counting)
     return found
 
 
@@ -61,14 +64,46 @@ def test_a_store_that_is_not_there_has_none(uri: str) -> None:
 
 def test_a_second_reading_takes_only_what_is_new(uri: str, runs: list[JudgedRun], counted: list[int]) -> None:
     judged_runs(uri)
-    assert len(counted) == COUNT
+    assert len(counted) == COUNT + 1
     counted.clear()
     assert judged_runs(uri) == runs
-    assert len(counted) <= judged.PROBES + 3
+    assert len(counted) <= judged.PROBES + 4
     (new,) = stored(uri, [run(COUNT)])
     counted.clear()
     assert [each.run_id for each in judged_runs(uri)] == [*(each.run_id for each in runs), new]
-    assert len(counted) <= judged.PROBES + 4
+    assert len(counted) <= judged.PROBES + 5
+
+
+def test_pages_join_where_runs_started_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nights = (0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4)
+    stored(uri, [run(night) for night in nights])
+    whole = judged_runs(uri)
+    assert len(whole) == len(nights)
+    assert whole == sorted(whole, key=lambda each: (each.at, each.run_id))
+    for page, already in product((1, 2, 3, 5, 11), range(len(nights) + 1)):
+        monkeypatch.setattr(judged, "PAGE", page)
+        monkeypatch.setattr(judged, "_agreeing", lambda *_, known=already: known)
+        assert judged_runs(uri) == whole, (page, already)
+
+
+def test_a_server_that_cannot_tell_whether_a_tag_is_there(
+    uri: str, runs: list[JudgedRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = MlflowClient.search_runs
+
+    def older(client: MlflowClient, ids: list[str], where: str, **named: Any) -> object:
+        if "NULL" in where:
+            message = "Invalid clause(s) in filter string"
+            raise MlflowException.invalid_parameter_value(message)
+        return search(client, ids, where, **named)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", older)
+    assert judged_runs(uri) == runs
+
+
+def test_a_wrong_output_is_no_measurement(uri: str, runs: list[JudgedRun]) -> None:
+    connect(uri).set_tag(runs[3].run_id, "almaflow.status", "wrong_output")
+    assert judged_runs(uri) == [*runs[:3], *runs[4:]]
 
 
 def test_a_run_that_is_deleted_is_gone(uri: str, runs: list[JudgedRun]) -> None:
@@ -97,7 +132,7 @@ def test_a_run_that_has_only_begun_is_read_again(uri: str, runs: list[JudgedRun]
     import time
 
     experiment = client.get_run(runs[0].run_id).info.experiment_id
-    tags = {"almaflow.kind": "conversion", "almaflow.status": "ok"}
+    tags = {"almaflow.kind": "conversion", "almaflow.status": "ok", "almaflow.device_actual": "cpu"}
     begun = client.create_run(experiment, int(time.time() * 1000), tags=tags)
     assert judged_runs(uri) == runs
     client.log_metric(begun.info.run_id, "latency_ms", 3.0)
@@ -133,8 +168,6 @@ def test_what_was_said_afterwards_is_beside_it(uri: str, runs: list[JudgedRun]) 
 
 
 def test_what_ended_halfway_was_never_said(uri: str, runs: list[JudgedRun], monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow import MlflowClient
-
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Said:
     """What one predictor said of one conversion."""
 
@@ -20,7 +20,7 @@ class Said:
     """Whether the job asked for it: baselines are asked always."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JudgedRun:
     """A conversion's run that gave a latency, with what predictors said of it."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from almaflow.predict import BASELINES
 from almaflow.records import JudgedRun, Said
 from almaflow.tracking.kept import Kept
 from almaflow.tracking.reader import stored_run
-from almaflow.tracking.store import experiments, quiet, reporting, search
+from almaflow.tracking.store import experiments, quiet, reporting
 from almaflow.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
 
     from almaflow.tracking.reader import StoredRun
 
-WHERE = "tags.`almaflow.kind` = 'conversion' AND tags.`almaflow.status` = 'ok'"
-ORDER = ("attributes.start_time ASC",)
+MEASURED = "tags.`almaflow.device_actual`"
+"""What conversions that were measured have, and nothing else has."""
+ORDER = ["attributes.start_time ASC"]
 """MLflow puts runs that started at once in the order of their IDs."""
 PROBES = 5
 PAGE = 1000
@@ -61,18 +63,22 @@ def judged_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh
     with reporting(uri, "predictions could not be read"), quiet():
         client, names = experiments(uri)
         ids = sorted(names)
+        where = _where(client, ids)
 
         def at(position: int) -> JudgedRun | None:
-            found = _from(client, ids, position, most=1)
+            found = _from(client, ids, where, position, 1)
             return next((judged(stored_run(run, names)) for run in islice(found, 1)), None)
 
         known, settled = ([], 0) if fresh else kept.read()
         start = _agreeing(known, settled, at)
         made: list[JudgedRun] = []
         written_at: list[float] = []
-        for run in _from(client, ids, start):
-            stored = stored_run(run, names)
-            made.append(judged(stored))
+        environments: dict[tuple[str, ...], dict[str, str]] = {}
+        for run in _from(client, ids, where, start, PAGE):
+            one = judged(stored_run(run, names))
+            # Most of a run are the versions of packages, and most runs have the same.
+            same = environments.setdefault((*one.environment, *one.environment.values()), one.environment)
+            made.append(replace(one, environment=same))
             written_at.append(_written_at(run.info.start_time, run.info.end_time))
             if len(made) % PAGE == 0:
                 tell(len(made))
@@ -109,18 +115,46 @@ def _agreeing(known: list[JudgedRun], settled: int, at: Callable[[int], JudgedRu
     return low
 
 
-def _from(client: MlflowClient, ids: list[str], position: int, most: int = PAGE) -> Iterator[Run]:
-    """Runs from a position on."""
+def _where(client: MlflowClient, ids: list[str]) -> str:
+    """MLflow's filter for runs of conversions that were measured.
+
+    For each page, MLflow joins the tags of all runs where a filter compares a tag's value, and looks up those of runs
+    within reach where it asks whether a tag is there. Older servers can only compare.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.search_runs(ids, there := f"{MEASURED} IS NOT NULL", max_results=1)
+    except MlflowException:
+        return f"{MEASURED} != ''"
+    return there
+
+
+def _from(client: MlflowClient, ids: list[str], where: str, position: int, most: int) -> Iterator[Run]:
+    """Runs from a position on, page by page.
+
+    A page is asked for by the time at which the one before ended: by its position, MLflow would sort all runs again.
+    """
     from mlflow.utils.search_utils import SearchUtils
 
-    token = SearchUtils.create_page_token(position).decode() if position else None  # type: ignore[no-untyped-call]
-    return search(client, ids, WHERE, ORDER, most, token)
+    bound, skip = "", position
+    while ids:
+        token = SearchUtils.create_page_token(skip).decode() if skip else None  # type: ignore[no-untyped-call]
+        page = client.search_runs(ids, f"{where}{bound}", max_results=most, order_by=ORDER, page_token=token)
+        yield from page
+        if not page.token:
+            return
+        starts = [run.info.start_time for run in page]
+        if starts[0] == starts[-1]:  # as those before it may have
+            skip += len(starts)
+        else:
+            bound, skip = f" AND attributes.start_time >= {starts[-1]}", starts.count(starts[-1])
 
 
 def judged(run: StoredRun) -> JudgedRun:
     """A run as accuracy needs it; one without a latency that counts has zeros."""
     metrics, params, tags = run.metrics, run.params, run.tags
-    latency = metrics.get("latency_ms", 0.0)
+    latency = metrics.get("latency_ms", 0.0) if tags.get("almaflow.status") == "ok" else 0.0
     environment = {name[4:]: value for name, value in sorted(tags.items()) if name.startswith("env.")}
     device = params.get("device", "")
     processor = environment.get("gpu" if device.startswith("cuda") else "cpu", "")

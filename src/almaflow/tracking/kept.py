@@ -15,7 +15,7 @@ from almaflow.records import JudgedRun, Said
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERSION = 2
+VERSION = 3
 """Of the form, in the file's name: what has another one is not looked at."""
 _FACTS = [field.name for field in fields(JudgedRun) if field.name not in {"environment", "said"}]
 

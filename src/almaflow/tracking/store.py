@@ -227,13 +227,12 @@ def experiments(uri: str) -> tuple[MlflowClient, dict[str, str]]:
         return client, {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
 
 
-def search(  # noqa: PLR0913, PLR0917 - what MLflow's search takes
+def search(
     client: MlflowClient,
     experiment_ids: Sequence[str],
     where: str,
     order_by: Sequence[str] = (),
-    most: int | None = None,
-    token: str | None = None,
+    most: int = PAGE,
 ) -> Iterator[Run]:
     """Runs, page by page.
 
@@ -242,12 +241,12 @@ def search(  # noqa: PLR0913, PLR0917 - what MLflow's search takes
         experiment_ids: Whose runs.
         where: MLflow's filter.
         order_by: MLflow's order.
-        most: Runs of one page; each holds some hundred values. None: ``PAGE``.
-        token: Of the page to begin with; None for the first.
+        most: Runs of one page; each holds some hundred values.
     """
+    token = None
     while experiment_ids:
         page = client.search_runs(
-            list(experiment_ids), where, max_results=most or PAGE, order_by=list(order_by), page_token=token
+            list(experiment_ids), where, max_results=most, order_by=list(order_by), page_token=token
         )
         yield from page
         token = page.token

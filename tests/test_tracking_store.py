@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -118,6 +118,17 @@ def test_a_file_that_is_no_database_is_one_line_at_once(tmp_path: Path) -> None:
 def test_a_store_that_is_not_there_has_no_experiment_and_is_not_made(tmp_path: Path) -> None:
     assert store.newest_job(store.resolve_uri("sqlite:///x.db")) is None
     assert not (tmp_path / "x.db").exists()
+
+
+def test_of_those_that_are_quiet_at_once_the_last_ends_it() -> None:
+    logger = logging.getLogger("mlflow")
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(store.quiet())
+        second.enter_context(store.quiet())
+        first.close()
+        assert logger.level == logging.CRITICAL
+        second.close()
+        assert logger.level < logging.CRITICAL
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import re
 import socket
 import sqlite3
 from contextlib import closing, contextmanager
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -58,6 +59,10 @@ CONNECT_TIMEOUT_S = 5.0
 LOCK_TIMEOUT_S = 120.0
 REASON_LENGTH = 240
 PAGE = 250
+LOGGERS = ("mlflow", "alembic", "urllib3")
+_QUIET = Lock()
+_QUIET_LEVELS: list[list[int]] = []
+"""Those of the loggers as each that is inside found them."""
 
 
 def connect(uri: str) -> MlflowClient:
@@ -109,15 +114,21 @@ def quiet() -> Iterator[None]:
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401 - before the levels are read, since its import sets them
 
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    with _QUIET:
+        _QUIET_LEVELS.append([logging.getLogger(name).level for name in LOGGERS])
+        _set_levels([logging.CRITICAL] * len(LOGGERS))
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        with _QUIET:  # threads leave in any order: the last one brings back what the first one found
+            levels = _QUIET_LEVELS.pop()
+            if not _QUIET_LEVELS:
+                _set_levels(levels)
+
+
+def _set_levels(levels: Sequence[int]) -> None:
+    for name, level in zip(LOGGERS, levels, strict=True):
+        logging.getLogger(name).setLevel(level)
 
 
 def prepare(uri: str, experiment_name: str) -> str:

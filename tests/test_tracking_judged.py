@@ -75,7 +75,7 @@ def test_a_second_reading_takes_only_what_is_new(uri: str, runs: list[JudgedRun]
 
 
 def test_pages_join_where_runs_started_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    nights = (0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4)
+    nights = (0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4, 90, 90, 91, 400)
     stored(uri, [run(night) for night in nights])
     whole = judged_runs(uri)
     assert len(whole) == len(nights)

@@ -133,22 +133,28 @@ def _where(client: MlflowClient, ids: list[str]) -> str:
 def _from(client: MlflowClient, ids: list[str], where: str, position: int, most: int) -> Iterator[Run]:
     """Runs from a position on, page by page.
 
-    A page is asked for by the time at which the one before ended: by its position, MLflow would sort all runs again.
+    By its position, MLflow would sort all runs anew for each page: it is asked for by the time at which the one before
+    ended, and, since pages are mostly about as long as their neighbours, up to one that is likely to fill it.
     """
     from mlflow.utils.search_utils import SearchUtils
 
-    bound, skip = "", position
+    since, until, skip = 0, 0, position
     while ids:
         token = SearchUtils.create_page_token(skip).decode() if skip else None  # type: ignore[no-untyped-call]
-        page = client.search_runs(ids, f"{where}{bound}", max_results=most, order_by=ORDER, page_token=token)
+        within = f"{where} AND attributes.start_time >= {since}"
+        if until:
+            within += f" AND attributes.start_time < {until}"
+        page = client.search_runs(ids, within, max_results=most, order_by=ORDER, page_token=token)
         yield from page
-        if not page.token:
+        if not (page.token or until):
             return
         starts = [run.info.start_time for run in page]
-        if starts[0] == starts[-1]:  # as those before it may have
+        length = starts[-1] - starts[0] if starts else 0
+        if length:
+            since, skip = starts[-1], starts.count(starts[-1])
+        else:  # those before it may have started then too
             skip += len(starts)
-        else:
-            bound, skip = f" AND attributes.start_time >= {starts[-1]}", starts.count(starts[-1])
+        until = since + 2 * length if page.token and length else 0
 
 
 def judged(run: StoredRun) -> JudgedRun:

@@ -15,7 +15,7 @@ from tests.made_accuracy import nights, run, stored, with_ids
 from almaflow import machine
 from almaflow.judging import Filter, judgements, moment_of
 from almaflow.records import JudgedRun, Prediction, Said
-from almaflow.tracking import judged
+from almaflow.tracking import judged, pages
 from almaflow.tracking.judged import judged_runs
 from almaflow.tracking.rescored import log_rescored
 from almaflow.tracking.store import connect
@@ -80,10 +80,11 @@ def test_pages_join_where_runs_started_at_once(uri: str, monkeypatch: pytest.Mon
     whole = judged_runs(uri)
     assert len(whole) == len(nights)
     assert whole == sorted(whole, key=lambda each: (each.at, each.run_id))
-    for page, already in product((1, 2, 3, 5, 11), range(len(nights) + 1)):
-        monkeypatch.setattr(judged, "PAGE", page)
+    for page, already, serves in product((1, 2, 3, 5, 11), range(len(nights) + 1), (False, True)):
+        monkeypatch.setattr(pages, "PAGE", page)
+        monkeypatch.setattr(pages, "is_server", lambda _, serves=serves: serves)
         monkeypatch.setattr(judged, "_agreeing", lambda *_, known=already: known)
-        assert judged_runs(uri) == whole, (page, already)
+        assert judged_runs(uri) == whole, (page, already, serves)
 
 
 def test_a_server_that_cannot_tell_whether_a_tag_is_there(

@@ -13,30 +13,22 @@ import random
 import re
 import time
 from dataclasses import replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from almaflow.predict import BASELINES
 from almaflow.records import JudgedRun, Said
 from almaflow.tracking.kept import Kept
+from almaflow.tracking.pages import PAGE, MeasuredRuns
 from almaflow.tracking.reader import stored_run
-from almaflow.tracking.store import experiments, quiet, reporting
+from almaflow.tracking.store import quiet, reporting
 from almaflow.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
-
     from almaflow.tracking.reader import StoredRun
 
-MEASURED = "tags.`almaflow.device_actual`"
-"""What conversions that were measured have, and nothing else has."""
-ORDER = ["attributes.start_time ASC"]
-"""MLflow puts runs that started at once in the order of their IDs."""
 PROBES = 5
-PAGE = 1000
 SETTLED_AFTER_S = 600
 """A run that was written a moment ago may still get figures."""
 UNFINISHED_S = 86_400
@@ -61,21 +53,19 @@ def judged_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh
         return []
     kept = Kept(uri)
     with reporting(uri, "predictions could not be read"), quiet():
-        client, names = experiments(uri)
-        ids = sorted(names)
-        where = _where(client, ids)
+        runs = MeasuredRuns.of(uri)
 
         def at(position: int) -> JudgedRun | None:
-            found = _from(client, ids, where, position, 1)
-            return next((judged(stored_run(run, names)) for run in islice(found, 1)), None)
+            found = runs.at(position)
+            return judged(stored_run(found, runs.names)) if found else None
 
         known, settled = ([], 0) if fresh else kept.read()
         start = _agreeing(known, settled, at)
         made: list[JudgedRun] = []
         written_at: list[float] = []
         environments: dict[tuple[str, ...], dict[str, str]] = {}
-        for run in _from(client, ids, where, start, PAGE):
-            one = judged(stored_run(run, names))
+        for run in runs.since(start):
+            one = judged(stored_run(run, runs.names))
             # Most of a run are the versions of packages, and most runs have the same.
             same = environments.setdefault((*one.environment, *one.environment.values()), one.environment)
             made.append(replace(one, environment=same))
@@ -113,48 +103,6 @@ def _agreeing(known: list[JudgedRun], settled: int, at: Callable[[int], JudgedRu
         else:
             high = middle
     return low
-
-
-def _where(client: MlflowClient, ids: list[str]) -> str:
-    """MLflow's filter for runs of conversions that were measured.
-
-    For each page, MLflow joins the tags of all runs where a filter compares a tag's value, and looks up those of runs
-    within reach where it asks whether a tag is there. Older servers can only compare.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.search_runs(ids, there := f"{MEASURED} IS NOT NULL", max_results=1)
-    except MlflowException:
-        return f"{MEASURED} != ''"
-    return there
-
-
-def _from(client: MlflowClient, ids: list[str], where: str, position: int, most: int) -> Iterator[Run]:
-    """Runs from a position on, page by page.
-
-    By its position, MLflow would sort all runs anew for each page: it is asked for by the time at which the one before
-    ended, and, since pages are mostly about as long as their neighbours, up to one that is likely to fill it.
-    """
-    from mlflow.utils.search_utils import SearchUtils
-
-    since, until, skip = 0, 0, position
-    while ids:
-        token = SearchUtils.create_page_token(skip).decode() if skip else None  # type: ignore[no-untyped-call]
-        within = f"{where} AND attributes.start_time >= {since}"
-        if until:
-            within += f" AND attributes.start_time < {until}"
-        page = client.search_runs(ids, within, max_results=most, order_by=ORDER, page_token=token)
-        yield from page
-        if not (page.token or until):
-            return
-        starts = [run.info.start_time for run in page]
-        length = starts[-1] - starts[0] if starts else 0
-        if length:
-            since, skip = starts[-1], starts.count(starts[-1])
-        else:  # those before it may have started then too
-            skip += len(starts)
-        until = since + 2 * length if page.token and length else 0
 
 
 def judged(run: StoredRun) -> JudgedRun:

@@ -1,0 +1,109 @@
+"""The conversions that were measured, in the order of their start, from a position on: quickly, of many thousands.
+
+MLflow gives pages by their position and, for each, sorts all runs that match. Of a database that is opened here, that
+is what would grow faster than the store does; of a server, what takes the time is that each run is written down as JSON
+there and read here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.tracking.store import experiments
+from almaflow.tracking.uris import is_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.store.entities import PagedList
+
+MEASURED = "tags.`almaflow.device_actual`"
+"""What conversions that were measured have, and nothing else has."""
+ORDER = ["attributes.start_time ASC"]
+"""MLflow puts runs that started at once in the order of their IDs."""
+PAGE = 1000
+AT_ONCE = 2
+"""Pages that a server is asked for at once: it makes one while the other is read."""
+
+
+@dataclass(frozen=True)
+class MeasuredRuns:
+    """Those of all experiments of a store.
+
+    ``names`` are the experiments' by their IDs; ``where`` is MLflow's filter.
+    """
+
+    client: MlflowClient
+    names: dict[str, str]
+    where: str
+    serves: bool
+
+    @classmethod
+    def of(cls, uri: str) -> MeasuredRuns:
+        """Open the store at a resolved URI.
+
+        For each page, MLflow joins the tags of all runs where a filter compares a tag's value, and looks up those of
+        runs within reach where it asks whether a tag is there. Older servers can only compare.
+        """
+        from mlflow.exceptions import MlflowException
+
+        client, names = experiments(uri)
+        where = f"{MEASURED} IS NOT NULL"
+        try:
+            client.search_runs(list(names), where, max_results=1)
+        except MlflowException:
+            where = f"{MEASURED} != ''"
+        return cls(client, names, where, is_server(uri))
+
+    def at(self, position: int) -> Run | None:
+        """The run there; None behind the last."""
+        return next(iter(self._page(self.where, position, 1)), None)
+
+    def since(self, position: int) -> Iterator[Run]:
+        """Those from there on."""
+        return self._ahead(position) if self.serves else self._in_windows(position)
+
+    def _page(self, where: str, position: int, most: int) -> PagedList[Run]:
+        from mlflow.utils.search_utils import SearchUtils
+
+        token = SearchUtils.create_page_token(position).decode() if position else None  # type: ignore[no-untyped-call]
+        return self.client.search_runs(list(self.names), where, max_results=most, order_by=ORDER, page_token=token)
+
+    def _ahead(self, position: int) -> Iterator[Run]:
+        """By position, and the next page is asked for meanwhile."""
+        pool = ThreadPoolExecutor(AT_ONCE)
+        try:
+            asked = deque(pool.submit(self._page, self.where, position + PAGE * k, PAGE) for k in range(AT_ONCE))
+            while True:
+                page = asked.popleft().result()
+                yield from page
+                if not page.token:
+                    return
+                position += PAGE
+                asked.append(pool.submit(self._page, self.where, position + PAGE * (AT_ONCE - 1), PAGE))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _in_windows(self, position: int) -> Iterator[Run]:
+        """By the time at which the page before ended, and up to a time that fills a page if it is like that one."""
+        since, until = 0, 0
+        while True:
+            window = f"{self.where} AND attributes.start_time >= {since}"
+            if until:
+                window += f" AND attributes.start_time < {until}"
+            page = self._page(window, position, PAGE)
+            yield from page
+            if not (page.token or until):
+                return
+            starts = [run.info.start_time for run in page]
+            length = starts[-1] - starts[0] if starts else 0
+            if length:
+                since, position = starts[-1], starts.count(starts[-1])
+            else:  # those before it may have started then too
+                position += len(starts)
+            until = since + 2 * length if page.token and length else 0

@@ -99,15 +99,15 @@ def _log_path(port: int) -> Path:
 
 
 @contextmanager
-def serving(uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A healthy MLflow server of one worker, ended with the body, which SIGTERM and SIGHUP interrupt as Ctrl-C does.
+def serving(uri: str, port: int, workers: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    """A healthy MLflow server, ended with the body, which SIGTERM and SIGHUP interrupt as Ctrl-C does.
 
     Raises:
         AlmaflowError: the server did not start.
     """
     artifacts = artifact_root(uri)
     artifacts.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     command += ["--artifacts-destination", str(artifacts)]
     # The store's URI may hold a password, and everybody on a machine sees command lines.
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}

@@ -41,7 +41,7 @@ def main() -> None:
         "--store", choices=("initialised", "fresh"), default="initialised", help="almaflow's, before its first job"
     )
     arguments = parser.parse_args()
-    from almaflow.measure.exclusive import alone
+    from almaflow.machine.lock import alone
 
     with alone("wait", say), TemporaryDirectory(prefix="against-alma-") as scratch:
         require_alma(Path(scratch))
@@ -128,7 +128,7 @@ def almaflow_side(arguments: Namespace, _hardware: HardwareSpec, here: Path) -> 
 
 def alma_side(arguments: Namespace, hardware: HardwareSpec, here: Path) -> dict[str, Any]:
     """Alma's benchmark: the wall time of its process, and its figures."""
-    from almaflow.measure.environment import server_environment
+    from almaflow.processes.environment import server_environment
 
     directory = here / "alma"
     directory.mkdir()

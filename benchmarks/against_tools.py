@@ -28,9 +28,9 @@ from sides import prepared, round_ms, start_tool, why
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from almaflow.measure.launcher import Launcher
+    from almaflow.processes.launcher import Launcher
     from almaflow.records import WorkerTask
-    from almaflow.request import Request
+    from almaflow.jobs.request import Request
 
 TOOLS = {
     "EAGER": ("torch.utils.benchmark, eager",),
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=at_least(1), default=12, help="of each pair of processes (default: 12)")
     parser.add_argument("--turn", type=seconds, default=0.3, help="seconds of timed calls in a turn (default: 0.3)")
     arguments = parser.parse_args()
-    from almaflow.measure.exclusive import alone
+    from almaflow.machine.lock import alone
 
     requests = {model: job(model, arguments) for model in arguments.models}  # what is wrong is said before measuring
     rows: list[dict[str, Any]] = []
@@ -119,7 +119,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 def job(model: str, arguments: Namespace) -> Request:
     """What ``almaflow run`` would do with this model."""
     from almaflow.config import compose
-    from almaflow.request import make_request
+    from almaflow.jobs.request import make_request
 
     conversions = f"conversions=[{','.join(arguments.conversions)}]"
     return make_request(compose([f"model={model}", "hardware=cpu", *arguments.overrides, conversions]))
@@ -127,8 +127,8 @@ def job(model: str, arguments: Namespace) -> Request:
 
 def one_model(model: str, request: Request, directory: Path, arguments: Namespace) -> list[Pair]:
     """Every conversion of one model beside its tools, all on what one preparing worker has left."""
-    from almaflow.measure.launcher import Launcher
-    from almaflow.measure.preload import modules_for
+    from almaflow.processes.launcher import Launcher
+    from almaflow.conversions.catalogue.preload import modules_for
 
     pairs: list[Pair] = []
     modules = modules_for(request.model, request.plan)

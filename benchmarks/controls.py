@@ -66,7 +66,7 @@ def candidates() -> dict[str, Callable[[], object]]:
     import numpy as np
     import torch
 
-    from almaflow.measure.control import PRODUCTS, SIZE
+    from almaflow.worker.control_workload import PRODUCTS, SIZE
 
     one, out = torch.ones(SIZE, SIZE), torch.empty(SIZE, SIZE)
     small = np.ones((64, 64), np.float32)

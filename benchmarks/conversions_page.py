@@ -18,7 +18,7 @@ from shared import BenchmarkError, make_parser, run_script, say
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from almaflow.conversions.conversion import Conversion
+    from almaflow.conversions.catalogue.entry import Conversion
     from almaflow.tracking.reader import StoredRun
 
 MODELS = ("resnet18", "mobilenet_v2", "vit_b_32", "bert")
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
-    from almaflow.conversions.catalogue import CATALOGUE
+    from almaflow.conversions.catalogue.tiers import CATALOGUE
     from almaflow.tracking.reader import conversion_runs
     from almaflow.tracking.uris import resolve_uri
 

@@ -74,7 +74,7 @@ def one_job(overrides: list[str], scratch: Path) -> dict[str, Any]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ["ALMAFLOW_HOME"] = str(scratch / "home")
     from almaflow.config import compose
-    from almaflow.request import make_request
+    from almaflow.jobs.request import make_request
     from spans import TRACKING, run_watched, server, worker
 
     request = make_request(compose(overrides))

@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from almaflow.calibrating import kept, kernel_times, learn, planned
-from almaflow.config import calibration, compose, describe_hardware, resolve_hardware, resolve_model
-from almaflow.conversions.plan import plan
-from almaflow.measure.kernels import compiles, time_kernels
+from almaflow.calibration.calibrate import kept, kernel_times, learn, planned
+from almaflow.config import calibrations as calibration, compose, describe_hardware, resolve_hardware, resolve_model
+from almaflow.conversions.catalogue.plan import plan
+from almaflow.calibration.timing import compiles, time_kernels
 from almaflow.predict import Calibrated, EagerRatio, Roofline
 from almaflow.predict.workloads import workload_of
 from almaflow.records import HardwareSpec, MeasuredModel, Past, Question
@@ -35,7 +35,7 @@ from shared import BenchmarkError, make_parser, percent, run_script, save, say, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from almaflow.calibrating import KernelTimes
+    from almaflow.calibration.calibrate import KernelTimes
     from almaflow.records import ModelSpec
 
 FAMILIES = {

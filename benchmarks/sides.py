@@ -18,10 +18,10 @@ from shared import HERE, BenchmarkError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from almaflow.measure.launcher import Launcher
-    from almaflow.measure.watch import Worker
+    from almaflow.processes.launcher import Launcher
+    from almaflow.processes.worker_handle import Worker
     from almaflow.records import WorkerTask
-    from almaflow.request import Request
+    from almaflow.jobs.request import Request
 
 ANSWER_S = 1200.0
 """A tool that has given no answer by then, compiling included, never will."""
@@ -101,7 +101,7 @@ def prepared(launcher: Launcher, request: Request, directory: Path) -> WorkerTas
 
 def start_tool(name: str, task: WorkerTask, directory: Path) -> Asked:
     """A tool's process, with the threads that almaflow's worker has and a compile cache of its own."""
-    from almaflow.measure.environment import worker_environment
+    from almaflow.processes.environment import worker_environment
 
     environment = {**os.environ, **worker_environment(replace(task, work_dir=str(directory), cache_dir=None))}
     command = [sys.executable, str(HERE / "tool.py"), str(Path(task.work_dir) / "task.json"), name]
@@ -110,7 +110,7 @@ def start_tool(name: str, task: WorkerTask, directory: Path) -> Asked:
 
 def round_ms(worker: Worker, index: int, seconds: float) -> float:
     """One round of almaflow's own: the median in milliseconds, as the worker reports it."""
-    from almaflow.measure.events import Turn
+    from almaflow.records.protocol import Turn
 
     report = worker.turn(Turn(index, 1, seconds, MAX_TURN_S))
     if report is None:

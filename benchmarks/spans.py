@@ -12,13 +12,13 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from almaflow import runner
-from almaflow.jobstore import JobStore
+from almaflow.jobs import run as runner
+from almaflow.jobs.store import JobStore
 from almaflow.measure.drift import Control
 from almaflow.measure.interleave import Turns
-from almaflow.measure.launcher import Launcher
-from almaflow.measure.preload import modules_for
-from almaflow.measure.watch import Worker
+from almaflow.processes.launcher import Launcher
+from almaflow.conversions.catalogue.preload import modules_for
+from almaflow.processes.worker_handle import Worker
 from almaflow.records import WorkerTask
 from almaflow.report.progress import Progress
 from shared import BenchmarkError, say
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from almaflow.records import Job, Outcome
-    from almaflow.request import Request
+    from almaflow.jobs.request import Request
 
 TRACKING = {
     (JobStore, "prepare"): "import MLflow, make the store ready",

@@ -12,7 +12,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.made_workers import House
+    from tests.support.fake_workers import House
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("almaflow", deadline=None)
@@ -34,9 +34,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch) -> House:
     """The surroundings of a job's conversions, made: no process, no machine and no clock is looked at."""
-    from tests.made_workers import House
+    from tests.support.fake_workers import House
 
-    from almaflow import measuring
+    from almaflow.measure import loop as measuring
     from almaflow.measure import interleave
 
     made = House()
@@ -49,9 +49,9 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
 @pytest.fixture
 def troubled_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker and server with the work replaced by ``trouble``, found by the interpreter that the launcher starts."""
-    from tests.trouble_launch import TESTS
+    from tests.support.misbehaving_launch import TESTS
 
-    from almaflow.measure import process
+    from almaflow.processes import process
 
     monkeypatch.setattr(process, "WORKER_MODULE", "trouble")
     monkeypatch.setattr(process, "SERVER_MODULE", "trouble")

@@ -44,23 +44,23 @@ WORKER_LIBRARIES = {
 """Libraries that only a worker may load while a module of ours is imported."""
 
 WORKER_MODULES = {
-    "conversions/adapter.py",
-    "conversions/graphs.py",
-    "conversions/inputs.py",
-    "conversions/native/changes.py",
-    "conversions/native/compiled.py",
-    "conversions/native/edge.py",
-    "conversions/native/onnx.py",
+    "conversions/build.py",
+    "conversions/dynamo_backends/graphs.py",
+    "conversions/alma/inputs.py",
+    "conversions/native/model_changes.py",
+    "conversions/native/pytorch.py",
+    "conversions/native/executorch.py",
+    "conversions/native/onnxruntime.py",
     "conversions/native/openvino.py",
-    "conversions/native/work.py",
-    "conversions/onnxrt.py",
-    "conversions/openvino_bfloat16.py",
-    "conversions/patches_quantisers.py",
-    "conversions/patches_runtimes.py",
+    "conversions/native/interface.py",
+    "conversions/dynamo_backends/onnxruntime.py",
+    "conversions/dynamo_backends/openvino_bfloat16.py",
+    "conversions/alma/patches_quantisers.py",
+    "conversions/alma/patches_runtimes.py",
     "conversions/size.py",
-    "conversions/tvm.py",
-    "measure/prepare.py",
-    "measure/steps.py",
+    "conversions/dynamo_backends/tvm.py",
+    "worker/reference.py",
+    "worker/conversion.py",
     "models/batches.py",
     "models/build.py",
     "models/outputs.py",
@@ -70,12 +70,12 @@ WORKER_MODULES = {
     "models/simple.py",
     "models/text.py",
     "models/zoo.py",
-    "predict/counting.py",
+    "models/counting.py",
     "models/vision.py",
 }
 """Modules that import PyTorch at their top, because only a worker imports them."""
 
-THROUGH_THEM = {"conversions/native/__init__.py", "conversions/patches.py"}
+THROUGH_THEM = {"conversions/native/__init__.py", "conversions/alma/patches.py"}
 """Modules that import those at their top."""
 
 UNPUBLISHED = {"graphs"}

@@ -16,13 +16,13 @@ from rich.console import Console
 from almaflow import config
 from almaflow.analysis import to_output
 from almaflow.errors import AlmaflowError
-from almaflow.handover import Inputs, name_of, write_model
-from almaflow.jobfiles import write_output
+from almaflow.models.handover import Inputs, name_of, write_model
+from almaflow.jobs.files import write_output
 from almaflow.records import ModelSpec, Status
 from almaflow.report.progress import Progress
 from almaflow.report.terminal import announce, present
-from almaflow.request import make_request
-from almaflow.runner import run_job
+from almaflow.jobs.request import make_request
+from almaflow.jobs.run import run_job
 
 if TYPE_CHECKING:
     import os

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.runtimes import RUNTIMES
+from almaflow.records.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -14,7 +14,7 @@ from almaflow.cli.filters import Asked, filtered, read
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.analysis.series import Series
+    from almaflow.accuracy.series import Series
 
 WIDTH = 140
 """Columns of the table where there is no terminal to ask."""
@@ -63,10 +63,10 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
 
     Exit code 3: an alert that --fail-above or --fail-on-regression asked for.
     """
-    from almaflow.analysis.accuracy import Against, compared, series_of
-    from almaflow.analysis.alerts import alerts
-    from almaflow.report import accuracy as report
-    from almaflow.report.accuracy_data import to_dict
+    from almaflow.accuracy.summary import Against, compared, series_of
+    from almaflow.accuracy.alerts import alerts
+    from almaflow.report.accuracy import terminal as report
+    from almaflow.report.accuracy.data import to_dict
 
     if plot is not None and plot.suffix.lower() not in PICTURES:
         message = f"--plot {plot}: must end in .svg, .png or .pdf"
@@ -108,19 +108,19 @@ def _console() -> Console:
 
 def _write(found: list[Series], html: Path | None, plot: Path | None, against: str) -> None:
     if html is not None:
-        from almaflow.report.accuracy_page import page
+        from almaflow.report.accuracy.page import page
 
         html.write_text(page(found, against), encoding="utf-8")
         click.echo(f"written: {html}", err=True)
     if plot is not None:
-        from almaflow.report.accuracy_pictures import draw
+        from almaflow.report.accuracy.pictures import draw
 
         draw(found, plot)
         click.echo(f"drawn: {plot}", err=True)
 
 
 def _track(found: list[Series], store: str) -> None:
-    from almaflow.tracking.summaries import track
+    from almaflow.tracking.accuracy.series_runs import track
 
     written = track(store, found)
     click.echo(f"tracked: {written} of {len(found)} series had news", err=True)

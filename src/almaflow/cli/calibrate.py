@@ -15,11 +15,11 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from almaflow.config.calibration import Calibration
+from almaflow.config.calibrations import Calibration
 from almaflow.errors import TrackingError, UsageError
 
 if TYPE_CHECKING:
-    from almaflow.calibrating import KernelTimes
+    from almaflow.calibration.calibrate import KernelTimes
     from almaflow.records import HardwareSpec, Learnt, PlannedConversion
 
 
@@ -52,8 +52,8 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     Takes ten minutes on two cores, in which nothing else should run. Jobs on that device with as many threads use the
     result from then on, and predictor=calibrated predicts by it.
     """
-    from almaflow import calibrating
-    from almaflow.config import calibration, compose, resolve_hardware
+    from almaflow.calibration import calibrate as calibrating
+    from almaflow.config import calibrations as calibration, compose, resolve_hardware
 
     if history and (quick or conversions):
         message = "--history measures nothing: leave out --quick and --conversions"
@@ -86,9 +86,9 @@ def _check_writable(file: Path) -> None:
 
 
 def _measured(name: str, hardware: HardwareSpec, plan: tuple[PlannedConversion, ...], console: Console) -> Calibration:
-    from almaflow import calibrating
+    from almaflow.calibration import calibrate as calibrating
     from almaflow.machine import describe
-    from almaflow.measure.exclusive import alone
+    from almaflow.machine.lock import alone
 
     device, threads, here = hardware.device, hardware.threads, describe()
     processor = here.processor(device)
@@ -112,7 +112,7 @@ def _measured(name: str, hardware: HardwareSpec, plan: tuple[PlannedConversion, 
 
 def _learnt_before(name: str, processor: str, threads: int) -> dict[str, Learnt]:
     """What --quick leaves as it is."""
-    from almaflow.config import calibration
+    from almaflow.config import calibrations as calibration
 
     with suppress(UsageError):
         found = calibration.read(name)
@@ -121,8 +121,8 @@ def _learnt_before(name: str, processor: str, threads: int) -> dict[str, Learnt]
 
 
 def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) -> KernelTimes:
-    from almaflow import calibrating
-    from almaflow.measure.kernels import PASSES, time_kernels
+    from almaflow.calibration import calibrate as calibrating
+    from almaflow.calibration.timing import PASSES, time_kernels
 
     networks = calibrating.networks(plan)
     steps = sum(len(each) for each in networks.values()) * (1 + PASSES)
@@ -143,8 +143,8 @@ def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) 
 
 
 def _with_history(name: str, experiment: str, console: Console) -> Calibration:
-    from almaflow import calibrating
-    from almaflow.config import calibration
+    from almaflow.calibration import calibrate as calibrating
+    from almaflow.config import calibrations as calibration
 
     times, found = calibrating.kept(name), calibration.read(name)
     if "kernels" not in found.learnt:
@@ -161,7 +161,7 @@ def _with_history(name: str, experiment: str, console: Console) -> Calibration:
 
 def _register(made: Calibration, source: str, experiment: str, console: Console) -> None:
     """A version in MLflow's registry; without one the config is as good."""
-    from almaflow.calibrating import register
+    from almaflow.calibration.calibrate import register
 
     try:
         console.print(register(made, source, experiment), markup=False)

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.conversions import catalogue
-from almaflow.conversions.availability import Availability, check
+from almaflow.conversions.catalogue import tiers as catalogue
+from almaflow.conversions.catalogue.availability import Availability, check
 from almaflow.machine import has_cuda
 
 if TYPE_CHECKING:
-    from almaflow.conversions.conversion import Conversion
+    from almaflow.conversions.catalogue.entry import Conversion
 
 WIDTH = 100
 """Columns of the table where there is no terminal to ask."""

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from almaflow.checkup import Finding, check_up
+from almaflow.cli.checks import Finding, check_up
 
 
 @click.command()

@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.judging import Filter
+    from almaflow.accuracy.filter import Filter
     from almaflow.records import JudgedRun
 
 OPTIONS = (
@@ -52,7 +52,7 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         fresh: bool,
         **others: Any,
     ) -> Any:
-        from almaflow.judging import Filter, moment_of
+        from almaflow.accuracy.filter import Filter, moment_of
         from almaflow.tracking.uris import resolve_uri
 
         earliest = None if since is None else moment_of(since)
@@ -67,7 +67,7 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read(asked: Asked) -> list[JudgedRun]:
     """All judgements of the stores; says on standard error how far it is, where that takes long."""
-    from almaflow.judging import judgements
+    from almaflow.accuracy.filter import judgements
     from almaflow.tracking.uris import display_uri
 
     # Records hold no cycles, and looking for some among hundreds of thousands takes a fifth of the time.

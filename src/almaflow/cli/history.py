@@ -18,7 +18,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.conversions.conversion import Conversion
+    from almaflow.conversions.catalogue.entry import Conversion
 
 WIDTH = 120
 """Columns of the table where there is no terminal to ask."""

@@ -42,8 +42,8 @@ def predict(
 
     almaflow predict model=resnet18 hardware=a100,h100,t4 predictor=roofline
     """
-    from almaflow.forecasting import forecasts
-    from almaflow.report import predicted
+    from almaflow.predict.forecast import forecasts
+    from almaflow.report import forecast as predicted
 
     if plot is not None and plot.suffix.lower() not in {".svg", ".png", ".pdf"}:
         message = f"--plot {plot}: must end in .svg, .png or .pdf"
@@ -86,9 +86,9 @@ def _jobs(overrides: tuple[str, ...]) -> list[JobConfig]:
 def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
     """One table for each conversion: milliseconds by part, by each predictor that tells, and by the profiler."""
     from almaflow.config import obstacle, resolve_predictors
-    from almaflow.forecasting import questions
+    from almaflow.predict.forecast import questions
     from almaflow.predict import with_baselines
-    from almaflow.profiling import predicted_parts, profiled_parts
+    from almaflow.profiling.operators import predicted_parts, profiled_parts
 
     if profile and (reason := obstacle(job.hardware)):
         message = f"--profile runs the model here, and {reason}; leave it out for other hardware"

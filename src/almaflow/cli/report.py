@@ -18,7 +18,7 @@ from almaflow.tracking.uris import resolve_uri
 @click.option("--uri", help="MLflow store or server to read.  [default: the one that `almaflow run` writes to]")
 def report(what: str | None, output: Path | None, title: str | None, uri: str | None) -> None:
     """Write one HTML file about WHAT, the ID of a job or a sweep or of its run; the newest job where it is left out."""
-    from almaflow.report.document import document
+    from almaflow.report.html_page import document
     from almaflow.tracking.reader import outputs_of
 
     uri = resolve_uri(uri)

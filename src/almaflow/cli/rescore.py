@@ -14,7 +14,7 @@ from almaflow.errors import UsageError
 if TYPE_CHECKING:
     from almaflow.predict import Predictor
     from almaflow.records import JudgedRun
-    from almaflow.rescoring import Rescoring
+    from almaflow.predict.rescore import Rescoring
 
 
 @click.command()
@@ -26,7 +26,7 @@ def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
     A predictor is called NAME@VERSION there. What it was learnt from is left out.
     """
     from almaflow.config import compose, resolve_predictors
-    from almaflow.rescoring import Rescoring
+    from almaflow.predict.rescore import Rescoring
 
     predictors = resolve_predictors(compose(overrides))
     if not any(each.lstrip("+").startswith("predict") for each in overrides):
@@ -61,9 +61,9 @@ def _tell(judged: Rescoring, predictor: Predictor, console: Console) -> None:
 
 def _keep(judged: Rescoring, runs: list[JudgedRun], console: Console) -> None:
     """Write what is new, and compare it with what was said of the same measurements before."""
-    from almaflow.analysis.accuracy import compared, series_of
-    from almaflow.report.accuracy import render_compared
-    from almaflow.tracking.rescored import log_rescored
+    from almaflow.accuracy.summary import compared, series_of
+    from almaflow.report.accuracy.terminal import render_compared
+    from almaflow.tracking.accuracy.rescored import log_rescored
 
     for (experiment, name), pairs in judged.made.items():
         said = [(run.run_id, made) for run, made in pairs]

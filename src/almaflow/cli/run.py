@@ -11,7 +11,7 @@ import click
 
 from almaflow.cli import COMMANDS, INTERRUPTED
 from almaflow.errors import AlmaflowError
-from almaflow.interrupts import as_interrupts
+from almaflow.processes.interrupts import as_interrupts
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -119,12 +119,12 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow import config
     from almaflow.analysis import to_output
     from almaflow.cli.sweep import tell_rest
-    from almaflow.jobfiles import write_output
+    from almaflow.jobs.files import write_output
     from almaflow.records import Status
     from almaflow.report.progress import Progress
     from almaflow.report.terminal import announce, present
-    from almaflow.request import make_request
-    from almaflow.runner import run_job
+    from almaflow.jobs.request import make_request
+    from almaflow.jobs.run import run_job
     from almaflow.tracking.uris import display_uri
 
     job_config = config.validate(cfg)

@@ -17,21 +17,21 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from rich.console import Console
 
-from almaflow import sweeping
+from almaflow.sweeps import record as sweeping
 from almaflow.cli import INTERRUPTED
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import SweepJob, asked
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
 from almaflow.report.terminal import ui_command
-from almaflow.sweepfiles import SweepFiles
+from almaflow.sweeps.files import SweepFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from omegaconf import DictConfig
 
-    from almaflow.request import Request
+    from almaflow.jobs.request import Request
 
 WIDTH = 120
 """Columns of the table where there is no terminal to ask."""

@@ -15,7 +15,8 @@ def sync(uri: str | None) -> int:
 
     Exit code 1 where a job could not be written.
     """
-    from almaflow import recording, sweeping
+    from almaflow.jobs import sync as recording
+    from almaflow.sweeps import record as sweeping
 
     uri = resolve_uri(uri)
     failed = count = 0

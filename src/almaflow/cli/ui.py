@@ -18,17 +18,17 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.interrupts import as_interrupts
+from almaflow.processes.interrupts import as_interrupts
 from almaflow.machine import home
 from almaflow.tracking.store import display_uri, experiment_link, resolve_uri
 from almaflow.tracking.uris import artifact_root, is_server
-from almaflow.tracking.views import link, prepare_pages
+from almaflow.tracking.ui_views import link, prepare_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from almaflow.tracking.views import Pages
+    from almaflow.tracking.ui_views import Pages
 
 HOST = "127.0.0.1"
 FIRST_PORT = 5000

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from almaflow.config.explain import explain
     from almaflow.config.files import GROUPS, choices, conf_dir
     from almaflow.config.overrides import expand, override, quote_numbers
-    from almaflow.config.predictors import resolve_predictors
+    from almaflow.predict.configured import resolve_predictors
     from almaflow.config.resolve import (
         describe_hardware,
         obstacle,

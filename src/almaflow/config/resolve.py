@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cattrs.errors import ClassValidationError
 
 from almaflow import machine
-from almaflow.config.calibration import calibrated_here, learnt_from
+from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError

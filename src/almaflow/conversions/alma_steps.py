@@ -5,7 +5,7 @@ Read off ``alma/conversions/select.py`` and the builders that it calls, not off 
 
 from __future__ import annotations
 
-from almaflow.conversions.composed import Step
+from almaflow.conversions.catalogue.steps import Step
 
 EAGER_FALLBACK = "what cannot be compiled runs eagerly"
 AI8WI8 = "PT2E quantisation with XNNPACK's quantiser, "

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from almaflow.measure.events import Turn
+from almaflow.records.protocol import Turn
 from almaflow.records import Drift
 
 if TYPE_CHECKING:
-    from almaflow.measure.watch import Worker
+    from almaflow.processes.worker_handle import Worker
 
 ROUNDS = 5
 """At either end: enough to see how much rounds differ when nothing drifts, in about a second."""

@@ -20,9 +20,9 @@ from almaflow.stats import is_settled
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from almaflow.measure.events import Report
-    from almaflow.measure.state import StateWatch
-    from almaflow.measure.watch import Worker
+    from almaflow.records.protocol import Report
+    from almaflow.machine.monitor import StateWatch
+    from almaflow.processes.worker_handle import Worker
     from almaflow.records import MachineState, MeasureSpec
 
 GAP_S = 0.02

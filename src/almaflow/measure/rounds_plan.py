@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from almaflow.measure.events import Turn
+from almaflow.records.protocol import Turn
 
 if TYPE_CHECKING:
     from almaflow.records import MeasureSpec

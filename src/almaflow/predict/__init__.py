@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from almaflow.predict.asking import Asking
+from almaflow.predict.ask import Asking
 from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with_baselines
 from almaflow.predict.calibrated import Calibrated
 from almaflow.predict.given import Given
-from almaflow.predict.graphs import Graphs
-from almaflow.predict.predictor import Predictor, error_pct
+from almaflow.predict.graphs.predictor import Graphs
+from almaflow.predict.protocol import Predictor, error_pct
 from almaflow.predict.roofline import Roofline
 
 __all__ = [

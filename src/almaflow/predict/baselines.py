@@ -11,7 +11,7 @@ from almaflow.predict.roofline import Roofline
 from almaflow.records import Prediction
 
 if TYPE_CHECKING:
-    from almaflow.predict.predictor import Predictor
+    from almaflow.predict.protocol import Predictor
     from almaflow.records import Past, Question
 
 EAGER = "EAGER"

@@ -49,7 +49,7 @@ class Calibrated:
         if found is None or question.workload is None:
             return
         from almaflow.predict import costs
-        from almaflow.predict.columns import operations
+        from almaflow.predict.operation_table import operations
 
         backend, workload, device = found[0], question.workload, question.conversion.device
         columns = operations([workload], device, joins=joins_operations(question.conversion))

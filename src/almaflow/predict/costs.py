@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from almaflow.errors import UsageError
-from almaflow.predict.columns import CLASSES, FIRST_JOINED, PRODUCTS
+from almaflow.predict.operation_table import CLASSES, FIRST_JOINED, PRODUCTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from almaflow.predict.columns import Operations, Vector
+    from almaflow.predict.operation_table import Operations, Vector
 
 DEVICES = ("cpu", "cuda")
 OVERLAP = 4.0

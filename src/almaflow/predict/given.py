@@ -10,7 +10,7 @@ from almaflow.errors import UsageError
 from almaflow.records import Prediction
 
 if TYPE_CHECKING:
-    from almaflow.predict.table import Row
+    from almaflow.predict.given_table import Row
     from almaflow.records import Question
 
 
@@ -46,7 +46,7 @@ class Given:
                 raise UsageError(message)
         version = "1"
         if self.path is not None and self.latency_ms is None:
-            from almaflow.predict.table import read_table
+            from almaflow.predict.given_table import read_table
 
             rows, version = read_table(self.path)
             object.__setattr__(self, "rows", rows)

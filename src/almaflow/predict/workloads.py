@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cattrs.errors import ClassValidationError
 
 from almaflow import machine
-from almaflow.children import answer_of
+from almaflow.processes.one_shot import answer_of
 from almaflow.records import ModelSpec, Workload, from_dict, read_json, to_dict, write_json
 
 if TYPE_CHECKING:
@@ -67,5 +67,5 @@ def _counted(model: ModelSpec) -> Workload:
     asked = {"model": to_dict(model), "sys_path": [path for path in sys.path if path]}
     failed = f"the operations of {model.name} could not be counted"
     return from_dict(
-        Workload, answer_of("almaflow.predict.counting_child", asked=asked, failed=failed, timeout_s=TIME_LIMIT_S)
+        Workload, answer_of("almaflow.worker.count_operations", asked=asked, failed=failed, timeout_s=TIME_LIMIT_S)
     )

@@ -6,7 +6,7 @@ Units are in the names. A field that is not known is ``None``, never zero.
 from __future__ import annotations
 
 from almaflow.records.accuracy import JudgedRun, Said
-from almaflow.records.files import from_dict, read_json, to_dict, write_json
+from almaflow.records.json_files import from_dict, read_json, to_dict, write_json
 from almaflow.records.job import Drift, Job, Outcome
 from almaflow.records.prediction import (
     Backend,

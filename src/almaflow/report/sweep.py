@@ -16,7 +16,7 @@ from almaflow.report.progress import duration
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from almaflow.analysis.sweeps import SweepRow, SweepSummary
+    from almaflow.analysis.sweep import SweepRow, SweepSummary
 
 HEADINGS = ("job", "best", "ms", "vs eager", "ok", "failed", "n/a", "took")
 LEFT = 2

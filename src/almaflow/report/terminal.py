@@ -17,7 +17,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.records import Job
-    from almaflow.request import Request
+    from almaflow.jobs.request import Request
 
 
 def announce(request: Request) -> None:

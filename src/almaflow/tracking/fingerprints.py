@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from almaflow.conversions.runtimes import RUNTIMES
+from almaflow.records.runtimes import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.tracking import names
+from almaflow.tracking import schema as names
 from almaflow.tracking.store import connect, prepare, quiet, reporting
 from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch, milliseconds
 

@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from almaflow.records import Job, Outcome, Status
-from almaflow.tracking import names, views
+from almaflow.tracking import schema as names, ui_views as views
 from almaflow.tracking.store import connect, prepare, quiet, reporting
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.native import changes, compiled, edge, onnx, openvino
-from almaflow.conversions.native.work import Change, Native, Run, Work
+from almaflow.conversions.native import model_changes as changes, pytorch as compiled, executorch as edge, onnxruntime as onnx, openvino
+from almaflow.conversions.native.interface import Change, Native, Run, Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

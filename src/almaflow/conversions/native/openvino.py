@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions.evidence import Evidence, precision_fault
-from almaflow.conversions.native.work import Native
+from almaflow.conversions.native.interface import Native
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.work import Run, Work
+    from almaflow.conversions.native.interface import Run, Work
 
 
 def _precision(precision: str, *, compress: bool = False) -> Run:

@@ -1,0 +1,80 @@
+"""What of a predictor's accuracy CI should fail by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.stats import SHORTEST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from almaflow.accuracy.series import Point, Series
+
+RECENT = 10
+"""A step counts as news until its series has so many points behind it: nobody wants to fail by it for ever."""
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One line of news about one series."""
+
+    series: Series
+    kind: str
+    """``above``, ``regression``, or ``improvement``, which never fails."""
+    message: str
+    runs: tuple[str, ...]
+    """What it is about: the last one before the step and the first one behind it, or those above the limit."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether a command that was asked to should fail by it."""
+        return self.kind != "improvement"
+
+
+def alerts(
+    found: Iterable[Series], above_pct: float | None = None, recent: int = RECENT, *, regressions: bool = False
+) -> Iterator[Alert]:
+    """What to tell, in the order of the series.
+
+    Args:
+        found: Those to look at.
+        above_pct: The limit of the mean absolute error since the last change, in percent. Of one or two points, each
+            has to be above it with the whole interval of its measurement.
+        recent: How many points of a series may lie behind a step that is still told.
+        regressions: Tell of steps too. An improvement is told where it is one, and where it came past the limit.
+    """
+    for series in found:
+        if above_pct is not None and (over := _above(series, above_pct)):
+            size, runs = series.now.mean_abs.value, tuple(point.run.run_id for point in over)
+            message = f"{series.key}: {size:.1f}% off over {_count(len(runs))}, the limit is {above_pct:g}%"
+            yield Alert(series, "above", message, runs)
+        change = series.changes[-1] if series.changes else None
+        if change is None or len(series.points) - change.at > recent:
+            continue
+        passed = above_pct is not None and abs(change.after_pct) <= above_pct < abs(change.before_pct)
+        if not regressions and not passed:
+            continue
+        kind = "regression" if change.worse else "improvement"
+        runs = series.points[change.at - 1].run.run_id, series.points[change.at].run.run_id
+        step = f"error {change.before_pct:+.1f}% → {change.after_pct:+.1f}%"
+        yield Alert(series, kind, f"{series.key}: {step}; {change.cause.why}", runs)
+
+
+def _above(series: Series, limit: float) -> list[Point]:
+    points = list(series.current)
+    if len(points) >= SHORTEST:
+        return points if series.now.mean_abs.value > limit else []
+    return points if all(_least(point) > limit for point in points) else []
+
+
+def _least(point: Point) -> float:
+    """The smallest absolute error that the measurement's interval leaves."""
+    if point.bounds is None:
+        return abs(point.error)
+    return 0.0 if 0 in point.bounds else min(abs(point.bounds.low), abs(point.bounds.high))
+
+
+def _count(number: int) -> str:
+    return f"{number} run" if number == 1 else f"{number} runs"

@@ -1,0 +1,106 @@
+"""A series of errors: what makes it one, its points, its changes, and what it comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from almaflow.predict.families import family_of
+
+if TYPE_CHECKING:
+    from almaflow.accuracy.causes import Cause
+    from almaflow.records import JudgedRun, Said
+    from almaflow.stats import ErrorSummary, Figure, Interval
+
+
+class Verdict(StrEnum):
+    """What a series comes to since its last change."""
+
+    SHORT = "too short"
+    NOISE = "within noise"
+    NEAR = "within 10%"
+    SCATTERED = "scattered"
+    HIGH = "too high"
+    LOW = "too low"
+
+
+class Key(NamedTuple):
+    """What has to be equal for errors to be points of one series."""
+
+    model: str
+    hardware: str
+    conversion: str
+    batch_size: int
+    predictor: str
+    dtype: str
+    threads: str
+    device: str
+    input_shape: str
+    machine: str
+    calls: str
+
+    @property
+    def family(self) -> str:
+        """Of the model."""
+        return family_of(self.model)
+
+    def __str__(self) -> str:
+        """In a line, as people tell them apart."""
+        return f"{self.model} b{self.batch_size} {self.conversion} on {self.hardware} by {self.predictor}"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One prediction held against one measurement; errors in percent."""
+
+    run: JudgedRun
+    said: Said
+    measured_ms: float
+    error: float
+    bounds: Interval | None
+    """The error against the ends of the measurement's own interval; None where it has none."""
+    within_noise: bool | None
+    """Whether prediction and measurement, with their intervals, may be the same; None where neither has one."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A step in the error of a series."""
+
+    at: int
+    """Index of the first point behind it."""
+    before_pct: float
+    after_pct: float
+    p_value: float
+    cause: Cause
+
+    @property
+    def worse(self) -> bool:
+        """Whether the error is larger behind it."""
+        return abs(self.after_pct) > abs(self.before_pct)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Errors of one predictor on one kind of measurement, in the order of time."""
+
+    key: Key
+    points: tuple[Point, ...]
+    summary: ErrorSummary
+    now: ErrorSummary
+    """Since the last change."""
+    changes: tuple[Change, ...]
+    trend: Figure | None
+    """Of the absolute error since the last change, in percentage points for 30 days."""
+    verdict: Verdict
+
+    @property
+    def named(self) -> bool:
+        """Whether the newest job asked for the predictor; baselines are asked always."""
+        return self.points[-1].said.named
+
+    @property
+    def current(self) -> tuple[Point, ...]:
+        """The points since the last change."""
+        return self.points[self.changes[-1].at if self.changes else 0 :]

@@ -1,0 +1,162 @@
+"""Accuracy of predictions over time: the series of a store, what they sum up to, and two predictors compared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from enum import StrEnum
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from almaflow.accuracy.causes import Moment, cause_of
+from almaflow.analysis.metrics import EAGER
+from almaflow.accuracy.series import Change, Key, Point, Series, Verdict
+from almaflow.predict import error_pct
+from almaflow.stats import (
+    FALSE_ALARM_RATE,
+    NEAR_PCT,
+    SHORTEST,
+    ErrorSummary,
+    Interval,
+    Paired,
+    error_summary,
+    paired,
+    steps,
+    summary_over,
+    trend,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from almaflow.records import JudgedRun, Said
+
+DAYS_OF_TREND = 30
+SHORTEST_TREND_DAYS = 1.0
+"""Minutes say nothing of a month."""
+SECONDS_PER_DAY = 86_400
+
+
+class Against(StrEnum):
+    """Which figure of a measurement a prediction is held against."""
+
+    FLOOR = "floor"
+    MEDIAN = "median"
+
+
+def series_of(
+    runs: Iterable[JudgedRun], against: Against = Against.FLOOR, false_alarm_rate: float = FALSE_ALARM_RATE
+) -> list[Series]:
+    """All series, in the order of their keys.
+
+    Args:
+        runs: In any order; those of eager without a prediction are of use too.
+        against: The figure that errors are relative to.
+        false_alarm_rate: Of a series without a change, at most.
+    """
+    eager: dict[tuple[str, str, int], float] = {}
+    points: dict[Key, list[Point]] = defaultdict(list)
+    for run in runs:
+        if run.conversion == EAGER:
+            eager[run.job_run_id, run.model, run.batch_size] = run.floor_ms
+        for said in run.said:
+            points[_key(run, said)].append(_point(run, said, against))
+    return [_series(key, points[key], eager, false_alarm_rate) for key in sorted(points)]
+
+
+def rollups(found: Iterable[Series], by: str) -> dict[tuple[str, str], tuple[int, ErrorSummary]]:
+    """The number of series and their common summary, by predictor and a field of the key, or ``family``; sorted."""
+    groups: dict[tuple[str, str], list[ErrorSummary]] = defaultdict(list)
+    for each in found:
+        groups[each.key.predictor, str(getattr(each.key, by))].append(each.summary)
+    return {name: (len(groups[name]), summary_over(groups[name])) for name in sorted(groups)}
+
+
+def compared(found: Iterable[Series], first: str, second: str) -> Paired | None:
+    """Two predictors over the measurements that both were judged by; None where there is none."""
+    errors: dict[Key, dict[str, dict[str, float]]] = defaultdict(dict)
+    for each in found:
+        if each.key.predictor in {first, second}:
+            same = each.key._replace(predictor="")
+            errors[same][each.key.predictor] = {point.run.run_id: abs(point.error) for point in each.points}
+    ones, others = [], []
+    for both in errors.values():
+        shared = both.get(first, {}).keys() & both.get(second, {}).keys()
+        if shared:
+            ones.append(fmean(both[first][run] for run in shared))
+            others.append(fmean(both[second][run] for run in shared))
+    return paired(ones, others) if ones else None
+
+
+def _key(run: JudgedRun, said: Said) -> Key:
+    return Key(
+        run.model, run.hardware, run.conversion, run.batch_size, said.predictor, run.dtype, run.threads, run.device,
+        run.input_shape, run.machine, run.calls,
+    )  # fmt: skip
+
+
+def _point(run: JudgedRun, said: Said, against: Against) -> Point:
+    measured = run.floor_ms if against is Against.FLOOR else run.latency_ms
+    error = error_pct(said.latency_ms, measured)
+    if run.low_ms is None or run.high_ms is None:
+        interval = bounds = None
+    else:  # the floor has no interval of its own: as much of it as the median's is of the median
+        share = measured / run.latency_ms
+        interval = Interval(run.low_ms * share, run.high_ms * share)
+        bounds = Interval(error_pct(said.latency_ms, interval.high), error_pct(said.latency_ms, interval.low))
+    stated = said.low_ms is not None and said.high_ms is not None
+    if interval is None and not stated:
+        return Point(run, said, measured, error, bounds, None)
+    predicted = Interval(said.low_ms or said.latency_ms, said.high_ms or said.latency_ms)
+    same = predicted.overlaps(interval or Interval(measured, measured))
+    return Point(run, said, measured, error, bounds, same)
+
+
+def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], float], false_alarm_rate: float) -> Series:
+    points.sort(key=lambda point: (point.run.at, point.run.run_id))
+    errors = [point.error for point in points]
+    changes: tuple[Change, ...] = ()
+    if len(points) >= 2 * SHORTEST:
+        moments = [
+            Moment(
+                point.said.latency_ms,
+                point.measured_ms,
+                point.run.control_ms,
+                None if key.conversion == EAGER else eager.get((point.run.job_run_id, key.model, key.batch_size)),
+                point.said.version,
+                point.run.environment,
+                point.run.others_cpus,
+            )
+            for point in points
+        ]
+        changes = tuple(_changes(errors, moments, false_alarm_rate))
+    summary = error_summary(errors)
+    now = error_summary(errors[changes[-1].at :]) if changes else summary
+    current = points[changes[-1].at if changes else 0 :]
+    days = [point.run.at / SECONDS_PER_DAY / DAYS_OF_TREND for point in current]
+    long = days[-1] - days[0] >= SHORTEST_TREND_DAYS / DAYS_OF_TREND
+    slope = trend([abs(point.error) for point in current], days) if long else None
+    return Series(key, tuple(points), summary, now, changes, slope, _verdict(current, now))
+
+
+def _changes(errors: Sequence[float], moments: Sequence[Moment], false_alarm_rate: float) -> Iterable[Change]:
+    """Found in the logarithms of predicted over measured, in which half and double are as far from right."""
+    found = steps([moment.log_ratio for moment in moments], false_alarm_rate)
+    ends = [0, *(step.at for step in found), len(errors)]
+    for start, step, end in zip(ends, found, ends[2:], strict=False):
+        cause = cause_of(moments[start : step.at], moments[step.at : end])
+        before, after = fmean(errors[start : step.at]), fmean(errors[step.at : end])
+        yield Change(step.at, before, after, step.p_value, cause)
+
+
+def _verdict(current: Sequence[Point], now: ErrorSummary) -> Verdict:
+    if len(current) < SHORTEST:
+        return Verdict.SHORT
+    noise = [point.within_noise for point in current]
+    signed = now.signed.interval
+    if fmean(each is True for each in noise) > 0.5:  # noqa: PLR2004 - most of them
+        return Verdict.NOISE
+    if now.mean_abs.value <= NEAR_PCT:
+        return Verdict.NEAR
+    if signed is None or 0 in signed:
+        return Verdict.SCATTERED
+    return Verdict.HIGH if now.signed.value > 0 else Verdict.LOW

@@ -1,0 +1,143 @@
+"""Learning what operations cost from what networks took (``costs``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from almaflow.predict import costs
+from almaflow.predict.operation_table import operations
+from almaflow.predict.families import family_of
+from almaflow.calibration.networks import DEEP
+from almaflow.predict.roofline import joins_operations
+from almaflow.records import Backend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from almaflow.predict.operation_table import Operations, Vector
+    from almaflow.records import MeasuredModel, PlannedConversion, Workload
+
+BELIEVED = 0.08
+"""By how much a network's time, as a share, lies beside the formula when its parameters are right."""
+MODEL_WEIGHT = 3.0
+"""How many small networks a whole model counts for."""
+NEARER = 0.5
+"""What is learnt from small networks is believed so much more than the first guess, when models are learnt from."""
+WHOLE_DEVIATION = 0.3
+"""Of the logarithm of what whole models take over small networks."""
+FOLDS = 6
+CLOSE = 1e-5
+"""A step that improves the fit by a smaller share ends it."""
+HOLDS = 0.9
+
+
+def learn_backend(
+    planned: PlannedConversion,
+    networks: Mapping[str, tuple[Workload, float]],
+    control_ms: float,
+    models: Sequence[MeasuredModel] = (),
+    before: Backend | None = None,
+) -> Backend:
+    """What operations cost by one conversion.
+
+    Args:
+        planned: The conversion.
+        networks: Small ones by their names: their operations, and the floor of what they took in ms.
+        control_ms: The control workload meanwhile.
+        models: Whole models that it took a known time for.
+        before: What was learnt from the small networks alone.
+    """
+    workloads = [*(workload for workload, _ in networks.values()), *(model.workload for model in models)]
+    scaled = [model.floor_ms * control_ms / model.control_ms for model in models]
+    styles = [name.rpartition("-")[0] for name in networks] + [family_of(model.model) for model in models]
+    is_model = np.arange(len(workloads)) >= len(networks)
+    is_deep = np.array([style == DEEP for style in styles])
+    data = _Data(
+        operations(workloads, planned.device, joins=joins_operations(planned)),
+        np.array([*(floor for _, floor in networks.values()), *scaled]),
+        is_model | is_deep,
+    )
+    mean, deviation = costs.prior(planned.device)
+    if before is not None:
+        mean, deviation = costs.vector_of(before.parameters, planned.device), deviation * NEARER
+    vector, whole = fit(data, np.ones(len(workloads)), mean, deviation)
+    # Siblings are left out together, or one would tell of the other; deep networks are drawn each by itself.
+    names = [*networks, *(family_of(model.model) for model in models)]
+    groups = [name if deep else style for name, style, deep in zip(names, styles, is_deep, strict=True)]
+    ratios = _unseen_ratios(data, groups, mean, deviation, vector)
+    low, high = _interval(ratios[is_model] if models else ratios)
+    parameters = costs.parameters_of(vector, planned.device)
+    return Backend(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
+
+
+def _interval(ratios: Vector) -> tuple[float, float]:
+    """Of a further ratio in ``HOLDS`` of cases, where their logarithms are normal: Student's prediction interval."""
+    from scipy.special import stdtrit
+
+    logs = np.log(ratios)
+    middle, count = float(np.mean(logs)), len(logs)
+    half = float(stdtrit(count - 1, (1 + HOLDS) / 2) * np.std(logs, ddof=1) * np.sqrt(1 + 1 / count))
+    low, high = (float(f"{np.exp(middle + sign * half):.4g}") for sign in (-1, 1))
+    return low, high
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What is learnt from."""
+
+    columns: Operations
+    times_ms: Vector
+    is_deep: NDArray[np.bool_]
+    """Of each network: whether it is a whole model, or as deep as one."""
+
+
+def fit(
+    data: _Data, weights: Vector, mean: Vector, deviation: Vector, start: Vector | None = None
+) -> tuple[Vector, float]:
+    """The likeliest parameters: errors are relative with heavy tails, parameters are believed to lie near ``mean``.
+
+    Args:
+        data: All networks.
+        weights: How much each counts; a deep one counts for ``MODEL_WEIGHT`` times as much.
+        mean: Logarithms that are believed before.
+        deviation: How far from them they may be.
+        start: Logarithms to begin with; None for the mean.
+
+    Returns:
+        Logarithms of the parameters, and what whole models take over what their operations take.
+    """
+    logs = np.log(data.times_ms)
+    scale = np.sqrt(weights * np.where(data.is_deep, MODEL_WEIGHT, 1.0)) / BELIEVED
+
+    def off(vector: Vector) -> Vector:
+        predicted = np.log(costs.networks_ms(vector[1:], data.columns)) + np.where(data.is_deep, vector[0], 0.0)
+        error = (predicted - logs) * scale
+        # The square root of a loss that grows like the logarithm: some networks do what no formula says.
+        error = np.sign(error) * np.sqrt(8 * np.log1p(error**2 / 8))
+        return np.concatenate([error, [vector[0] / WHOLE_DEVIATION], (vector[1:] - mean) / deviation])
+
+    first = np.concatenate([[0.0], mean if start is None else start])
+    widths = np.concatenate([[WHOLE_DEVIATION], deviation])
+    found: Vector = least_squares(off, first, method="trf", x_scale=widths, ftol=CLOSE, max_nfev=100).x
+    return found[1:], float(np.exp(found[0]))
+
+
+def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: Vector, start: Vector) -> Vector:
+    """Measured over predicted of each network by parameters that were learnt without its group."""
+    ratios = np.ones(len(groups))
+    names = sorted(set(groups))
+    fold_of = np.array([names.index(group) % FOLDS for group in groups])
+    for fold in range(FOLDS):
+        unseen = fold_of == fold
+        if unseen.all() or not unseen.any():
+            continue
+        vector, whole = fit(data, np.where(unseen, 1e-9, 1.0), mean, deviation, start)
+        predicted = costs.networks_ms(vector, data.columns) * np.where(data.is_deep, whole, 1.0)
+        ratios[unseen] = (data.times_ms / predicted)[unseen]
+    return ratios

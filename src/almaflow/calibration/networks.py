@@ -1,0 +1,75 @@
+"""The small networks that ``almaflow calibrate`` measures: from one layer to a block, drawn over the sizes in use.
+
+No network is a whole model or part of one: sizes are drawn on a logarithmic scale by a fixed seed, so that what is
+learnt from them was not chosen by the models that it is judged on. Knows no torch: ``models.blocks`` builds them.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from almaflow.calibration import blocks as chains, layers
+from almaflow.records import InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.calibration.sizes import Drawn
+
+TARGET = "almaflow.models.blocks.network"
+DEEP = "chain"
+"""The style that is as deep as whole models are."""
+SEED = 20
+LARGEST_GFLOP, SMALLEST_GFLOP = 5.0, 0.0005
+"""Of one call: beyond, a network takes too long for what it tells, or tells of nothing but the overhead of a call."""
+BATCHES = (1, 1, 2, 4, 8)
+LARGER = 16
+"""So many times as much work on a GPU, in batches as much larger: less takes no longer than its launch."""
+
+
+def kernels(device: str = "cpu") -> list[ModelSpec]:
+    """All of them, the same ones each time.
+
+    Args:
+        device: ``cpu`` or ``cuda``, where batches are larger.
+    """
+    larger = LARGER if device == "cuda" else 1
+    made: list[ModelSpec] = []
+    for style, (count, _) in STYLES.items():
+        draw = Random(f"{SEED} {style}")  # noqa: S311 - sizes, not secrets; another style's count changes none of these
+        made += [_drawn(draw, style, number, larger) for number in range(count)]
+    return made
+
+
+def _drawn(draw: Random, style: str, number: int, larger: int) -> ModelSpec:
+    while True:
+        made_of, shape, gflop = STYLES[style][1](draw, number)
+        batch = draw.choice(BATCHES)
+        if SMALLEST_GFLOP <= batch * gflop <= LARGEST_GFLOP:
+            inputs = (InputSpec(tuple(shape)),)
+            kwargs = {"layers": made_of, "shape": shape}
+            return ModelSpec(f"{style}-{number}", TARGET, kwargs=kwargs, inputs=inputs, batch_size=larger * batch)
+
+
+STYLES: dict[str, tuple[int, Callable[[Random, int], Drawn]]] = {
+    "conv": (15, layers.convolutions),
+    "heavy": (5, layers.heavy),
+    "pointwise": (8, layers.pointwise),
+    "depthwise": (8, layers.depthwise),
+    "grouped": (5, layers.grouped),
+    "stem": (4, layers.stems),
+    "patches": (3, layers.patches),
+    "inverted": (11, chains.inverted),
+    "bottleneck": (5, chains.bottlenecks),
+    "dense": (4, chains.dense),
+    "branches": (4, chains.branches),
+    "halves": (3, chains.halves),
+    "linear": (9, layers.linear),
+    "large": (6, layers.large),
+    "transformer": (8, chains.transformers),
+    "mixing": (4, chains.mixing),
+    "light": (8, layers.light),
+    DEEP: (9, chains.chains),
+}
+"""How many of each, and what draws one."""

@@ -1,0 +1,222 @@
+"""The check-up of an installation, one finding after the other.
+
+Libraries that could take this process down with them, PyTorch first, are tried in processes of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from packaging.requirements import Requirement
+
+from almaflow import machine
+from almaflow.config import JobConfig, resolve_hardware
+from almaflow.conversions.catalogue.plan import plan
+from almaflow.conversions.catalogue.requirements import cuda_build, inductor, installed
+from almaflow.errors import AlmaflowError
+from almaflow.processes.launcher import run_worker
+from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerTask
+from almaflow.tracking.store import newest_job
+from almaflow.tracking.uris import display_uri, resolve_uri, sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STACK = ("torch", "torchvision", "alma-torch", "torchao", "onnxruntime", "openvino", "mlflow", "hydra-core")
+"""Shown by their versions; every other dependency is looked at too."""
+
+IMPORT_ALMA = """
+import json, time
+began = time.perf_counter()
+from almaflow.conversions.repairs import apply_repairs
+repairs = apply_repairs(())
+import alma.conversions.select
+print(json.dumps([time.perf_counter() - began, repairs]))
+"""
+IMPORT_WITHIN_S = 300.0
+TINY = ModelSpec("SimpleCNN", target="almaflow.models.simple.SimpleCNN", inputs=(InputSpec((3, 32, 32)),))
+QUICK = MeasureSpec(min_samples=5, min_time_s=0, max_time_s=5, warmup_calls=1, warmup_time_s=0, time_budget_s=300)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check-up."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found."""
+    todo: str | None = None
+    """What to do about it."""
+
+
+def check_up() -> Iterator[Finding]:
+    """Look at everything, what is quick first. The last findings start processes and take some ten seconds each."""
+    yield from _versions()
+    yield from _extras()
+    device = resolve_hardware(JobConfig()).device
+    yield _device(device)
+    yield _compiler(device)
+    yield _home()
+    yield _store()
+    yield _alma()
+    yield _eager()
+
+
+def _versions() -> Iterator[Finding]:
+    """Every dependency against what the package declares."""
+    yield Finding("python", ok=True, detail=sys.version.split()[0])
+    if (version := installed("almaflow")) is None:
+        yield Finding("almaflow", ok=False, detail="is not installed as a package", todo="pip install -e .")
+        return
+    yield Finding("almaflow", ok=True, detail=version)
+    findings = [_version(requirement) for requirement in _requirements("")]
+    yield from (finding for finding in findings if finding.name in STACK or not finding.ok)
+    others = [finding for finding in findings if finding.name not in STACK and finding.ok]
+    yield Finding("other dependencies", ok=True, detail=f"{len(others)} are as declared")
+
+
+def _requirements(extra: str) -> list[Requirement]:
+    """What almaflow itself, or one of its extras, declares to need here."""
+    declared = [Requirement(line) for line in metadata.requires("almaflow") or ()]
+    if not extra:
+        return [one for one in declared if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return [
+        one for one in declared if one.marker and "extra" in str(one.marker) and one.marker.evaluate({"extra": extra})
+    ]
+
+
+def _version(wanted: Requirement) -> Finding:
+    found = installed(wanted.name)
+    if found and wanted.specifier.contains(found, prereleases=True):
+        return Finding(wanted.name, ok=True, detail=found)
+    detail = f"{found} is installed, and {wanted.specifier} is needed" if found else "is not installed"
+    install = shlex.join(["pip", "install", f"{wanted.name}{wanted.specifier}"])
+    return Finding(wanted.name, ok=False, detail=detail, todo=install)
+
+
+def _extras() -> Iterator[Finding]:
+    """Which of the extras are here; none has to be, but one that is has to fit."""
+    if installed("almaflow") is None:
+        return
+    for extra in metadata.metadata("almaflow").get_all("Provides-Extra") or ():
+        wanted = _requirements(extra)
+        if extra in {"dev", "all"}:  # of other extras
+            continue
+        findings = [_version(requirement) for requirement in wanted if installed(requirement.name)]
+        if len(findings) < len(wanted):
+            yield Finding(f"extra {extra}", ok=True, detail=f"not installed; optional: pip install 'almaflow[{extra}]'")
+        yield from (replace(finding, name=f"extra {extra}: {finding.name}") for finding in findings)
+
+
+def _device(device: str) -> Finding:
+    here = machine.describe()
+    if device == "cuda":
+        return Finding("device", ok=True, detail=f"cuda: {here.gpus[0].name}, driver {here.driver}")
+    found = Finding("device", ok=True, detail=f"cpu: {here.cpu}, {here.threads} threads for each measurement")
+    if here.gpus and (obstacle := cuda_build()):
+        detail = f"{found.detail}; there is a {here.gpus[0].name}, but {obstacle.reason}"
+        return Finding("device", ok=False, detail=detail, todo=obstacle.install)
+    return found
+
+
+def _compiler(device: str) -> Finding:
+    if obstacle := inductor(device):
+        return Finding("compiler", ok=False, detail=obstacle.reason, todo=obstacle.install)
+    return Finding("compiler", ok=True, detail=f"torch.compile has what it needs for {device}")
+
+
+def _home() -> Finding:
+    place = machine.home()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        todo = "let ALMAFLOW_HOME name a directory that can be written"
+        return Finding("home", ok=False, detail=f"{place} cannot be written ({error.strerror})", todo=todo)
+    return Finding("home", ok=True, detail=str(place))
+
+
+def _store() -> Finding:
+    try:
+        uri = resolve_uri(None)
+        database = sqlite_path(uri)
+        if database and not database.exists():
+            return Finding("store", ok=True, detail=f"{uri}, which the first job makes")
+        newest = newest_job(uri)
+    except AlmaflowError as error:
+        todo = "correct MLFLOW_TRACKING_URI" if os.environ.get("MLFLOW_TRACKING_URI") else None
+        return Finding("store", ok=False, detail=str(error), todo=todo)
+    schema = f", schema {_schema(database)}" if database else ""
+    jobs = f"newest job in experiment {newest[1]}" if newest else "no job yet"
+    return Finding("store", ok=True, detail=f"{display_uri(uri)}{schema}, {jobs}")
+
+
+def _schema(database: Path) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(version)
+
+
+def _alma() -> Finding:
+    command = [sys.executable, "-c", IMPORT_ALMA]
+    try:
+        # An empty directory, so that nothing that lies around is imported in place of a library.
+        with tempfile.TemporaryDirectory() as empty:
+            done = subprocess.run(
+                command, cwd=empty, capture_output=True, text=True, check=True, timeout=IMPORT_WITHIN_S
+            )
+    except subprocess.CalledProcessError as error:
+        detail = (error.stderr.strip().splitlines() or [f"the process ended with {error.returncode}"])[-1]
+        return Finding("alma", ok=False, detail=f"does not import: {detail}", todo=_REINSTALL)
+    except subprocess.TimeoutExpired:
+        return Finding("alma", ok=False, detail=f"not imported within {IMPORT_WITHIN_S:.0f} s", todo=_REINSTALL)
+    took_s, repairs = json.loads(done.stdout.splitlines()[-1])
+    repaired = f", repaired: {', '.join(repairs)}" if repairs else ""
+    return Finding("alma", ok=True, detail=f"imports in {took_s:.1f} s{repaired}")
+
+
+_REINSTALL = "install one of the sets of versions that are tested together: constraints/current.txt"
+
+
+def _eager() -> Finding:
+    """Run a tiny model through EAGER as a job does: prepare it in one worker, measure it in another."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
+        (eager,) = plan(["EAGER"], 1, "cpu", allow_device_override=True)
+        task = WorkerTask(
+            model=TINY,
+            hardware=HardwareSpec("cpu", "cpu", machine.describe().threads),
+            measure=QUICK,
+            conversion=None,
+            work_dir=str(Path(directory, "prepare")),
+            reference_path=str(Path(directory, "reference.pt")),
+        )
+        Path(task.work_dir).mkdir()
+        left = run_worker(task)
+        if left.result.prepared:
+            digest = left.result.prepared.weights_digest
+            task = replace(task, conversion=eager, work_dir=str(Path(directory, "eager")), weights_digest=digest)
+            Path(task.work_dir).mkdir()
+            left = run_worker(task)
+        result = left.result
+        if result.failure or result.bad_input or not result.measurement:
+            log = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            told = result.failure.message if result.failure else result.bad_input or "no result"
+            detail = f"a tiny model does not run in a worker: {told}{f' ({log[-1]})' if log else ''}"
+            return Finding("worker", ok=False, detail=detail, todo=_REINSTALL)
+    took_s = time.perf_counter() - began
+    return Finding("worker", ok=True, detail=f"a tiny model ran through EAGER; its two workers took {took_s:.0f} s")

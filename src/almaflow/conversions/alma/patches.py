@@ -1,0 +1,99 @@
+"""What is changed in what Alma does while it builds, beside the missing names and places of ``repairs``.
+
+Each patch holds while Alma's builder runs. The names of those that were needed are recorded on the run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from almaflow.conversions.alma import patches_quantisers, patches_runtimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from almaflow.conversions.alma.build_context import Building
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One change, and when it is made."""
+
+    name: str
+    why: str
+    concerns: Callable[[Building], bool]
+    enter: Callable[[Building], AbstractContextManager[Any]]
+
+
+PATCHES: tuple[Patch, ...] = (
+    Patch(
+        "onnx-session",
+        "sessions take all processors and feed one input only; here the threads asked for, and every input",
+        lambda building: building.planned.family == "onnx",
+        patches_runtimes.own_sessions,
+    ),
+    Patch(
+        "onnx-input-names",
+        "an export of several inputs confuses their names with those of weights",
+        patches_runtimes.confuses_names,
+        patches_runtimes.input_names,
+    ),
+    Patch(
+        "openvino-options",
+        "without these options OpenVINO's backend silently runs inductor; weights as constants, precision, threads",
+        lambda building: building.has("COMPILE_OPENVINO"),
+        patches_runtimes.openvino_options,
+    ),
+    Patch(
+        "openvino-bfloat16",
+        "OpenVINO's backend gives every partition of a bfloat16 model back to PyTorch without a word",
+        lambda building: building.has("COMPILE_OPENVINO") and building.planned.dtype == "bfloat16",
+        patches_runtimes.openvino_bfloat16,
+    ),
+    Patch(
+        "onnxrt-backend",
+        "PyTorch has dropped its onnxrt backend; ours, on every version",
+        lambda building: building.has("COMPILE_ONNXRT"),
+        patches_runtimes.onnxrt_backend,
+    ),
+    Patch(
+        "tvm-backend",
+        "PyTorch's TVM backend takes no exported graph and no half precision; ours goes through TVM's newer importer",
+        lambda building: building.has("COMPILE_TVM") and building.planned.device == "cpu",
+        patches_runtimes.tvm_backend,
+    ),
+    Patch(
+        "quanto-calibration",
+        "activations are quantised at the scale 1: nothing calibrates them",
+        lambda building: building.has("OPTIMUM_QUANTO_AI"),
+        patches_quantisers.quanto_calibration,
+    ),
+    Patch(
+        "fx-calibration",
+        "quantised at arbitrary scales, observed anew in each timed call, and in training mode: with the statistics of "
+        "each batch",
+        lambda building: building.planned.family == "fx",
+        patches_quantisers.fx_calibration,
+    ),
+    Patch(
+        "fx-error",
+        "what FX cannot trace is hidden behind an UnboundLocalError",
+        lambda building: building.planned.family == "fx",
+        patches_quantisers.fx_error,
+    ),
+    Patch(
+        "xnnpack-integers",
+        "XNNPACK's quantiser makes floats of numbers that are added to indices: embeddings of positions fail",
+        lambda building: building.has("AI8WI8_"),
+        patches_quantisers.xnnpack_integers,
+    ),
+    Patch(
+        "int4-weight-only",
+        "torchao's int4_weight_only() is Int4WeightOnlyConfig() now, and its default layout is for GPUs: on a CPU "
+        "nothing is quantised, or it fails",
+        lambda building: building.has("TORCHAO_QUANT_I4"),
+        patches_quantisers.int4_weight_only,
+    ),
+)

@@ -1,0 +1,114 @@
+"""What is changed in how Alma calls quantisers: quanto, FX graph mode, torchao."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import torch
+
+from almaflow.conversions.alma.repairs import XNNPACK
+
+if TYPE_CHECKING:
+    from almaflow.conversions.alma.build_context import Building
+
+INT4_ROWS = 16
+"""PyTorch's int4 kernels for CPUs take layers whose outputs are a multiple of that, and whose inputs are one of the
+group; for others int4 weights are unpacked before each product."""
+INT4_GROUP = 128
+
+
+def quanto_calibration(building: Building) -> Any:
+    """Scales of activations from the example inputs, before weights are frozen."""
+    module = importlib.import_module("alma.conversions.options.optimum_quanto")
+    freeze = module.freeze
+
+    def calibrate_and_freeze(model: Any) -> None:
+        from optimum.quanto import Calibration
+
+        with torch.no_grad(), Calibration():
+            for example in building.examples:
+                model(example)
+        freeze(model)
+
+    return patch.object(module, "freeze", calibrate_and_freeze)
+
+
+def fx_calibration(building: Building) -> Any:
+    """Fixed scales from the example inputs, and the model with its own statistics."""
+    module = importlib.import_module("alma.conversions.options.fake_quant")
+    prepare = module.prepare_qat_fx
+
+    def prepare_and_calibrate(*args: Any, **kwargs: Any) -> Any:
+        prepared = prepare(*args, **kwargs).eval()  # it comes in training mode: with the statistics of each batch
+        quantisers = [each for each in prepared.modules() if hasattr(each, "enable_static_observation")]
+        for each in quantisers:
+            each.enable_static_observation()
+        with torch.no_grad():
+            for example in building.examples:
+                prepared(example)
+        for each in quantisers:  # at fixed scales from here on
+            each.toggle_observer_update(enabled=False)
+            each.toggle_fake_quant(enabled=True)
+        return prepared
+
+    return patch.object(module, "prepare_qat_fx", prepare_and_calibrate)
+
+
+def fx_error(_building: Building) -> Any:
+    """The quantisation without what swallows its error."""
+    module = importlib.import_module("alma.conversions.options.fake_quant")
+
+    def quantise(model: Any, example: Any) -> Any:
+        return module._fx_quantize(model, example).to(example.device)  # noqa: SLF001 - the part that may raise
+
+    users = (module, importlib.import_module("alma.conversions.options.quant_edge_convert"))
+    with ExitStack() as stack:
+        for user in users:
+            stack.enter_context(patch.object(user, "fx_quantize", quantise))
+        return stack.pop_all()
+
+
+def xnnpack_integers(_building: Building) -> Any:
+    """Additions and products of integers keep their numbers; only floating ones need tensors to be observed."""
+    module = importlib.import_module(XNNPACK)
+    convert = module._convert_scalars_to_attrs  # noqa: SLF001 - torchao has no public place for it
+
+    def convert_floats(model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+        arithmetic = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
+        nodes = [node for node in model.graph.nodes if node.target in arithmetic]
+        before = {node: node.args for node in nodes if not node.meta["val"].is_floating_point()}
+        converted: torch.fx.GraphModule = convert(model)
+        for node, args in before.items():
+            added = [new for new, old in zip(node.args, args, strict=True) if new is not old]
+            node.args = args
+            for constant in added:
+                converted.graph.erase_node(constant)
+        converted.recompile()
+        return converted
+
+    return patch.object(module, "_convert_scalars_to_attrs", convert_floats)
+
+
+def int4_weight_only(building: Building) -> Any:
+    """The int4 kernels of the device, or weights that are unpacked where a layer does not fit these."""
+    api = importlib.import_module("torchao.quantization.quant_api")
+    linear = [module for module in building.model.modules() if isinstance(module, torch.nn.Linear)]
+
+    def config() -> Any:
+        if building.planned.device != "cpu":
+            return api.Int4WeightOnlyConfig()
+        in_groups = not any(layer.in_features % INT4_GROUP for layer in linear)
+        if not in_groups or any(layer.out_features % INT4_ROWS for layer in linear):
+            granularity = importlib.import_module("torchao.quantization.granularity")
+            each = granularity.PerGroup(INT4_GROUP) if in_groups else granularity.PerAxis(0)
+            return api.IntxWeightOnlyConfig(getattr(torch, "int4"), each)  # noqa: B009 - has no type
+        if hasattr(api, "Int4PackingFormat"):
+            int4 = importlib.import_module("torchao.prototype.quantization.int4")
+            return int4.PrototypeInt4WeightOnlyConfig(INT4_GROUP, set_inductor_config=False)
+        layouts = importlib.import_module("torchao.dtypes")
+        return api.Int4WeightOnlyConfig(layout=layouts.Int4CPULayout(), set_inductor_config=False)
+
+    return patch.object(api, "int4_weight_only", config, create=True)

@@ -1,0 +1,123 @@
+"""What is changed in how Alma opens runtimes: ONNX Runtime, OpenVINO, TVM."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import torch
+
+from almaflow.conversions.native.onnx_session import feed, open_session
+from almaflow.conversions.dynamo_backends.onnxruntime import OnnxRuntime
+from almaflow.conversions.dynamo_backends.openvino_bfloat16 import keep_bfloat16_partitions
+from almaflow.conversions.size import file_mb
+from almaflow.conversions.dynamo_backends.tvm import Tvm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from almaflow.conversions.alma.build_context import Building
+
+COMPILE = "alma.conversions.options.compile"
+ONNX_PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+
+
+def own_sessions(building: Building) -> Any:
+    """Sessions with the threads asked for, which are fed every input."""
+
+    def open_and_feed(path: Any, provider: str | None = None) -> Callable[[Any], list[Any]]:
+        provider = provider or ONNX_PROVIDERS[building.planned.device]
+        building.sessions.append(open_session(path, provider, building.task.hardware.threads))
+        building.sizes_mb.append(file_mb(path))  # now: Alma removes it soon
+        return feed(building.sessions[-1])
+
+    return patch("alma.conversions.options.onnx._get_onnx_forward_call", open_and_feed)
+
+
+def confuses_names(building: Building) -> bool:
+    """Alma names one input and all weights; PyTorch's newer exporter gives the second input a weight's name then."""
+    newer = bool(inspect.signature(torch.onnx.export).parameters["dynamo"].default)
+    return newer and building.planned.family == "onnx" and building.spreading
+
+
+def input_names(building: Building) -> Any:
+    """Names for the inputs of an export, and none for the weights."""
+    original, count = torch.onnx.export, len(building.examples[0])
+
+    def export(*args: Any, **kwargs: Any) -> Any:
+        return original(*args, **kwargs | {"input_names": [f"input_{i}" for i in range(count)]})
+
+    return patch("torch.onnx.export", export)
+
+
+def openvino_precision(dtype: str) -> str:
+    """What OpenVINO is told to compute in, in its own words.
+
+    Left to itself it computes in bf16 on CPUs with AMX: fast, and not what a float32 conversion says. Told f16, a CPU
+    without such arithmetic takes bf16, which has fewer digits than the weights: there it is float32 on float16 weights.
+    """
+    if dtype != "float16":
+        return {"float32": "f32", "bfloat16": "bf16"}[dtype]
+    from openvino import Core
+
+    return "f16" if "FP16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+
+
+def openvino_options(building: Building) -> Any:
+    """The options with which OpenVINO's backend runs, its weights as constants, the precision named, the threads."""
+    compile_module = importlib.import_module(COMPILE)
+    original = compile_module.get_compile_settings
+    if hasattr(torch._dynamo.config, "prepare_freezing"):  # noqa: SLF001 - PyTorch has no public place for it
+        # Without it dynamo passes weights as inputs, and OpenVINO can neither fold nor repack them (15 ms, not 20,
+        # for resnet18 on two cores).
+        torch._dynamo.config.prepare_freezing = True  # noqa: SLF001 - PyTorch has no public place for it
+
+    def settings(backend: str = "inductor-default") -> dict[str, Any]:
+        result: dict[str, Any] = original(backend)
+        options = result["options"]
+        options["aot_autograd"] = True
+        options["config"] = options["config"] | {
+            "INFERENCE_PRECISION_HINT": openvino_precision(building.planned.dtype),
+            "INFERENCE_NUM_THREADS": building.task.hardware.threads,
+        }
+        return result
+
+    return patch.object(compile_module, "get_compile_settings", settings)
+
+
+@contextmanager
+def openvino_bfloat16(_building: Building) -> Iterator[None]:
+    """Partitions of bfloat16 graphs stay in OpenVINO."""
+    keep_bfloat16_partitions()  # the partitions are called long after the builder has returned
+    yield
+
+
+@contextmanager
+def _own_backend(backend: Any, check: str) -> Iterator[None]:
+    """Alma compiles with this backend, and does not look whether PyTorch's own is there."""
+    settings = {"backend": backend, "fullgraph": True}
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(importlib.import_module(COMPILE), "get_compile_settings", lambda _: settings))
+        stack.enter_context(patch(f"alma.conversions.select.{check}"))
+        # Weights stay the graph's own, so that they are constants for what runs it.
+        dynamo: Any = torch._dynamo.config  # noqa: SLF001 - PyTorch has no public place for it
+        own = (
+            {"prepare_freezing": True} if hasattr(dynamo, "prepare_freezing") else {"inline_inbuilt_nn_modules": False}
+        )
+        stack.enter_context(dynamo.patch(**own))
+        yield
+
+
+def onnxrt_backend(building: Building) -> Any:
+    """Our backend in the place of the one that PyTorch had."""
+    provider, threads = ONNX_PROVIDERS[building.planned.device], building.task.hardware.threads
+    backend = OnnxRuntime(provider, threads, building.sessions, building.sizes_mb, building.found)
+    return _own_backend(backend, "check_onnxrt")
+
+
+def tvm_backend(building: Building) -> Any:
+    """Our backend in the place of PyTorch's."""
+    return _own_backend(Tvm(building.task.hardware.threads, building.found), "check_tvm")

@@ -1,0 +1,94 @@
+"""Whether a conversion can run on this machine, on which device, and if not why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.conversions.catalogue import requirements
+from almaflow.conversions.catalogue.requirements import Obstacle
+from almaflow.records import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.conversions.catalogue.entry import Conversion
+
+_ALMA_IMPORTS = ("onnx", "onnxruntime", "optimum-quanto", "torchao")
+"""Imported by Alma, whichever conversion it builds (torchao holds what newer PyTorch has moved out)."""
+
+_BY_STEP: dict[str, tuple[Callable[[str], Obstacle | None], ...]] = {
+    "COMPILE_INDUCTOR": (requirements.inductor,),
+    "AOT_INDUCTOR": (requirements.cpp_compiler,),
+    "COMPILE_ONNXRT": (requirements.onnxruntime_on,),
+    "ONNX_GPU": (requirements.onnxruntime_cuda,),
+    "COMPILE_TVM": (requirements.torch_tvm,),
+    "TORCHAO_AUTOQUANT": (requirements.torchao_autoquant,),
+}
+"""What a step needs beside packages, by how its name begins."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a conversion can run here."""
+
+    available: bool
+    device: str
+    """Where it would run: ``cpu``, ``cuda`` or ``xla``."""
+    device_override: bool = False
+    """Whether that is another device than the one asked for."""
+    reason: str | None = None
+    kind: FailureKind | None = None
+    install: str | None = None
+    """The command that would change it, where there is one."""
+
+
+def check(conversion: Conversion, device: str, *, allow_device_override: bool) -> Availability:
+    """Look at this machine; nothing that the conversion needs is imported.
+
+    Args:
+        conversion: An entry of the catalogue.
+        device: ``cpu`` or ``cuda``, as the hardware is.
+        allow_device_override: Whether a conversion that knows another device only may run there.
+    """
+    target = device if conversion.device == "any" else conversion.device
+    # XLA is a way to the device that was asked for, not another one.
+    override = target not in {device, "xla"}
+    obstacle = _device(target, device, allow_device_override=allow_device_override) or _needs(conversion, target)
+    if obstacle is None:
+        return Availability(available=True, device=target, device_override=override)
+    return Availability(
+        available=False,
+        device=target,
+        device_override=override,
+        reason=obstacle.reason,
+        kind=obstacle.kind,
+        install=obstacle.install,
+    )
+
+
+def _device(target: str, asked: str, *, allow_device_override: bool) -> Obstacle | None:
+    from almaflow.machine import has_cuda
+
+    if target == "cuda":
+        if not has_cuda():
+            return Obstacle("needs an NVIDIA GPU, and there is none here", FailureKind.UNSUPPORTED)
+        if obstacle := requirements.cuda_build():
+            return obstacle
+    if target not in {asked, "xla"} and not allow_device_override:
+        reason = f"runs on {target} only, {asked} was asked for, and allow_device_override=false"
+        return Obstacle(reason, FailureKind.UNSUPPORTED)
+    return None
+
+
+def _needs(conversion: Conversion, target: str) -> Obstacle | None:
+    torch, *others = conversion.needs
+    if obstacle := requirements.package(torch):
+        return obstacle
+    # Before the packages: no use in installing one for a backend that the installed PyTorch has not.
+    for step in conversion.steps:
+        for look in (look for beginning, looks in _BY_STEP.items() if step.startswith(beginning) for look in looks):
+            if obstacle := look(target):
+                return obstacle
+    of_alma = _ALMA_IMPORTS if conversion.engine == "alma" else ()
+    return next(filter(None, map(requirements.package, dict.fromkeys((*others, *of_alma)))), None)

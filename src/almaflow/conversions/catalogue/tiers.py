@@ -1,0 +1,82 @@
+"""Every conversion there is, and which tier has which of them on which device."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from almaflow.conversions.catalogue.entry import Conversion
+from almaflow.conversions.catalogue.alma import ALMA
+from almaflow.conversions.catalogue.native import NATIVE
+from almaflow.conversions.catalogue.plugins import registered
+from almaflow.errors import UsageError
+
+__all__ = ["CATALOGUE", "DEVICES", "TIERS", "Conversion", "everything", "tier", "tiers_on"]
+
+TIERS = (1, 2, 3)
+DEVICES = ("cpu", "cuda")
+
+_QUICK = ("EAGER", "COMPILE_INDUCTOR_DEFAULT")
+_CORE: dict[str, tuple[str, ...]] = {
+    "cpu": (*_QUICK, "ONNX_CPU", "COMPILE_OPENVINO", "ONNX_CPU_INT8_STATIC"),
+    "cuda": (
+        *_QUICK,
+        "COMPILE_INDUCTOR_MAX_AUTOTUNE",
+        "FP16+COMPILE_CUDAGRAPHS",
+        "ONNX_GPU",
+        "COMPILE_TENSORRT",
+        # Not OPTIMUM_QUANTO_AI8WI8: without calibration its output has nothing to do with eager's.
+        "OPTIMUM_QUANTO_WI8",
+    ),
+}
+"""The deployment paths of a device, in the order in which they are run."""
+
+
+def _tier_names(number: int, device: str) -> tuple[str, ...]:
+    if number == 1:
+        return _QUICK
+    if number == 2:  # noqa: PLR2004 - the tiers are 1, 2 and 3
+        return _CORE[device]
+    return tuple(conversion.name for conversion in (*ALMA, *NATIVE, *registered()))
+
+
+def _with_tiers(conversion: Conversion) -> Conversion:
+    tiers = tuple(n for n in TIERS if any(conversion.name in _tier_names(n, device) for device in DEVICES))
+    return replace(conversion, tiers=tiers)
+
+
+CATALOGUE: tuple[Conversion, ...] = (*ALMA, *NATIVE)
+"""Alma's by their numbers, then those that are built here."""
+
+
+@cache
+def everything() -> tuple[Conversion, ...]:
+    """The catalogue with its tiers, and what installed packages have registered behind it."""
+    return tuple(map(_with_tiers, (*CATALOGUE, *registered())))
+
+
+def tier(number: int, device: str) -> list[Conversion]:
+    """The conversions of a tier on a device, EAGER first, in a fixed order.
+
+    Tier 3 has all that is built, also what cannot run on this machine: it is listed with the reason.
+
+    Args:
+        number: 1, 2 or 3.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: there is no such tier or device.
+    """
+    if number not in TIERS:
+        message = f"tier={number}: take 1 (quick), 2 (core) or 3 (everything)"
+        raise UsageError(message)
+    if device not in DEVICES:
+        message = f"device {device}: take cpu or cuda"
+        raise UsageError(message)
+    by_name = {conversion.name: conversion for conversion in everything()}
+    return [by_name[name] for name in _tier_names(number, device)]
+
+
+def tiers_on(conversion: Conversion, device: str) -> tuple[int, ...]:
+    """The tiers that have a conversion on one device."""
+    return tuple(number for number in TIERS if conversion.name in _tier_names(number, device))

@@ -1,0 +1,55 @@
+"""A torch.compile backend that hands each graph to TVM, untuned, through its importer of exported programs.
+
+PyTorch's own backend goes through TVM's FX importer, which knows fewer operations: no graph that torch.export has
+made, and no half precision.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.dlpack import from_dlpack
+
+from almaflow.conversions.dynamo_backends.graphs import HALVES, InFloat32, computes_in, examples_like
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass
+class Tvm:
+    """The backend."""
+
+    threads: int
+    found: dict[str, str] = field(default_factory=dict)
+    """What it found out about its work."""
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., list[torch.Tensor]]:
+        """Export the graph, whose weights are its own attributes, import and compile it for this CPU.
+
+        Raises:
+            Exception: the graph has an operation that TVM does not know.
+        """
+        os.environ["TVM_NUM_THREADS"] = str(self.threads)  # read when its runtime is loaded
+        import tvm
+        from tvm import relax
+        from tvm.relax.frontend.torch import from_exported_program
+
+        # The importer gives convolutions of half types a float32 output, which what follows rejects (0.27).
+        module: torch.nn.Module = graph
+        if computes_in(graph, *HALVES):
+            module, self.found["computes_in"] = InFloat32(graph), "float32"
+        with torch.no_grad():
+            exported = torch.export.export(module.eval(), examples_like(inputs), strict=False)
+        imported = from_exported_program(exported, keep_params_as_input=False)
+        target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
+        machine = relax.VirtualMachine(tvm.compile(imported, target=target), tvm.cpu())
+
+        def call(*tensors: torch.Tensor) -> list[torch.Tensor]:
+            given = [tvm.runtime.from_dlpack(each.detach().contiguous()) for each in tensors]
+            return [from_dlpack(each) for each in machine["main"](*given)]
+
+        return call

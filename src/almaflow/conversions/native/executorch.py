@@ -1,0 +1,44 @@
+"""ExecuTorch: the program and the runtime of phones and other small devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from almaflow.conversions.evidence import Evidence
+from almaflow.conversions.native.interface import Native
+from almaflow.conversions.size import file_mb
+
+if TYPE_CHECKING:
+    from almaflow.conversions.native.interface import Run, Work
+
+
+def executorch_xnnpack(model: torch.nn.Module, work: Work) -> Native:
+    """Export, hand to XNNPACK what it takes, and run the program by ExecuTorch's own runtime."""
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+    from executorch.runtime import Runtime
+
+    exported = torch.export.export(model, work.batches[0])
+    program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    calls = [node.target for node in program.exported_program().graph.nodes if node.op == "call_function"]
+    names = [getattr(target, "__name__", str(target)) for target in calls]
+    delegated = names.count("executorch_call_delegate")
+    outside = sorted({name for name in names if name not in {"executorch_call_delegate", "getitem"}})
+    path = Path("model.pte")
+    path.write_bytes(program.to_executorch().buffer)
+    method = Runtime.get().load_program(path).load_method("forward")
+    if method is None:
+        message = "ExecuTorch made a program without a forward method"
+        raise RuntimeError(message)
+
+    def evidence() -> Evidence:
+        runtime = {"xnnpack_partitions": str(delegated), "xnnpack_operations_outside": ",".join(outside)}
+        return Evidence(runtime, None if delegated else "XNNPACK took nothing of the model", "cpu")
+
+    return Native(lambda *inputs: method.execute(inputs), evidence, file_mb(path))
+
+
+RUNS: dict[str, Run] = {"EXECUTORCH_XNNPACK": executorch_xnnpack}

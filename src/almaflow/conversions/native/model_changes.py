@@ -1,0 +1,68 @@
+"""Steps that change the model and leave open what runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from almaflow.conversions.native.interface import Change, Work
+
+IMAGES = 4
+"""Dimensions of the tensors that PyTorch has a channels-last format for, (N, C, H, W)."""
+
+
+def _cast(dtype: torch.dtype) -> Change:
+    return lambda model, _work: model.to(dtype)
+
+
+class ChannelsLast(torch.nn.Module):
+    """A model with its weights in channels-last order, which brings images into it by itself."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        """Reorder the weights in place."""
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last)
+
+    def forward(self, *inputs: torch.Tensor) -> object:
+        """Reorder what is an image, and call the model."""
+        return self.model(
+            *[t.contiguous(memory_format=torch.channels_last) if t.dim() == IMAGES else t for t in inputs]
+        )
+
+
+def _torchao(config: str) -> Change:
+    """Linear layers quantised by one of torchao's configs, of which the default is taken."""
+
+    def change(model: torch.nn.Module, _work: Work) -> torch.nn.Module:
+        from torchao import quantization
+
+        if not any(isinstance(module, torch.nn.Linear) for module in model.modules()):
+            message = "nothing to quantise: torchao quantises linear layers, and the model has none"
+            raise NotImplementedError(message)
+        quantization.quantize_(model, getattr(quantization, config)())
+        return model
+
+    return change
+
+
+def torchao_autoquant(model: torch.nn.Module, work: Work) -> torch.nn.Module:
+    """For each linear layer torchao takes the type that it finds quickest on the first example batch."""
+    import torchao
+
+    chosen: torch.nn.Module = torchao.autoquant(model)
+    chosen(*work.batches[0])
+    return chosen
+
+
+CHANGES: dict[str, Change] = {
+    "FP16": _cast(torch.float16),
+    "BF16": _cast(torch.bfloat16),
+    "CHANNELS_LAST": lambda model, _work: ChannelsLast(model),
+    # Weights by channel, activations by token, scaled anew in each call.
+    "TORCHAO_QUANT_INT8": _torchao("Int8DynamicActivationInt8WeightConfig"),
+    # Weights by channel in e4m3fn; arithmetic in the model's own type.
+    "TORCHAO_QUANT_FP8": _torchao("Float8WeightOnlyConfig"),
+    "TORCHAO_AUTOQUANT": torchao_autoquant,
+}

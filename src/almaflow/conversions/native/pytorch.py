@@ -1,0 +1,63 @@
+"""PyTorch itself runs the model: as it is, compiled, or compiled ahead of time."""
+
+from __future__ import annotations
+
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from almaflow.conversions.evidence import forget
+from almaflow.conversions.native.interface import Native
+from almaflow.conversions.size import file_mb
+
+if TYPE_CHECKING:
+    from almaflow.conversions.native.interface import Run, Work
+
+
+def eager(model: torch.nn.Module, _work: Work) -> Native:
+    """As it is."""
+    return Native(model, model=model)
+
+
+def _inductor(**settings: Any) -> Run:
+    def run(model: torch.nn.Module, work: Work) -> Native:
+        torch._dynamo.reset()  # noqa: SLF001 - as Alma does: what an earlier step compiled does not count
+        forget()
+        compiled = torch.compile(model, backend="inductor", **settings)
+        compiled(*work.batches[0])
+        return Native(compiled, model=model)
+
+    return run
+
+
+def aot_inductor_package(model: torch.nn.Module, work: Work) -> Native:
+    """Export, compile ahead of time, and load the package that a server without Python would load too."""
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    exported = torch.export.export(model, work.batches[0])
+    path = aoti_compile_and_package(exported, package_path=str(Path("model.pt2").absolute()))
+    return Native(aoti_load_package(path), file_mb=file_mb(path))
+
+
+def tensorrt(model: torch.nn.Module, work: Work) -> Native:
+    """Export, and build a TensorRT engine ahead of time in the model's own type, with TF32 off as in eager."""
+    import torch_tensorrt
+
+    exported = torch.export.export(model, work.batches[0])
+    build = torch_tensorrt.dynamo.compile
+    # Newer versions take each layer's own type by themselves, and refuse to be told precisions beside.
+    typed = {"use_explicit_typing": True} if "use_explicit_typing" in signature(build).parameters else {}
+    return Native(build(exported, arg_inputs=list(work.batches[0]), disable_tf32=True, **typed))
+
+
+RUNS: dict[str, Run] = {
+    "EAGER": eager,
+    "COMPILE_INDUCTOR": _inductor(),
+    "COMPILE_INDUCTOR_DEFAULT": _inductor(),
+    # Weights become constants, so that they are folded and packed once.
+    "COMPILE_INDUCTOR_FREEZING": _inductor(options={"freezing": True}),
+    "AOT_INDUCTOR_PACKAGE": aot_inductor_package,
+    "TENSORRT": tensorrt,
+}

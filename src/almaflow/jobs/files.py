@@ -1,0 +1,238 @@
+"""A job on disk: everything is written here before MLflow sees any of it.
+
+::
+
+    jobs/JOB_ID/
+        job.json                    the whole job, rewritten after each conversion
+        summary/                    what becomes the artifacts of the job's run
+        conversions/NN-NAME/        what becomes the artifacts of that conversion's run
+            outcome.json, samples_ms.json, worker.log, traceback.txt, reproduce.py
+            work/                   the worker's directory, removed when it is done
+        tracked                     there once the store has all of it
+        references/NN-NAME-N/       eager and inductor, measured again beside what the Nth resumption measured
+        lock                        held by whoever writes here or to the job's runs in MLflow
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+from filelock import FileLock, Timeout
+
+from almaflow.analysis import Analysis, to_output
+from almaflow.errors import AlmaflowError
+from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
+from almaflow.report.cells import title
+from almaflow.report.html_page import document
+from almaflow.report.markdown import summary_markdown
+from almaflow.report.reproduction import reproduction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+
+class BusyError(AlmaflowError):
+    """Another process has the job in hand."""
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """The places of one job's files."""
+
+    root: Path
+    scratch: Path
+    """What only the workers need; for a job that is resumed, the directory of the new attempt."""
+
+    @classmethod
+    def of(cls, directory: Path | str) -> JobFiles:
+        """The files of a job whose directory this is."""
+        return cls(Path(directory), Path(directory))
+
+    @property
+    def reference(self) -> Path:
+        """Inputs and eager outputs, for the workers."""
+        return self.scratch / "reference.pt"
+
+    @property
+    def server_log(self) -> Path:
+        """What the workers' server says."""
+        return self.scratch / "server.log"
+
+    @property
+    def summary(self) -> Path:
+        """Artifacts of the job's run."""
+        return self.root / "summary"
+
+    def create(self) -> None:
+        """Make the directory of a new job."""
+        self.root.mkdir(parents=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one to write here and to the job's runs; the system gives the lock back with the process.
+
+        Raises:
+            BusyError: the job is running, or is being written to the store.
+        """
+        lock = FileLock(self.root / "lock", mode=0o600)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            message = f"the job in {self.root} is still running; wait for its end"
+            raise BusyError(message) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def prepare_dir(self) -> Path:
+        """The preparing worker's directory."""
+        path = self.scratch / "prepare"
+        path.mkdir()
+        return path
+
+    def conversion_dir(self, index: int, planned: PlannedConversion) -> Path:
+        """The directory of a conversion, made anew: what is there was interrupted, or is measured again."""
+        path = self.root / "conversions" / _directory_name(index, planned)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def reference_dir(self, index: int, planned: PlannedConversion, attempt: int) -> Path:
+        """The directory of a conversion that is only measured again for the others to be compared with."""
+        path = self.root / "references" / f"{_directory_name(index, planned)}-{attempt}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def outcomes(self) -> dict[str, tuple[Path, Outcome]]:
+        """Directory and outcome of every conversion that got so far, by its name.
+
+        Raises:
+            AlmaflowError: a file is not one of this version of almaflow.
+        """
+        found = {}
+        for path in sorted(self.root.glob("conversions/*/outcome.json")):
+            outcome = _read(path, Outcome)
+            if outcome.log_path:
+                outcome = replace(outcome, log_path=str(path.parent / outcome.log_path))
+            found[outcome.planned.name] = path.parent, outcome
+        return found
+
+    def read_job(self) -> Job:
+        """The job as far as it got, with outcomes that were kept after ``job.json`` was written for the last time.
+
+        Raises:
+            AlmaflowError: a file is not one of this version of almaflow.
+        """
+        job = _read(self.root / "job.json", Job)
+        known = {outcome.planned.name: outcome for outcome in job.outcomes}
+        for name, (_, outcome) in self.outcomes().items():
+            if name not in known or known[name].started_at < outcome.started_at:
+                known[name] = outcome
+        return replace(job, outcomes=tuple(known.values()))
+
+    def work_dir(self, directory: Path) -> Path:
+        """The directory of a conversion's process, made anew."""
+        path = directory / "work"
+        path.mkdir()
+        return path
+
+    def end_work(self, directory: Path, replicate: int) -> None:
+        """Keep the log of a conversion's process that has ended, and remove the rest."""
+        with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
+            (directory / "work" / "worker.log").replace(directory / log_name(replicate))
+        shutil.rmtree(directory / "work", ignore_errors=True)
+
+    def write_outcome(self, directory: Path, outcome: Outcome, job: Job) -> None:
+        """Keep one outcome: the record, and apart from it what a person or a script opens first."""
+        # It becomes an artifact, which has no path of this machine in it.
+        log = Path(outcome.log_path).name if outcome.log_path else None
+        write_json(directory / "outcome.json", replace(outcome, log_path=log))
+        if outcome.measurement:
+            write_json(directory / "samples_ms.json", list(outcome.measurement.samples_ms))
+        if outcome.failure and outcome.failure.traceback:
+            (directory / "traceback.txt").write_text(outcome.failure.traceback, encoding="utf-8")
+            script = reproduction(outcome, job)
+            (directory / "reproduce.py").write_text(script, encoding="utf-8")
+
+    @property
+    def tracked(self) -> Path:
+        """Says without reading the record, which holds every sample, that the store has all of it."""
+        return self.root / "tracked"
+
+    def write_job(self, job: Job) -> None:
+        """Keep the job as far as it is known."""
+        if not job.tracked:
+            self.tracked.unlink(missing_ok=True)
+        write_json(self.root / "job.json", job)
+        if job.tracked:
+            self.tracked.touch()
+
+    def write_summary(self, job: Job, analysis: Analysis) -> str:
+        """Write the artifacts of the job's run; the summary in Markdown is also returned."""
+        self.summary.mkdir(exist_ok=True)
+        text = summary_markdown(job, analysis)
+        (self.summary / "summary.md").write_text(text, encoding="utf-8")
+        output = to_output(job)
+        write_json(self.summary / "output.json", output)
+        if job.prepared and job.prepared.workload:
+            write_json(self.summary / "workload.json", job.prepared.workload)
+        (self.summary / "report.html").write_text(document(title(job), [output]), encoding="utf-8")
+        config = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True)
+        (self.summary / "config.yaml").write_text(config, encoding="utf-8")
+        return text
+
+    def remove_scratch(self) -> None:
+        """Remove what only the workers needed."""
+        if self.scratch != self.root:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        self.reference.unlink(missing_ok=True)
+        self.server_log.unlink(missing_ok=True)
+        for directory in (self.root / "prepare", *self.root.glob("*/*/cache")):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Remove a job that never began."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _directory_name(index: int, planned: PlannedConversion) -> str:
+    return f"{index:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', planned.name)}"
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return read_json(path, kind)
+    except (ValueError, ClassValidationError, ForbiddenExtraKeysError) as error:
+        message = f"{path} was written by another version of almaflow and cannot be read"
+        raise AlmaflowError(message) from error
+
+
+def log_name(replicate: int) -> str:
+    """The log of a conversion's first process, or of a further one."""
+    return f"worker-{replicate}.log" if replicate else "worker.log"
+
+
+def write_output(path: str, job: Job) -> dict[str, Any]:
+    """Write ``output=FILE.json``.
+
+    Raises:
+        AlmaflowError: the file cannot be written; the job's own files hold the same.
+    """
+    data = to_output(job)
+    try:
+        write_json(Path(path).expanduser(), data)
+    except OSError as error:
+        message = f"output={path}: could not be written ({error.strerror}); the same is in {job.directory}/summary"
+        raise AlmaflowError(message) from error
+    return data

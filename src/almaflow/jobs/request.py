@@ -1,0 +1,82 @@
+"""From a validated configuration to a job that can be run: every check that needs no model comes before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from almaflow.config import (
+    plain,
+    resolve_hardware,
+    resolve_learnt,
+    resolve_measure,
+    resolve_model,
+    resolve_predictors,
+)
+from almaflow.conversions.catalogue.plan import plan
+from almaflow.records import Resume
+from almaflow.tracking.uris import display_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from almaflow.config import JobConfig
+    from almaflow.predict import Predictor
+    from almaflow.records import HardwareSpec, Learnt, MeasureSpec, ModelSpec, PlannedConversion
+
+
+@dataclass(frozen=True)
+class Request:
+    """A validated job: what to measure, where, how, and where the results go."""
+
+    model: ModelSpec
+    hardware: HardwareSpec
+    measure: MeasureSpec
+    tier: int
+    plan: tuple[PlannedConversion, ...]
+    uri: str
+    experiment_name: str
+    config: dict[str, Any]
+    predictors: tuple[Predictor, ...] = ()
+    """The first one's errors are the headline metrics; the baselines are asked besides."""
+    learnt: dict[str, Learnt] = field(default_factory=dict)
+    """What predictors may know of this machine."""
+    fail_fast: bool = False
+    resume: Resume = Resume.NO
+    sweep_id: str | None = None
+
+
+def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:
+    """The job that a configuration asks for, on this machine.
+
+    Args:
+        job: A validated configuration.
+        sweep_id: What the jobs of a sweep share.
+        model: Takes the place of the configuration's model, for a caller that has one in hand.
+
+    Raises:
+        UsageError: the model, the hardware, a conversion or the store is not what it should be.
+    """
+    hardware = resolve_hardware(job)
+    return Request(
+        model=model or resolve_model(job),
+        hardware=hardware,
+        measure=resolve_measure(job),
+        tier=job.tier.number,
+        plan=plan(job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override),
+        uri=resolve_uri(job.tracking.uri),
+        experiment_name=job.experiment_name,
+        config=_kept(job),
+        predictors=resolve_predictors(job),
+        learnt=resolve_learnt(job, hardware),
+        fail_fast=job.fail_fast,
+        resume=Resume(str(job.resume).lower()),
+        sweep_id=sweep_id,
+    )
+
+
+def _kept(job: JobConfig) -> dict[str, Any]:
+    """The configuration as it is kept on disk and in the store, where no password belongs."""
+    config = plain(job)
+    config["hardware"]["learnt"] = {}  # some hundred numbers; a prediction names their version
+    if job.tracking.uri:
+        config["tracking"]["uri"] = display_uri(job.tracking.uri)
+    return config

@@ -1,0 +1,120 @@
+"""What the store already has of a job, so that only the rest is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from almaflow import machine
+from almaflow.analysis import EAGER, INDUCTOR, counts
+from almaflow.jobs.files import JobFiles
+from almaflow.jobs.sync import sync
+from almaflow.records import Status
+from almaflow.tracking.resumable import earlier_job, earlier_results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.records import Job, Outcome, PlannedConversion
+    from almaflow.tracking.reader import StoredRun
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A job of which a part is known."""
+
+    job: Job
+    """With the outcomes that are known. It is the earlier one where that had the same plan, else a new one."""
+    left: tuple[PlannedConversion, ...]
+    """What is to be measured, in plan order."""
+    again: tuple[PlannedConversion, ...]
+    """What is known and has to be timed again beside it, since speedups come from rounds taken in turns."""
+    to_close: bool = False
+    """All is known, but the earlier job was ended before its own run was."""
+
+    @property
+    def attempt(self) -> int:
+        """Number of this one: the rounds of different attempts were not taken next to each other."""
+        return 1 + max(map(_last_process, [*self.job.outcomes, *self.job.references]), default=-1)
+
+
+def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_only: bool) -> Resumed:
+    """Find out what of a prepared job the store has, under the same fingerprint and measured as this one would be.
+
+    What was measured and has not reached the store is written there first.
+
+    Args:
+        job: A new job, prepared.
+        plan: Its conversions.
+        uri: A resolved store.
+        failures_only: Measure again what failed, and nothing else; otherwise measure what the store does not have.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    for _ in sync(uri):
+        pass
+    found = earlier_results(job, plan, uri)
+    retried = {name for name, each in found.items() if each.interrupted or (failures_only and _failed(each))}
+    known = {name: each for name, each in found.items() if name not in retried}
+    left = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
+    before = earlier_job(job, uri)
+    to_close = False
+    if before:
+        job = _going_on(job, before)
+        to_close = before.tags.get("almaflow.status") != Status.OK
+    taken = _kept_apart(job, [known[each.name] for each in plan if each.name in known])
+    to_run = any(not each.unavailable for each in left)
+    again = [each for each in plan if to_run and each.name in {EAGER, INDUCTOR} and _counts(known.get(each.name))]
+    return Resumed(replace(job, outcomes=taken), tuple(left), tuple(again), to_close=to_close and not failures_only)
+
+
+def _going_on(job: Job, before: StoredRun) -> Job:
+    """The new attempt as a part of the earlier job."""
+    job_id, sweep_id = before.tags["almaflow.job_id"], before.tags.get("almaflow.sweep_id")
+    directory = machine.home() / "jobs" / job_id
+    references: tuple[Outcome, ...] = ()
+    if (Path(directory) / "job.json").exists():  # not where another machine measured it
+        references = JobFiles.of(directory).read_job().references
+    return replace(
+        job,
+        job_id=job_id,
+        sweep_id=sweep_id,
+        run_id=before.run_id,
+        directory=str(directory),
+        references=references,
+    )
+
+
+def _kept_apart(job: Job, outcomes: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """The outcomes with processes numbered so that rounds of different jobs do not look like neighbours."""
+    taken: list[Outcome] = []
+    first_of = {job.job_id: 0}
+    width = 1 + max((_last_process(each) for each in (*outcomes, *job.references)), default=-1)
+    for outcome in outcomes:
+        owner = outcome.job_id or job.job_id
+        first_of.setdefault(owner, width * len(first_of))
+        taken.append(_renumbered(outcome, first_of[owner], None if owner == job.job_id else owner))
+    return tuple(taken)
+
+
+def _renumbered(outcome: Outcome, first: int, owner: str | None) -> Outcome:
+    measured = outcome.measurement
+    if measured and first:
+        rounds = tuple(replace(each, replicate=first + each.replicate) for each in measured.rounds)
+        measured = replace(measured, rounds=rounds)
+    return replace(outcome, measurement=measured, job_id=owner)
+
+
+def _last_process(outcome: Outcome) -> int:
+    rounds = outcome.measurement.rounds if outcome.measurement else ()
+    return max((each.replicate for each in rounds), default=-1)
+
+
+def _failed(outcome: Outcome) -> bool:
+    return outcome.status is Status.FAILED
+
+
+def _counts(outcome: Outcome | None) -> bool:
+    return outcome is not None and counts(outcome)

@@ -1,0 +1,90 @@
+"""From what the processes of one conversion left to its outcome."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+from almaflow.measure.interleave import settled
+from almaflow.records import Failure, FailureKind, Measurement, Outcome, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.measure.interleave import Turns
+    from almaflow.processes.worker_handle import WorkerExit
+    from almaflow.records import PlannedConversion
+
+
+def with_states(measurement: Measurement | None, turns: Turns) -> Measurement | None:
+    """The measurement with the machine's state in each round, and whether it settled."""
+    if measurement is None:
+        return None
+    # A worker that was ended in the middle of a round has left fewer rounds than it was given turns; one more where an
+    # interrupt came before its parent had heard of the last one.
+    states = chain(turns.states, repeat(None))
+    rounds = [replace(each, state=state) for each, state in zip(measurement.rounds, states, strict=False)]
+    return replace(measurement, rounds=tuple(rounds), stable=settled(turns.spec, turns.reports))
+
+
+def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
+    planned: PlannedConversion,
+    started_at: float,
+    before: Sequence[Measurement],
+    last: Measurement | None,
+    left: WorkerExit | None,
+    *,
+    interrupted: bool = False,
+) -> Outcome:
+    """The outcome of a conversion.
+
+    Args:
+        planned: The conversion.
+        started_at: When its first process was started, in seconds since the epoch.
+        before: What processes gave that ended well.
+        last: What the last process measured, if it got so far.
+        left: What else the last process left, if there was one.
+        interrupted: The user or a signal ended it; what was checked and timed by then counts, and so does a failure.
+    """
+    failure = left.result.failure if left else None
+    if left and left.result.bad_input:
+        failure = Failure(FailureKind.ERROR, left.result.bad_input, left.phase)
+    timed = [each for each in (*before, last) if each is not None and each.rounds and each.fidelity]
+    measurement = merged(timed) if timed else last
+    ok = failure is None and bool(timed)
+    return Outcome(
+        planned=planned,
+        status=Status.OK if ok else Status.FAILED,
+        started_at=started_at,
+        ended_at=time.time(),
+        measurement=measurement,
+        failure=failure,
+        interrupted=interrupted and not ok and failure is None,
+    )
+
+
+def merged(measurements: Sequence[Measurement]) -> Measurement:
+    """The measurements of fresh processes of the same conversion as one.
+
+    Samples and rounds are put one behind the other; the times to load and convert, and the fidelity, are the first
+    process's, since later ones may use what it compiled. The peak of memory is the highest.
+    """
+    first = measurements[0]
+    if len(measurements) == 1:
+        return first
+    peaks = [each.peak_memory_mb for each in measurements if each.peak_memory_mb is not None]
+    recompiles = [each.recompiles for each in measurements if each.recompiles is not None]
+    return replace(
+        first,
+        samples_ms=tuple(chain.from_iterable(each.samples_ms for each in measurements)),
+        rounds=tuple(chain.from_iterable(each.rounds for each in measurements)),
+        device_samples_ms=tuple(chain.from_iterable(each.device_samples_ms for each in measurements)),
+        total_s=sum(each.total_s for each in measurements),
+        warmup_calls=sum(each.warmup_calls for each in measurements),
+        stable=all(each.stable for each in measurements),
+        peak_memory_mb=max(peaks, default=None),
+        recompiles=max(recompiles, default=None),
+        notes=tuple(dict.fromkeys(chain.from_iterable(each.notes for each in measurements))),
+    )

@@ -1,0 +1,52 @@
+"""Asking predictors, which may be anybody's code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from almaflow.errors import AlmaflowError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.predict.protocol import Predictor
+    from almaflow.records import Prediction, Question
+
+
+@dataclass
+class Asking:
+    """One that fails says so once, is not asked again, and costs only its own answers."""
+
+    warn: Callable[[str], None]
+    _failed: set[str] = field(default_factory=set)
+    _missed: set[str] = field(default_factory=set)
+
+    def ask(self, predictor: Predictor, question: Question, *, early: bool = False) -> Prediction | None:
+        """The answer; None where there is none.
+
+        Args:
+            predictor: Whom.
+            question: What.
+            early: Nothing was measured yet that an error could cost.
+
+        Raises:
+            UsageError: early, and it cannot be used as it is configured.
+        """
+        if predictor.name in self._failed:
+            return None
+        try:
+            return predictor.predict(question)
+        except Exception as error:
+            if early and isinstance(error, UsageError):
+                raise
+            self._failed.add(predictor.name)
+            kind = "" if isinstance(error, AlmaflowError) else f"{type(error).__name__}: "
+            self.warn(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
+            return None
+
+    def miss(self, name: str, of: str) -> None:
+        """Say once that a predictor had no answer, unless it has said why itself."""
+        if name not in self._failed | self._missed:
+            self._missed.add(name)
+            self.warn(f"predictor {name}: no prediction of {of}; docs/prediction.md says what each needs to know")

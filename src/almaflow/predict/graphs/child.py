@@ -1,0 +1,219 @@
+"""The process that asks graphs: a question as JSON on standard input, an answer as one JSON line on standard output.
+
+Its names of modules and fields changed over time, and what is common to all of them is used here: an analysis of a
+module that the caller built, on a mapper that graphs makes for the name of a hardware.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from almaflow.predict.graphs.predictor import Answer, Asked, Fault
+from almaflow.predict.graphs.package import analyzer_module, find_home, version_at
+from almaflow.records import from_dict, to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+    from typing import TextIO
+
+    import torch
+
+    from almaflow.records import ModelSpec
+
+MAPPERS = ("graphs.hardware.mappers.gpu", "graphs.hardware.mappers.cpu")
+"""Modules with functions ``create_NAME_mapper``, of more hardware than the analyzer has names for."""
+
+LATENCIES = ("total_latency_ms", "latency_ms")
+
+ENERGIES = (
+    ("total_energy_mj", 1e-3, False),
+    ("energy_per_inference_mj", 1e-3, True),
+    ("energy_per_inference_j", 1.0, True),
+)
+"""Fields, what makes joules of them, and whether they are of one sample of the batch."""
+
+NEEDLESS = ("run_memory", "run_operator_edp", "validate_consistency")
+"""Parts of the analysis that add nothing to latency or energy."""
+
+INSTALL = "pip install it from its GitHub repository, branes-ai/graphs"
+"""PyPI's package of that name is another one."""
+
+
+def main() -> None:
+    """Answer the question on standard input."""
+    answers = _own_stdout()
+    asked = from_dict(Asked, json.loads(sys.stdin.read()))
+    sys.path += [path for path in asked.sys_path if path not in sys.path]
+    answers.write(json.dumps(to_dict(_answered(asked)), allow_nan=False) + "\n")
+    answers.close()
+
+
+def _own_stdout() -> TextIO:
+    """Keep standard output for the answer: what anything else prints there, C code too, goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _answered(asked: Asked) -> Answer:
+    home = find_home()
+    if home is None:
+        return Answer(fault=Fault.MISSING, detail=f"graphs is not installed; {INSTALL}")
+    version = version_at(home)
+    if asked.model is None:
+        return Answer(version)
+    try:
+        return _analysed(asked, asked.model, version)
+    except Exception as error:  # noqa: BLE001 - whatever graphs or the model raises is the answer
+        return Answer(version, fault=Fault.FAILED, detail=f"{asked.model.name}: {_line(error)}")
+
+
+def _analysed(asked: Asked, model: ModelSpec, version: str) -> Answer:
+    """The figures, or which of the things that they need graphs does not have."""
+    try:
+        module = analyzer_module()
+    except ModuleNotFoundError as error:
+        return Answer(version, fault=Fault.MISSING, detail=f"graphs needs {error.name}, which is not installed")
+    except ImportError as error:
+        return Answer(version, fault=Fault.MISSING, detail=f"graphs cannot be used here ({error}); {INSTALL}")
+    analyzer = module.UnifiedAnalyzer(verbose=False)
+    mapper, known = _mapper(analyzer, asked.hardware)
+    if mapper is None:
+        return Answer(version, fault=Fault.HARDWARE, detail=asked.hardware, known=tuple(known))
+    precision = _precision(_precisions(module), asked.precisions, mapper)
+    if precision is None:
+        return Answer(version, fault=Fault.PRECISION, detail=", ".join(asked.precisions))
+    result = _result(model, analyzer, mapper, precision, _config(module))
+    return _figures(result, model.batch_size, version)
+
+
+# The hardware
+
+
+def _mapper(analyzer: Any, name: str) -> tuple[Any, list[str]]:
+    """The mapper of that name, and where there is none, the names that there are."""
+    try:
+        # The public method takes names of models, too, and would not take the caller's model.
+        return analyzer._create_hardware_mapper(name), []  # noqa: SLF001 - see above
+    except ValueError as error:
+        known = [word.strip().lower() for word in str(error).partition("Available:")[2].split(",") if word.strip()]
+    factories = dict(_factories())
+    make = factories.get(_dashed(name))
+    return (make() if make else None), sorted({*known, *factories})
+
+
+def _factories() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Functions that make a mapper, by the name of the hardware in theirs."""
+    for place in MAPPERS:
+        try:
+            functions = vars(import_module(place))
+        except ImportError:
+            continue
+        for name, function in functions.items():
+            if name.startswith("create_") and name.endswith("_mapper"):
+                yield _dashed(name.removeprefix("create_").removesuffix("_mapper")), function
+
+
+def _dashed(name: str) -> str:
+    return name.lower().replace("_", "-").replace(" ", "-")
+
+
+def _precisions(module: ModuleType) -> Any:
+    """The enumeration that the analyzer takes its precisions from."""
+    found = getattr(module, "Precision", None)
+    return found if found is not None else import_module("graphs.hardware.resource_model").Precision
+
+
+def _precision(kinds: Any, wanted: tuple[str, ...], mapper: Any) -> Any:
+    """The first that graphs and this hardware have; None: not one.
+
+    For a precision that a hardware lacks graphs silently takes the speed of another one.
+    """
+    offered = getattr(getattr(mapper, "resource_model", None), "precision_profiles", None)
+    members = (kinds.__members__.get(name) for name in wanted)
+    return next((member for member in members if member is not None and (not offered or member in offered)), None)
+
+
+# The analysis
+
+
+def _result(spec: ModelSpec, analyzer: Any, mapper: Any, precision: Any, options: dict[str, Any]) -> Any:
+    from almaflow.models.build import build_batches, build_model
+
+    model, batch = _of_one_input(build_model(spec), build_batches(spec, 1)[0])
+    return analyzer.analyze_model_with_custom_hardware(
+        model=model,
+        input_tensor=batch,
+        model_name=spec.name,
+        hardware_mapper=mapper,
+        precision=precision,
+        **options,
+    )
+
+
+def _of_one_input(model: torch.nn.Module, batch: tuple[torch.Tensor, ...]) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The model as one of a single input, which is all that graphs takes: it keeps its further inputs as buffers."""
+    import torch
+
+    if len(batch) == 1:
+        return model, batch[0]
+
+    class Holding(torch.nn.Module):
+        """A model and all its inputs but the first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            for index, tensor in enumerate(batch[1:], start=1):
+                self.register_buffer(f"input_{index}", tensor)
+
+        def forward(self, first: torch.Tensor) -> Any:
+            return self.model(first, *self.buffers(recurse=False))
+
+    return Holding().eval(), batch[0]
+
+
+def _config(module: ModuleType) -> dict[str, Any]:
+    """As it is by default, but for parts that only cost time; nothing where this version has no such thing."""
+    kind = getattr(module, "AnalysisConfig", None)
+    if kind is None:
+        return {}
+    config = kind()
+    for name in NEEDLESS:
+        if hasattr(config, name):
+            setattr(config, name, False)
+    return {"config": config}
+
+
+def _figures(result: Any, batch_size: int, version: str) -> Answer:
+    latency_ms = next((found for name in LATENCIES if (found := _positive(result, name))), None)
+    if latency_ms is None:
+        return Answer(version, fault=Fault.FAILED, detail="graphs gave no latency")
+    joules = (
+        found * unit * (batch_size if of_sample else 1)
+        for name, unit, of_sample in ENERGIES
+        if (found := _positive(result, name))
+    )
+    return Answer(version, latency_ms, next(joules, None))
+
+
+def _positive(result: Any, name: str) -> float | None:
+    """The field's number; None where it is missing or says nothing: graphs' fields are 0 until they are computed."""
+    value = getattr(result, name, None)
+    if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        return None
+    return float(value)
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
+if __name__ == "__main__":
+    main()

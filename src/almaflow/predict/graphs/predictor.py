@@ -1,0 +1,200 @@
+"""The predictor that asks the package graphs (repository branes-ai/graphs), in a process of its own.
+
+graphs imports torch, prints as it works, and takes seconds for a model: none of that belongs into this process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.records import ModelSpec, Prediction, from_dict, to_dict
+
+if TYPE_CHECKING:
+    from almaflow.records import Question
+
+CHILD = "almaflow.predict.graphs.child"
+
+HARDWARE = {
+    "a100": "a100",
+    "g4dn_xlarge": "t4-pcie-16gb",
+    "t4": "t4-pcie-16gb",
+    "h100": "h100",
+    "i7_12700k": "i7-12700k",
+    "jetson_orin_agx": "jetson-orin-agx",
+    "jetson_orin_nano": "jetson-orin-nano",
+}
+"""Our names of what graphs knows too, and its own. The A10G, Graviton2 and the Ice Lake Xeon it does not model."""
+
+PRECISIONS = {
+    "float32": ("FP32",),
+    "float16": ("FP16",),
+    "bfloat16": ("BF16",),
+    "float8": ("FP8_E4M3", "FP8"),
+    "int8": ("INT8",),
+    "int4": ("INT4",),
+}
+"""Our element types and the members of graphs' ``Precision`` that stand for them, the best first."""
+
+
+class Fault(StrEnum):
+    """Why the child has no figures."""
+
+    MISSING = "missing"
+    """graphs is not there, or does not import."""
+    HARDWARE = "hardware"
+    """It knows no hardware of that name."""
+    PRECISION = "precision"
+    """It has no figures of that hardware for that element type."""
+    FAILED = "failed"
+    """The analysis raised, or the child ended in another way."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the child is asked. Without a model: only which version of graphs there is."""
+
+    model: ModelSpec | None
+    hardware: str
+    """As graphs calls it."""
+    precisions: tuple[str, ...]
+    """Members of graphs' ``Precision``, the best first."""
+    sys_path: tuple[str, ...]
+    """Where else the caller finds modules: those of the model, and graphs."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the child answers."""
+
+    version: str | None = None
+    latency_ms: float | None = None
+    """Of one forward call on one batch."""
+    energy_j: float | None = None
+    """Joules per batch."""
+    fault: Fault | None = None
+    detail: str = ""
+    """What went wrong, in one line."""
+    known: tuple[str, ...] = ()
+    """Names of hardware that graphs has, where it lacks the one that was asked for."""
+
+
+class Graphs:
+    """What graphs' ``UnifiedAnalyzer`` estimates from the model's graph and its tables of the hardware.
+
+    It knows the element type of a conversion, but nothing of the engine that runs it: all conversions of one element
+    type get the same figures. It models the whole chip, however many threads the job has.
+
+    Args:
+        hardware: graphs' own name of the hardware, ``H100`` or ``i7-12700K``; None: the one that goes with our name
+            of the job's hardware.
+        timeout_s: seconds that one analysis may take.
+    """
+
+    name = "graphs"
+
+    def __init__(self, hardware: str | None = None, timeout_s: float = 300) -> None:
+        """Ask nothing yet."""
+        self._hardware = hardware
+        self._timeout_s = timeout_s
+        self._answers: dict[str, Answer] = {}
+
+    @property
+    def version(self) -> str:
+        """Of graphs, as far as it can be told: the package's number and the commit that it was taken from.
+
+        Raises:
+            UsageError: graphs is not installed.
+        """
+        answer = self._answer(Asked(None, "", (), _sys_path()))
+        if answer.fault is Fault.FAILED:
+            return self.name
+        return _version(answer)
+
+    def predict(self, question: Question) -> Prediction | None:
+        """Predict from one analysis per model, batch size, hardware and element type, whatever the conversion.
+
+        Returns:
+            None where graphs does not model the hardware, or the element type on it.
+
+        Raises:
+            UsageError: graphs is not installed, or does not know the hardware that the user named.
+            AlmaflowError: its analysis of this model failed.
+        """
+        asked = self._asked(question)
+        if asked is None:
+            return None
+        answer = self._answer(asked)
+        if answer.fault is Fault.HARDWARE and self._hardware is not None:
+            raise UsageError(_unknown(self._hardware, answer.known))
+        if answer.fault is Fault.FAILED:
+            message = f"graphs predicts nothing: {answer.detail}"
+            raise AlmaflowError(message)
+        if answer.latency_ms is None:
+            return None
+        return Prediction(answer.latency_ms, self.name, _version(answer), energy_j=answer.energy_j)
+
+    def _asked(self, question: Question) -> Asked | None:
+        """None where it is known without a child that there is nothing to be had."""
+        hardware = self._hardware or HARDWARE.get(question.hardware.name)
+        precisions = PRECISIONS.get(_element(question.conversion.dtype))
+        # A conversion that was moved to another device does not run on what the hardware's name stands for.
+        if hardware is None or precisions is None or question.conversion.device != question.hardware.device:
+            return None
+        return Asked(replace(question.model, batch_size=question.batch_size), hardware, precisions, _sys_path())
+
+    def _answer(self, asked: Asked) -> Answer:
+        """From the child, or as it answered the same before."""
+        text = json.dumps(to_dict(asked), sort_keys=True)
+        if text not in self._answers:
+            self._answers[text] = _ask(text, self._timeout_s)
+        answer = self._answers[text]
+        if answer.fault is Fault.MISSING:
+            raise UsageError(answer.detail)
+        return answer
+
+
+def _ask(text: str, timeout_s: float) -> Answer:
+    """One run of the child; whatever becomes of it is an answer."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", CHILD],
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            timeout=timeout_s,
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},  # the GPU is there to be measured
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(fault=Fault.FAILED, detail=f"no answer within {timeout_s:g} s (timeout_s)")
+    if not done.stdout:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return Answer(fault=Fault.FAILED, detail=f"its process ended with {done.returncode}: {last}")
+    return from_dict(Answer, json.loads(done.stdout))
+
+
+def _version(answer: Answer) -> str:
+    return f"graphs {answer.version}"
+
+
+def _element(dtype: str) -> str:
+    """The element type without the variant: ``float8`` of ``float8_e4m3fn``."""
+    return dtype.partition("_")[0]
+
+
+def _sys_path() -> tuple[str, ...]:
+    return tuple(path for path in sys.path if path)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    nearest = get_close_matches(name.lower(), known, n=3, cutoff=0.0)
+    return f"graphs knows no hardware {name!r}; nearest: {', '.join(nearest) or 'none'}"

@@ -1,0 +1,194 @@
+"""A worker's process as its parent sees it, whether it was started afresh or forked by the clean server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from almaflow.errors import AlmaflowError
+from almaflow.worker.fork_server import MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+SERVER_MODULE = "almaflow.worker.fork_server"
+WORKER_MODULE = "almaflow.worker.main"
+SERVER_GRACE_S = 5.0
+POLL_S = 0.02
+
+
+class Process(Protocol):
+    """The leader of a session of its own."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+
+
+class Spawned:
+    """A fresh interpreter."""
+
+    def __init__(
+        self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
+    ) -> None:
+        """Start it in the directory of its task."""
+        self._popen = subprocess.Popen(  # our own interpreter and module
+            [sys.executable, "-m", WORKER_MODULE, str(task_path), str(events)],
+            stdin=standard_input,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=task_path.parent,
+            env=dict(environment),
+            pass_fds=(events,),
+            start_new_session=True,
+        )
+        self.pid = self._popen.pid
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._popen.poll()
+
+
+class Server:
+    """The parent's side of the clean server: started once a job, asked for each worker.
+
+    Raises:
+        AlmaflowError: the server does not start, or has gone.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], cpus: Sequence[int] | None, modules: Sequence[str], log_path: Path
+    ) -> None:
+        """Start it; it imports while the caller goes on."""
+        self._log_path = log_path
+        self._codes: dict[int, int] = {}
+        self._alive: set[int] = set()
+        self._started: list[int] = []
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        settings = json.dumps({"cpus": cpus, "modules": list(modules)})
+        with theirs, log_path.open("wb") as log:
+            self._popen = subprocess.Popen(  # our own interpreter and module
+                [sys.executable, "-m", SERVER_MODULE, str(theirs.fileno()), settings],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
+            )
+
+    def fork(
+        self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
+    ) -> Forked:
+        """Let it fork a worker, once it has imported.
+
+        Args:
+            task_path: The worker's task; its directory becomes the working directory.
+            environment: What is set beside the server's own environment.
+            standard_input: Descriptor of the worker's standard input.
+            log: Descriptor of its standard output and error.
+            events: Descriptor of its event pipe.
+        """
+        request = {"task": str(task_path), "directory": str(task_path.parent), "environment": dict(environment)}
+        try:
+            socket.send_fds(self._connection, [json.dumps(request).encode()], [standard_input, log, events])
+            while not self._started:
+                self._listen(None)
+        except (OSError, EOFError) as error:
+            self.close()
+            text = self._log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            message = f"the process that starts the workers has gone ({text[-1] if text else error})"
+            raise AlmaflowError(message) from error
+        pid = self._started.pop()
+        self._alive.add(pid)
+        return Forked(pid, self)
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended."""
+        return self._popen.poll() is not None
+
+    def code(self, pid: int) -> int | None:
+        """The exit code of a worker; None while it runs."""
+        if pid not in self._codes:
+            # A server that has gone takes its workers along: their ends cannot be told any more.
+            try:
+                while self._listen(0.0):
+                    pass
+            except (OSError, EOFError):
+                self._codes[pid] = -signal.SIGKILL
+        return self._codes.get(pid)
+
+    def _listen(self, timeout_s: float | None) -> bool:
+        if self._connection.fileno() < 0:  # closed, by us
+            raise EOFError
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection, selectors.EVENT_READ)
+            if not selector.select(timeout_s):
+                return False
+        data = self._connection.recv(MESSAGE_BYTES)
+        if not data:
+            raise EOFError
+        message = json.loads(data)
+        if "started" in message:
+            self._started.append(message["started"])
+        else:
+            self._codes[message["ended"]] = message["code"]
+            self._alive.discard(message["ended"])
+        return True
+
+    def close(self) -> None:
+        """End it, and with it every worker that is left."""
+        self._connection.close()
+        try:
+            # With no worker left it has nothing to tidy up, and may still be importing.
+            self._popen.wait(SERVER_GRACE_S if self._alive else 0)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+class Forked:
+    """A worker that the server forked."""
+
+    def __init__(self, pid: int, server: Server) -> None:
+        """Keep who knows of its end."""
+        self.pid = pid
+        self._server = server
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._server.code(self.pid)
+
+
+def wait(process: Process, timeout_s: float) -> int | None:
+    """The exit code, waited for; None where it still runs after that time."""
+    deadline = time.monotonic() + timeout_s
+    while (code := process.poll()) is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return code
+
+
+def end_session(process: Process, grace_s: float) -> None:
+    """End the worker and everything in its session, politely first if it still runs."""
+    if process.poll() is None:
+        _signal_session(process, signal.SIGTERM)
+        wait(process, grace_s)
+    # Compilers' helper processes may outlive the worker.
+    _signal_session(process, signal.SIGKILL)
+    wait(process, grace_s)
+
+
+def _signal_session(process: Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,60 @@
+"""Where the time of a conversion goes by its runtime's profiler, beside where a predictor says that it goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from almaflow.processes.one_shot import answer_of
+from almaflow.errors import UsageError
+from almaflow.processes.environment import server_environment
+from almaflow.machine.lock import alone
+from almaflow.profiling.parts import by_part
+from almaflow.records import to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.predict import Predictor
+    from almaflow.records import Question
+
+TIME_LIMIT_S = 600
+
+
+def predicted_parts(predictor: Predictor, question: Question) -> dict[str, float]:
+    """Milliseconds of one call by part, the longest first; nothing where the predictor tells no costs of operations."""
+    costs = getattr(predictor, "costs", None)
+    return by_part((cost.operation.kind, cost.total_ms) for cost in costs(question)) if costs else {}
+
+
+def profiled_parts(question: Question, say: Callable[[str], None]) -> dict[str, float]:
+    """The same by a profiler: the conversion is built here and called some times.
+
+    Args:
+        question: Of this machine.
+        say: Tells the user that it waits.
+
+    Raises:
+        UsageError: the conversion cannot run here.
+        AlmaflowError: it failed.
+    """
+    planned = question.conversion
+    if planned.unavailable or planned.device != "cpu":
+        message = f"--profile {planned.name}: {planned.unavailable or 'only conversions on the CPU are profiled'}"
+        raise UsageError(message)
+    asked = {
+        "model": to_dict(question.model),
+        "conversion": to_dict(planned),
+        "threads": question.hardware.threads,
+        "sys_path": [path for path in sys.path if path],
+    }
+    with alone("wait", say):
+        parts = answer_of(
+            "almaflow.worker.profilers",
+            asked=asked,
+            failed=f"{planned.name} could not be profiled",
+            timeout_s=TIME_LIMIT_S,
+            environment=os.environ | server_environment(question.hardware),
+        )
+    return by_part(parts)

@@ -1,0 +1,157 @@
+"""What the store measured beside what predictors had said, read once and then only what is new.
+
+What was read is kept beside almaflow's other files and can be deleted at any time. It is never believed unseen: MLflow
+lists runs in the order of their start, and a run that is put in, taken out or changed shifts or differs at some
+position, so that the runs at a few positions, the first, the last and some drawn anew each time, are read again and
+compared. What lies behind the first one that differs is read again. A change of an old run's own values that no
+position meets stays unseen until one does, or until ``fresh``.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from almaflow.predict import BASELINES
+from almaflow.records import JudgedRun, Said
+from almaflow.tracking.accuracy.cache import Kept
+from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
+from almaflow.tracking.reader import stored_run
+from almaflow.tracking.store import quiet, reporting
+from almaflow.tracking.uris import sqlite_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from almaflow.tracking.reader import StoredRun
+
+PROBES = 5
+SETTLED_AFTER_S = 600
+"""A run that was written a moment ago may still get figures."""
+UNFINISHED_S = 86_400
+_TAKEN = ("machine/others_cpus", "machine/steal_cpus")
+_SAID = re.compile(r"prediction/(?P<predictor>[^/]+)/latency_ms")
+_CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
+"""Settings that make a timed call another thing, and what they are where nothing was set."""
+
+
+def judged_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[JudgedRun]:
+    """All conversions that gave a latency, in the order in which they were measured.
+
+    Args:
+        uri: A resolved store.
+        tell: Is told how many runs were read from the store so far.
+        fresh: Read all of them again.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    if (database := sqlite_path(uri)) and not database.exists():
+        return []
+    kept = Kept(uri)
+    with reporting(uri, "predictions could not be read"), quiet():
+        runs = MeasuredRuns.of(uri)
+
+        def at(position: int) -> JudgedRun | None:
+            found = runs.at(position)
+            return judged(stored_run(found, runs.names)) if found else None
+
+        known, settled = ([], 0) if fresh else kept.read()
+        start = _agreeing(known, settled, at)
+        made: list[JudgedRun] = []
+        written_at: list[float] = []
+        environments: dict[tuple[str, ...], dict[str, str]] = {}
+        for run in runs.since(start):
+            one = judged(stored_run(run, runs.names))
+            # Most of a run are the versions of packages, and most runs have the same.
+            same = environments.setdefault((*one.environment, *one.environment.values()), one.environment)
+            made.append(replace(one, environment=same))
+            written_at.append(_written_at(run.info.start_time, run.info.end_time))
+            if len(made) % PAGE == 0:
+                tell(len(made))
+        tell(len(made))
+    recent = time.time() - SETTLED_AFTER_S
+    fixed = next((index for index, at in enumerate(written_at) if at > recent), len(made))
+    kept.replace(start, made, start + fixed)
+    return [run for run in (*known[:start], *made) if run.latency_ms > 0 and run.floor_ms > 0]
+
+
+def _written_at(started_ms: int, ended_ms: int | None) -> float:
+    """When a run got its figures, in seconds: just now, if it has no end yet, unless its process is long gone."""
+    if ended_ms is None:
+        return max(time.time() - SETTLED_AFTER_S, started_ms / 1000 + UNFINISHED_S)
+    return ended_ms / 1000
+
+
+def _agreeing(known: list[JudgedRun], settled: int, at: Callable[[int], JudgedRun | None]) -> int:
+    """How many of the first runs are still there as they were."""
+    count = min(len(known), settled)
+    if not count:
+        return 0
+    places = {0, count - 1, *(random.randrange(count) for _ in range(PROBES))}  # noqa: S311 - no secret
+    wrong = next((place for place in sorted(places) if at(place) != known[place]), None)
+    if wrong is None:
+        return count
+    low, high = 0, wrong  # all below ``low`` agree, the one at ``high`` does not
+    while low < high:
+        middle = (low + high) // 2
+        if at(middle) == known[middle]:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def judged(run: StoredRun) -> JudgedRun:
+    """A run as accuracy needs it; one without a latency that counts has zeros."""
+    metrics, params, tags = run.metrics, run.params, run.tags
+    latency = metrics.get("latency_ms", 0.0) if tags.get("almaflow.status") == "ok" else 0.0
+    environment = {name[4:]: value for name, value in sorted(tags.items()) if name.startswith("env.")}
+    device = params.get("device", "")
+    processor = environment.get("gpu" if device.startswith("cuda") else "cpu", "")
+    cpus = f" on {params['cpus']}" if "cpus" in params else ""
+    calls = [f"{name[8:]}={params[name]}" for name, usual in _CALLS.items() if params.get(name, usual) != usual]
+    return JudgedRun(
+        run_id=run.run_id,
+        experiment=run.experiment,
+        at=run.started_at,
+        job_run_id=tags.get("almaflow.job_run_id", ""),
+        model=params.get("model", ""),
+        hardware=params.get("hardware", ""),
+        machine=processor,
+        conversion=params.get("conversion", ""),
+        batch_size=int(params.get("batch_size", 0)),
+        input_shape=params.get("input_shape", ""),
+        dtype=params.get("dtype", ""),
+        device=device,
+        threads=f"{params.get('threads', '')}{cpus}",
+        calls=", ".join(calls),
+        latency_ms=latency,
+        floor_ms=metrics.get("latency/floor", latency) if latency else 0.0,
+        low_ms=metrics.get("latency/ci_low"),
+        high_ms=metrics.get("latency/ci_high"),
+        control_ms=metrics.get("machine/control_ms"),
+        others_cpus=sum(taken) if (taken := [metrics[name] for name in _TAKEN if name in metrics]) else None,
+        environment=environment,
+        said=tuple(_said(run, params.get("predictor", ""))),
+    )
+
+
+def _said(run: StoredRun, first: str) -> Iterator[Said]:
+    """What each predictor said; a baseline was asked for where the job named it first, or it is told by nothing."""
+    baselines = {each.name for each in BASELINES}
+    for name, value in sorted(run.metrics.items()):
+        if (found := _SAID.fullmatch(name)) and value > 0:
+            predictor = found["predictor"]
+            section = f"prediction/{predictor}"
+            yield Said(
+                predictor,
+                run.tags.get(f"almaflow.predictor_version.{predictor}", ""),
+                value,
+                run.metrics.get(f"{section}/low_ms"),
+                run.metrics.get(f"{section}/high_ms"),
+                predictor == first or predictor not in baselines,
+            )

@@ -1,0 +1,164 @@
+"""A run for each series of errors, with the error as a metric over time: MLflow plots the steps of one run.
+
+A point is written with the second of its measurement as the step, and MLflow keeps a metric's value once for each
+step, time and value: writing a point twice leaves one. So whoever is ended halfway is finished by the next, and two at
+once write the same. Should both make the run of a new series, the one with the smaller ID stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from almaflow.tracking.schema import PARAM_LENGTH, cut
+from almaflow.tracking.store import connect, prepare, quiet, reporting, search
+from almaflow.tracking.writer import METRICS_PER_CALL, NEUTRAL_TAGS, log_batch, milliseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+    from almaflow.accuracy.series import Point, Series
+
+EXPERIMENT = "{} accuracy"
+"""Beside the experiment of the measurements, whose list of runs stays what was measured."""
+KIND = "accuracy"
+ATTEMPTS = 3
+METRICS = ("error_pct", "abs_error_pct", "predicted_ms", "measured_ms")
+
+
+def track(uri: str, found: Iterable[Series]) -> int:
+    """Bring the runs of the series up to date, and give how many had news.
+
+    Args:
+        uri: A resolved store.
+        found: Series with all their points; those of several experiments have a run in each.
+
+    Raises:
+        TrackingError: the store cannot be reached or written; trying again does no harm.
+        UsageError: the experiment was deleted.
+    """
+    by_experiment: dict[str, list[tuple[Series, list[Point]]]] = {}
+    for series in found:
+        for experiment in dict.fromkeys(point.run.experiment for point in series.points):
+            own = [point for point in series.points if point.run.experiment == experiment]
+            by_experiment.setdefault(experiment, []).append((series, own))
+    written = 0
+    for experiment, pairs in by_experiment.items():
+        experiment_id = prepare(uri, EXPERIMENT.format(experiment))
+        with reporting(uri, "accuracy could not be tracked", "run the same again"), quiet():
+            client = connect(uri)
+            there = _there(client, experiment_id)
+            written += sum(
+                _bring_up(client, experiment_id, series, points, there.get(_digest(series.key), []))
+                for series, points in pairs
+            )
+    return written
+
+
+def _there(client: MlflowClient, experiment_id: str) -> dict[str, list[Run]]:
+    found: dict[str, list[Run]] = {}
+    for run in search(client, [experiment_id], f"tags.`almaflow.kind` = '{KIND}'"):
+        found.setdefault(run.data.tags.get("almaflow.series", ""), []).append(run)
+    return found
+
+
+def _bring_up(
+    client: MlflowClient, experiment_id: str, series: Series, points: Sequence[Point], runs: Sequence[Run]
+) -> bool:
+    """Whether the series' run had to be written."""
+    from mlflow.exceptions import MlflowException
+
+    state = _digest([[point.run.run_id, point.error] for point in points])
+    if len(runs) == 1 and runs[0].data.tags.get("almaflow.points") == state:
+        return False
+    for attempt in range(ATTEMPTS):
+        try:
+            _write(client, experiment_id, series, points, state, runs)
+        except MlflowException:
+            # Another process made the same run and took ours away: its own is the one to go on with.
+            runs = _there(client, experiment_id).get(_digest(series.key), [])
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            break
+    return True
+
+
+def _write(  # noqa: PLR0913, PLR0917 - what a series' run consists of
+    client: MlflowClient,
+    experiment_id: str,
+    series: Series,
+    points: Sequence[Point],
+    state: str,
+    runs: Sequence[Run],
+) -> None:
+    run = _only(client, experiment_id, series, runs)
+    if not _within(client, run, points):
+        client.delete_run(run.info.run_id)  # it has points that are no longer there, and no metric can be taken back
+        run = _only(client, experiment_id, series, [])
+    _log(client, run.info.run_id, points)
+    tags = {"almaflow.points": state, "almaflow.status": "ok", "almaflow.verdict": str(series.verdict)}
+    if series.changes:
+        tags["almaflow.last_change"] = series.changes[-1].cause.why
+    figures = {
+        "accuracy/points": float(len(points)),
+        "accuracy/mean_abs_error_pct": series.summary.mean_abs.value,
+        "accuracy/now_mean_abs_error_pct": series.now.mean_abs.value,
+        "accuracy/changes": float(len(series.changes)),
+    }
+    last = milliseconds(points[-1].run.at)
+    log_batch(client, run.info.run_id, figures, {}, last, tags)
+    client.set_terminated(run.info.run_id, end_time=last)
+
+
+def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequence[Run]) -> Run:
+    """The run of the series: a new one where there is none, the one with the smallest ID where there are several."""
+    if not runs:
+        facts = {name: cut(str(value), PARAM_LENGTH) for name, value in series.key._asdict().items() if value != ""}
+        made = client.create_run(
+            experiment_id,
+            start_time=milliseconds(series.points[0].run.at),
+            tags=NEUTRAL_TAGS | {"almaflow.kind": KIND, "almaflow.series": _digest(series.key)},
+            run_name=str(series.key),
+        )
+        log_batch(client, made.info.run_id, {}, facts, made.info.start_time)
+    runs = _there(client, experiment_id)[_digest(series.key)]
+    first, *others = sorted(runs, key=lambda run: run.info.run_id)
+    for other in others:
+        with suppress(Exception):  # another process deletes it as well
+            client.delete_run(other.info.run_id)
+    return first
+
+
+def _within(client: MlflowClient, run: Run, points: Sequence[Point]) -> bool:
+    """Whether all that the run has is among the points."""
+    known = {(_step(point), point.error) for point in points}
+    return {(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, METRICS[0])} <= known
+
+
+def _log(client: MlflowClient, run_id: str, points: Sequence[Point]) -> None:
+    from mlflow.entities import Metric
+
+    metrics = [
+        Metric(name, value, milliseconds(point.run.at), _step(point))
+        for point in points
+        for name, value in zip(
+            METRICS, (point.error, abs(point.error), point.said.latency_ms, point.measured_ms), strict=True
+        )
+    ]
+    for start in range(0, len(metrics), METRICS_PER_CALL):
+        client.log_batch(run_id, metrics[start : start + METRICS_PER_CALL])
+
+
+def _step(point: Point) -> int:
+    """Seconds since the epoch: the same whoever writes it, and whatever was measured in between later on."""
+    return int(point.run.at)
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:16]

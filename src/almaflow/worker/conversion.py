@@ -1,0 +1,224 @@
+"""What a worker does for one conversion: load, convert, first call, check, warm up, and rounds when it is asked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from almaflow.conversions.build import Converted, build
+from almaflow.worker import device as devices
+from almaflow.worker.failures import FellBackError, WrongOutputError
+from almaflow.worker.fidelity import arithmetic, compare
+from almaflow.worker.rounds import Rounds
+from almaflow.measure.rounds_plan import turn_of
+from almaflow.worker.threads import read_threads, set_threads, threads_per_stream
+from almaflow.models.build import build_model, flatten_outputs, weights_digest
+from almaflow.models.settle import restore
+from almaflow.records import Measurement, PlannedConversion, WorkerTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.records.protocol import EventWriter
+    from almaflow.worker.main import Turns
+
+Batch = tuple[torch.Tensor, ...]
+
+KEEPING_SHARE = 10
+"""Of the time that writing the samples takes: so long the next writing waits."""
+
+
+def run_conversion(
+    task: WorkerTask,
+    events: EventWriter,
+    turns: Turns,
+    started: float,
+    keep: Callable[[Measurement], None],
+) -> None:
+    """Build, check and time one conversion; ``keep`` is called with all that is known after each step.
+
+    It takes one round by itself as soon as it is warm, so that there is a figure whatever becomes of the job; the
+    others when the parent gives it a turn. An output that is wrong is timed by that one round, for diagnosis.
+
+    Args:
+        task: With a conversion, and the reference that the preparing worker wrote.
+        events: Where phases are announced.
+        turns: What the parent asks for.
+        started: ``time.perf_counter()`` of the start of this process.
+        keep: Writes the measurement to disk.
+
+    Raises:
+        FellBackError: something else than the conversion's own runtime did the work.
+        WrongOutputError: the output is missing or too far from eager's.
+    """
+    planned = task.conversion
+    if planned is None:
+        msg = "a measuring worker needs a conversion"
+        raise ValueError(msg)
+    model, reference = _load(task)
+    model.to(planned.device)
+    inputs = _Inputs(reference["batches"], planned, task)
+    baseline_mb = devices.resident_mb()
+    devices.reset_peak()
+    load_s = time.perf_counter() - started
+
+    synchronize = devices.synchronizer(planned.device)
+    with torch.no_grad():
+        events.enter("convert")
+        begin = time.perf_counter()
+        converted = build(planned, model, inputs.batches, task)
+        synchronize()
+        convert_s = time.perf_counter() - begin
+
+        events.enter("first call")
+        begin = time.perf_counter()
+        converted.call(inputs.get(0))
+        synchronize()
+        first_call_s = time.perf_counter() - begin
+
+        events.enter("check")
+        measurement = Measurement(
+            samples_ms=(),
+            batch_size=task.model.batch_size,
+            load_s=load_s,
+            convert_s=convert_s,
+            first_call_s=first_call_s,
+            total_s=time.perf_counter() - started,
+            warmup_calls=0,
+            stable=False,
+            device_actual=planned.device,
+            runtime={},
+            threads=read_threads(),
+            repairs=converted.repairs,
+            baseline_memory_mb=baseline_mb,
+            model_mb=converted.model_mb(),
+        )
+        measurement, fault = _check(converted, measurement, inputs, reference["outputs"], planned)
+        keep(measurement)
+        checked_s = time.perf_counter() - started
+
+        converted.start_counting()
+        rounds = Rounds(lambda i: converted.call(inputs.get(i)), synchronize, task, events)
+        report = rounds.take(turn_of(task.measure, 0))
+
+        def so_far() -> Measurement:
+            return replace(
+                measurement,
+                samples_ms=tuple(rounds.samples_ms),
+                rounds=tuple(rounds.rounds),
+                device_samples_ms=tuple(rounds.device_samples_ms),
+                warmup_calls=rounds.warmup_calls,
+                peak_memory_mb=devices.peak_mb(),
+                device_memory_mb=devices.device_peak_mb(planned.device),
+                total_s=checked_s + rounds.busy_s,
+            )
+
+        measurement = so_far()
+        keep(measurement)
+        if fault:
+            events.enter("check")  # what it failed in
+            raise fault
+        events.enter("ready", report)
+        _take_turns(rounds, events, turns, lambda: keep(so_far()))
+        # What a runtime says of itself may have changed while it was timed.
+        events.enter("check")
+        measurement, fault = _judge(converted, so_far(), planned)
+        keep(measurement)
+        if fault:
+            raise fault
+
+
+def _take_turns(rounds: Rounds, events: EventWriter, turns: Turns, keep: Callable[[], None]) -> None:
+    keeping_s = kept_at = 0.0
+    while turn := turns.next():
+        report = rounds.take(turn)
+        began = time.perf_counter()
+        # Many short calls make a long file, and writing it after every round would take longer than the rounds.
+        if began - kept_at >= KEEPING_SHARE * keeping_s:
+            keep()
+            kept_at = time.perf_counter()
+            keeping_s = kept_at - began
+        events.enter("ready", report)
+
+
+def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The model with the weights of the preparing worker's, and what that one left."""
+    # Before anything is compiled: dynamo compiles anew for another number of threads.
+    set_threads(threads_per_stream(task))
+    model = build_model(task.model)
+    if weights_digest(model) != task.weights_digest:
+        msg = "the model has other weights each time it is built: seed it, or its outputs cannot be compared"
+        raise WrongOutputError(msg)
+    reference: dict[str, Any] = torch.load(task.reference_path, weights_only=True)
+    restore(model, reference["settled"])
+    return model, reference
+
+
+def _check(
+    converted: Converted,
+    measurement: Measurement,
+    inputs: _Inputs,
+    references: list[list[torch.Tensor]],
+    planned: PlannedConversion,
+) -> tuple[Measurement, Exception | None]:
+    """Compare the outputs with eager's; the measurement with the result, and what is wrong with it, if anything is."""
+    try:
+        outputs = [_answer(converted.call(inputs.get(i))) for i in range(len(references))]
+    except WrongOutputError as error:
+        return measurement, error
+    fidelity = compare(references, outputs, arithmetic(planned.dtype, planned.device))
+    return _judge(converted, replace(measurement, fidelity=fidelity), planned)
+
+
+def _judge(
+    converted: Converted, measurement: Measurement, planned: PlannedConversion
+) -> tuple[Measurement, Exception | None]:
+    """Ask the runtime what it executed."""
+    evidence = converted.evidence()
+    measurement = replace(
+        measurement,
+        runtime=evidence.runtime,
+        recompiles=evidence.recompiles,
+        device_actual=evidence.device or planned.device,
+    )
+    fidelity = measurement.fidelity
+    if evidence.fell_back:
+        return measurement, FellBackError(evidence.fell_back)
+    if measurement.device_actual != planned.device:
+        return measurement, FellBackError(f"ran on {measurement.device_actual}, not on {planned.device}")
+    if fidelity and not fidelity.ok:
+        return measurement, WrongOutputError(fidelity.reason)
+    return measurement, None
+
+
+def _answer(output: object) -> list[torch.Tensor]:
+    try:
+        tensors = flatten_outputs(output)
+    except TypeError as error:
+        raise WrongOutputError(str(error)) from error
+    # Runtimes reuse their output buffers, so each answer is copied before the next call.
+    return [tensor.clone() for tensor in tensors]
+
+
+class _Inputs:
+    """The batches as the conversion takes them: cast, on its device, or copied there inside the call."""
+
+    def __init__(self, host: list[Batch], planned: PlannedConversion, task: WorkerTask) -> None:
+        dtype = getattr(torch, planned.input_dtype)
+        self._device = torch.device(planned.device)
+        self._non_blocking = task.measure.non_blocking
+        self._host = [tuple(t.to(dtype) if t.is_floating_point() else t for t in batch) for batch in host]
+        if task.measure.pin_memory and planned.device == "cuda":
+            self._host = [tuple(t.pin_memory() for t in batch) for batch in self._host]
+        self.batches = [self._copy(batch) for batch in self._host]
+        self._inside = task.measure.include_transfer
+
+    def _copy(self, batch: Batch) -> Batch:
+        return tuple(t.to(self._device, non_blocking=self._non_blocking) for t in batch)
+
+    def get(self, index: int) -> Batch:
+        index %= len(self.batches)
+        return self._copy(self._host[index]) if self._inside else self.batches[index]

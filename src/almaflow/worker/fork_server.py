@@ -1,0 +1,141 @@
+"""A clean process that imports what workers need, computes nothing, and forks one for each task.
+
+Importing PyTorch, torchvision, Alma and the runtimes takes several seconds; this pays for it once a job. A fork of a
+process that has computed nothing has no thread pool to lose, which is what makes forking an ordinary PyTorch process
+hang. ``multiprocessing``'s own fork server would import the caller's main module into every worker, so that a script
+without a ``__main__`` guard would run again.
+
+Run as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with three
+descriptors (standard input, log, event pipe); what goes back is one message for each start and each end. The server
+and all its workers end when the other side of the socket is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MESSAGE_BYTES = 65536
+DESCRIPTORS = 3
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Import the modules and serve until the other side closes.
+
+    Args:
+        arguments: The descriptor of the socket; JSON with the processors (``cpus``) and the ``modules``.
+    """
+    from almaflow.worker import main as worker
+
+    settings = json.loads(arguments[1])
+    worker.bind(settings["cpus"])  # before the maths libraries look at what they may use
+    import_all(settings["modules"])
+    # What is there now stays for ever: the collector need not look at it, nor copy its pages, in any worker.
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=int(arguments[0])) as connection:
+        serve(connection, lambda task_path, events: worker.main([task_path, str(events)]))
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import what forks of this process need, so that they have it already."""
+    for name in modules:
+        # A module that does not import is the worker's to complain about, with the failure class that fits.
+        with contextlib.suppress(Exception):
+            if name == "alma.conversions.select":
+                from almaflow.conversions.alma.repairs import apply_repairs
+
+                apply_repairs(())
+            importlib.import_module(name)
+
+
+def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None:
+    """Fork a worker for each request, tell of its end, and return when the other side closes."""
+    wake_read, wake_write = socket.socketpair()
+    for end in (wake_read, wake_write):
+        end.setblocking(False)  # noqa: FBT003 - positional only
+    signal.set_wakeup_fd(wake_write.fileno())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    alive: set[int] = set()
+    with selectors.DefaultSelector() as selector, wake_read, wake_write:
+        selector.register(connection, selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if wake_read in ready:
+                wake_read.recv(MESSAGE_BYTES)
+                _tell_of_ends(connection, alive)
+            if connection in ready:
+                message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
+                if not message:
+                    break
+                pid = os.fork()
+                if pid == 0:
+                    selector.close()
+                    for end in (connection, wake_read, wake_write):
+                        end.close()
+                    _become_worker(json.loads(message), descriptors, work)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                alive.add(pid)
+                _say(connection, {"started": pid})
+    for pid in alive:
+        _end_session(pid)
+
+
+def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
+    """Be to the worker's code what a fresh interpreter started by ``subprocess`` would be."""
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.setsid()
+        standard_input, log, events = descriptors
+        for descriptor, place in ((standard_input, 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, place)
+        for descriptor in {standard_input, log}:
+            os.close(descriptor)
+        os.chdir(request["directory"])
+        os.environ.update(request["environment"])
+        work(request["task"], events)
+    except BaseException:  # noqa: BLE001 - nothing may get back into the server's loop
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _tell_of_ends(connection: socket.socket, alive: set[int]) -> None:
+    for pid in list(alive):
+        # Looked at before it is reaped: until then nobody else can get its process group's number.
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            continue
+        _end_session(pid)
+        _, status = os.waitpid(pid, 0)
+        alive.discard(pid)
+        _say(connection, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def _end_session(pid: int) -> None:
+    """End what a worker left running; compilers' helpers may outlive it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _say(connection: socket.socket, message: dict[str, int]) -> None:
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        connection.send(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,186 @@
+"""How fast this machine is in PyTorch: rates of arithmetic, bandwidth by working set, overhead of a call.
+
+The best of repeated calls each, since limits are what the machine can do when it is let alone. The module runs as a
+process of its own, so that threads are set before PyTorch starts: ``python -m almaflow.worker.limits THREADS DEVICE``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from almaflow.worker.device import synchronizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+FLOATING = ("float32", "bfloat16", "float16")
+TIME_S = 0.2
+"""Of repeating one call."""
+TOO_SLOW_S = 1.0
+"""A type whose product takes longer is emulated: larger ones would take minutes."""
+CALLS = 5000
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured on one kind of device."""
+
+    products: tuple[int, ...]
+    """Rows of the square matrices that are multiplied."""
+    images: int
+    """Of a convolution's batch."""
+    working_sets_mb: tuple[float, ...]
+    """Of three arrays, of which two are read and one is written; 10^6 bytes."""
+    together: int
+    """Calls that are waited for together: a GPU is told of the next one while it computes."""
+
+
+SIZES = {
+    "cpu": Sizes((256, 512, 1024, 2048), 1, (0.1, 0.5, 2.0, 8.0, 32.0, 128.0, 512.0), 1),
+    # Smaller sets take a GPU less time than it takes to be told of them.
+    "cuda": Sizes((1024, 2048, 4096, 8192), 64, (24.0, 32.0, 64.0, 256.0, 2048.0), 20),
+}
+CONVOLUTIONS = ((64, 56, 3), (128, 28, 3), (256, 14, 3), (256, 28, 1), (1024, 14, 1))
+"""Channels, side of the image and of the window, as in residual networks."""
+
+
+def measure_limits(threads: int, device: str) -> dict[str, Any]:
+    """Rates in 10^9 operations and bytes per second, overhead in microseconds, as ``hardware.limits`` has them.
+
+    Args:
+        threads: That PyTorch may use.
+        device: ``cpu`` or ``cuda``.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    sizes = SIZES[device]
+    with torch.inference_mode(), torch.device(device):
+        best_s = partial(_best_s, synchronize=synchronizer(device), together=sizes.together)
+        products = {dtype: dict(_rates(_products(sizes, dtype), best_s)) for dtype in (*FLOATING, "int8")}
+        convolutions = {dtype: dict(_rates(_convolutions(sizes, dtype), best_s)) for dtype in FLOATING}
+        return {
+            "gflops": _peaks(products),
+            "conv_gflops": _peaks(convolutions),
+            "achieved": {dtype: all_ for dtype in products if (all_ := products[dtype] | convolutions.get(dtype, {}))},
+            "bandwidth": _levels({size: _bandwidth(size, best_s) for size in sizes.working_sets_mb}),
+            "overhead_us": _overhead_us(synchronizer(device)),
+        }
+
+
+def _best_s(call: Callable[[], object], synchronize: Callable[[], None], together: int) -> float:
+    """The quickest of the calls that fit into ``TIME_S``, at least three."""
+    call()
+    synchronize()
+    times: list[float] = []
+    began = perf_counter()
+    while len(times) < 3 or perf_counter() - began < TIME_S:  # noqa: PLR2004 - the quickest of one or two is no floor
+        started = perf_counter()
+        for _ in range(together):
+            call()
+        synchronize()
+        times.append((perf_counter() - started) / together)
+        if times[-1] > TOO_SLOW_S:
+            break
+    return min(times)
+
+
+Work = tuple[str, float, "Callable[[], object]"]
+"""What it is called, its operations, and a call."""
+
+
+def _products(sizes: Sizes, dtype: str) -> Iterator[Work]:
+    import torch
+
+    for size in sizes.products:
+        one = _drawn(dtype, size, size)
+        call = partial(torch._int_mm if dtype == "int8" else torch.mm, one, one)  # noqa: SLF001 - the only one of int8
+        yield f"product of {size}", 2.0 * size**3, call
+
+
+def _convolutions(sizes: Sizes, dtype: str) -> Iterator[Work]:
+    """On images whose channels lie side by side, which is how both oneDNN and cuDNN like them."""
+    import torch
+
+    for channels, side, window in CONVOLUTIONS:
+        shapes = (sizes.images, channels, side, side), (channels, channels, window, window)
+        images, weights = (_drawn(dtype, *shape).to(memory_format=torch.channels_last) for shape in shapes)
+        call = partial(torch.conv2d, images, weights, padding=window // 2)
+        name = f"{window}x{window} convolution of {channels} channels"
+        yield name, 2.0 * sizes.images * (channels * side * window) ** 2, call
+
+
+def _drawn(dtype: str, *shape: int) -> Any:
+    """Values that cost what those of models do: a GPU multiplies zeros or ones with less power, and faster."""
+    import torch
+
+    if dtype == "int8":
+        return torch.randint(-128, 128, shape, dtype=torch.int8)
+    return torch.randn(shape).to(getattr(torch, dtype))
+
+
+def _rates(works: Iterator[Work], best_s: Callable[[Callable[[], object]], float]) -> Iterator[tuple[str, float]]:
+    """Of each, from the smallest on, until one is not there or too slow."""
+    for name, flops, call in works:
+        try:
+            seconds = best_s(call)
+        except RuntimeError:  # PyTorch has none for the type on this device
+            return
+        yield name, float(f"{flops / seconds / 1e9:.4g}")
+        if seconds > TOO_SLOW_S / 8:  # the next one may have eight times the work
+            return
+
+
+def _peaks(rates: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {dtype: max(found.values()) for dtype, found in rates.items() if found}
+
+
+def _bandwidth(size_mb: float, best_s: Callable[[Callable[[], object]], float]) -> float:
+    import torch
+
+    elements = max(int(size_mb * 1e6 / 12), 16)
+    one, other = torch.ones(elements), torch.ones(elements)
+    out = torch.empty_like(one)
+    return 12 * elements / best_s(partial(torch.add, one, other, out=out)) / 1e9
+
+
+def _levels(found: dict[float, float]) -> list[dict[str, Any]]:
+    """From the smallest working set on, each no faster than the one before it; those within 10% of it are one level.
+
+    The first measured set is so small that a call's overhead is a part of its time: it gets the rate of the next.
+    """
+    sizes = sorted(found)
+    rates = {size: found[size] for size in sizes}
+    rates[sizes[0]] = max(rates[sizes[0]], rates[sizes[1]])
+    levels: list[dict[str, Any]] = []
+    for size in sizes:
+        rate = min(rates[size], levels[-1]["gb_s"]) if levels else rates[size]
+        if levels and rate > 0.9 * levels[-1]["gb_s"]:
+            levels[-1] |= {"name": f"up to {size:g} MB", "mb": size}
+        else:
+            levels.append({"name": f"up to {size:g} MB", "mb": size, "gb_s": round(rate, 1)})
+    return [*levels[:-1], {"name": "memory", "gb_s": levels[-1]["gb_s"]}]
+
+
+def _overhead_us(synchronize: Callable[[], None]) -> float:
+    """The time of an operation on one element, in the quickest of several series."""
+    import torch
+
+    one, times_s = torch.ones(1), []
+    for _ in range(5):
+        synchronize()
+        started = perf_counter()
+        for _ in range(CALLS // 5):
+            torch.relu_(one)
+        synchronize()
+        times_s.append((perf_counter() - started) / (CALLS // 5))
+    return round(min(times_s) * 1e6, 2)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure_limits(int(sys.argv[1]), sys.argv[2])))  # noqa: T201 - that is how a child speaks

@@ -1,0 +1,123 @@
+"""The child's side: one process, one conversion, one result file.
+
+Run as ``python -m almaflow.worker.main TASK.json PIPE``, or called so by the server that forked it. Torch is
+imported here and nowhere above: by then the parent has set the thread counts in the environment. What is known so far
+is written after each step, so that a crash in a later one does not lose it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from almaflow.errors import UsageError
+from almaflow.records.protocol import EventWriter, Turn, read_turn
+from almaflow.worker.failures import classify
+from almaflow.records import WorkerResult, WorkerTask, read_json, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PARENT_LOOK_S = 1.0
+
+
+def main(arguments: list[str]) -> None:
+    """Do the task and end the process without running destructors of converted code, which like to crash."""
+    started = time.perf_counter() - _process_age_s()
+    task = read_json(arguments[0], WorkerTask)
+    events = EventWriter(int(arguments[1]))
+    result_path = Path(task.work_dir) / "result.json"
+    faulthandler.enable()
+    bind(task.hardware.cpus)
+    turns = Turns()
+    _prefer_as_oom_victim()
+    sys.path[:1] = list(task.sys_path)
+    result = WorkerResult()
+
+    def keep(update: WorkerResult) -> None:
+        nonlocal result
+        result = update
+        write_json(result_path, result)
+
+    try:
+        events.enter("load")
+        if task.conversion is None:
+            from almaflow.worker.reference import prepare
+
+            prepare(task, events, turns, lambda prepared: keep(replace(result, prepared=prepared)))
+        else:
+            from almaflow.worker.conversion import run_conversion
+
+            run_conversion(
+                task, events, turns, started, lambda measurement: keep(replace(result, measurement=measurement))
+            )
+        keep(replace(result, finished=True))
+    except UsageError as error:
+        keep(replace(result, bad_input=str(error), finished=True))
+    except BaseException as error:  # noqa: BLE001 - converted code raises what it likes, SystemExit included
+        keep(replace(result, failure=classify(error, events.phase), finished=True))
+    for stream in (sys.stdout, sys.stderr):
+        # Converted code may have closed or replaced them.
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0)
+
+
+def bind(cpus: Iterable[int] | None) -> None:
+    """Keep this process, and what it starts, on these processors."""
+    if cpus is not None:
+        os.sched_setaffinity(0, cpus)
+
+
+def _process_age_s() -> float:
+    """Seconds since this process was started: interpreter start and imports belong to the load time."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
+
+
+class Turns:
+    """What the parent asks for, as it comes over standard input; when that closes the parent is gone, and we go too."""
+
+    def __init__(self) -> None:
+        """Listen in a thread, which sleeps until something comes."""
+        self._waiting: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, args=(os.getppid(),), daemon=True, name="parent-watch").start()
+
+    def next(self) -> Turn | None:
+        """Wait for the next turn; None asks to finish."""
+        return self._waiting.get()
+
+    def _listen(self, parent: int) -> None:
+        rest = b""
+        try:
+            while data := os.read(0, 1024):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._waiting.put(read_turn(line))
+        except OSError:  # closed by converted code: nobody can ask for anything any more
+            self._waiting.put(None)
+            while os.getppid() == parent:
+                time.sleep(PARENT_LOOK_S)
+        if os.getpgrp() == os.getpid():  # the leader of a session of its own, as the launcher starts it
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+
+def _prefer_as_oom_victim() -> None:
+    # Linux only, and raising one's own score needs no privilege; elsewhere there is nothing to do.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,136 @@
+"""The preparing worker: does the model build, do its inputs fit, what does eager answer?
+
+It runs before any conversion, so that a wrong model costs seconds, and leaves the inputs and eager's outputs that
+every conversion is compared with. It then stays as the job's control: eager calls at the job's start and at its end
+say how far the machine has drifted meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from almaflow.errors import UsageError
+from almaflow.worker.device import device_name, synchronizer
+from almaflow.worker.rounds import Rounds
+from almaflow.worker.threads import read_threads, set_threads
+from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
+from almaflow.models.settle import settle
+from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.records.protocol import EventWriter
+    from almaflow.worker.main import Turns
+    from almaflow.models.batches import Batch
+
+SETTLE_BATCHES = 4
+
+
+def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[[Prepared], None]) -> None:
+    """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
+
+    Then take rounds of eager calls as they are asked for.
+
+    Args:
+        task: Without a conversion.
+        events: Where phases are announced.
+        turns: What the parent asks for.
+        keep: Writes what was found out to disk.
+
+    Raises:
+        UsageError: the model, its inputs or the device are not what the configuration says.
+    """
+    device = task.hardware.device
+    if device == "cuda" and not torch.cuda.is_available():
+        msg = f"hardware.device=cuda: PyTorch {torch.__version__} sees no CUDA device here; take hardware=cpu"
+        raise UsageError(msg)
+    set_threads(task.hardware.threads)
+    model, batches, digest, settled = example_model(task)
+    workload = _workload(model, batches[0])  # while both are on the CPU, where `almaflow predict` counts too
+    model.to(device)
+    synchronize = synchronizer(device)
+    outputs: list[list[torch.Tensor]] = []
+    eager_s = 0.0
+    first = tuple(tensor.to(device) for tensor in batches[0])
+    with torch.no_grad():
+        check_forward(model, first)
+        for batch in batches:
+            on_device = tuple(tensor.to(device) for tensor in batch)
+            synchronize()
+            started = time.perf_counter()
+            output = model(*on_device)
+            synchronize()
+            eager_s = time.perf_counter() - started
+            outputs.append(flatten_outputs(output))
+    torch.save({"batches": batches, "outputs": outputs, "settled": settled}, task.reference_path)
+    keep(
+        Prepared(
+            inputs=_specs(batches[0]),
+            outputs=_specs(tuple(outputs[0])),
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            weights_digest=digest,
+            device_name=device_name(device),
+            threads=read_threads(),
+            eager_s=eager_s,
+            notes=_notes(outputs),
+            workload=workload,
+        )
+    )
+    events.enter("ready")
+    rounds: Rounds | None = None
+    with torch.no_grad():
+        while turn := turns.next():
+            rounds = rounds or Rounds(lambda _: model(*first), synchronize, task, events)
+            events.enter("ready", rounds.take(turn))
+
+
+def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor]]:
+    """The model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
+
+    Returns:
+        The model, input batches, the digest of the weights as they were drawn, and those that were settled then.
+
+    Raises:
+        UsageError: the model or its inputs are not what the configuration says.
+    """
+    model = build_model(task.model)
+    batches = build_batches(task.model, task.measure.fidelity_inputs)
+    digest = weights_digest(model)
+    settled: dict[str, torch.Tensor] = {}
+    if _random(task.model):
+        check_forward(model, batches[0])
+        # Enough rows for statistics, however few inputs the outputs are compared on.
+        settled = settle(model, build_batches(task.model, SETTLE_BATCHES), task.model.seed)
+    return model, batches, digest, settled
+
+
+def _random(model: ModelSpec) -> bool:
+    """Whether its weights are random ones that almaflow drew."""
+    own = (model.target or "").startswith("almaflow.models.")
+    return not model.pickle_path and (own or (model.arch is not None and not model.target))
+
+
+def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:
+    """What keeps eager's outputs from telling a right conversion from a wrong one."""
+    if len(outputs) > 1 and all(
+        torch.equal(first, other) for call in outputs[1:] for first, other in zip(outputs[0], call, strict=True)
+    ):
+        return ("eager answers the same to every input, so a conversion that ignores its input would pass the check",)
+    return ()
+
+
+def _workload(model: torch.nn.Module, batch: Batch) -> Workload | None:
+    from almaflow.models.counting import count
+
+    try:
+        return count(model, batch)
+    except Exception:  # noqa: BLE001 - code that depends on values, or anything else: only some predictors need it
+        return None
+
+
+def _specs(tensors: tuple[torch.Tensor, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in tensors)

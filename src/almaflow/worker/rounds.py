@@ -1,0 +1,83 @@
+"""The worker's side of the rounds: take one whenever the parent asks, and keep what it gave."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from typing import TYPE_CHECKING
+
+from almaflow.worker.control_workload import control_ms
+from almaflow.worker.device import device_times_ms
+from almaflow.records.protocol import Report
+from almaflow.worker.streams import take_concurrently
+from almaflow.worker.threads import threads_per_stream
+from almaflow.worker.timing import refill, take, warm_up
+from almaflow.records import Round
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.records.protocol import EventWriter, Turn
+    from almaflow.records import WorkerTask
+
+DEVICE_CALLS = 20
+"""Calls of a round that are timed by CUDA events as well, after those timed by the wall clock: an event is work for
+the device too, and a short call would feel it."""
+
+
+class Rounds:
+    """All rounds of one forward call, in one process."""
+
+    def __init__(
+        self,
+        call: Callable[[int], object],
+        synchronize: Callable[[], None],
+        task: WorkerTask,
+        events: EventWriter,
+    ) -> None:
+        """Warm the call up."""
+        self.samples_ms: list[float] = []
+        self.device_samples_ms: list[float] = []
+        self.rounds: list[Round] = []
+        self._call = call
+        self._synchronize = synchronize
+        self._task = task
+        self._device = task.conversion.device if task.conversion else task.hardware.device
+        self._events = events
+        events.enter("warm-up")
+        began = time.perf_counter()
+        self.warmup_calls = warm_up(call, synchronize, task.measure)
+        self.busy_s = time.perf_counter() - began
+        """Spent on warm-up and rounds so far, without waiting for turns."""
+        self._last_s = self.busy_s / max(self.warmup_calls, 1)
+
+    def take(self, turn: Turn) -> Report:
+        """Time one round: the control workload, untimed calls, the timed ones."""
+        self._events.enter("measure")
+        began = time.perf_counter()
+        control = control_ms(self._device)
+        refill(self._call, self._synchronize, self._last_s)
+        started_at = time.time()
+        streams = self._task.measure.streams
+        if streams > 1:
+            taken = take_concurrently(self._call, self._synchronize, turn, streams, threads_per_stream(self._task))
+        else:
+            taken = take(self._call, self._synchronize, turn, len(self.samples_ms))
+        if self._device == "cuda":
+            calls = min(len(taken.samples_ms), DEVICE_CALLS)
+            self.device_samples_ms += device_times_ms(self._call, calls)
+        self.samples_ms += taken.samples_ms
+        self._last_s = taken.samples_ms[-1] / 1000
+        self.rounds.append(
+            Round(
+                replicate=self._task.replicate,
+                index=turn.index,
+                count=len(taken.samples_ms),
+                started_at=started_at,
+                wall_s=taken.wall_s,
+                cpu_s=taken.cpu_s,
+                control_ms=control,
+            )
+        )
+        self.busy_s += time.perf_counter() - began
+        return Report(len(taken.samples_ms), median(taken.samples_ms), taken.wall_s)

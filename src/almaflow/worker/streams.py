@@ -1,0 +1,81 @@
+"""Concurrent calls, as a server makes them: what the model gives under load."""
+
+from __future__ import annotations
+
+import threading
+from time import perf_counter_ns, process_time_ns
+from typing import TYPE_CHECKING
+
+from almaflow.worker.timing import Taken, no_garbage_collection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.records.protocol import Turn
+
+
+def take_concurrently(
+    call: Callable[[int], object], synchronize: Callable[[], None], turn: Turn, streams: int, threads: int
+) -> Taken:
+    """Time the calls of ``streams`` threads at once, until all together have reached the turn's minima.
+
+    A sample is one call of one thread, waiting for others included; ``wall_s`` goes from the first start to the last
+    end, so that count / ``wall_s`` is the rate of calls.
+
+    Args:
+        call: One forward call on the i-th batch, which several threads may make at once.
+        synchronize: Waits for the device.
+        turn: Counts and times of all threads together.
+        streams: How many threads call.
+        threads: Threads that PyTorch may use inside each call.
+
+    Raises:
+        Exception: what a call raised, in whichever thread.
+    """
+    import torch
+
+    samples: list[list[tuple[int, int]]] = [[] for _ in range(streams)]
+    errors: list[BaseException] = []
+    minimum_ns, maximum_ns = int(turn.min_time_s * 1e9), int(turn.max_time_s * 1e9)
+    cpu_ns: list[int] = []
+    together = threading.Barrier(streams, lambda: cpu_ns.append(process_time_ns()))
+    stop = threading.Event()
+
+    def stream(number: int) -> None:
+        own = samples[number]
+        try:
+            # Both are settings of a thread, and a new one starts with the defaults.
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                call(number)  # what a runtime sets up for a new thread is not to be timed
+                synchronize()
+                together.wait()
+                begin = perf_counter_ns()
+                while not stop.is_set():
+                    started = perf_counter_ns()
+                    call(number + streams * len(own))
+                    synchronize()
+                    ended = perf_counter_ns()
+                    own.append((started, ended))
+                    elapsed = ended - begin
+                    enough = sum(map(len, samples)) >= turn.min_calls and elapsed >= minimum_ns
+                    if elapsed >= maximum_ns or enough:
+                        stop.set()
+        except BaseException as error:  # noqa: BLE001 - raised again where it can be seen
+            errors.append(error)
+            stop.set()
+            together.abort()
+
+    workers = [threading.Thread(target=stream, args=(number,), name=f"stream-{number}") for number in range(streams)]
+    with no_garbage_collection():
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        cpu_ns.append(process_time_ns())
+    if errors:
+        raise next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), errors[0])
+    calls = sorted((pair for own in samples for pair in own), key=lambda pair: pair[1])
+    wall_ns = calls[-1][1] - min(started for started, _ in calls)
+    samples_ms = tuple((ended - started) / 1e6 for started, ended in calls)
+    return Taken(samples_ms, wall_ns / 1e9, (cpu_ns[-1] - cpu_ns[0]) / 1e9)

@@ -1,0 +1,131 @@
+"""Warm-up, and one round of timed calls: one synchronised wall clock around every single forward call.
+
+Phases are kept apart by the worker: what is timed here is the steady state only. How many rounds there are is the
+parent's to decide (``rounds``).
+"""
+
+from __future__ import annotations
+
+import gc
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter_ns, process_time_ns
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from almaflow.records.protocol import Turn
+    from almaflow.records import MeasureSpec
+
+WARMUP_SHARE = 0.25
+"""Of the steady state's time budget: slow conversions are warm after fewer calls than asked."""
+
+WARMUP_WINDOW = 5
+"""Calls whose quickest one is compared with the quickest before."""
+
+STILL_FALLING = 0.02
+"""A window whose quickest call is quicker by more than this is not warm yet. The minimum of a few calls repeats to
+2 or 3% on a shared machine where their median moves by 10%, so that noise does not look like warming up."""
+
+REFILL_S = 0.03
+"""Untimed calls at the start of a round: another worker's data is in the caches, and the clock may have dropped.
+One of a call that takes longer."""
+
+NO_REFILL_S = 0.3
+"""A call that takes so long fills its caches in a part of itself that cannot be seen."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The timed calls of one round."""
+
+    samples_ms: tuple[float, ...]
+    """Single-call wall times, in the order in which the calls ended."""
+    wall_s: float
+    cpu_s: float
+    """Processor time of the whole process meanwhile."""
+
+
+def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec: MeasureSpec) -> int:
+    """Call until the calls stop getting quicker; how many calls that took.
+
+    They have stopped when the quickest of a window of ``WARMUP_WINDOW`` calls is not more than ``STILL_FALLING``
+    quicker than the quickest before it. ``warmup_calls`` and ``warmup_time_s`` are minima; both 0 ask for none. A
+    quarter of ``max_time_s``, but no less than ``warmup_time_s``, ends it in any case.
+    """
+    if not spec.warmup_calls and not spec.warmup_time_s:
+        return 0
+    budget_ns = int(max(spec.warmup_time_s, WARMUP_SHARE * spec.max_time_s) * 1e9)
+    count, quickest, window = 0, 0, []
+    begin = now = perf_counter_ns()
+    while now - begin < budget_ns:
+        call(count)
+        synchronize()
+        before, now = now, perf_counter_ns()
+        count += 1
+        window.append(now - before)
+        if len(window) < WARMUP_WINDOW:
+            continue
+        settled = quickest > 0 and min(window) >= (1 - STILL_FALLING) * quickest
+        if settled and count >= spec.warmup_calls and now - begin >= spec.warmup_time_s * 1e9:
+            break
+        quickest = min(quickest or window[0], *window)
+        window = []
+    return count
+
+
+def refill(call: Callable[[int], object], synchronize: Callable[[], None], last_s: float) -> None:
+    """Untimed calls before a round, unless one alone takes ``NO_REFILL_S`` or more.
+
+    Args:
+        call: One forward call on the i-th batch.
+        synchronize: Waits for the device.
+        last_s: How long the last call took.
+    """
+    begin, count = perf_counter_ns(), 0
+    while last_s < NO_REFILL_S and (perf_counter_ns() - begin) / 1e9 < REFILL_S:
+        call(count)
+        synchronize()
+        count += 1
+
+
+def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: Turn, first: int = 0) -> Taken:
+    """Time ``call(first)``, ``call(first + 1)`` ... until the turn's minima are reached or its maximum is crossed.
+
+    Args:
+        call: One forward call on the i-th batch.
+        synchronize: Waits for the device; called before the clock is read, on both sides of the call.
+        turn: Counts and times.
+        first: The number of the first call.
+    """
+    samples_ns: list[int] = []
+    minimum_ns, maximum_ns = int(turn.min_time_s * 1e9), int(turn.max_time_s * 1e9)
+    with no_garbage_collection():
+        synchronize()
+        cpu = process_time_ns()
+        begin = perf_counter_ns()
+        while True:
+            started = perf_counter_ns()
+            call(first + len(samples_ns))
+            synchronize()
+            ended = perf_counter_ns()
+            samples_ns.append(ended - started)
+            elapsed = ended - begin
+            if elapsed >= maximum_ns or (len(samples_ns) >= turn.min_calls and elapsed >= minimum_ns):
+                break
+        cpu = process_time_ns() - cpu
+    return Taken(tuple(sample / 1e6 for sample in samples_ns), elapsed / 1e9, cpu / 1e9)
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """A collection in the middle of a call is noise of ours, not of the model."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,229 @@
+"""Series, causes, verdicts and alerts from made measurements."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.support.scored_runs import ENVIRONMENT, nights, run
+
+from almaflow.accuracy.summary import Against, compared, rollups, series_of
+from almaflow.accuracy.alerts import alerts
+from almaflow.accuracy.series import Series, Verdict
+from almaflow.records import JudgedRun, Said
+
+HALF = 8
+
+
+def one(runs: list[JudgedRun]) -> Series:
+    """The series of ``calibrated`` on ONNX Runtime."""
+    (found,) = [each for each in series_of(runs) if each.key.conversion == "ONNX_CPU"]
+    return found
+
+
+def later(runs: list[JudgedRun], **changes: object) -> list[JudgedRun]:
+    """The second half with other values."""
+    return [replace(each, **changes) if index >= HALF else each for index, each in enumerate(runs)]  # type: ignore[arg-type]
+
+
+def slower(runs: list[JudgedRun], factor: float, since: int = HALF) -> list[JudgedRun]:
+    return [
+        replace(each, floor_ms=each.floor_ms * factor, latency_ms=each.latency_ms * factor) if index >= since else each
+        for index, each in enumerate(runs)
+    ]
+
+
+def test_points_are_errors_against_the_figure_that_is_asked_for() -> None:
+    (floor,) = series_of([run(floor_ms=10, predicted_ms=12)])
+    (median,) = series_of([run(floor_ms=10, predicted_ms=12)], Against.MEDIAN)
+    assert floor.points[0].error == pytest.approx(20)
+    assert median.points[0].error == pytest.approx(100 * (12 / 10.5 - 1))
+    assert floor.points[0].bounds is not None
+    assert floor.points[0].bounds.low < 20 < floor.points[0].bounds.high
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "resnet50"},
+        {"hardware": "lab"},
+        {"machine": "Another CPU"},
+        {"conversion": "OPENVINO"},
+        {"batch_size": 8},
+        {"dtype": "int8"},
+        {"threads": "1"},
+        {"input_shape": "1x3x96x96"},
+        {"calls": "streams=4"},
+        {"device": "cuda"},
+        {"said": (Said("roofline", "1", 9.0),)},
+    ],
+    ids=str,
+)
+def test_what_may_not_be_compared_is_another_series(changes: dict[str, object]) -> None:
+    assert len(series_of([run(0), run(1, **changes)])) == 2  # type: ignore[arg-type]
+
+
+def test_versions_and_experiments_are_one_series_in_the_order_of_time() -> None:
+    runs = [
+        run(1, environment={"torch": "3"}),
+        run(0, experiment="other"),
+        run(2, said=(Said("calibrated", "v2", 11.0),)),
+    ]
+    (found,) = series_of(runs)
+    assert [point.run.run_id for point in found.points] == ["0000-ONNX_CPU", "0001-ONNX_CPU", "0002-ONNX_CPU"]
+
+
+def test_a_version_of_the_runtime_is_named() -> None:
+    runs = later(slower(nights(16), 1.2), environment=ENVIRONMENT | {"onnxruntime": "1.32.0", "git_commit": "bbbb"})
+    found = one(runs)
+    (change,) = found.changes
+    assert change.at == HALF
+    assert change.cause.kind == "version"
+    assert "env.onnxruntime 1.31.1 → 1.32.0" in change.cause.why
+    assert "git" not in change.cause.why
+    assert change.cause.environment["git_commit"] == ("aaaa", "bbbb")
+    assert change.cause.measured_pct == pytest.approx(20, abs=3)
+    assert change.before_pct == pytest.approx(10, abs=2)
+    assert not change.worse  # 10% too high before, 8% too low behind it
+    assert found.now.count == HALF
+
+
+def test_a_slow_machine_is_told_by_the_control() -> None:
+    runs = later(slower(nights(16), 1.3), control_ms=1.2)
+    (change,) = one(runs).changes
+    assert change.cause.kind == "machine"
+    assert change.worse
+    assert change.cause.control_pct == pytest.approx(100 / 3)
+
+
+def test_others_on_the_processors_are_told_though_the_control_is_steady() -> None:
+    """Eager itself beside busy processes: nothing else is there to hold it against."""
+    made = [replace(each, conversion="EAGER", others_cpus=0.03) for each in slower(nights(16), 2.0)]
+    (busy,) = series_of(later(made, others_cpus=1.2))
+    (change,) = busy.changes
+    assert change.cause.kind == "machine"
+    assert "others took 1.2 processors of the machine, 0.0 before" in change.cause.why
+    assert change.cause.others_cpus == (0.03, 1.2)
+    (idle,) = series_of(later(made, others_cpus=0.1))
+    assert [each.cause.kind for each in idle.changes] == ["unknown"]
+
+
+def test_a_machine_that_only_eager_shows() -> None:
+    """The control is steady, no version changed, and eager is slower too."""
+    eager = [
+        replace(each, conversion="EAGER", run_id=f"{each.run_id}-eager", said=())
+        for each in slower(nights(16, seed=2), 1.3)
+    ]
+    (change,) = one([*slower(nights(16), 1.3), *eager]).changes
+    assert change.cause.kind == "machine"
+    assert "eager moved too" in change.cause.why
+
+
+def test_a_measurement_that_moved_for_no_known_reason() -> None:
+    eager = [replace(each, conversion="EAGER", run_id=f"{each.run_id}-eager", said=()) for each in nights(16, seed=2)]
+    (change,) = one([*slower(nights(16), 1.3), *eager]).changes
+    assert change.cause.kind == "unknown"
+    assert "no env tag changed" in change.cause.why
+
+
+def test_a_new_version_of_the_predictor_is_named() -> None:
+    (change,) = one(later(nights(16), said=(Said("calibrated", "v2", 10.1),))).changes
+    assert change.cause.kind == "prediction"
+    assert "v1 → v2" in change.cause.why
+    assert not change.worse
+    assert change.cause.measured_pct == pytest.approx(0, abs=1.5)
+
+
+def test_both_moved() -> None:
+    (change,) = one(later(slower(nights(16), 1.3), control_ms=1.2, said=(Said("calibrated", "v2", 9.0),))).changes
+    assert change.cause.kind == "prediction+machine"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "verdict"),
+    [(10.0, Verdict.NOISE), (10.8, Verdict.NEAR), (14.0, Verdict.HIGH), (7.0, Verdict.LOW)],
+)
+def test_verdicts(predicted: float, verdict: Verdict) -> None:
+    assert one(nights(10, 0.003, said=(Said("calibrated", "v1", predicted),))).verdict is verdict
+
+
+def test_an_interval_that_holds_the_measurement_is_noise() -> None:
+    assert one(nights(10, said=(Said("calibrated", "v1", 13.0, 9.0, 16.0),))).verdict is Verdict.NOISE
+
+
+def test_errors_on_both_sides_are_scattered() -> None:
+    runs = [run(night, floor_ms=10 if night % 2 else 15, predicted_ms=12.3) for night in range(10)]
+    assert one(runs).verdict is Verdict.SCATTERED
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_points_are_too_short(count: int) -> None:
+    assert one(nights(count)).verdict is Verdict.SHORT
+
+
+def test_a_trend_of_many_nights() -> None:
+    drifting = [run(night, floor_ms=10, predicted_ms=10 + 0.02 * night) for night in range(60)]
+    found = series_of(drifting)[0].trend
+    assert found is not None
+    assert found.value == pytest.approx(6, abs=0.1)  # 0.2% a day
+
+
+def test_minutes_have_no_trend_of_a_month() -> None:
+    drifting = [replace(run(0, floor_ms=10, predicted_ms=10 + 0.02 * count), at=60.0 * count) for count in range(20)]
+    assert series_of(drifting)[0].trend is None
+
+
+def test_rollups_count_each_series_once() -> None:
+    runs = [*(run(night, 10, 12) for night in range(9)), run(0, 10, 11, model="vgg11")]
+    ((key, (count, summary)),) = rollups(series_of(runs), "conversion").items()
+    assert key == ("calibrated", "ONNX_CPU")
+    assert (count, summary.count) == (2, 10)
+    assert summary.mean_abs.value == pytest.approx(15)
+    assert list(rollups(series_of(runs), "family")) == [("calibrated", "resnet"), ("calibrated", "vgg")]
+
+
+def test_two_predictors_on_the_same_measurements() -> None:
+    runs = [
+        run(0, 10, model=f"model{number}", said=(Said("one", "1", 10.5), *(Said("other", "1", 12.0),) * (number < 7)))
+        for number in range(9)
+    ]
+    found = compared(series_of(runs), "one", "other")
+    assert found is not None
+    assert found.pairs == 7
+    assert [found.first, found.second] == pytest.approx([5, 20])
+    assert found.p_value == pytest.approx(2 / 2**7)
+    assert compared(series_of(runs), "one", "nobody") is None
+
+
+def kinds(runs: list[JudgedRun], **asked: object) -> list[tuple[str, bool]]:
+    return [(each.kind, each.fails) for each in alerts(series_of(runs), **asked)]  # type: ignore[arg-type]
+
+
+def test_alerts_above_a_limit() -> None:
+    assert kinds(nights(5, predicted_ms=13.0), above_pct=20) == [("above", True)]
+    assert kinds(nights(5, predicted_ms=13.0), above_pct=40) == []
+    (alert,) = alerts(series_of(nights(5, predicted_ms=13.0)), 20)
+    assert "resnet18 b1 ONNX_CPU on office by calibrated: 29.8% off over 5 runs" in alert.message
+    assert len(alert.runs) == 5
+
+
+def test_one_point_alerts_only_beyond_its_own_interval() -> None:
+    assert kinds([run(predicted_ms=13.0)], above_pct=25) == [("above", True)]
+    assert kinds([run(predicted_ms=13.0)], above_pct=29.5) == []  # 29.5 is inside of what the measurement leaves
+
+
+def test_alerts_of_regressions_while_they_are_news() -> None:
+    runs = slower(nights(16, predicted_ms=10.0), 1.3)
+    assert kinds(runs, regressions=True) == [("regression", True)]
+    assert kinds(runs, regressions=True, recent=7) == []
+    assert kinds(runs) == []
+    (alert,) = alerts(series_of(runs), regressions=True)
+    assert alert.runs == ("0007-ONNX_CPU", "0008-ONNX_CPU")
+    assert "moved by +30" in alert.message
+
+
+def test_an_improvement_is_told_and_does_not_fail() -> None:
+    runs = later(nights(16, predicted_ms=13.0), said=(Said("calibrated", "v2", 10.0),))
+    assert kinds(runs, regressions=True) == [("improvement", False)]
+    assert kinds(runs, above_pct=20) == [("improvement", False)]
+    assert kinds(runs, above_pct=50) == []

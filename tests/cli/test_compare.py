@@ -1,0 +1,123 @@
+"""What differs between two results, and whether it is more than noise."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.example_jobs import failed, in_rounds, ok
+from tests.support.stored_jobs import stored
+
+from almaflow.analysis.compare import Side, compare, pair
+from almaflow.cli.compare import compare as command
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from almaflow.records import Job
+
+FACTS = {"params.model": "resnet18", "params.batch_size": "1", "tags.env.torch": "2.14.1", "tags.mlflow.user": "x"}
+latencies = st.floats(0.01, 1e4)
+
+
+def side(low: float, high: float, conversion: str = "EAGER", **facts: str) -> Side:
+    metrics = {"latency_ms": (low + high) / 2, "latency/ci_low": low, "latency/ci_high": high}
+    return Side("a", conversion, metrics, FACTS | {name.replace("__", "."): value for name, value in facts.items()})
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict"),
+    [((8.0, 9.0), "faster"), ((9.5, 10.5), "no difference"), ((11.5, 12.0), "slower"), ((11.0, 12.0), "no difference")],
+)
+def test_the_verdict_is_by_the_intervals(after: tuple[float, float], verdict: str) -> None:
+    assert compare(side(10, 11), side(*after)).verdict == verdict
+
+
+@given(latencies, latencies, latencies, latencies)
+def test_the_verdict_turns_round_with_the_sides(a: float, b: float, c: float, d: float) -> None:
+    one, other = side(min(a, b), max(a, b)), side(min(c, d), max(c, d))
+    opposite = {"faster": "slower", "slower": "faster", "no difference": "no difference"}
+    assert compare(other, one).verdict == opposite[compare(one, other).verdict]
+    assert compare(one, one).verdict == "no difference"
+
+
+def test_a_failure_is_no_verdict() -> None:
+    broken = Side("b", "EAGER", {}, FACTS | {"tags.almaflow.failure": "timeout"})
+    found = compare(side(10, 11), broken)
+    assert (found.verdict, found.why) == ("failed", "b: timeout")
+    assert [(each.metric, each.percent) for each in found.differences] == [("latency_ms", None)]
+
+
+def test_without_intervals_nothing_is_claimed() -> None:
+    bare = Side("a", "EAGER", {"latency_ms": 10.0}, FACTS)
+    assert compare(bare, replace(bare, metrics={"latency_ms": 1.0})).verdict == "not known"
+
+
+def test_only_what_differs_is_told_and_what_makes_it_another_thing_is_warned_of() -> None:
+    found = compare(side(10, 11), side(10, 11, tags__env__torch="2.15.0", params__threads="4"))
+    assert found.settings == (("params.threads", "", "4"), ("tags.env.torch", "2.14.1", "2.15.0"))
+    assert found.warnings == ("threads differs: none, 4",)
+
+
+def test_counterparts_are_of_the_same_workload() -> None:
+    before = [side(1, 2), side(1, 2, "ONNX_CPU")]
+    after = [side(1, 2, "ONNX_CPU"), side(1, 2, "COMPILE_TVM")]
+    pairs, alone = pair(before, after)
+    assert [(one.conversion, other.conversion) for one, other in pairs] == [("ONNX_CPU", "ONNX_CPU")]
+    assert [each.conversion for each in alone] == ["EAGER", "COMPILE_TVM"]
+    assert pair(before[:1], after[1:])[0] == [(before[0], after[1])]
+
+
+@pytest.fixture
+def two_jobs() -> tuple[Job, Job]:
+    def steady(name: str, latency: float) -> list[float]:
+        return [latency * (1 + share / 1000) for share in range(8)] if name else []
+
+    jobs = []
+    for name, eager, onnx in (("before", 20.0, 10.0), ("after", 20.1, 8.0)):
+        outcomes = in_rounds(ok("EAGER"), steady("EAGER", eager)), in_rounds(ok("ONNX_CPU"), steady("ONNX_CPU", onnx))
+        jobs.append(stored(name, *outcomes, failed("COMPILE_TVM")))
+    return jobs[0], jobs[1]
+
+
+@pytest.mark.slow
+def test_jobs_in_a_store(two_jobs: tuple[Job, Job]) -> None:
+    def told(*arguments: str) -> str:
+        return CliRunner().invoke(command, [*arguments], catch_exceptions=False).output
+
+    found = json.loads(told("before", "after", "--format", "json"))
+    verdicts = {each["before"]["conversion"]: each["verdict"] for each in found["pairs"]}
+    assert verdicts == {"EAGER": "no difference", "ONNX_CPU": "faster", "COMPILE_TVM": "failed"}
+    (latency,) = (
+        each["percent"]
+        for each in found["pairs"][[each["before"]["conversion"] for each in found["pairs"]].index("ONNX_CPU")][
+            "differences"
+        ]
+        if each["metric"] == "latency_ms"
+    )
+    assert latency == pytest.approx(-20, abs=0.5)
+    before, after = two_jobs
+    assert before.run_id
+    assert after.run_id
+    assert told(before.run_id, after.run_id, "--format", "json") != ""
+    assert "ONNX_CPU" in told(before.outcomes[1].run_id or "", after.outcomes[1].run_id or "", "--format", "markdown")
+    rows = list(csv.DictReader(io.StringIO(told("before", "after", "--format", "csv"))))
+    assert {row["verdict"] for row in rows if row["metric"] == "latency_ms"} == {
+        "faster",
+        "no difference",
+        "failed",
+    }
+    assert "<table" in told("before", "after", "--format", "html")
+    assert "latency: faster, the intervals have no point in common" in told("before", "after")
+    by_filter = told(*(f"--filter=tags.`almaflow.job_id` = '{name}'" for name in ("before", "after")))
+    assert "latency: faster" in by_filter
+    with pytest.raises(UsageError, match="nothing-like-it: no such run, job or sweep"):
+        told("before", "nothing-like-it")
+    with pytest.raises(UsageError, match="takes two things"):
+        told("before")

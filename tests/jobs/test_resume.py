@@ -1,0 +1,150 @@
+"""Only what the store does not have is measured, and only what was measured in one go is compared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
+from tests.support.stored_jobs import PLAN, new, stored
+
+from almaflow.analysis import outcome_metrics
+from almaflow.jobs.files import JobFiles
+from almaflow.jobs.sync import pending
+from almaflow.records import MeasureSpec
+from almaflow.jobs.resume import Resumed, resume
+from almaflow.tracking.fingerprints import plan_fingerprint
+from almaflow.tracking.uris import resolve_uri
+
+if TYPE_CHECKING:
+    from almaflow.records import Outcome
+
+EAGER, ONNX, BROKEN = (
+    in_rounds(ok("EAGER"), [20.0, 20.0]),
+    in_rounds(ok("ONNX_CPU"), [10.0, 10.0]),
+    failed("COMPILE_TVM"),
+)
+INTERRUPTED = replace(BROKEN, failure=None, interrupted=True)
+
+
+def left(resumed: Resumed) -> list[str]:
+    return [each.name for each in resumed.left]
+
+
+def known(resumed: Resumed) -> list[str]:
+    return [each.planned.name for each in resumed.job.outcomes]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("outcomes", "failures_only", "to_measure", "again"),
+    [
+        ((), False, ["EAGER", "ONNX_CPU", "COMPILE_TVM"], []),
+        ((EAGER,), False, ["ONNX_CPU", "COMPILE_TVM"], ["EAGER"]),
+        ((EAGER, ONNX, BROKEN), False, [], []),
+        ((EAGER, ONNX, INTERRUPTED), False, ["COMPILE_TVM"], ["EAGER"]),
+        ((EAGER, ONNX, BROKEN), True, ["COMPILE_TVM"], ["EAGER"]),
+        ((EAGER, INTERRUPTED), True, ["COMPILE_TVM"], ["EAGER"]),
+        ((EAGER, ONNX), True, [], []),
+        ((EAGER, ONNX, unavailable("COMPILE_TVM")), False, [], []),
+    ],
+)
+def test_the_rest_of_a_job(
+    outcomes: tuple[Outcome, ...], failures_only: bool, to_measure: list[str], again: list[str]
+) -> None:
+    plan = PLAN
+    if outcomes and outcomes[-1].planned.unavailable:
+        plan = (*PLAN[:2], outcomes[-1].planned)
+    earlier = stored("earlier", *outcomes, plan=plan)
+    resumed = resume(new("later", plan), plan, resolve_uri(None), failures_only=failures_only)
+    assert left(resumed) == to_measure
+    assert [each.name for each in resumed.again] == again
+    assert known(resumed) == [each.planned.name for each in outcomes if each.planned.name not in to_measure]
+    # It goes on as the same job, with the same runs.
+    assert (resumed.job.job_id, resumed.job.run_id) == ("earlier", earlier.run_id)
+    assert resumed.job.directory == earlier.directory
+    run_ids = {each.planned.name: each.run_id for each in earlier.outcomes}
+    assert all(each.run_id == run_ids[each.planned.name] for each in resumed.job.outcomes)
+    assert {each.job_id for each in resumed.job.outcomes} <= {None}
+    assert resumed.attempt == (1 if outcomes else 0)
+
+
+@pytest.mark.slow
+def test_a_larger_job_takes_over_what_a_smaller_one_measured() -> None:
+    earlier = stored("earlier", EAGER, plan=PLAN[:1])
+    resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
+    assert (resumed.job.job_id, resumed.job.run_id) == ("later", None)
+    assert left(resumed) == ["ONNX_CPU", "COMPILE_TVM"]
+    (taken,) = resumed.job.outcomes
+    assert (taken.job_id, taken.run_id) == ("earlier", earlier.outcomes[0].run_id)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"measure": MeasureSpec(min_samples=16)},
+        {"environment": {"cpu": "Intel Xeon", "torch": "2.15.0"}},
+        {"environment": {"cpu": "another", "torch": "2.14.1"}},
+        {"experiment_name": "another"},
+    ],
+)
+def test_what_was_measured_otherwise_is_measured_again(changed: dict[str, object]) -> None:
+    stored("earlier", EAGER, ONNX, BROKEN)
+    later = replace(new("later"), **changed)  # type: ignore[arg-type]  # fields of a job
+    later = replace(later, plan_fingerprint=plan_fingerprint(later, PLAN))
+    resumed = resume(later, PLAN, resolve_uri(None), failures_only=False)
+    if "experiment_name" not in changed:
+        assert (left(resumed), known(resumed)) == ([each.name for each in PLAN], [])
+        assert resumed.job.job_id == "later"
+
+
+@pytest.mark.slow
+def test_what_waits_on_disk_counts() -> None:
+    """The job was killed before its results reached the store."""
+    earlier = replace(new("earlier"), store=resolve_uri(None))
+    files = JobFiles.of(earlier.directory)
+    files.create()
+    files.write_job(earlier)
+    files.write_outcome(files.conversion_dir(0, EAGER.planned), EAGER, earlier)
+    assert [job.job_id for _, job in pending()] == ["earlier"]
+    resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
+    assert (resumed.job.job_id, known(resumed)) == ("earlier", ["EAGER"])
+    assert list(pending()) == []
+    files.write_job(earlier)  # as the job that goes on does
+    assert [job.job_id for _, job in pending()] == ["earlier"]
+
+
+def test_a_speedup_is_over_what_was_measured_in_one_go() -> None:
+    """Eager took 20 ms at first and 30 when the job went on: the second part is compared with the second figure."""
+    first = in_rounds(ok("ONNX_CPU"), [10.0, 10.0, 10.0])
+    eager = in_rounds(ok("EAGER"), [20.0, 20.0, 20.0])
+    again = _later(in_rounds(ok("EAGER"), [30.0, 30.0, 30.0]), 1)
+    second = _later(in_rounds(ok("COMPILE_TVM"), [15.0, 15.0, 15.0]), 1)
+    made = replace(job(eager, first, second), references=(again,))
+    assert outcome_metrics(made, first)["speedup_vs_eager"] == pytest.approx(2)
+    assert outcome_metrics(made, second)["speedup_vs_eager"] == pytest.approx(2)
+    alone = replace(made, references=())
+    assert "speedup_vs_eager" not in outcome_metrics(alone, second)
+
+
+def _later(outcome: Outcome, attempt: int) -> Outcome:
+    assert outcome.measurement is not None
+    rounds = tuple(replace(each, replicate=attempt) for each in outcome.measurement.rounds)
+    return replace(outcome, measurement=replace(outcome.measurement, rounds=rounds))
+
+
+@pytest.mark.slow
+def test_a_job_that_only_its_own_run_is_missing_of_is_closed() -> None:
+    """It was killed after its last conversion: nothing is to be measured, and its run has to end as it should."""
+    earlier = replace(new("earlier"), store=resolve_uri(None), outcomes=(EAGER, ONNX, BROKEN))
+    files = JobFiles.of(earlier.directory)
+    files.create()
+    files.write_job(earlier)
+    for index, outcome in enumerate(earlier.outcomes):
+        files.write_outcome(files.conversion_dir(index, outcome.planned), outcome, earlier)
+    resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
+    assert (left(resumed), resumed.to_close) == ([], True)
+    stored("earlier-too", EAGER, plan=PLAN[:1])
+    assert not resume(new("later", PLAN[:1]), PLAN[:1], resolve_uri(None), failures_only=False).to_close

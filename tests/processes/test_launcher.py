@@ -1,0 +1,139 @@
+"""The launcher of a job: its server, what that one's death costs, and that no process and no descriptor is left."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from tests.support import misbehaving_workers as trouble
+from tests.support.misbehaving_launch import failure_of, gone, kill_server, launching, left_running, make_task, measurement_of, open_descriptors, pids, runs, turn
+
+from almaflow.errors import AlmaflowError
+from almaflow.processes import process
+from almaflow.records import FailureKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("troubled_workers")
+
+
+def test_no_process_survives_closing_the_launcher(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"converts": True, "kwargs": {"trouble": "with_helper", "at": 1}}
+    with launching(tmp_path) as launcher:
+        workers = [launcher.start(make_task(tmp_path / name, "rounds", **settings)) for name in "ab"]
+        assert all(worker.until_ready() and worker.turn(turn(1)) for worker in workers)
+        started = [pid for name in "ab" for pid in pids(tmp_path / name)]
+        server = launcher._server
+    assert server is not None
+    assert gone(*started, server._popen.pid)
+    for worker in workers:  # it was closed in the wrong order, and that is no reason to raise
+        worker.close()
+    assert measurement_of(workers[0].left().result).rounds
+
+
+def test_descriptors_and_processes_do_not_leak_over_many_workers(tmp_path: Path, device: str) -> None:
+    with launching(tmp_path, device) as launcher:
+        run_one = iter(range(100))
+
+        def one() -> None:
+            task = make_task(tmp_path / str(next(run_one)), "rounds", device, converts=True)
+            with closing(launcher.start(task)) as worker:
+                assert worker.until_ready()
+                assert worker.turn(turn(1))
+                assert worker.finish().result.finished
+
+        one()
+        before = open_descriptors()
+        server = psutil.Process(launcher._server._popen.pid) if launcher._server else None
+        server_before = server.num_fds() if server else 0
+        for _ in range(20 if device == "cpu" else 5):
+            one()
+        assert open_descriptors() == before
+        if server:
+            assert server.num_fds() == server_before
+            assert not server.children()
+    assert not left_running()
+
+
+def test_a_server_that_is_killed_costs_the_worker_of_the_moment_only(tmp_path: Path) -> None:
+    before = open_descriptors()
+    with launching(tmp_path) as launcher:
+        kwargs = {"trouble": "with_helper", "at": 1}
+        task = make_task(tmp_path / "first", "rounds", converts=True, kwargs=kwargs)
+        with closing(launcher.start(task)) as worker:
+            assert worker.until_ready()
+            assert worker.turn(turn(1))
+            kill_server(launcher)
+            assert worker.turn(turn(2)) is None
+            result = worker.finish().result
+        assert failure_of(result).kind is FailureKind.OUT_OF_MEMORY  # what the kernel kills for
+        assert len(measurement_of(result).rounds) >= 2
+        assert gone(*pids(tmp_path / "first"))
+        with closing(launcher.start(make_task(tmp_path / "second", "good"))) as worker:
+            worker.until_ready()
+            assert worker.finish().result.prepared == trouble.PREPARED
+    assert not left_running()
+    assert open_descriptors() == before
+
+
+def test_a_server_that_is_killed_while_its_worker_computes_is_noticed(tmp_path: Path) -> None:
+    with launching(tmp_path) as launcher, closing(launcher.start(make_task(tmp_path, "sleep_for_ever"))) as worker:
+        killer = threading.Thread(target=lambda: pids(tmp_path) and kill_server(launcher))
+        killer.start()
+        began = time.monotonic()
+        assert not worker.until_ready()
+        result = worker.finish().result
+        killer.join()
+        assert failure_of(result).kind is FailureKind.OUT_OF_MEMORY
+        assert time.monotonic() - began < 20
+        assert gone(*pids(tmp_path))
+
+
+def test_a_server_that_was_killed_between_workers_is_replaced(tmp_path: Path) -> None:
+    with (
+        launching(tmp_path) as launcher,
+        closing(launcher.start(make_task(tmp_path / "0", "rounds", converts=True))) as waiting,
+    ):
+        assert waiting.until_ready()
+        for name in ("1", "2"):
+            killed = kill_server(launcher)
+            with closing(launcher.start(make_task(tmp_path / name, "good"))) as worker:
+                worker.until_ready()
+                assert worker.finish().result.prepared == trouble.PREPARED
+            assert launcher._server is not None
+            assert launcher._server._popen.pid != killed
+        assert waiting.turn(turn(1)) is None
+        assert runs(waiting.process.pid)  # nobody has ended it yet
+        waiting.finish()
+        assert gone(waiting.process.pid)
+    assert not left_running()
+
+
+def test_a_server_that_cannot_start_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SERVER_MODULE", "no_such_module_anywhere")
+    before = open_descriptors()
+    with launching(tmp_path) as launcher:
+        for _ in range(2):
+            with pytest.raises(AlmaflowError, match=r"has gone \(.*No module named no_such_module_anywhere") as caught:
+                launcher.start(make_task(tmp_path, "good"))
+            assert "\n" not in str(caught.value)
+    assert open_descriptors() == before
+
+
+def test_a_worker_for_a_gpu_needs_no_server_and_one_for_the_cpu_gets_one_in_the_same_job(tmp_path: Path) -> None:
+    with launching(tmp_path, "cuda") as launcher:
+        for name, where in (("gpu", "cuda"), ("cpu", "cpu")):
+            assert launcher._server is None
+            with closing(launcher.start(make_task(tmp_path / name, "rounds", where, converts=True))) as worker:
+                assert worker.until_ready()
+                parent = psutil.Process(worker.process.pid).ppid()
+                assert (parent == os.getpid()) == (where == "cuda")
+                assert worker.finish().result.finished
+        assert launcher._server is not None
+    assert not left_running()

@@ -1,0 +1,183 @@
+"""A worker may do what it likes: the parent gets a classified end, what was measured, and the log.
+
+Everything holds for both ways of starting one: a fresh interpreter, and a fork of the clean server.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from tests.support import misbehaving_workers as trouble
+from tests.support.misbehaving_launch import failure_of, gone, launching, left_running, make_task, measurement_of, open_descriptors, pids, run
+
+from almaflow.processes import worker_handle as watch
+from almaflow.records.protocol import PHASES
+from almaflow.processes.launcher import run_worker
+from almaflow.records import FailureKind, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("troubled_workers")
+
+
+def test_a_good_worker_gives_its_result_and_its_phases(tmp_path: Path, device: str) -> None:
+    phases: list[str] = []
+    left = run_worker(make_task(tmp_path, "good", device), phases.append)
+    assert left.result.prepared == trouble.PREPARED
+    assert left.result.failure is None
+    assert left.result.finished
+    assert phases == ["load"]
+    assert left.phase == "load"
+
+
+def test_garbage_on_stdout_and_stderr_is_kept_in_the_log_and_disturbs_nothing(tmp_path: Path, device: str) -> None:
+    left = run(tmp_path, "chatter", device, kwargs={"megabytes": 4})
+    assert left.result.prepared == trouble.PREPARED
+    log = left.log_path.read_bytes()
+    assert len(log) > 8_000_000
+    assert log.startswith(b"first words")
+    assert log.endswith(b"last words\n")
+
+
+@pytest.mark.parametrize("function", ["close_descriptors", "write_everywhere"])
+def test_descriptors_that_are_closed_or_written_to_cost_nothing(tmp_path: Path, device: str, function: str) -> None:
+    phases: list[str] = []
+    left = run_worker(make_task(tmp_path, function, device), phases.append)
+    assert left.result.prepared == trouble.PREPARED
+    assert left.result.failure is None
+    assert set(phases) <= set(PHASES)
+
+
+@pytest.mark.parametrize(
+    ("function", "kwargs", "kind", "message", "logged"),
+    [
+        ("abort", {}, FailureKind.CRASHED, "the worker was killed by SIGABRT", "about to abort"),
+        ("segfault", {}, FailureKind.CRASHED, "the worker was killed by SIGSEGV", "Segmentation fault"),
+        ("leave", {"code": 3}, FailureKind.ERROR, "SystemExit: 3", ""),
+        ("leave_at_once", {"code": 3}, FailureKind.CRASHED, "the worker exited with code 3", ""),
+        ("leave_at_once", {"code": 0}, FailureKind.CRASHED, "the worker ended without a result", ""),
+    ],
+)
+def test_each_end_has_its_class(
+    tmp_path: Path, device: str, function: str, kwargs: dict[str, int], kind: FailureKind, message: str, logged: str
+) -> None:
+    left = run(tmp_path, function, device, kwargs=kwargs)
+    failure = failure_of(left.result)
+    assert (failure.kind, failure.message, failure.phase) == (kind, message, "load")
+    assert left.result.prepared is None
+    assert logged in left.log_path.read_text(encoding="utf-8")
+
+
+def test_what_was_measured_before_a_crash_is_kept(tmp_path: Path, device: str) -> None:
+    for function, message in (
+        ("abort_while_checking", "the worker was killed by SIGABRT"),
+        ("leave_while_checking", "the worker ended without a result"),
+    ):
+        result = run(tmp_path / function, function, device, converts=True).result
+        assert measurement_of(result).samples_ms == (1.0, 2.0)
+        failure = failure_of(result)
+        assert (failure.kind, failure.message, failure.phase) == (FailureKind.CRASHED, message, "check")
+
+
+@pytest.mark.slow
+def test_a_result_may_have_tens_of_megabytes(tmp_path: Path, device: str) -> None:
+    result = run(tmp_path, "long_result", device, converts=True, kwargs={"samples": 1_000_000}).result
+    assert (tmp_path / "result.json").stat().st_size > 10_000_000
+    assert result.failure is None
+    assert len(measurement_of(result).samples_ms) == 1_000_000
+    assert measurement_of(result).samples_ms[-1] == 0.25 + 1e-9 * 999_999
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"\xff{"), lambda path: path.write_text('{"x": 1}')])
+def test_a_result_that_is_not_ours_counts_as_none(tmp_path: Path, device: str, spoil: Callable[[Path], object]) -> None:
+    spoil(tmp_path / "result.json")
+    left = run(tmp_path, "leave_at_once", device, kwargs={"code": 0})
+    assert failure_of(left.result).message == "the worker ended without a result"
+
+
+def test_a_worker_that_somebody_kills_counts_as_the_kernels_victim(tmp_path: Path, device: str) -> None:
+    killer = threading.Thread(target=lambda: os.kill(pids(tmp_path)[0], signal.SIGKILL))
+    killer.start()
+    left = run(tmp_path, "sleep_for_ever", device)
+    killer.join()
+    assert failure_of(left.result).kind is FailureKind.OUT_OF_MEMORY
+    assert "most likely for want of memory" in failure_of(left.result).message
+    assert gone(*pids(tmp_path))
+
+
+def test_a_worker_over_its_memory_limit_is_ended(tmp_path: Path, device: str) -> None:
+    left = run(tmp_path, "eat_memory", device, memory_limit_mb=300.0)
+    assert failure_of(left.result).kind is FailureKind.OUT_OF_MEMORY
+    assert "of the 300 MB it may use" in failure_of(left.result).message
+
+
+@pytest.mark.slow
+def test_a_hang_ends_with_its_budget_and_takes_its_helpers_along_while_the_parent_sleeps(
+    tmp_path: Path, device: str
+) -> None:
+    with launching(tmp_path, device) as launcher:
+        worker = launcher.start(make_task(tmp_path, "sleep_for_ever", device, time_budget_s=2.0))
+        busy = time.process_time()
+        began = time.monotonic()
+        with closing(worker):
+            assert not worker.until_ready()
+            left = worker.finish()
+        took = time.monotonic() - began
+    assert failure_of(left.result).kind is FailureKind.TIMEOUT
+    assert "measure.time_budget_s=2" in failure_of(left.result).message
+    assert 2.0 <= took < 2.0 + watch.TERMINATE_GRACE_S + 3.0
+    assert time.process_time() - busy < 0.1 * took
+    assert gone(*pids(tmp_path))
+
+
+def test_a_helper_does_not_outlive_a_worker_that_ended_well(tmp_path: Path, device: str) -> None:
+    left = run(tmp_path, "with_helper", device)
+    assert left.result.prepared == trouble.PREPARED
+    assert gone(*pids(tmp_path))
+
+
+def test_an_interrupt_leaves_no_worker(tmp_path: Path, device: str) -> None:
+    def interrupt(_phase: str) -> None:
+        raise KeyboardInterrupt
+
+    before = open_descriptors()
+    with pytest.raises(KeyboardInterrupt):
+        run_worker(make_task(tmp_path, "good", device), interrupt)
+    assert not left_running()
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path, device: str, waits: bool) -> None:
+    if waits:  # it has taken a round in which it started a helper, and waits for the next one
+        task = make_task(tmp_path, "rounds", device, converts=True, kwargs={"trouble": "with_helper", "at": 1})
+    else:
+        task = make_task(tmp_path, "sleep_for_ever", device)
+    write_json(tmp_path / "given.json", task)
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from almaflow.measure import launcher, process; from almaflow.records.protocol import Turn\n"
+        "from almaflow.records import WorkerTask, read_json\n"
+        "process.WORKER_MODULE = process.SERVER_MODULE = 'trouble'\n"
+        "task = read_json(sys.argv[1], WorkerTask)\n"
+        "with launcher.Launcher(task.hardware, Path('server.log')) as started:\n"
+        "    worker = started.start(task)\n"
+        "    worker.until_ready()\n"
+        "    worker.turn(Turn(1, 1, 0.0, 1.0))\n"
+        "    time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "given.json")], cwd=tmp_path) as parent:
+        started = [*pids(tmp_path), *(child.pid for child in psutil.Process(parent.pid).children())]
+        parent.kill()
+    assert gone(*started)

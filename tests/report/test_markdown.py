@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
+
+from almaflow.analysis import analyse
+from almaflow.records import FailureKind, Job
+from almaflow.report.markdown import summary_markdown
+
+
+def markdown(made: Job) -> str:
+    return summary_markdown(made, analyse(made))
+
+
+def test_table_verdict_failures_and_machine() -> None:
+    text = markdown(
+        job(
+            in_rounds(ok("EAGER", predicted_ms=18.0), [20.0] * 9),
+            in_rounds(ok("ONNX_CPU", predicted_ms=18.0), [3.9, 4.1, 3.9, 4.1, 4.0, 4.0, 3.9, 4.1, 4.0]),
+            failed("JIT_TRACE", FailureKind.CRASHED, message="killed by SIGABRT"),
+            unavailable("ONNX_GPU"),
+        )
+    )
+    assert "| `ONNX_CPU` (best) | cpu | float32 | 4.00 | 3.90-4.10 | 500.0 | 5.00x |  | 110.0 dB ok | +350.0% |" in text
+    assert "**Best: ONNX_CPU, 4.00 ms (5.00x eager)**" in text
+    assert "| cross-platform | `ONNX_CPU` | 4.00 | 5.00x |" in text
+    assert "| `JIT_TRACE` | crashed in convert: killed by SIGABRT |" in text
+    assert "| missing_dependency: needs CUDA | `ONNX_GPU` |" in text
+    assert "| cpu | Intel Xeon |\n| torch | 2.14.1 |" in text
+
+
+def test_a_message_cannot_break_the_table() -> None:
+    text = markdown(job(failed("EAGER", message="a | b <script> c\\d")))
+    assert "| `EAGER` | error in convert: a \\| b \\<script> c\\\\d |" in text
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
+    made = job(ok("EAGER", 20.0), failed("JIT_TRACE", message="x | y"), unavailable("ONNX_GPU", "no | no"))
+    for block in markdown(made).split("\n\n"):
+        lines = [line.replace("\\|", "") for line in block.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in lines}) <= 1
+
+
+def test_a_job_without_results_or_environment_has_no_empty_parts() -> None:
+    text = markdown(replace(job(), environment={}))
+    assert "|" not in text
+    assert "##" not in text
+    assert "Best: none" in text

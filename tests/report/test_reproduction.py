@@ -1,0 +1,68 @@
+"""The script that a failed conversion leaves does the same again, outside almaflow's runner."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.example_jobs import failed, job
+
+from almaflow.conversions.catalogue.plan import plan
+from almaflow.records import Failure, FailureKind, HardwareSpec, InputSpec, ModelSpec, WorkerTask, from_dict
+from almaflow.report.reproduction import reproduction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from almaflow.records import Outcome
+
+MODEL = ModelSpec(
+    "line", target="torch.nn.Linear", kwargs={"in_features": 8, "out_features": 6}, inputs=(InputSpec((8,)),)
+)
+HARDWARE = HardwareSpec("cpu", "cpu", 1)
+
+
+def outcome(name: str, message: str = "it broke") -> Outcome:
+    (planned,) = plan([name], 1, "cpu", allow_device_override=True)
+    return replace(failed(name), planned=planned, failure=Failure(FailureKind.ERROR, message, "convert", "Traceback"))
+
+
+@pytest.mark.parametrize("message", ["plain", 'a """quoted""" one', "ends in a backslash\\", "two\nlines", "{braces}"])
+def test_it_is_python_and_holds_the_task_whole_whatever_the_failure_says(message: str) -> None:
+    made = replace(job(), model=MODEL, hardware=HARDWARE)
+    tree = ast.parse(reproduction(outcome("JIT_TRACE", message), made))
+    (text,) = (
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and '"reference_path"' in str(node.value)
+    )
+    task = from_dict(WorkerTask, json.loads(str(text)))
+    assert (task.model, task.hardware, task.measure) == (MODEL, HARDWARE, made.measure)
+    assert task.conversion is not None
+    assert task.conversion.name == "JIT_TRACE"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "told"), [("JIT_TRACE", "ok=True"), ("TORCHAO_QUANT_INT8", "quantised_weights")])
+def test_it_converts_and_compares_with_eager(name: str, told: str, tmp_path: Path) -> None:
+    script = tmp_path / "reproduce.py"
+    script.write_text(reproduction(outcome(name), replace(job(), model=MODEL, hardware=HARDWARE)), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+
+
+@pytest.mark.slow
+def test_it_raises_what_the_conversion_raised(tmp_path: Path) -> None:
+    model = replace(MODEL, target="torch.nn.ReLU", kwargs={})
+    script = tmp_path / "reproduce.py"
+    made = replace(job(), model=model, hardware=HARDWARE)
+    script.write_text(reproduction(outcome("ONNX_CPU_INT8_STATIC"), made), encoding="utf-8")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nothing to quantise" in done.stderr

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
+
+from almaflow.analysis import analyse
+from almaflow.records import Drift, FailureKind, Job, MachineState, Outcome
+from almaflow.report.table import render
+
+INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
+SPREAD = (1.5, 0.96, 1.02, 0.98, 1.01, 0.99, 1.01, 0.99, 1.0)
+"""Nine rounds that go up and down: the second lowest and the second highest are the ends of the interval."""
+
+
+def rounds_of(name: str, middle_ms: float) -> Outcome:
+    return in_rounds(ok(name, predicted_ms=18.0), [middle_ms * share for share in SPREAD])
+
+
+def printed(made: Job, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    render(made, analyse(made), console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def line_of(text: str, name: str) -> str:
+    return next(line for line in text.splitlines() if name in line)
+
+
+def cpu_job() -> Job:
+    return job(
+        rounds_of("EAGER", 20.0),
+        rounds_of(INDUCTOR, 10.0),
+        rounds_of("ONNX_CPU", 4.0),
+        failed("JIT_TRACE", FailureKind.CRASHED, message="\n  killed by SIGABRT [core]\nmore"),
+        failed("TORCH_SCRIPT", FailureKind.WRONG_OUTPUT, samples_ms=1.0),
+        unavailable("ONNX_GPU"),
+        unavailable("COMPILE_CUDAGRAPHS"),
+        unavailable("COMPILE_TENSORRT", "torch_tensorrt is not installed", "pip install torch-tensorrt"),
+    )
+
+
+def test_one_line_a_conversion_where_it_fits() -> None:
+    text = printed(cpu_job())
+    figures = " ".join(line_of(text, "ONNX_CPU").split())
+    assert figures == "> ONNX_CPU cpu float32 4.00 3.92-4.08 475.7 5.00x 2.50x 110.0 dB ok +350.0%"
+    at = [text.index(f" {name} ") for name in ("ONNX_CPU", INDUCTOR, "EAGER")]
+    assert at == sorted(at)
+    assert text.count(">") == 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_it_fits_the_terminal_and_loses_nothing(width: int) -> None:
+    text = printed(cpu_job(), width)
+    assert max(map(len, text.splitlines())) <= width
+    for shown in (INDUCTOR, "ONNX_CPU", "4.00", "3.92-4.08", "475.7", "2.50x", "110.0 dB", "+350.0%", "float32"):
+        assert shown in text
+
+
+def test_a_failure_has_its_class_phase_first_line_and_log() -> None:
+    text = printed(cpu_job())
+    assert "crashed in convert: killed by SIGABRT [core]\n" in text
+    assert "more" not in text
+    assert "log: logs/JIT_TRACE.log" in text
+    assert "wrong_output in convert: it broke (its 1.00 ms do not count)" in text
+
+
+def test_what_cannot_run_is_grouped_by_reason_with_the_install_line() -> None:
+    text = printed(cpu_job())
+    assert "missing_dependency: needs CUDA\n      ONNX_GPU, COMPILE_CUDAGRAPHS\n" in text
+    assert "torch_tensorrt is not installed (to install: pip install torch-tensorrt)\n      COMPILE_TENSORRT\n" in text
+
+
+def test_the_verdict_follows() -> None:
+    text = printed(cpu_job())
+    assert "Best: ONNX_CPU, 4.00 ms (5.00x eager, 2.50x inductor)\n" in text
+    assert "Headroom beyond inductor: 2.50x with ONNX_CPU\n" in text
+    assert "cross-platform: ONNX_CPU (4.00 ms, 5.00x eager)\n" in text
+
+
+def test_a_path_is_not_broken_across_lines() -> None:
+    path = "/".join(["a-long-directory"] * 9)
+    text = printed(job(replace(failed("ONNX_CPU"), log_path=path)), 80)
+    assert path in text
+
+
+def unstable(outcome: Outcome) -> Outcome:
+    assert outcome.measurement is not None
+    noisy = replace(outcome.measurement, stable=False, recompiles=2, notes=("two threads were busy",))
+    return replace(outcome, measurement=noisy, planned=replace(outcome.planned, device_override=True))
+
+
+def test_marks_are_in_characters_and_explained() -> None:
+    text = printed(job(unstable(ok("EAGER", 20.0))))
+    assert "20.00~" in text
+    assert "cpu!" in text
+    assert "~ unstable: " in text
+    assert "! ran on another device" in text
+    assert "EAGER: compiled anew 2 times" in text
+    assert "EAGER: two threads were busy" in text
+    assert "its measurement did not settle" in text
+    assert "unstable" not in printed(cpu_job())
+
+
+def test_no_column_for_predictions_without_one() -> None:
+    assert "error" not in printed(job(ok("EAGER")))
+
+
+def test_two_that_are_not_told_apart_are_called_so() -> None:
+    text = printed(job(ok("A", [9.0, 10.0, 11.0]), ok(INDUCTOR, [9.2, 10.2, 11.2])), 300)
+    assert f"not told apart from {INDUCTOR}\n" in text
+    assert "1.02x with A, though the two are not told apart" in text
+
+
+def test_headroom_when_inductor_is_best_or_missing() -> None:
+    assert "Headroom beyond inductor: none" in printed(job(ok(INDUCTOR)))
+    assert f"Headroom beyond inductor: unknown, {INDUCTOR} gave no" in printed(job(ok("EAGER")))
+
+
+def test_a_job_where_everything_failed_still_reads() -> None:
+    text = printed(job(failed("EAGER", message="")))
+    assert "Best: none, no conversion gave a latency that counts" in text
+    assert "error in convert: no reason was given" in text
+
+
+def test_a_figure_without_an_interval_says_so() -> None:
+    assert " ? " in line_of(printed(job(ok("EAGER", 20.0))), "> EAGER")
+
+
+def test_a_terminal_without_unicode_gets_ascii() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    made = cpu_job()
+    render(made, analyse(made), Console(file=stream, width=120))
+    stream.seek(0)
+    assert "3.92-4.08" in stream.read()
+
+
+def test_what_disturbed_is_said_under_the_table() -> None:
+    busy = MachineState(others_cpus=0.7, steal_cpus=0.0)
+    text = printed(job(in_rounds(ok("EAGER"), [20.0] * 9, states=[busy] * 9)))
+    assert "EAGER: other processes used 0.7 CPUs meanwhile\n" in text
+    assert "meanwhile" not in printed(cpu_job())
+
+
+@pytest.mark.parametrize(("end_ms", "said"), [(24.0, "20% slower"), (17.0, "15% faster"), (20.8, None)])
+def test_drift_is_said_where_it_is_more_than_noise(end_ms: float, said: str | None) -> None:
+    text = printed(replace(cpu_job(), drift=Drift(start_ms=20.0, end_ms=end_ms, resolved=0.05)), 300)
+    assert ("The machine drifted: eager was " + said in text) if said else ("drifted" not in text)

@@ -1,0 +1,37 @@
+"""A sweep whose jobs Hydra's launchers run in processes of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.command_directory import LINEAR, Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+
+def test_submitit_runs_the_jobs_one_after_the_other_with_one_record(tmp_path: Path) -> None:
+    """Both are started at once, and the lock of the machine lets only one of them measure."""
+    from mlflow import MlflowClient
+
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs hydra-submitit-launcher")
+    place = Place(tmp_path)
+    with place.start(
+        *LINEAR, "-m", "hydra/launcher=submitit_local", "batch_size=1,2", "conversions=[EAGER]"
+    ) as process:
+        out, _ = process.communicate()
+    assert process.returncode == 0, out + place.stderr
+    assert "2 jobs" in out
+    assert "batch_size=1 " in out
+    client = MlflowClient(f"sqlite:///{place.home / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    of_kind = {
+        kind: [run for run in runs if run.data.tags["almaflow.kind"] == kind] for kind in ("job", "conversion", "sweep")
+    }
+    assert {kind: len(found) for kind, found in of_kind.items()} == {"job": 2, "conversion": 2, "sweep": 1}
+    assert {run.data.tags["almaflow.sweep_id"] for run in runs} == {of_kind["sweep"][0].data.tags["almaflow.sweep_id"]}
+    first, second = sorted(of_kind["conversion"], key=lambda run: run.info.start_time)
+    assert first.info.end_time <= second.info.start_time, "they measured at the same time"

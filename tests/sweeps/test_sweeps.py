@@ -1,0 +1,127 @@
+"""A sweep's record: which jobs it has, what became of them, what is shown of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+from tests.support.example_jobs import failed, job, ok
+
+from almaflow.sweeps import record as sweeping
+from almaflow.analysis import to_output
+from almaflow.analysis.sweep import summarise
+from almaflow.config import compose
+from almaflow.records import Sweep, SweepJob
+from almaflow.report.sweep import render_sweep, sweep_markdown
+from almaflow.jobs.request import make_request
+from almaflow.sweeps.files import SweepFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from almaflow.analysis.sweep import SweepSummary
+
+PLANNED = (("model=resnet18", "batch_size=1", "tier=1"), ("model=resnet18", "batch_size=4", "tier=1"))
+
+
+@pytest.fixture(autouse=True)
+def _no_sweep() -> Iterator[None]:
+    """Nothing of a sweep is left in this process."""
+    yield
+    os.environ.pop(sweeping.SWEEP_ID, None)
+    for name in list(sweeping._HELD):
+        sweeping.release(SweepFiles.of(name))
+
+
+def ended(number: int, *, code: int = 0, error: str | None = None, **job_values: Any) -> SweepJob:
+    output = None
+    if error is None:
+        made = replace(job(ok("EAGER", 20.0), ok("ONNX_CPU", 10.0), failed("COMPILE_TVM")), **job_values)
+        output = to_output(made)
+    return SweepJob(number, PLANNED[number], 100.0, 160.0, code, error, "almaflow", "sqlite:////x.db", output)
+
+
+def summary(*jobs: SweepJob, planned: tuple[tuple[str, ...], ...] | None = PLANNED) -> SweepSummary:
+    return summarise(Sweep("s1", ("model=resnet18", "batch_size=1,4"), planned, 90.0), jobs)
+
+
+def shown(made: SweepSummary) -> str:
+    console = Console(width=100)
+    with console.capture() as captured:
+        render_sweep(made, console)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def test_every_job_and_every_failure_is_shown() -> None:
+    text = shown(summary(ended(0), ended(1, code=1, error="the model does not build")))
+    assert "batch_size=1 " in text
+    assert "model=resnet18" not in text, "what all jobs have in common tells nothing"
+    assert "ONNX_CPU" in text
+    assert "batch_size=1: COMPILE_TVM\n      error: it broke" in text
+    assert "  batch_size=4\n      the model does not build" in text
+    assert "1 without a good result" in text
+
+
+def test_a_job_that_never_ended_is_not_hidden() -> None:
+    made = summary(ended(0))
+    assert [row.problem for row in made.rows] == [None, "did not run"]
+    assert made.metrics == {
+        "jobs": 2,
+        "jobs_failed": 1,
+        "conversions_ok": 2,
+        "conversions_failed": 1,
+        "conversions_unavailable": 0,
+    }
+
+
+def test_jobs_that_nobody_planned_are_shown_as_they_come() -> None:
+    assert [row.what for row in summary(ended(0), ended(1), planned=None).rows] == ["batch_size=1", "batch_size=4"]
+
+
+def test_the_document_has_every_latency() -> None:
+    text = sweep_markdown(summary(ended(0), ended(1)))
+    assert "| `ONNX_CPU` | 10.00 | 10.00 |" in text
+    assert "| batch_size=1 | `COMPILE_TVM` | error: it broke |" in text
+
+
+def test_a_sweep_is_resumed_by_its_overrides() -> None:
+    first = sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
+    sweeping.release(first)
+    other = sweeping.begin("s2", ["batch_size=1,8"], PLANNED, resumed=True)
+    assert other.root.name == "s2"
+    again = sweeping.begin("s3", ["resume=true", "batch_size=1,4"], PLANNED, resumed=True)
+    assert again.root == first.root
+    assert os.environ[sweeping.SWEEP_ID] == "s1"
+
+
+def test_where_results_go_is_not_kept() -> None:
+    """A store's URI may hold a password, a file's name a user's."""
+    given = ["model=resnet18", "batch_size=1,4", "tracking.uri=http://me:S3cret@host", "output=/home/me/r.json"]
+    files = sweeping.begin("s1", given, [[*given[:1], "batch_size=1", *given[2:]]], resumed=False)
+    assert files.read().overrides == ("model=resnet18", "batch_size=1,4")
+    assert files.read().planned == (("model=resnet18", "batch_size=1"),)
+    assert make_request(compose(["tracking.uri=http://me:S3cret@host"])).config["tracking"]["uri"] == "http://***@host"
+
+
+def test_a_sweep_that_still_runs_is_left_alone() -> None:
+    sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
+    held = sweeping._HELD.pop("s1")  # as another process would hold it
+    assert sweeping.begin("s2", ["batch_size=1,4", "resume=true"], PLANNED, resumed=True).root.name == "s2"
+    sweeping.release(SweepFiles.of("s2"))
+    SweepFiles.of("s1").write_job(ended(0))
+    assert list(sweeping.left_over()) == []
+    held.release()
+    assert [files.root.name for files in sweeping.left_over()] == ["s1"]
+
+
+def test_what_is_left_is_told_from_the_jobs_that_ended_and_from_history() -> None:
+    files = sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
+    same = ("resnet18", "1", "1")
+    assert sweeping.left_s(files, 0, same, {}) is None
+    assert sweeping.left_s(files, 0, same, {("resnet18", "1", "1"): 30.0}) == 60
+    assert sweeping.left_s(files, 0, same, {("resnet18", "1", "1"): 30.0, ("resnet18", "4", "1"): 50.0}) == 80
+    files.write_job(ended(0))
+    assert sweeping.left_s(files, 1, same, {}) == 60

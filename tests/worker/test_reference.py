@@ -1,0 +1,92 @@
+"""What is prepared before any conversion: inputs, eager's answers, and a worker that serves as the control."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.minimal_task import LINEAR, Events, Turns, do_prepare, make_task
+
+from almaflow.errors import UsageError
+from almaflow.records import InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
+
+
+def test_preparing_leaves_the_inputs_and_eagers_outputs(tmp_path: Path) -> None:
+    import torch
+
+    task = make_task(tmp_path, fidelity_inputs=3)
+    prepared = do_prepare(task)
+    reference = torch.load(task.reference_path, weights_only=True)
+    assert len(reference["batches"]) == len(reference["outputs"]) == 3
+    assert not torch.equal(reference["batches"][0][0], reference["batches"][1][0])
+    assert reference["settled"] == {}  # not ours to change
+    torch.manual_seed(0)
+    model = torch.nn.Linear(6, 3)
+    with torch.no_grad():
+        assert torch.equal(reference["outputs"][2][0], model(reference["batches"][2][0]))
+    assert [(spec.shape, spec.dtype) for spec in (*prepared.inputs, *prepared.outputs)] == [
+        ((2, 6), "float32"),
+        ((2, 3), "float32"),
+    ]
+    assert prepared.parameters == 21
+    assert prepared.threads["torch"] == task.hardware.threads
+    assert prepared.eager_s > 0
+    assert prepared.notes == ()
+    assert prepared.workload is not None
+    assert prepared.workload.flops == 2 * 2 * 6 * 3
+
+
+def test_operations_are_counted_for_a_gpu_too(tmp_path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    task = make_task(tmp_path)
+    prepared = do_prepare(replace(task, hardware=replace(task.hardware, device="cuda")))
+    assert prepared.workload == do_prepare(task).workload
+
+
+def test_preparing_says_when_eager_cannot_tell_right_from_wrong(tmp_path: Path) -> None:
+    deaf = replace(LINEAR, target="torch.nn.Threshold", kwargs={"threshold": 1e9, "value": 4.0})
+    (note,) = do_prepare(make_task(tmp_path, deaf)).notes
+    assert "eager answers the same to every input" in note
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        replace(LINEAR, inputs=(InputSpec((7,)),)),
+        ModelSpec("resnet18", arch="resnet18", inputs=(InputSpec((1, 32, 32)),)),
+    ],
+    ids=["a caller's model", "a random model, which is settled first"],
+)
+def test_inputs_that_do_not_fit_are_the_users_to_mend(tmp_path: Path, model: ModelSpec) -> None:
+    with pytest.raises(
+        UsageError, match=r"the model does not run on inputs of shape .*; change model\.inputs"
+    ) as caught:
+        do_prepare(make_task(tmp_path, model))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_prepared_worker_serves_rounds_of_eager_calls_when_it_is_asked(tmp_path: Path) -> None:
+    events, turns = Events(), Turns(left=3)
+    do_prepare(make_task(tmp_path, warmup_calls=1, warmup_time_s=0.0), events, turns)
+    assert events.phases == ["ready", "warm-up", *["measure", "ready"] * 3]
+    assert events.told[0] == ("ready", None)
+    assert len(events.reports) == 3
+    for report in events.reports:
+        assert report.count == 3
+        assert 0 < report.median_ms <= 1000 * report.wall_s
+    assert turns.asked == 4
+
+
+def test_a_prepared_worker_that_nobody_asks_does_not_warm_up(tmp_path: Path) -> None:
+    events = Events()
+    do_prepare(make_task(tmp_path), events)
+    assert events.phases == ["ready"]

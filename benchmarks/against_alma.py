@@ -84,7 +84,8 @@ def require_alma(scratch: Path) -> None:
 
 def machine(arguments: Namespace) -> HardwareSpec:
     """Threads and processors, as almaflow's job will have them."""
-    from almaflow.config import compose, resolve_hardware
+    from almaflow.config.composition import compose
+    from almaflow.config.resolve import resolve_hardware
 
     return resolve_hardware(compose([*overrides(arguments), *arguments.overrides]))
 

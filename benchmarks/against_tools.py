@@ -28,9 +28,9 @@ from sides import prepared, round_ms, start_tool, why
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from almaflow.jobs.request import Request
     from almaflow.processes.launcher import Launcher
     from almaflow.records import WorkerTask
-    from almaflow.jobs.request import Request
 
 TOOLS = {
     "EAGER": ("torch.utils.benchmark, eager",),
@@ -118,7 +118,7 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 def job(model: str, arguments: Namespace) -> Request:
     """What ``almaflow run`` would do with this model."""
-    from almaflow.config import compose
+    from almaflow.config.composition import compose
     from almaflow.jobs.request import make_request
 
     conversions = f"conversions=[{','.join(arguments.conversions)}]"
@@ -127,8 +127,8 @@ def job(model: str, arguments: Namespace) -> Request:
 
 def one_model(model: str, request: Request, directory: Path, arguments: Namespace) -> list[Pair]:
     """Every conversion of one model beside its tools, all on what one preparing worker has left."""
-    from almaflow.processes.launcher import Launcher
     from almaflow.conversions.catalogue.preload import modules_for
+    from almaflow.processes.launcher import Launcher
 
     pairs: list[Pair] = []
     modules = modules_for(request.model, request.plan)

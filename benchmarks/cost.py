@@ -73,7 +73,7 @@ def one_job(overrides: list[str], scratch: Path) -> dict[str, Any]:
     """Its figures, in seconds: each worker's, the parts of the whole job, what was measured by itself before."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     os.environ["ALMAFLOW_HOME"] = str(scratch / "home")
-    from almaflow.config import compose
+    from almaflow.config.composition import compose
     from almaflow.jobs.request import make_request
     from spans import TRACKING, run_watched, server, worker
 
@@ -115,7 +115,7 @@ def one_job(overrides: list[str], scratch: Path) -> dict[str, Any]:
 
 def recorded(job: Job, uri: str) -> float | None:
     """The job's own ``time/tracking``: without ending the job's run, in which it is written."""
-    from almaflow.tracking.store import connect
+    from almaflow.tracking.session import connect
 
     return connect(uri).get_run(job.run_id or "").data.metrics.get("time/tracking")
 

@@ -22,9 +22,11 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from almaflow.calibration.calibrate import kept, kernel_times, learn, planned
-from almaflow.config import calibrations as calibration, compose, describe_hardware, resolve_hardware, resolve_model
-from almaflow.conversions.catalogue.plan import plan
 from almaflow.calibration.timing import compiles, time_kernels
+from almaflow.config import calibrations as calibration
+from almaflow.config.composition import compose
+from almaflow.config.resolve import describe_hardware, resolve_hardware, resolve_model
+from almaflow.conversions.catalogue.plan import plan
 from almaflow.predict import Calibrated, EagerRatio, Roofline
 from almaflow.predict.workloads import workload_of
 from almaflow.records import HardwareSpec, MeasuredModel, Past, Question

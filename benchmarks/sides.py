@@ -18,10 +18,10 @@ from shared import HERE, BenchmarkError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from almaflow.jobs.request import Request
     from almaflow.processes.launcher import Launcher
     from almaflow.processes.worker_handle import Worker
     from almaflow.records import WorkerTask
-    from almaflow.jobs.request import Request
 
 ANSWER_S = 1200.0
 """A tool that has given no answer by then, compiling included, never will."""

@@ -12,12 +12,12 @@ from unittest.mock import patch
 
 from rich.console import Console
 
+from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.jobs import run as runner
 from almaflow.jobs.store import JobStore
 from almaflow.measure.drift import Control
 from almaflow.measure.interleave import Turns
 from almaflow.processes.launcher import Launcher
-from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.processes.worker_handle import Worker
 from almaflow.records import WorkerTask
 from almaflow.report.progress import Progress
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from almaflow.records import Job, Outcome
     from almaflow.jobs.request import Request
+    from almaflow.records import Job, Outcome
 
 TRACKING = {
     (JobStore, "prepare"): "import MLflow, make the store ready",

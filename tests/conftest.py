@@ -36,8 +36,8 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
     """The surroundings of a job's conversions, made: no process, no machine and no clock is looked at."""
     from tests.support.fake_workers import House
 
-    from almaflow.measure import loop as measuring
     from almaflow.measure import interleave
+    from almaflow.measure import loop as measuring
 
     made = House()
     monkeypatch.setattr(interleave, "GAP_S", 0.0)
@@ -48,13 +48,13 @@ def house(monkeypatch: pytest.MonkeyPatch) -> House:
 
 @pytest.fixture
 def troubled_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Worker and server with the work replaced by ``trouble``, found by the interpreter that the launcher starts."""
+    """Worker and server with the work replaced by ``misbehaving_workers``, which the launcher's interpreter finds."""
     from tests.support.misbehaving_launch import TESTS
 
     from almaflow.processes import process
 
-    monkeypatch.setattr(process, "WORKER_MODULE", "trouble")
-    monkeypatch.setattr(process, "SERVER_MODULE", "trouble")
+    monkeypatch.setattr(process, "WORKER_MODULE", "misbehaving_workers")
+    monkeypatch.setattr(process, "SERVER_MODULE", "misbehaving_workers")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *filter(None, sys.path)]))
 
 

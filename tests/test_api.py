@@ -22,8 +22,8 @@ from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import FailureKind, Job, Question
 
 if TYPE_CHECKING:
-    from almaflow.report.progress import Progress
     from almaflow.jobs.request import Request
+    from almaflow.report.progress import Progress
 
 X = torch.randn(2, 8)
 LINEAR = torch.nn.Linear(8, 4)

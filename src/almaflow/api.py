@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from almaflow import config
 from almaflow.analysis import to_output
+from almaflow.config import composition, files
+from almaflow.config.overrides import override
 from almaflow.errors import AlmaflowError
+from almaflow.jobs.artifacts import write_output
+from almaflow.jobs.request import make_request
+from almaflow.jobs.run import run_job
 from almaflow.models.handover import Inputs, name_of, write_model
-from almaflow.jobs.files import write_output
 from almaflow.records import ModelSpec, Status
 from almaflow.report.progress import Progress
 from almaflow.report.terminal import announce, present
-from almaflow.jobs.request import make_request
-from almaflow.jobs.run import run_job
 
 if TYPE_CHECKING:
     import os
@@ -174,8 +175,8 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "strict": strict,
         "output": output,
     }
-    given = [config.override(key, value) for key, value in settings.items() if value is not None]
-    job_config = config.compose(["model=custom", *given, *overrides])
+    given = [override(key, value) for key, value in settings.items() if value is not None]
+    job_config = composition.compose(["model=custom", *given, *overrides])
     with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
         spec = ModelSpec(
             name=job_config.model.name or "",
@@ -218,7 +219,7 @@ class _Quiet(Progress):
 def _hardware(name: str) -> str:
     """The config that is meant by the name of a machine; the name itself where none is."""
     words = _words(name)
-    return next((choice for choice in config.choices("hardware") if _words(choice) == words), name)
+    return next((choice for choice in files.choices("hardware") if _words(choice) == words), name)
 
 
 def _words(name: str) -> set[str]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from tests.support.scored_runs import ENVIRONMENT, nights, run
 
-from almaflow.accuracy.summary import Against, compared, rollups, series_of
 from almaflow.accuracy.alerts import alerts
 from almaflow.accuracy.series import Series, Verdict
+from almaflow.accuracy.summary import Against, compared, rollups, series_of
 from almaflow.records import JudgedRun, Said
 
 HALF = 8

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from almaflow import machine
 from almaflow.cli.calibrate import calibrate
-from almaflow.config import calibrations as calibration, compose, describe_hardware, resolve_hardware, resolve_learnt
+from almaflow.config import calibrations as calibration
+from almaflow.config.composition import compose
+from almaflow.config.resolve import describe_hardware, resolve_hardware, resolve_learnt
 from almaflow.errors import UsageError
-from almaflow.worker.limits import SIZES, _levels
 from almaflow.predict import Roofline
 from almaflow.records import Backend, Learnt, Level, Limits, from_dict
+from almaflow.worker.limits import SIZES, _levels
 
 if TYPE_CHECKING:
     from pathlib import Path

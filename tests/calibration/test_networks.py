@@ -16,14 +16,14 @@ import psutil
 import pytest
 
 from almaflow.calibration.calibrate import CONVERSIONS, kernel_times, networks, planned
-from almaflow.errors import AlmaflowError, UsageError
-from almaflow.calibration.timing import PASSES, time_kernels
-from almaflow.predict.operation_table import CLASSES, class_of
-from almaflow.worker.count_operations import fake_workload
 from almaflow.calibration.networks import STYLES, kernels
+from almaflow.calibration.timing import PASSES, time_kernels
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.predict.operation_table import CLASSES, class_of
 from almaflow.records import ModelSpec
 from almaflow.tracking.reader import conversion_runs
 from almaflow.tracking.uris import resolve_uri
+from almaflow.worker.count_operations import fake_workload
 
 if TYPE_CHECKING:
     from pathlib import Path

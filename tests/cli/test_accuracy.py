@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
-from tests.support.scored_runs import ENVIRONMENT, nights, run, stored
 from tests.support.real_servers import mlflow_server
+from tests.support.scored_runs import ENVIRONMENT, nights, run, stored
 
 from almaflow.cli import almaflow
 from almaflow.errors import UsageError

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from almaflow.cli import checks as checkup
 from almaflow import machine
 from almaflow.cli import COMMANDS
+from almaflow.cli import checks as checkup
 from almaflow.cli.doctor import doctor
 from almaflow.cli.hardware import hardware
 from almaflow.cli.models import models
@@ -28,7 +28,7 @@ from almaflow.conversions.catalogue.requirements import installed
 if TYPE_CHECKING:
     import click
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 ICE_LAKE = machine.Machine(
     cpu="Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz",
     physical_cores=4,

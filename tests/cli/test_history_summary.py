@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.analysis.history import history
+from almaflow.cli.history import history
 
 
 def run(

@@ -10,11 +10,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.example_jobs import job, ok
 from tests.support.command_directory import LINEAR
+from tests.support.example_jobs import job, ok
 
 from almaflow.errors import AlmaflowError
-from almaflow.jobs.files import write_output
+from almaflow.jobs.artifacts import write_output
 
 if TYPE_CHECKING:
     from pathlib import Path

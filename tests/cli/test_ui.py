@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from almaflow.cli import ui as ui_module
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.tracking import ui_views as views
-from almaflow.tracking.store import MLFLOW_DEFAULTS
+from almaflow.tracking.session import MLFLOW_DEFAULTS
 
 if TYPE_CHECKING:
     from pathlib import Path

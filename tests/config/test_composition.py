@@ -14,7 +14,7 @@ from hydra.version import getbase
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from almaflow import config
+from almaflow.config import composition, overrides, validation
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @settings(deadline=None, max_examples=25)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])).filter(str.strip))
 def test_any_text_is_taken_as_it_is(text: str) -> None:
-    assert config.compose([config.override("experiment_name", text)]).experiment_name == text
+    assert composition.compose([overrides.override("experiment_name", text)]).experiment_name == text
 
 
 @pytest.mark.parametrize(
@@ -38,19 +38,19 @@ def test_any_text_is_taken_as_it_is(text: str) -> None:
     ],
 )
 def test_values_as_overrides(key: str, value: object, text: str) -> None:
-    assert config.override(key, value) == text
-    assert key in config.plain(config.compose([text]))
+    assert overrides.override(key, value) == text
+    assert key in validation.plain(composition.compose([text]))
 
 
 def test_a_value_that_no_key_takes_is_refused() -> None:
     with pytest.raises(UsageError, match="seed: is a object, and must be text, a number or a list"):
-        config.override("seed", object())
+        overrides.override("seed", object())
 
 
 def test_a_later_override_wins_and_a_wrong_one_is_explained() -> None:
-    assert config.compose(["batch_size=2", "tier=3", "batch_size=4"]).batch_size == 4
+    assert composition.compose(["batch_size=2", "tier=3", "batch_size=4"]).batch_size == 4
     with pytest.raises(UsageError, match="batch_size=x: must be a whole number"):
-        config.compose(["batch_size=x"])
+        composition.compose(["batch_size=x"])
 
 
 def test_another_hydra_application_goes_on_as_before(tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_another_hydra_application_goes_on_as_before(tmp_path: Path) -> None:
     try:
         with initialize_config_dir(str(tmp_path), version_base="1.2"):
             theirs = GlobalHydra.instance()
-            assert config.compose(["batch_size=3"]).batch_size == 3
+            assert composition.compose(["batch_size=3"]).batch_size == 3
             with pytest.raises(UsageError):
-                config.compose(["nope=3"])
+                composition.compose(["nope=3"])
             assert GlobalHydra.instance() is theirs
             assert str(getbase()) == "1.2"
             assert hydra.compose("config") == {"mine": 1, "theirs": 2}

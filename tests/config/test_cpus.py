@@ -12,8 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.example_jobs import job, planned
 
-from almaflow import config, machine
+from almaflow import machine
+from almaflow.config import composition, files, overrides, resolve, store, validation
 from almaflow.config.cpus import HIGHEST, format_cpus, parse_cpus
+from almaflow.config.explain import explain
 from almaflow.errors import UsageError
 from almaflow.records import Outcome, Status
 from almaflow.tracking.fingerprints import fingerprint
@@ -27,8 +29,8 @@ ALLOWED = frozenset({0, 1, 2, 5})
 
 @pytest.fixture(scope="module", autouse=True)
 def _hydra() -> Iterator[None]:
-    config.register()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    store.register()
+    with initialize_config_dir(str(files.conf_dir()), version_base="1.3"):
         yield
 
 
@@ -48,9 +50,9 @@ def four(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def answer(*overrides: str) -> str:
     """What the user reads; empty where nothing is wrong."""
     try:
-        config.resolve_hardware(config.validate(compose("config", list(overrides))))
+        resolve.resolve_hardware(validation.validate(compose("config", list(overrides))))
     except Exception as error:  # noqa: BLE001 - whatever Hydra raises
-        explained = config.explain(error)
+        explained = explain(error)
         assert explained is not None
         assert explained.exit_code == 2
         return str(explained)
@@ -72,14 +74,14 @@ def answer(*overrides: str) -> str:
 )
 @pytest.mark.usefixtures("four")
 def test_what_hydra_takes(override: str, cpus: tuple[int, ...] | None) -> None:
-    assert config.resolve_hardware(config.validate(compose("config", [override]))).cpus == cpus
+    assert resolve.resolve_hardware(validation.validate(compose("config", [override]))).cpus == cpus
 
 
 @pytest.mark.parametrize("given_", [[0, 2], "0,2", (2, 0)])
 @pytest.mark.usefixtures("four")
 def test_what_python_takes(given_: object) -> None:
-    job = config.compose([config.override("hardware.cpus", given_)])
-    assert config.resolve_hardware(job).cpus == (0, 2)
+    job = composition.compose([overrides.override("hardware.cpus", given_)])
+    assert resolve.resolve_hardware(job).cpus == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_system_that_binds_nothing_says_so(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.usefixtures("four")
 def test_threads_are_the_cores_under_the_processors() -> None:
     def threads(*overrides: str) -> int:
-        return config.resolve_hardware(config.validate(compose("config", list(overrides)))).threads
+        return resolve.resolve_hardware(validation.validate(compose("config", list(overrides)))).threads
 
     assert threads("hardware.cpus=[0-2,5]") == 3
     assert threads("hardware.cpus=[0,1]") == 1
@@ -128,7 +130,7 @@ def test_threads_are_the_cores_under_the_processors() -> None:
 
 def test_a_real_processor_of_this_machine_is_taken() -> None:
     cpu = max(os.sched_getaffinity(0))
-    made = config.resolve_hardware(config.validate(compose("config", [f"hardware.cpus={cpu}"])))
+    made = resolve.resolve_hardware(validation.validate(compose("config", [f"hardware.cpus={cpu}"])))
     assert (made.cpus, made.threads) == ((cpu,), 1)
     assert "this machine has no CPU" in answer(f"hardware.cpus={HIGHEST}")
 
@@ -182,4 +184,4 @@ def test_anything_else_is_refused_in_one_line(given_: object) -> None:
 
 def test_the_error_is_one_of_input() -> None:
     with pytest.raises(UsageError):
-        config.compose(["hardware.cpus=[]"])
+        composition.compose(["hardware.cpus=[]"])

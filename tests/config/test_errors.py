@@ -9,7 +9,9 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from almaflow import config
+from almaflow.config import files, resolve, store, validation
+from almaflow.config.explain import explain
+from almaflow.config.overrides import quote_numbers
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,17 +21,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    config.register()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    store.register()
+    with initialize_config_dir(str(files.conf_dir()), version_base="1.3"):
         yield
 
 
 def answer(*overrides: str) -> str:
     """What the user reads about these overrides; empty where nothing is wrong."""
     try:
-        config.validate(compose("config", config.quote_numbers(list(overrides))))
+        validation.validate(compose("config", quote_numbers(list(overrides))))
     except Exception as error:  # noqa: BLE001 - whatever Hydra raises
-        explained = config.explain(error)
+        explained = explain(error)
         assert explained is not None
         return str(explained)
     return ""
@@ -144,7 +146,7 @@ def test_values_at_the_edge_of_their_range_are_taken(override: str) -> None:
 def test_each_way_to_measure_composes_to_what_it_says(
     name: str, precision: float | None, replicates: int, streams: int
 ) -> None:
-    measure = config.resolve_measure(config.validate(compose("config", [f"measure={name}"])))
+    measure = resolve.resolve_measure(validation.validate(compose("config", [f"measure={name}"])))
     assert (measure.rel_precision, measure.replicates, measure.streams) == (precision, replicates, streams)
     assert measure.min_time_s <= measure.max_time_s <= measure.time_budget_s
 
@@ -168,13 +170,13 @@ def test_output_has_to_be_a_file_in_a_directory_that_exists(tmp_path: Path) -> N
 
 
 def test_errors_that_are_not_about_the_configuration_are_left_alone() -> None:
-    assert config.explain(ValueError("a bug")) is None
-    assert config.explain(KeyError("a bug")) is None
+    assert explain(ValueError("a bug")) is None
+    assert explain(KeyError("a bug")) is None
 
 
 def test_a_usage_error_stays_what_it_is() -> None:
     error = UsageError("said already")
-    assert config.explain(error) is error
+    assert explain(error) is error
 
 
 def test_a_users_file_with_a_wrong_key_or_broken_yaml_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almaflow import config, machine
+from almaflow.config import files, resolve, store, validation
+from almaflow.config.overrides import quote_numbers
 from almaflow.config.schema import MeasureConfig
 from almaflow.errors import UsageError
 from almaflow.records import HardwareSpec, MeasureSpec, TargetSpec
@@ -39,33 +41,33 @@ XEON = machine.Machine(
 
 @pytest.fixture(autouse=True)
 def _hydra() -> Iterator[None]:
-    config.register()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    store.register()
+    with initialize_config_dir(str(files.conf_dir()), version_base="1.3"):
         yield
 
 
 def job(*overrides: str) -> JobConfig:
-    return config.validate(compose("config", config.quote_numbers(list(overrides))))
+    return validation.validate(compose("config", quote_numbers(list(overrides))))
 
 
 def test_without_an_override_it_is_resnet18_at_tier_1_on_this_machine() -> None:
     made = job()
-    model = config.resolve_model(made)
+    model = resolve.resolve_model(made)
     assert (model.name, model.arch, model.target, model.batch_size) == ("resnet18", "resnet18", None, 1)
     assert model.inputs is not None
     assert model.inputs[0].shape == (3, 224, 224)
     assert made.tier.number == 1
     assert made.hardware.device == "auto"
-    assert config.resolve_measure(made) == MeasureSpec()
+    assert resolve.resolve_measure(made) == MeasureSpec()
 
 
-@pytest.mark.parametrize("name", sorted(config.choices("model")))
+@pytest.mark.parametrize("name", sorted(files.choices("model")))
 def test_every_named_model_says_what_to_build_and_from_what(name: str) -> None:
     if name in {"custom", "torchvision"}:
         with pytest.raises(UsageError, match=r"model\.arch.*model\._target_"):
-            config.resolve_model(job(f"model={name}"))
+            resolve.resolve_model(job(f"model={name}"))
         return
-    model = config.resolve_model(job(f"model={name}"))
+    model = resolve.resolve_model(job(f"model={name}"))
     assert (model.arch or model.name) == name
     assert model.inputs
 
@@ -74,14 +76,14 @@ def test_every_named_model_says_what_to_build_and_from_what(name: str) -> None:
     ("name", "size"), [("efficientnet_b0", 224), ("efficientnet_b1", 240), ("efficientnet_b2", 288)]
 )
 def test_efficientnets_get_the_image_size_they_were_made_for(name: str, size: int) -> None:
-    inputs = config.resolve_model(job(f"model={name}")).inputs
+    inputs = resolve.resolve_model(job(f"model={name}")).inputs
     assert inputs is not None
     assert inputs[0].shape == (3, size, size)
 
 
-@pytest.mark.parametrize("group", [group for group in config.GROUPS if group not in {"experiment", "predictor"}])
+@pytest.mark.parametrize("group", [group for group in files.GROUPS if group not in {"experiment", "predictor"}])
 def test_every_choice_composes(group: str) -> None:
-    for name in config.choices(group):
+    for name in files.choices(group):
         extra = ["tracking.uri=http://localhost:5000"] if name == "server" else []
         chosen = getattr(job(f"{group}={name}", *extra), group)
         assert type(chosen).__name__ == f"{group.title()}Config"
@@ -90,36 +92,36 @@ def test_every_choice_composes(group: str) -> None:
 def test_measure_fields_and_defaults_are_those_of_the_record() -> None:
     assert [field.name for field in fields(MeasureConfig)] == [field.name for field in fields(MeasureSpec)]
     assert all(field.default is not MISSING for field in fields(MeasureConfig))
-    assert config.resolve_measure(job("measure=thorough")).min_samples == 662
+    assert resolve.resolve_measure(job("measure=thorough")).min_samples == 662
 
 
 def test_default_yaml_says_what_the_record_says() -> None:
-    assert config.choices("measure")["default"] == {field.name: field.default for field in fields(MeasureSpec)}
+    assert files.choices("measure")["default"] == {field.name: field.default for field in fields(MeasureSpec)}
 
 
 def test_target_wins_over_the_default_models_arch() -> None:
-    model = config.resolve_model(job("model._target_=pkg.mod.build", "model.kwargs.depth=3"))
+    model = resolve.resolve_model(job("model._target_=pkg.mod.build", "model.kwargs.depth=3"))
     assert (model.name, model.target, model.arch, model.kwargs) == ("build", "pkg.mod.build", None, {"depth": 3})
 
 
 def test_name_wins_over_target_and_arch() -> None:
-    assert config.resolve_model(job("model._target_=pkg.fn", "model.name=mine")).name == "mine"
+    assert resolve.resolve_model(job("model._target_=pkg.fn", "model.name=mine")).name == "mine"
 
 
 def test_target_without_inputs_is_refused() -> None:
     with pytest.raises(UsageError, match=r"model\.inputs is required"):
-        config.resolve_model(job("model=custom", "model._target_=pkg.fn"))
+        resolve.resolve_model(job("model=custom", "model._target_=pkg.fn"))
 
 
 def test_data_loader_stands_in_for_inputs() -> None:
     overrides = ("model._target_=pkg.fn", "model.data_loader._target_=pkg.loader", "model.data_loader.kwargs.n=2")
-    model = config.resolve_model(job("model=custom", *overrides))
+    model = resolve.resolve_model(job("model=custom", *overrides))
     assert model.data_loader == TargetSpec("pkg.loader", {"n": 2})
 
 
 def test_several_and_integer_inputs() -> None:
     shapes = "[{shape: [3, 8]}, {shape: [16], dtype: int64, high: 100, name: ids}]"
-    inputs = config.resolve_model(job("model._target_=pkg.fn", f"model.inputs={shapes}")).inputs
+    inputs = resolve.resolve_model(job("model._target_=pkg.fn", f"model.inputs={shapes}")).inputs
     assert inputs is not None
     assert [(i.shape, i.dtype, i.high, i.name) for i in inputs] == [
         ((3, 8), "float32", None, None),
@@ -132,7 +134,7 @@ def test_conversions_keep_their_order_and_kind() -> None:
 
 
 def test_plain_is_ready_for_json() -> None:
-    values = config.plain(job("measure.log_level=DEBUG", "model.kwargs.a=1"))
+    values = validation.plain(job("measure.log_level=DEBUG", "model.kwargs.a=1"))
     assert type(values["measure"]["log_level"]) is str
     assert values["model"]["kwargs"] == {"a": 1}
     assert values["model"]["_target_"] is None
@@ -141,35 +143,35 @@ def test_plain_is_ready_for_json() -> None:
 
 def test_auto_without_a_gpu_is_the_cpu_with_its_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "describe", lambda: XEON)
-    assert config.resolve_hardware(job()) == HardwareSpec(XEON.cpu, "cpu", 3, XEON.cpu)
-    assert config.resolve_hardware(job("hardware.threads=7")).threads == 7
+    assert resolve.resolve_hardware(job()) == HardwareSpec(XEON.cpu, "cpu", 3, XEON.cpu)
+    assert resolve.resolve_hardware(job("hardware.threads=7")).threads == 7
 
 
 def test_auto_with_a_gpu_follows_the_installed_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpu = machine.Machine(**{**vars(XEON), "gpus": (machine.Gpu("Tesla T4", 16000),)})
     monkeypatch.setattr(machine, "describe", lambda: with_gpu)
     monkeypatch.setattr("importlib.metadata.version", lambda _: "2.14.1+cu130")
-    assert config.resolve_hardware(job()).device == "cuda"
-    assert config.resolve_hardware(job("hardware=cpu")).device == "cpu"
-    assert config.resolve_hardware(job("hardware=g4dn_xlarge")).name == "g4dn_xlarge"
+    assert resolve.resolve_hardware(job()).device == "cuda"
+    assert resolve.resolve_hardware(job("hardware=cpu")).device == "cpu"
+    assert resolve.resolve_hardware(job("hardware=g4dn_xlarge")).name == "g4dn_xlarge"
     with pytest.raises(UsageError, match=r"A10G.*this machine's GPU is Tesla T4.*hardware=auto"):
-        config.resolve_hardware(job("hardware=g5_xlarge"))
+        resolve.resolve_hardware(job("hardware=g5_xlarge"))
     monkeypatch.setattr("importlib.metadata.version", lambda _: "2.14.1+cpu")
-    assert config.resolve_hardware(job()).device == "cpu"
+    assert resolve.resolve_hardware(job()).device == "cpu"
     with pytest.raises(UsageError, match=r"2\.14\.1\+cpu is built for the CPU only"):
-        config.resolve_hardware(job("hardware=cuda"))
+        resolve.resolve_hardware(job("hardware=cuda"))
 
 
 def test_hardware_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "describe", lambda: XEON)
-    assert config.resolve_hardware(job("hardware=r6i_large")).name == "r6i_large"
+    assert resolve.resolve_hardware(job("hardware=r6i_large")).name == "r6i_large"
     for name, reason in {
         "cuda": "no NVIDIA GPU",
         "h100": "H100.*no NVIDIA GPU.*hardware=auto",
         "i7_12700k": "i7-12700K.*this machine's CPU is Intel.*8375C.*hardware=auto",
     }.items():
         with pytest.raises(UsageError, match=reason):
-            config.resolve_hardware(job(f"hardware={name}"))
+            resolve.resolve_hardware(job(f"hardware={name}"))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_named_machines_know_themselves(name: str, cpu: str, gpu: str | None, mo
     gpus = (machine.Gpu(gpu, None),) if gpu else ()
     monkeypatch.setattr(machine, "describe", lambda: machine.Machine(**{**vars(XEON), "cpu": cpu, "gpus": gpus}))
     monkeypatch.setattr("importlib.metadata.version", lambda _: "2.14.1")
-    assert config.resolve_hardware(job(f"hardware={name}")).device == ("cuda" if gpu else "cpu")
+    assert resolve.resolve_hardware(job(f"hardware={name}")).device == ("cuda" if gpu else "cpu")
 
 
 @pytest.mark.parametrize(
@@ -206,23 +208,23 @@ def test_named_machines_know_themselves(name: str, cpu: str, gpu: str | None, mo
     ],
 )
 def test_numbers_that_name_a_choice_are_quoted(override: str, quoted: str) -> None:
-    assert config.quote_numbers([override]) == [quoted]
+    assert quote_numbers([override]) == [quoted]
 
 
 @given(st.lists(st.text()))
 def test_quoting_leaves_what_is_no_number_alone(overrides: list[str]) -> None:
     others = [override for override in overrides if not any(letter.isdigit() for letter in override)]
-    assert config.quote_numbers(others) == others
+    assert quote_numbers(others) == others
 
 
 APP = """
 import sys, hydra
 from almaflow import config
-config.register()
-@hydra.main(config_path=str(config.conf_dir()), config_name="config", version_base="1.3")
+store.register()
+@hydra.main(config_path=str(files.conf_dir()), config_name="config", version_base="1.3")
 def main(cfg):
-    print(config.validate(cfg).tier.number)
-sys.argv[1:] = config.quote_numbers(sys.argv[1:])
+    print(validation.validate(cfg).tier.number)
+sys.argv[1:] = overrides.quote_numbers(sys.argv[1:])
 main()
 """
 

@@ -18,16 +18,18 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from tests.support.markdown_documents import ANY, ROOT, anchors, blocks, codes, commands, table, within
 from tests.support.example_jobs import job, measured, planned
+from tests.support.markdown_documents import ANY, ROOT, anchors, blocks, codes, commands, table, within
 
 import almaflow
-from almaflow import cli, config, machine
+from almaflow import cli, machine
 from almaflow.analysis import job_metrics, outcome_metrics
-from almaflow.conversions.catalogue import tiers as catalogue, names
+from almaflow.config import files, resolve, store, validation
+from almaflow.config.overrides import quote_numbers
+from almaflow.conversions.catalogue import names
+from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.plugins import GROUP
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.worker import fidelity
 from almaflow.records import (
     Drift,
     Failure,
@@ -43,6 +45,7 @@ from almaflow.records import (
     TensorSpec,
 )
 from almaflow.tracking.schema import job_params, job_tags, params, tags
+from almaflow.worker import fidelity
 
 PACKAGE = ROOT / "src" / "almaflow"
 ELSEWHERE = ("tensorrt", "gpu", "driver", "cuda", "git_commit", "governor", "smt", "boost")
@@ -112,7 +115,7 @@ def test_every_other_program_is_one_that_is_checked() -> None:
 
 def expanded(overrides: list[str], *, multirun: bool) -> list[list[str]]:
     """The jobs of a command, as Hydra's own sweeper makes them."""
-    quoted = config.quote_numbers(overrides)
+    quoted = quote_numbers(overrides)
     if not multirun:
         return [quoted]
     loader = GlobalHydra.instance().config_loader()  # for patterns over names
@@ -139,22 +142,22 @@ def test_every_almaflow_command_can_be_given(words: tuple[str, ...]) -> None:
     if given.config_dir:  # of a reader's own: these run for real, below
         assert [each for each in OWN_CONFIGS if each in rest]
         return
-    config.register()
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    store.register()
+    with initialize_config_dir(str(files.conf_dir()), version_base="1.3"):
         for overrides in expanded(given.overrides, multirun=given.multirun):
-            made = config.validate(compose("config", overrides))
-            assert config.resolve_model(made).name
+            made = validation.validate(compose("config", overrides))
+            assert resolve.resolve_model(made).name
             assert names.resolve(made.conversions or ["EAGER"])
 
 
 def test_every_setting_in_the_text_is_one() -> None:
-    config.register()
+    store.register()
     given = [code for code in codes() if re.fullmatch(r"[a-z][a-z_.0-9]*=[^ ]+", code)]
     assert len(given) > 10
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(files.conf_dir()), version_base="1.3"):
         for override in given:
             try:
-                compose("config", config.quote_numbers([re.sub(r"\[\.\.\.\]$", "[EAGER]", override)]))
+                compose("config", quote_numbers([re.sub(r"\[\.\.\.\]$", "[EAGER]", override)]))
             except Exception as error:  # noqa: BLE001 - whatever Hydra raises is shown with what it is about
                 pytest.fail(f"{override}: {error}")
         known = compose("config")
@@ -233,7 +236,7 @@ def test_the_settings_are_those_of_the_files() -> None:
     rows = table("docs/measurement.md", "setting")
     assert [row[0] for row in rows] == [f"measure.{name}" for name in asdict(MeasureSpec())]
     for column, name in enumerate(("default", "quick", "thorough"), start=1):
-        written = asdict(MeasureSpec()) | config.choices("measure")[name]
+        written = asdict(MeasureSpec()) | files.choices("measure")[name]
         assert {row[0]: yaml.safe_load(row[column]) for row in rows} == {f"measure.{k}": v for k, v in written.items()}
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-TROUBLED = ("model._target_=trouble_models.Troubled", "model.inputs=[{shape: [6]}]", *QUICK)
+TROUBLED = ("model._target_=misbehaving_models.Troubled", "model.inputs=[{shape: [6]}]", *QUICK)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ WRONG_INPUT = {
     "an unknown model": (["model=nope"], ["model=nope", "resnet18"]),
     "no batch": (["batch_size=0"], ["batch_size"]),
     "a misspelt conversion": (["conversions=[COMPILE_INDUCTR]"], ["COMPILE_INDUCTR", "COMPILE_INDUCTOR"]),
-    "a target without inputs": (["model._target_=trouble_models.Troubled", "model.inputs=null"], ["model.inputs"]),
+    "a target without inputs": (["model._target_=misbehaving_models.Troubled", "model.inputs=null"], ["model.inputs"]),
     "no such device": (["hardware=cuda"], ["cuda", "hardware=cpu"]),
 }
 
@@ -173,7 +173,10 @@ def test_wrong_input_is_one_line_before_anything_runs(place: Place, case: str) -
     ("arguments", "words"),
     [
         (["model._target_=nowhere.to.be.found"], ["model._target_=nowhere.to.be.found", "install it"]),
-        (["model._target_=trouble_models.Troubled", "model.inputs=[{shape: [7]}]"], ["(1, 7)", "change model.inputs"]),
+        (
+            ["model._target_=misbehaving_models.Troubled", "model.inputs=[{shape: [7]}]"],
+            ["(1, 7)", "change model.inputs"],
+        ),
     ],
 )
 def test_a_model_that_does_not_build_or_run_leaves_nothing_behind(

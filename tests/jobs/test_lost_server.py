@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.command_directory import LINEAR, Place
-from tests.support.real_servers import mlflow_server, postgres
 from tests.support.concurrent_writers import NAMES as MADE
 from tests.support.concurrent_writers import write_at_once
+from tests.support.real_servers import mlflow_server, postgres
 
 if TYPE_CHECKING:
     from pathlib import Path

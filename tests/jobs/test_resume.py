@@ -11,9 +11,9 @@ from tests.support.stored_jobs import PLAN, new, stored
 
 from almaflow.analysis import outcome_metrics
 from almaflow.jobs.files import JobFiles
+from almaflow.jobs.resume import Resumed, resume
 from almaflow.jobs.sync import pending
 from almaflow.records import MeasureSpec
-from almaflow.jobs.resume import Resumed, resume
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
@@ -107,7 +107,7 @@ def test_what_waits_on_disk_counts() -> None:
     files = JobFiles.of(earlier.directory)
     files.create()
     files.write_job(earlier)
-    files.write_outcome(files.conversion_dir(0, EAGER.planned), EAGER, earlier)
+    files.write_outcome(files.conversion_dir(0, EAGER.planned), EAGER)
     assert [job.job_id for _, job in pending()] == ["earlier"]
     resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
     assert (resumed.job.job_id, known(resumed)) == ("earlier", ["EAGER"])
@@ -143,7 +143,7 @@ def test_a_job_that_only_its_own_run_is_missing_of_is_closed() -> None:
     files.create()
     files.write_job(earlier)
     for index, outcome in enumerate(earlier.outcomes):
-        files.write_outcome(files.conversion_dir(index, outcome.planned), outcome, earlier)
+        files.write_outcome(files.conversion_dir(index, outcome.planned), outcome)
     resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
     assert (left(resumed), resumed.to_close) == ([], True)
     stored("earlier-too", EAGER, plan=PLAN[:1])

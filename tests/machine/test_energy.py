@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almaflow import machine
-from almaflow.machine import gpus
-from almaflow.machine import energy
+from almaflow.machine import energy, gpus
 
 if TYPE_CHECKING:
     from pathlib import Path

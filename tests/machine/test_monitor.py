@@ -177,8 +177,8 @@ class Board:
         errors = {"NVMLError": FakeNvmlError, "NVMLLibraryMismatchError": FakeNvmlError}
         module = SimpleNamespace(**errors, **(answers if knows else dict.fromkeys(answers, self._refuse)))
         monkeypatch.setitem(sys.modules, "pynvml", module)
-        for place in ("state", "energy"):
-            monkeypatch.setattr(f"almaflow.measure.{place}.first_handle", lambda: "handle")
+        for place in ("monitor", "energy"):
+            monkeypatch.setattr(f"almaflow.machine.{place}.first_handle", lambda: "handle")
 
     @staticmethod
     def _refuse(*_: object) -> None:

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from tests.support.example_jobs import planned
 
 from almaflow.measure import interleave
-from almaflow.records.protocol import Report, Turn
 from almaflow.measure.interleave import Turns, settled, take_rounds
-from almaflow.measure.rounds_plan import MINIMUM_ROUNDS, turn_of
 from almaflow.records import HardwareSpec, MachineState, MeasureSpec, ModelSpec, WorkerTask
+from almaflow.records.protocol import MINIMUM_ROUNDS, Report, Turn, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,11 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.support.fake_workers import CRASHED, EAGER, LIED, NO_MEMORY, RAISED, SPEC, House, Script, indices, outcome, status
+from tests.support.fake_workers import (
+    CRASHED,
+    EAGER,
+    LIED,
+    NO_MEMORY,
+    RAISED,
+    SPEC,
+    House,
+    Script,
+    indices,
+    outcome,
+    status,
+)
 
 from almaflow.errors import AlmaflowError
-from almaflow.measure.rounds_plan import MINIMUM_ROUNDS
 from almaflow.records import Failure, FailureKind, Status, WorkerTask
+from almaflow.records.protocol import MINIMUM_ROUNDS
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from tests.support.fake_workers import EAGER, SPEC, House, indices, measurement, outcome, status
 
-from almaflow.measure.rounds_plan import MINIMUM_ROUNDS
 from almaflow.records import Status, WorkerTask
+from almaflow.records.protocol import MINIMUM_ROUNDS
 
 
 def test_an_interrupt_while_one_gets_ready_keeps_those_that_are(house: House) -> None:

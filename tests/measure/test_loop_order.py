@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tests.support.fake_workers import EAGER, INDUCTOR, SPEC, House, indices, measurement, outcome, status
 
 from almaflow.measure import loop as measuring
-from almaflow.measure.rounds_plan import MINIMUM_ROUNDS
 from almaflow.records import Status
+from almaflow.records.protocol import MINIMUM_ROUNDS
 
 if TYPE_CHECKING:
     import pytest

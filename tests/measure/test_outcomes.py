@@ -11,10 +11,9 @@ import pytest
 from tests.support.example_jobs import WRONG, in_rounds, measured, ok, planned
 
 from almaflow.analysis import counts
-from almaflow.records.protocol import Report
 from almaflow.measure.interleave import Turns
-from almaflow.processes.worker_handle import WorkerExit
 from almaflow.measure.outcomes import merged, outcome_of, with_states
+from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
     Failure,
     FailureKind,
@@ -26,6 +25,7 @@ from almaflow.records import (
     Status,
     WorkerResult,
 )
+from almaflow.records.protocol import Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

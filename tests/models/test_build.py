@@ -10,7 +10,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from almaflow import config
+from almaflow.config import files
 from almaflow.errors import UsageError
 from almaflow.records import InputSpec, ModelSpec, TargetSpec
 
@@ -69,7 +69,7 @@ def test_the_digest_sees_names_buffers_and_types() -> None:
     assert len(digests) == 8
 
 
-TORCHVISION = {name: made["arch"] for name, made in config.choices("model").items() if made.get("arch")}
+TORCHVISION = {name: made["arch"] for name, made in files.choices("model").items() if made.get("arch")}
 
 
 def test_all_named_torchvision_models_are_there() -> None:
@@ -83,7 +83,7 @@ def test_named_models_run_on_their_inputs(name: str) -> None:
 
     from almaflow.models.build import build_model
 
-    inputs = config.choices("model")[name]["inputs"]
+    inputs = files.choices("model")[name]["inputs"]
     with torch.device("meta"):
         model = build_model(ModelSpec(name, arch=TORCHVISION[name], inputs=(InputSpec(tuple(inputs[0]["shape"])),)))
         output = model(torch.empty(2, *inputs[0]["shape"]))

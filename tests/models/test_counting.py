@@ -13,11 +13,11 @@ from torch._subclasses import FakeTensor
 
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.models import counting
-from almaflow.predict import workloads
 from almaflow.models.counting import count
-from almaflow.worker.count_operations import fake_workload
+from almaflow.predict import workloads
 from almaflow.predict.workloads import workload_of
 from almaflow.records import ModelSpec, Operation, Workload
+from almaflow.worker.count_operations import fake_workload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,7 +176,8 @@ SIMPLE = ModelSpec("simple", target="almaflow.models.small.SimpleCNN")
 
 
 def test_it_is_counted_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from almaflow.config import compose, resolve_model
+    from almaflow.config.composition import compose
+    from almaflow.config.resolve import resolve_model
 
     spec = resolve_model(compose(["model=simple"]))
     counted = workload_of(spec)

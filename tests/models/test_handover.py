@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.models.build import build_batches, build_model
+from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import InputSpec, ModelSpec
 
 if TYPE_CHECKING:

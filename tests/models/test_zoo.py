@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from almaflow.config import compose
+from almaflow.config.composition import compose
 from almaflow.errors import UsageError
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerTask
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from almaflow.calibration.fit import learn_backend
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.predict import Calibrated, costs
 from almaflow.predict.operation_table import class_of, operations
-from almaflow.calibration.fit import learn_backend
 from almaflow.records import HardwareSpec, Learnt, MeasuredModel, ModelSpec, Operation, Question, Workload
 
 EAGER, ONNX = plan(["EAGER", "ONNX_CPU"], 1, "cpu", allow_device_override=False)

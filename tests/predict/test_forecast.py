@@ -12,7 +12,10 @@ from tests.support.example_jobs import ok
 from tests.support.stored_jobs import new, stored
 
 from almaflow.cli.predict import predict
-from almaflow.config import choices, compose, describe_hardware, expand
+from almaflow.config.composition import compose
+from almaflow.config.files import choices
+from almaflow.config.overrides import expand
+from almaflow.config.resolve import describe_hardware
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict import Graphs, workloads
 from almaflow.records import Operation, Prediction, Workload

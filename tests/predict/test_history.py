@@ -12,19 +12,20 @@ from click.testing import CliRunner
 from tests.support.example_jobs import in_rounds, ok
 from tests.support.stored_jobs import PREPARED, new, stored
 
-from almaflow.calibration import calibrate as calibrating
 from almaflow import machine
+from almaflow.calibration import calibrate as calibrating
 from almaflow.calibration.calibrate import KernelTimes
 from almaflow.cli.calibrate import calibrate
-from almaflow.config import calibrations as calibration, compose
+from almaflow.config import calibrations as calibration
+from almaflow.config.composition import compose
 from almaflow.errors import UsageError
-from almaflow.predict.forecast import forecasts
-from almaflow.predict import workloads
-from almaflow.records import Operation, Workload
 from almaflow.jobs.request import make_request
-from almaflow.tracking.training_data import measured_models
+from almaflow.predict import workloads
+from almaflow.predict.forecast import forecasts
+from almaflow.records import Operation, Workload
 from almaflow.tracking.registry import model_name, publish
-from almaflow.tracking.store import connect
+from almaflow.tracking.session import connect
+from almaflow.tracking.training_data import measured_models
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from tests.support.example_jobs import failed, job, ok
 
 from almaflow.analysis import analyse, outcome_metrics
 from almaflow.analysis.standings import standings
-from almaflow.config import compose, resolve_predictors
+from almaflow.config.composition import compose
 from almaflow.errors import UsageError
 from almaflow.predict import Asking, Given, Predictor, Roofline
+from almaflow.predict.configured import resolve_predictors
 from almaflow.predict.job_predictions import Predicting
 from almaflow.records import Past, Prediction, Question
 from almaflow.report import cells

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.example_jobs import planned
 
-from almaflow.records.protocol import Turn
-from almaflow.processes.launcher import Launcher
 from almaflow.conversions.catalogue.preload import modules_for
+from almaflow.processes.launcher import Launcher
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerResult, WorkerTask
+from almaflow.records.protocol import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow  # importing torch takes seconds
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONVOLUTIONS = ModelSpec(
     "convolutions", target="tests.support.example_models.Convolutions", inputs=(InputSpec((3, 224, 224)),), batch_size=4
 )

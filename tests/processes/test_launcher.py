@@ -10,8 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.support import misbehaving_workers as trouble
-from tests.support.misbehaving_launch import failure_of, gone, kill_server, launching, left_running, make_task, measurement_of, open_descriptors, pids, runs, turn
+from tests.support import misbehaving_workers
+from tests.support.misbehaving_launch import (
+    failure_of,
+    gone,
+    kill_server,
+    launching,
+    left_running,
+    make_task,
+    measurement_of,
+    open_descriptors,
+    pids,
+    runs,
+    turn,
+)
 
 from almaflow.errors import AlmaflowError
 from almaflow.processes import process
@@ -77,7 +89,7 @@ def test_a_server_that_is_killed_costs_the_worker_of_the_moment_only(tmp_path: P
         assert gone(*pids(tmp_path / "first"))
         with closing(launcher.start(make_task(tmp_path / "second", "good"))) as worker:
             worker.until_ready()
-            assert worker.finish().result.prepared == trouble.PREPARED
+            assert worker.finish().result.prepared == misbehaving_workers.PREPARED
     assert not left_running()
     assert open_descriptors() == before
 
@@ -105,7 +117,7 @@ def test_a_server_that_was_killed_between_workers_is_replaced(tmp_path: Path) ->
             killed = kill_server(launcher)
             with closing(launcher.start(make_task(tmp_path / name, "good"))) as worker:
                 worker.until_ready()
-                assert worker.finish().result.prepared == trouble.PREPARED
+                assert worker.finish().result.prepared == misbehaving_workers.PREPARED
             assert launcher._server is not None
             assert launcher._server._popen.pid != killed
         assert waiting.turn(turn(1)) is None

@@ -11,8 +11,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support import misbehaving_workers as trouble
-from tests.support.misbehaving_launch import failure_of, gone, launching, make_task, measurement_of, pids, runs, taking_rounds, turn
+from tests.support import misbehaving_workers
+from tests.support.misbehaving_launch import (
+    failure_of,
+    gone,
+    launching,
+    make_task,
+    measurement_of,
+    pids,
+    runs,
+    taking_rounds,
+    turn,
+)
 
 from almaflow.processes import worker_handle as watch
 from almaflow.records import FailureKind
@@ -28,7 +38,7 @@ def test_a_worker_takes_rounds_when_it_is_asked_and_finishes_when_it_is_asked(tm
     task = make_task(tmp_path, "rounds", device, converts=True)
     with launching(tmp_path, device) as launcher, closing(launcher.start(task, phases.append)) as worker:
         assert worker.until_ready()
-        assert [worker.turn(turn(index)) for index in (1, 2)] == [trouble.REPORT] * 2
+        assert [worker.turn(turn(index)) for index in (1, 2)] == [misbehaving_workers.REPORT] * 2
         assert worker.process.poll() is None
         left = worker.finish()
     assert phases == ["load", "ready", "measure", "ready", "measure", "ready"]
@@ -49,7 +59,7 @@ def test_a_crash_in_a_later_round_keeps_the_rounds_before_it(
     tmp_path: Path, device: str, function: str, code: int, kind: FailureKind, message: str
 ) -> None:
     with taking_rounds(tmp_path, device, trouble=function, at=2, code=code) as worker:
-        assert worker.turn(turn(1)) == trouble.REPORT
+        assert worker.turn(turn(1)) == misbehaving_workers.REPORT
         assert worker.turn(turn(2)) is None
         assert worker.turn(turn(3)) is None
         result = worker.finish().result
@@ -71,7 +81,7 @@ def test_a_worker_that_dies_while_it_waits_is_noticed_at_its_next_turn(tmp_path:
 def test_a_worker_over_its_memory_limit_is_ended_in_the_middle_of_its_turn(tmp_path: Path, device: str) -> None:
     settings = {"memory_limit_mb": 300.0}
     with taking_rounds(tmp_path, device, settings=settings, trouble="eat_memory", at=2) as worker:
-        assert worker.turn(turn(1)) == trouble.REPORT
+        assert worker.turn(turn(1)) == misbehaving_workers.REPORT
         assert worker.turn(turn(2)) is None
         result = worker.finish().result
     assert failure_of(result).kind is FailureKind.OUT_OF_MEMORY
@@ -88,13 +98,13 @@ def test_the_budget_is_spent_by_the_workers_own_time_and_not_by_waiting_for_turn
     settings = {"time_budget_s": 1e6}
     with taking_rounds(tmp_path, device, settings=settings, trouble="sleep_for_ever", at=4) as worker:
         skipped_s[0] += 1e7  # others have their turns
-        assert worker.turn(turn(1)) == trouble.REPORT
+        assert worker.turn(turn(1)) == misbehaving_workers.REPORT
 
         def take_long(phase: str) -> None:
             skipped_s[0] += 6e5 * (phase == "measure")
 
         worker.on_phase = take_long
-        assert worker.turn(turn(2)) == trouble.REPORT
+        assert worker.turn(turn(2)) == misbehaving_workers.REPORT
         assert worker.turn(turn(4)) is None  # this one and the last are more than the budget
         result = worker.finish().result
     assert (failure_of(result).kind, failure_of(result).phase) == (FailureKind.TIMEOUT, "measure")

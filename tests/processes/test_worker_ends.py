@@ -16,13 +16,23 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from tests.support import misbehaving_workers as trouble
-from tests.support.misbehaving_launch import failure_of, gone, launching, left_running, make_task, measurement_of, open_descriptors, pids, run
+from tests.support import misbehaving_workers
+from tests.support.misbehaving_launch import (
+    failure_of,
+    gone,
+    launching,
+    left_running,
+    make_task,
+    measurement_of,
+    open_descriptors,
+    pids,
+    run,
+)
 
 from almaflow.processes import worker_handle as watch
-from almaflow.records.protocol import PHASES
 from almaflow.processes.launcher import run_worker
 from almaflow.records import FailureKind, write_json
+from almaflow.records.protocol import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("troubled_workers")
 def test_a_good_worker_gives_its_result_and_its_phases(tmp_path: Path, device: str) -> None:
     phases: list[str] = []
     left = run_worker(make_task(tmp_path, "good", device), phases.append)
-    assert left.result.prepared == trouble.PREPARED
+    assert left.result.prepared == misbehaving_workers.PREPARED
     assert left.result.failure is None
     assert left.result.finished
     assert phases == ["load"]
@@ -43,7 +53,7 @@ def test_a_good_worker_gives_its_result_and_its_phases(tmp_path: Path, device: s
 
 def test_garbage_on_stdout_and_stderr_is_kept_in_the_log_and_disturbs_nothing(tmp_path: Path, device: str) -> None:
     left = run(tmp_path, "chatter", device, kwargs={"megabytes": 4})
-    assert left.result.prepared == trouble.PREPARED
+    assert left.result.prepared == misbehaving_workers.PREPARED
     log = left.log_path.read_bytes()
     assert len(log) > 8_000_000
     assert log.startswith(b"first words")
@@ -54,7 +64,7 @@ def test_garbage_on_stdout_and_stderr_is_kept_in_the_log_and_disturbs_nothing(tm
 def test_descriptors_that_are_closed_or_written_to_cost_nothing(tmp_path: Path, device: str, function: str) -> None:
     phases: list[str] = []
     left = run_worker(make_task(tmp_path, function, device), phases.append)
-    assert left.result.prepared == trouble.PREPARED
+    assert left.result.prepared == misbehaving_workers.PREPARED
     assert left.result.failure is None
     assert set(phases) <= set(PHASES)
 
@@ -143,7 +153,7 @@ def test_a_hang_ends_with_its_budget_and_takes_its_helpers_along_while_the_paren
 
 def test_a_helper_does_not_outlive_a_worker_that_ended_well(tmp_path: Path, device: str) -> None:
     left = run(tmp_path, "with_helper", device)
-    assert left.result.prepared == trouble.PREPARED
+    assert left.result.prepared == misbehaving_workers.PREPARED
     assert gone(*pids(tmp_path))
 
 
@@ -169,7 +179,7 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path, device: str,
         "import sys, time; from pathlib import Path\n"
         "from almaflow.measure import launcher, process; from almaflow.records.protocol import Turn\n"
         "from almaflow.records import WorkerTask, read_json\n"
-        "process.WORKER_MODULE = process.SERVER_MODULE = 'trouble'\n"
+        "process.WORKER_MODULE = process.SERVER_MODULE = 'misbehaving_workers'\n"
         "task = read_json(sys.argv[1], WorkerTask)\n"
         "with launcher.Launcher(task.hardware, Path('server.log')) as started:\n"
         "    worker = started.start(task)\n"

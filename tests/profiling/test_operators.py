@@ -13,12 +13,12 @@ from tests.predict.test_forecast import WORK
 
 from almaflow import machine
 from almaflow.cli.predict import predict
-from almaflow.config import compose
+from almaflow.config.composition import compose
 from almaflow.errors import UsageError
-from almaflow.predict.forecast import questions
 from almaflow.predict import workloads
-from almaflow.profiling.parts import ELEMENTWISE, PARTS, by_part, part_of
+from almaflow.predict.forecast import questions
 from almaflow.profiling.operators import predicted_parts, profiled_parts
+from almaflow.profiling.parts import ELEMENTWISE, PARTS, by_part, part_of
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.markdown_documents import ROOT
 from tests.support.example_jobs import job, ok
+from tests.support.markdown_documents import ROOT
 
 from almaflow.records import write_json
 from almaflow.tracking.replay import Result, catch_up

@@ -1,6 +1,7 @@
 """Conversions in a process of their own, since repairs and runtimes change modules for good.
 
-Run as ``python -m tests.support.conversion_child MODULE FUNCTION RESULT.json``: calls the function and writes what it returns.
+Run as ``python -m tests.support.conversion_child MODULE FUNCTION RESULT.json``. It calls the
+function and writes what that returns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from packaging.version import Version
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 NEWER_TORCH = Version(metadata.version("torch")) >= Version("2.11")
 """What moved out of PyTorch had moved by then; on the older set of constraints Alma needs no repair for it."""
@@ -28,7 +29,7 @@ NEWER_TORCH = Version(metadata.version("torch")) >= Version("2.11")
 def in_child(function: Callable[[], dict[str, Any]], directory: Path) -> dict[str, Any]:
     """What the function returns in a fresh process that works in ``directory``."""
     result = directory / "result.json"
-    paths = [str(ROOT), str(ROOT / "tests"), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in paths),
         "TORCHINDUCTOR_CACHE_DIR": str(directory / "compile-cache"),
@@ -61,10 +62,10 @@ def convert(name: str, model: str, *, skip: tuple[str, ...] = (), rows: int = 2,
 
     from almaflow.conversions.build import build
     from almaflow.conversions.catalogue.plan import plan
-    from almaflow.worker.failures import classify
-    from almaflow.worker.fidelity import compare
     from almaflow.models.outputs import flatten_outputs
     from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask
+    from almaflow.worker.failures import classify
+    from almaflow.worker.fidelity import compare
 
     _forget()
     planned = plan([name], 1, "cpu", allow_device_override=True)[0]

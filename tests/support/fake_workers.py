@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from tests.support.example_jobs import GOOD, WRONG, measured, planned
 
-from almaflow.processes.interrupts import Interrupts
-from almaflow.records.protocol import Report
-from almaflow.processes.worker_handle import WorkerExit
 from almaflow.measure.loop import Entry, Measuring
+from almaflow.processes.interrupts import Interrupts
+from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
     Failure,
     FailureKind,
@@ -28,6 +27,7 @@ from almaflow.records import (
     WorkerResult,
     WorkerTask,
 )
+from almaflow.records.protocol import Report
 from almaflow.report.progress import Progress
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.records.protocol import Report, Turn
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, Prepared, WorkerTask
+from almaflow.records.protocol import Report, Turn
 
 if TYPE_CHECKING:
     from pathlib import Path

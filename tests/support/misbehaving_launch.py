@@ -1,4 +1,4 @@
-"""The parent's side of ``trouble``: launch workers that misbehave, and look at what they left running."""
+"""The parent's side of ``misbehaving_workers``: launch workers that misbehave, and look at what they left running."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from tests.support import misbehaving_workers as trouble
+from tests.support import misbehaving_workers
 from tests.support.example_jobs import planned
 
-from almaflow.records.protocol import Turn
 from almaflow.processes.launcher import Launcher, run_worker
 from almaflow.records import Failure, HardwareSpec, Measurement, MeasureSpec, ModelSpec, WorkerResult, WorkerTask
+from almaflow.records.protocol import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def make_task(
 ) -> WorkerTask:
     directory.mkdir(exist_ok=True)
     return WorkerTask(
-        model=ModelSpec("trouble", target=f"trouble.{function}", kwargs=dict(kwargs or {})),
+        model=ModelSpec("misbehaving", target=f"misbehaving_workers.{function}", kwargs=dict(kwargs or {})),
         hardware=HardwareSpec("here", device, threads=1),
         measure=MeasureSpec(time_budget_s=time_budget_s, memory_limit_mb=memory_limit_mb, compile_cache="warm"),
         conversion=planned(device=device) if converts else None,
@@ -78,17 +78,17 @@ def taking_rounds(
     task = make_task(directory, function, device, converts=True, kwargs=kwargs, **settings or {})
     with launching(directory, device) as launcher, closing(launcher.start(task)) as worker:
         assert worker.until_ready()
-        assert worker.report == trouble.REPORT
+        assert worker.report == misbehaving_workers.REPORT
         yield worker
 
 
 def pids(directory: Path, patience_s: float = 20.0) -> list[int]:
     """The worker's process ID and its helper's, once it has started."""
     deadline = time.monotonic() + patience_s
-    while not (directory / trouble.PIDS).exists():
+    while not (directory / misbehaving_workers.PIDS).exists():
         assert time.monotonic() < deadline, "the worker did not start"
         time.sleep(0.02)
-    return [int(pid) for pid in (directory / trouble.PIDS).read_text(encoding="ascii").split()]
+    return [int(pid) for pid in (directory / misbehaving_workers.PIDS).read_text(encoding="ascii").split()]
 
 
 def gone(*process_ids: int, patience_s: float = 5.0) -> bool:
@@ -124,6 +124,6 @@ def left_running() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if "trouble" in child.cmdline():
+            if "misbehaving_workers" in child.cmdline():
                 found.append(child)
     return found

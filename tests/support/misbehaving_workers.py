@@ -1,9 +1,9 @@
 """Workers that misbehave: the real worker, or the real server of workers, with the work replaced by these functions.
 
-``python -m trouble TASK PIPE`` is the worker, ``python -m trouble SOCKET SETTINGS`` the server that forks them.
-Nothing here imports torch, so that a test of the process boundary takes a fraction of a second. The task's
-``model.target`` names the function; with a conversion it takes the events, the turns and ``keep`` as the real work
-does.
+``python -m misbehaving_workers TASK PIPE`` is the worker, ``python -m misbehaving_workers SOCKET SETTINGS`` the server
+that forks them. Nothing here imports torch, so that a test of the process boundary takes a fraction of a second. The
+task's ``model.target`` names the function; with a conversion it takes the events, the turns and ``keep`` as the real
+work does.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from almaflow.worker import fork_server as server, main as worker
-from almaflow.records.protocol import Report
 from almaflow.models.targets import call_target
 from almaflow.records import Fidelity, Measurement, Prepared, Round, TargetSpec
+from almaflow.records.protocol import Report
+from almaflow.worker import fork_server as server
+from almaflow.worker import main as worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.records.protocol import EventWriter
-    from almaflow.worker.main import Turns
     from almaflow.records import WorkerTask
+    from almaflow.records.protocol import EventWriter
+    from almaflow.worker.turns import Turns
 
     Keep = Callable[[Measurement], None]
 
@@ -218,8 +219,8 @@ def _run_conversion(task: WorkerTask, events: EventWriter, turns: Turns, _starte
 
 def main() -> None:
     """Be the real worker or the real server, with the two modules that import torch replaced."""
-    for name, work in (("prepare", _prepare), ("steps", _run_conversion)):
-        module = ModuleType(f"almaflow.measure.{name}")
+    for name, work in (("reference", _prepare), ("conversion", _run_conversion)):
+        module = ModuleType(f"almaflow.worker.{name}")
         setattr(module, work.__name__.removeprefix("_"), work)
         sys.modules[module.__name__] = module
     given = sys.argv[1:]

@@ -7,7 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from almaflow.records import JudgedRun, Said
-from almaflow.tracking.store import connect, prepare
+from almaflow.tracking.session import connect
+from almaflow.tracking.store import prepare
 from almaflow.tracking.writer import log_batch
 
 if TYPE_CHECKING:

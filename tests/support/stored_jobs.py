@@ -33,5 +33,5 @@ def stored(job_id: str, *outcomes: Outcome, plan: tuple[PlannedConversion, ...] 
     files = JobFiles.of(made.directory)
     files.create()
     for index, outcome in enumerate(outcomes):
-        files.write_outcome(files.conversion_dir(index, outcome.planned), outcome, made)
+        files.write_outcome(files.conversion_dir(index, outcome.planned), outcome)
     return record(files, made, resolve_uri(None))

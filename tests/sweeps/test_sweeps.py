@@ -10,13 +10,13 @@ import pytest
 from rich.console import Console
 from tests.support.example_jobs import failed, job, ok
 
-from almaflow.sweeps import record as sweeping
 from almaflow.analysis import to_output
 from almaflow.analysis.sweep import summarise
-from almaflow.config import compose
+from almaflow.config.composition import compose
+from almaflow.jobs.request import make_request
 from almaflow.records import Sweep, SweepJob
 from almaflow.report.sweep import render_sweep, sweep_markdown
-from almaflow.jobs.request import make_request
+from almaflow.sweeps import record as sweeping
 from almaflow.sweeps.files import SweepFiles
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.example_jobs import failed, job, ok
 from tests.support.concurrent_writers import NAMES, write_at_once
+from tests.support.example_jobs import failed, job, ok
 
 from almaflow.records import write_json
 from almaflow.tracking.replay import Result, catch_up

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.support.real_servers import free_port
 
 from almaflow.errors import TrackingError, UsageError
-from almaflow.tracking import store, uris
+from almaflow.tracking import session, store, uris
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALMAFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    for name in store.MLFLOW_DEFAULTS:  # the first client sets them for the process
-        monkeypatch.setenv(name, os.environ.get(name, store.MLFLOW_DEFAULTS[name]))
+    for name in session.MLFLOW_DEFAULTS:  # the first client sets them for the process
+        monkeypatch.setenv(name, os.environ.get(name, session.MLFLOW_DEFAULTS[name]))
 
 
 def test_the_default_is_sqlite_in_almaflows_home(tmp_path: Path) -> None:

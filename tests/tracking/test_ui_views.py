@@ -17,7 +17,7 @@ from tests.support.stored_jobs import new, stored
 from almaflow.cli.ui import free_port, serving
 from almaflow.records import Job, Prediction
 from almaflow.tracking import ui_views as views
-from almaflow.tracking.store import connect
+from almaflow.tracking.session import connect
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from tests.support.real_servers import mlflow_server
 
 from almaflow.errors import TrackingError
 from almaflow.records import FailureKind, Job, Status
-from almaflow.tracking.store import MLFLOW_DEFAULTS, newest_job
+from almaflow.tracking.session import MLFLOW_DEFAULTS
+from almaflow.tracking.store import newest_job
 from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support import misbehaving_workers as trouble
+from tests.support import misbehaving_workers
 from tests.support.example_jobs import planned
 from tests.support.minimal_task import Conversion, make_task
 
@@ -62,7 +62,7 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
     answers: list[object] = [answer, answer]
     if answer in ("right", "negated"):
         answers = [reference[0] if answer == "right" else -reference[0] for reference in references]
-    before = trouble.measurement((1.0,), None)
+    before = misbehaving_workers.measurement((1.0,), None)
     conversion: Any = Conversion(answers, **evidence)
     found, fault = _check(conversion, before, _Inputs(batches, planned(), make_task(tmp_path)), references, planned())
     if error is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from almaflow.conversions.build import Converted
+    from almaflow.conversions.converted import Converted
     from almaflow.records import Measurement
 
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds

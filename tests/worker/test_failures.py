@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.worker.failures import MESSAGE_LIMIT, FellBackError, WrongOutputError, classify, headline
 from almaflow.records import FailureKind
+from almaflow.worker.failures import MESSAGE_LIMIT, FellBackError, WrongOutputError, classify, headline
 
 
 def named(name: str, base: type[BaseException] = RuntimeError) -> type[BaseException]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.worker.fidelity import IDENTICAL_DB, LEAST_CORRELATION_OTHER, TOLERANCE_DB, arithmetic, compare
 from almaflow.records import to_dict, write_json
+from almaflow.worker.fidelity import IDENTICAL_DB, LEAST_CORRELATION_OTHER, TOLERANCE_DB, arithmetic, compare
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from almaflow.worker.fidelity import compare
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask
+from almaflow.worker.fidelity import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable

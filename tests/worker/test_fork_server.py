@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support import misbehaving_workers as trouble
+from tests.support import misbehaving_workers
 from tests.support.example_jobs import planned
 from tests.support.misbehaving_launch import TESTS, gone, pids, runs
 
 from almaflow.errors import AlmaflowError
 from almaflow.processes import process
-from almaflow.records.protocol import EventReader, Turn, turn_line
 from almaflow.processes.process import Forked, Server
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask, write_json
+from almaflow.records.protocol import EventReader, Turn, turn_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class Started:
 
     def facts(self) -> dict[str, Any]:
         assert self.code() == 0, (self.directory / "log").read_text(encoding="utf-8")
-        found: dict[str, Any] = json.loads((self.directory / trouble.FACTS).read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((self.directory / misbehaving_workers.FACTS).read_text(encoding="utf-8"))
         return found
 
     def tell(self, turn: Turn | None) -> None:
@@ -83,7 +83,7 @@ class Office:
         directory = self.root / name
         directory.mkdir()
         task = WorkerTask(
-            model=ModelSpec("trouble", target=f"trouble.{function}", kwargs=dict(kwargs or {})),
+            model=ModelSpec("misbehaving", target=f"misbehaving_workers.{function}", kwargs=dict(kwargs or {})),
             hardware=HardwareSpec("here", "cpu", threads=1, cpus=cpus),
             measure=MeasureSpec(),
             conversion=planned() if converts else None,
@@ -111,7 +111,7 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
-    monkeypatch.setattr(process, "SERVER_MODULE", "trouble")
+    monkeypatch.setattr(process, "SERVER_MODULE", "misbehaving_workers")
     search = os.pathsep.join([str(TESTS), str(tmp_path), *filter(None, sys.path)])
     made = Office(tmp_path, {**os.environ, "PYTHONPATH": search, "PYTHONUNBUFFERED": "1"}, [], [])
     yield made

@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from almaflow.worker import timing
-from almaflow.records.protocol import Turn
-from almaflow.measure.rounds_plan import MINIMUM_ROUNDS, turn_of
 from almaflow.records import MeasureSpec
+from almaflow.records.protocol import MINIMUM_ROUNDS, Turn, turn_of
+from almaflow.worker import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
-from almaflow.tracking.accuracy.runs import judged_runs
-from almaflow.tracking.accuracy.rescored import rescored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from almaflow.records import JudgedRun
 
@@ -73,25 +69,3 @@ def moment_of(text: str) -> float:
         message = f"--since {text}: write a day such as 2026-11-26, or 30d for the last thirty days"
         raise UsageError(message) from error
     return (made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp()
-
-
-def judgements(uris: Iterable[str], tell: Callable[[str, int], None], *, fresh: bool = False) -> list[JudgedRun]:
-    """All measurements of the stores, with everything that was said of them.
-
-    Args:
-        uris: Resolved stores; one that is named twice counts once.
-        tell: Is told of a store how many runs were read from it so far.
-        fresh: Read all again, instead of what is new.
-
-    Raises:
-        TrackingError: a store cannot be reached or read.
-    """
-    found: list[JudgedRun] = []
-    for uri in dict.fromkeys(uris):
-        runs = judged_runs(uri, partial(tell, uri), fresh=fresh)
-        with tempfile.TemporaryDirectory(prefix="almaflow-rescored-") as scratch:
-            later = rescored(uri, scratch)
-        found += [
-            replace(run, said=(*run.said, *later[run.run_id].values())) if run.run_id in later else run for run in runs
-        ]
-    return found

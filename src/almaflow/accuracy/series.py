@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from almaflow.predict.families import family_of
+from almaflow.records.specs import family_of
 
 if TYPE_CHECKING:
     from almaflow.accuracy.causes import Cause

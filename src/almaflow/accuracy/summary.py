@@ -8,9 +8,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from almaflow.accuracy.causes import Moment, cause_of
-from almaflow.analysis.metrics import EAGER
 from almaflow.accuracy.series import Change, Key, Point, Series, Verdict
 from almaflow.predict import error_pct
+from almaflow.records.plan import EAGER
 from almaflow.stats import (
     FALSE_ALARM_RATE,
     NEAR_PCT,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from almaflow.analysis.job_metrics import job_metrics
-from almaflow.analysis.metrics import EAGER, INDUCTOR, counts, outcome_metrics, timings
+from almaflow.analysis.metrics import counts, outcome_metrics, timings
 from almaflow.analysis.output import to_output
 from almaflow.analysis.recommend import Recommendation
 from almaflow.analysis.rows import Row
-from almaflow.analysis.verdict import Analysis, analyse
+from almaflow.analysis.verdict import Analysis, analyse, job_metrics
+from almaflow.records.plan import EAGER, INDUCTOR
 
 __all__ = [
     "EAGER",

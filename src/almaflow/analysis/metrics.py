@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.rounds import round_medians, round_metrics, same_attempt
 from almaflow.predict import error_pct
 from almaflow.records import Status
+from almaflow.records.plan import EAGER, INDUCTOR
 from almaflow.stats import Summary, ratio, summary
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from almaflow.records import Job, Measurement, Outcome
 
-EAGER = "EAGER"
-INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
 
 HEADLINES = (
     "latency_ms",

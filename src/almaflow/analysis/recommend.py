@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metrics import EAGER, device_type
+from almaflow.analysis.metrics import device_type
 from almaflow.analysis.rows import Row, tied
 from almaflow.analysis.wording import pace
+from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

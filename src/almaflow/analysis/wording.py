@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metrics import EAGER
 from almaflow.analysis.rows import tied
+from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

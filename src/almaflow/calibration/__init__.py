@@ -1,0 +1,1 @@
+"""Calibration: how fast this machine is, and what operations cost on it."""

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any
 from cattrs.errors import ClassValidationError
 
 from almaflow import machine
-from almaflow.processes.one_shot import answer_of
+from almaflow.calibration.networks import kernels
+from almaflow.calibration.timing import compiles
 from almaflow.config import calibrations as calibration
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import UsageError
-from almaflow.calibration.timing import compiles
-from almaflow.calibration.networks import kernels
+from almaflow.processes.one_shot import answer_of
 from almaflow.records import Backend, Learnt, Workload, from_dict, read_json, to_dict, write_json
-from almaflow.tracking.training_data import measured_models
 from almaflow.tracking.registry import model_name, publish
+from almaflow.tracking.training_data import measured_models
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from almaflow.config.calibrations import Calibration
     from almaflow.calibration.timing import Timed
+    from almaflow.config.calibrations import Calibration
     from almaflow.records import MeasuredModel, ModelSpec, PlannedConversion
 
 CONVERSIONS = {

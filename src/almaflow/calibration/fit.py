@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import least_squares
 
+from almaflow.calibration.networks import DEEP
 from almaflow.predict import costs
 from almaflow.predict.operation_table import operations
-from almaflow.predict.families import family_of
-from almaflow.calibration.networks import DEEP
 from almaflow.predict.roofline import joins_operations
 from almaflow.records import Backend
+from almaflow.records.specs import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

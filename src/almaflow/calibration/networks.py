@@ -9,7 +9,8 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from almaflow.calibration import blocks as chains, layers
+from almaflow.calibration import blocks as chains
+from almaflow.calibration import layers
 from almaflow.records import InputSpec, ModelSpec
 
 if TYPE_CHECKING:

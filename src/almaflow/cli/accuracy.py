@@ -63,8 +63,8 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
 
     Exit code 3: an alert that --fail-above or --fail-on-regression asked for.
     """
-    from almaflow.accuracy.summary import Against, compared, series_of
     from almaflow.accuracy.alerts import alerts
+    from almaflow.accuracy.summary import Against, compared, series_of
     from almaflow.report.accuracy import terminal as report
     from almaflow.report.accuracy.data import to_dict
 

@@ -53,7 +53,9 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     result from then on, and predictor=calibrated predicts by it.
     """
     from almaflow.calibration import calibrate as calibrating
-    from almaflow.config import calibrations as calibration, compose, resolve_hardware
+    from almaflow.config import calibrations as calibration
+    from almaflow.config.composition import compose
+    from almaflow.config.resolve import resolve_hardware
 
     if history and (quick or conversions):
         message = "--history measures nothing: leave out --quick and --conversions"

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 
 from almaflow import machine
-from almaflow.config import JobConfig, resolve_hardware
+from almaflow.config.resolve import resolve_hardware
+from almaflow.config.schema import JobConfig
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.conversions.catalogue.requirements import cuda_build, inductor, installed
 from almaflow.errors import AlmaflowError

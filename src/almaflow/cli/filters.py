@@ -67,7 +67,7 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def read(asked: Asked) -> list[JudgedRun]:
     """All judgements of the stores; says on standard error how far it is, where that takes long."""
-    from almaflow.accuracy.filter import judgements
+    from almaflow.tracking.accuracy.history import judgements
     from almaflow.tracking.uris import display_uri
 
     # Records hold no cycles, and looking for some among hundreds of thousands takes a fifth of the time.

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.config import JobConfig, choices, obstacle, resolve_hardware
-from almaflow.config.schema import Device, HardwareConfig
+from almaflow.config.files import choices
+from almaflow.config.resolve import obstacle, resolve_hardware
+from almaflow.config.schema import Device, HardwareConfig, JobConfig
 from almaflow.machine import cpus, describe
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.config import choices
+from almaflow.config.files import choices
 
 WIDTH = 100
 """Columns of the table where there is no terminal to ask."""

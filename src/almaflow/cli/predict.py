@@ -14,7 +14,7 @@ from rich.text import Text
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.config import JobConfig
+    from almaflow.config.schema import JobConfig
 
 WIDTH = 120
 """Columns of the table where there is no terminal to ask."""
@@ -74,8 +74,9 @@ def predict(
 
 
 def _jobs(overrides: tuple[str, ...]) -> list[JobConfig]:
-    from almaflow.config import compose, expand
-    from almaflow.config import explain as explained
+    from almaflow.config.composition import compose
+    from almaflow.config.explain import explain as explained
+    from almaflow.config.overrides import expand
 
     try:
         return [compose(each) for each in expand(overrides)]
@@ -85,9 +86,10 @@ def _jobs(overrides: tuple[str, ...]) -> list[JobConfig]:
 
 def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
     """One table for each conversion: milliseconds by part, by each predictor that tells, and by the profiler."""
-    from almaflow.config import obstacle, resolve_predictors
-    from almaflow.predict.forecast import questions
+    from almaflow.config.resolve import obstacle
     from almaflow.predict import with_baselines
+    from almaflow.predict.configured import resolve_predictors
+    from almaflow.predict.forecast import questions
     from almaflow.profiling.operators import predicted_parts, profiled_parts
 
     if profile and (reason := obstacle(job.hardware)):

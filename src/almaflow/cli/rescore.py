@@ -13,8 +13,8 @@ from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from almaflow.predict import Predictor
-    from almaflow.records import JudgedRun
     from almaflow.predict.rescore import Rescoring
+    from almaflow.records import JudgedRun
 
 
 @click.command()
@@ -25,7 +25,8 @@ def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
 
     A predictor is called NAME@VERSION there. What it was learnt from is left out.
     """
-    from almaflow.config import compose, resolve_predictors
+    from almaflow.config.composition import compose
+    from almaflow.predict.configured import resolve_predictors
     from almaflow.predict.rescore import Rescoring
 
     predictors = resolve_predictors(compose(overrides))

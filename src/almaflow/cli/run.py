@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from almaflow.cli import COMMANDS, INTERRUPTED
+from almaflow.config import files, overrides, store, validation
+from almaflow.config.explain import explain
 from almaflow.errors import AlmaflowError
 from almaflow.processes.interrupts import as_interrupts
 
@@ -26,15 +28,13 @@ if TYPE_CHECKING:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(arguments: tuple[str, ...]) -> int:
     """Measure a model through its conversions."""
-    from almaflow import config
-
     completing = arguments[:1] in {("-sc",), ("--shell-completion",)}
     if completing and not _line_to_complete():
         click.echo(" ".join(COMMANDS))
         return 0
     from almaflow.cli import sweep
 
-    config.register()
+    store.register()
     with as_interrupts(signal.SIGTERM):
         try:
             code = _under_hydra(arguments, completing=completing)
@@ -48,7 +48,7 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     """Let Hydra compose and launch the jobs, and give the worst of their exit codes."""
     import hydra
 
-    from almaflow import config, machine
+    from almaflow import machine
 
     codes: list[int] = []
 
@@ -63,14 +63,14 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
         "ALMAFLOW_HOME": str(machine.home()),
     }
     argv, before = sys.argv, {name: os.environ.get(name) for name in settings}  # Hydra reads sys.argv
-    sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(config.quote_numbers(list(arguments)))]
+    sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(overrides.quote_numbers(list(arguments)))]
     os.environ |= settings
     try:
-        hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="config")(task)()
+        hydra.main(version_base="1.3", config_path=str(files.conf_dir()), config_name="config")(task)()
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        known = config.explain(error)
+        known = explain(error)
         if known is None:
             raise
         if completing:  # half a line is often no right one
@@ -90,7 +90,7 @@ def _flags_first(arguments: list[str]) -> list[str]:
 
 def _line_to_complete() -> bool:
     """Give Hydra the line as it would be without ``run``; False where the command is not yet written."""
-    from almaflow.config import quote_numbers
+    from almaflow.config.overrides import quote_numbers
 
     line = os.environ.get("COMP_LINE")
     if line is None:  # the script is asked for, not words
@@ -116,18 +116,17 @@ def _one_job(cfg: DictConfig) -> int:
 
 
 def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
-    from almaflow import config
     from almaflow.analysis import to_output
     from almaflow.cli.sweep import tell_rest
-    from almaflow.jobs.files import write_output
+    from almaflow.jobs.artifacts import write_output
+    from almaflow.jobs.request import make_request
+    from almaflow.jobs.run import run_job
     from almaflow.records import Status
     from almaflow.report.progress import Progress
     from almaflow.report.terminal import announce, present
-    from almaflow.jobs.request import make_request
-    from almaflow.jobs.run import run_job
     from almaflow.tracking.uris import display_uri
 
-    job_config = config.validate(cfg)
+    job_config = validation.validate(cfg)
     request = make_request(job_config, sweep_id=shared)
     ended.experiment_name, ended.store = request.experiment_name, display_uri(request.uri)
     announce(request)

@@ -17,13 +17,13 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from rich.console import Console
 
-from almaflow.sweeps import record as sweeping
 from almaflow.cli import INTERRUPTED
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import SweepJob, asked
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
 from almaflow.report.terminal import ui_command
+from almaflow.sweeps import record as sweeping
 from almaflow.sweeps.files import SweepFiles
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.processes.interrupts import as_interrupts
 from almaflow.machine import home
+from almaflow.processes.interrupts import as_interrupts
 from almaflow.tracking.store import display_uri, experiment_link, resolve_uri
-from almaflow.tracking.uris import artifact_root, is_server
 from almaflow.tracking.ui_views import link, prepare_pages
+from almaflow.tracking.uris import artifact_root, is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

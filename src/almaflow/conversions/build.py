@@ -1,89 +1,21 @@
-"""The one place that builds conversions: with Alma, whose defects are mended, or from our own steps.
-
-Alma's builders take one tensor and a model that takes one. A model of several inputs is wrapped so that it takes
-them as one tuple, except where the converter spreads a tuple by itself. What is broken in Alma is mended by
-``repairs`` (a missing name or place), by ``patches`` (while it builds), and here around the call:
-
-- forward calls that cast their argument do so with each of several inputs and leave integers alone (``cast-inputs``);
-- ``BF16+EAGER`` gets its model: the published Alma returns the builder itself, uncalled (``bf16-eager``);
-- the BF16 names of Alma's repository are built from the published ones on a model cast first (``bf16-family``);
-- one name is spelt differently in Alma's registry and its selection (``optimim-typo``).
-"""
+"""The one place that builds a conversion: with Alma, or from almaflow's own steps."""
 
 from __future__ import annotations
 
 import importlib
-import logging
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import torch
-
-from almaflow.conversions import evidence as evidences
-from almaflow.conversions.alma.build_context import Building
-from almaflow.conversions.alma.inputs import SPREADING, Batch, LikeOneTensor, Packed, cast_each, casts_its_argument, spread
-from almaflow.conversions.alma.patches import PATCHES
-from almaflow.conversions.alma.patches_runtimes import ONNX_PROVIDERS, openvino_precision
-from almaflow.conversions.alma.repairs import apply_repairs
-from almaflow.conversions.size import module_mb
+from almaflow.conversions.alma.build import build_with_alma
+from almaflow.conversions.alma.inputs import (
+    Batch,
+    spread,
+)
+from almaflow.conversions.converted import Converted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import torch
 
     from almaflow.records import PlannedConversion, WorkerTask
-
-
-@dataclass
-class Converted:
-    """A forward call with what was repaired to get it and who can say what really ran."""
-
-    forward: Callable[[Any], Any]
-    planned: PlannedConversion
-    repairs: tuple[str, ...] = ()
-    session: Any = None
-    """The ONNX Runtime session, where there is one."""
-    model: torch.nn.Module | None = None
-    """The model that was converted, as the conversion left it."""
-    witness: Callable[[], evidences.Evidence] = evidences.Evidence
-    """What says of itself what is built here."""
-    file_mb: float | None = None
-    """Size of the converted model on disk, where it is a file."""
-    _graphs_before: int = 0
-
-    def call(self, batch: Batch) -> Any:
-        """One forward call on one batch."""
-        return self.forward(batch[0] if len(batch) == 1 else batch)
-
-    def model_mb(self) -> float | None:
-        """Size of the converted model in MB (10^6 bytes); None where nothing tells."""
-        if self.file_mb is not None:
-            return self.file_mb
-        return module_mb(self.model) if self.model is not None else None
-
-    def start_counting(self) -> None:
-        """From here on a newly compiled graph is a recompile."""
-        self._graphs_before = evidences.dynamo_graphs() if self._uses_dynamo else 0
-
-    @property
-    def _uses_dynamo(self) -> bool:
-        return any(step.startswith("COMPILE_") for step in self.planned.steps)
-
-    def evidence(self) -> evidences.Evidence:
-        """What really executed, as far as the runtimes tell."""
-        steps = self.planned.steps
-        found = [self.witness()]
-        if self.session is not None:
-            found.append(evidences.onnx_evidence(self.session, ONNX_PROVIDERS[self.planned.device]))
-        if self._uses_dynamo:
-            found.append(evidences.dynamo_evidence(self._graphs_before))
-        if "COMPILE_OPENVINO" in steps:
-            found.append(evidences.openvino_evidence(openvino_precision(self.planned.dtype)))
-        if "COMPILE_CUDAGRAPHS" in steps:
-            found.append(evidences.cudagraphs_evidence())
-        if self.model is not None and any(step.startswith(("OPTIM", "TORCHAO_QUANT_")) for step in steps):
-            found.append(evidences.weights_evidence(self.model))
-        return evidences.together(found)
 
 
 def build(
@@ -107,7 +39,7 @@ def build(
     """
     if planned.engine != "alma":
         return _build_here(planned, model, batches, task)
-    return _build_with_alma(planned, model, batches, task, skip_repairs)
+    return build_with_alma(planned, model, batches, task, skip_repairs)
 
 
 def _build_here(
@@ -123,80 +55,3 @@ def _build_here(
     built = native.build(planned.steps, model, work, run)
     forward = spread(built.forward) if len(batches[0]) > 1 else built.forward
     return Converted(forward, planned, model=built.model, witness=built.evidence, file_mb=built.file_mb)
-
-
-def _build_with_alma(
-    planned: PlannedConversion,
-    model: torch.nn.Module,
-    batches: list[Batch],
-    task: WorkerTask,
-    skip: frozenset[str],
-) -> Converted:
-    repairs = list(apply_repairs(planned.steps, skip))
-    select = importlib.import_module("alma.conversions.select")
-    # Alma asks the root logger whether to print graphs; a handler is what brings its messages into the worker's log.
-    logging.basicConfig(level=task.measure.log_level, force=True)
-    name = _alma_name(planned, model, skip, repairs)
-    several = len(batches[0]) > 1
-    spreading = several and not SPREADING.isdisjoint(planned.steps)
-    casting = casts_its_argument(planned.steps) and (several or not batches[0][0].is_floating_point())
-    casting = casting and "cast-inputs" not in skip
-    packed = casting or (several and not spreading)
-    module = Packed(model, len(batches[0])) if packed else model
-    example = _examples(batches, packed=packed)[0]
-    if several and planned.family == "fx":
-        example = LikeOneTensor(batches[0])
-    building = Building(planned, model, task, _examples(batches, packed=packed), spreading)
-    with ExitStack() as stack:
-        stack.enter_context(evidences.counting_from_reset())
-        for patch in PATCHES:
-            if patch.name not in skip and patch.concerns(building):
-                stack.enter_context(patch.enter(building))
-                repairs.append(patch.name)
-        forward = select.select_forward_call_function(module, name, example, torch.device(planned.device))
-    if isinstance(forward, tuple):
-        forward = forward[0]
-    builder = importlib.import_module("alma.conversions.options.bf16").get_bfp16_eager_forward_call
-    if forward is builder and "bf16-eager" not in skip:
-        forward = builder(module)
-        repairs.append("bf16-eager")
-    if casting:
-        forward = cast_each(forward)
-        repairs.append("cast-inputs")
-    if several and planned.family == "torchscript":
-        forward = spread(forward)
-    session = building.sessions[0] if building.sessions else None
-    size_mb = sum(building.sizes_mb) if building.sizes_mb else None
-    return Converted(
-        forward,
-        planned,
-        tuple(repairs),
-        session,
-        model,
-        witness=lambda: evidences.Evidence(building.found),
-        file_mb=size_mb,
-    )
-
-
-def _examples(batches: list[Batch], *, packed: bool) -> list[Any]:
-    """Each batch as the wrapped model takes it."""
-    return [batch if len(batch) > 1 or packed else batch[0] for batch in batches]
-
-
-def _alma_name(planned: PlannedConversion, model: torch.nn.Module, skip: frozenset[str], repairs: list[str]) -> str:
-    """The name that Alma's selection knows; a model of the BF16 family is cast for it."""
-    name = planned.name
-    if planned.steps[0] == "BF16" and name not in _published_names() and "bf16-family" not in skip:
-        model.to(torch.bfloat16)
-        name = name.removeprefix("BF16+")
-        repairs.append("bf16-family")
-    if name.startswith("OPTIMIM_") and "optimim-typo" not in skip:
-        name = name.replace("OPTIMIM_", "OPTIMUM_", 1)
-        repairs.append("optimim-typo")
-    return name
-
-
-def _published_names() -> set[str]:
-    """The conversion names of the installed Alma."""
-    options = importlib.import_module("alma.conversions.conversion_options").MODEL_CONVERSION_OPTIONS
-    return {option.mode for option in options.values()}

@@ -20,19 +20,14 @@ import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import yaml
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from filelock import FileLock, Timeout
 
-from almaflow.analysis import Analysis, to_output
 from almaflow.errors import AlmaflowError
+from almaflow.measure.outcomes import log_name
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
-from almaflow.report.cells import title
-from almaflow.report.html_page import document
-from almaflow.report.markdown import summary_markdown
-from almaflow.report.reproduction import reproduction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,7 +148,7 @@ class JobFiles:
             (directory / "work" / "worker.log").replace(directory / log_name(replicate))
         shutil.rmtree(directory / "work", ignore_errors=True)
 
-    def write_outcome(self, directory: Path, outcome: Outcome, job: Job) -> None:
+    def write_outcome(self, directory: Path, outcome: Outcome) -> None:
         """Keep one outcome: the record, and apart from it what a person or a script opens first."""
         # It becomes an artifact, which has no path of this machine in it.
         log = Path(outcome.log_path).name if outcome.log_path else None
@@ -162,8 +157,6 @@ class JobFiles:
             write_json(directory / "samples_ms.json", list(outcome.measurement.samples_ms))
         if outcome.failure and outcome.failure.traceback:
             (directory / "traceback.txt").write_text(outcome.failure.traceback, encoding="utf-8")
-            script = reproduction(outcome, job)
-            (directory / "reproduce.py").write_text(script, encoding="utf-8")
 
     @property
     def tracked(self) -> Path:
@@ -177,20 +170,6 @@ class JobFiles:
         write_json(self.root / "job.json", job)
         if job.tracked:
             self.tracked.touch()
-
-    def write_summary(self, job: Job, analysis: Analysis) -> str:
-        """Write the artifacts of the job's run; the summary in Markdown is also returned."""
-        self.summary.mkdir(exist_ok=True)
-        text = summary_markdown(job, analysis)
-        (self.summary / "summary.md").write_text(text, encoding="utf-8")
-        output = to_output(job)
-        write_json(self.summary / "output.json", output)
-        if job.prepared and job.prepared.workload:
-            write_json(self.summary / "workload.json", job.prepared.workload)
-        (self.summary / "report.html").write_text(document(title(job), [output]), encoding="utf-8")
-        config = yaml.safe_dump(job.config, sort_keys=False, allow_unicode=True)
-        (self.summary / "config.yaml").write_text(config, encoding="utf-8")
-        return text
 
     def remove_scratch(self) -> None:
         """Remove what only the workers needed."""
@@ -216,23 +195,3 @@ def _read(path: Path, kind: type[T]) -> T:
     except (ValueError, ClassValidationError, ForbiddenExtraKeysError) as error:
         message = f"{path} was written by another version of almaflow and cannot be read"
         raise AlmaflowError(message) from error
-
-
-def log_name(replicate: int) -> str:
-    """The log of a conversion's first process, or of a further one."""
-    return f"worker-{replicate}.log" if replicate else "worker.log"
-
-
-def write_output(path: str, job: Job) -> dict[str, Any]:
-    """Write ``output=FILE.json``.
-
-    Raises:
-        AlmaflowError: the file cannot be written; the job's own files hold the same.
-    """
-    data = to_output(job)
-    try:
-        write_json(Path(path).expanduser(), data)
-    except OSError as error:
-        message = f"output={path}: could not be written ({error.strerror}); the same is in {job.directory}/summary"
-        raise AlmaflowError(message) from error
-    return data

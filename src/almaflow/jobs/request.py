@@ -5,20 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config import (
-    plain,
-    resolve_hardware,
-    resolve_learnt,
-    resolve_measure,
-    resolve_model,
-    resolve_predictors,
-)
+from almaflow.config.resolve import resolve_hardware, resolve_learnt, resolve_measure, resolve_model
+from almaflow.config.validation import plain
 from almaflow.conversions.catalogue.plan import plan
+from almaflow.predict.configured import resolve_predictors
 from almaflow.records import Resume
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.config import JobConfig
+    from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
     from almaflow.records import HardwareSpec, Learnt, MeasureSpec, ModelSpec, PlannedConversion
 

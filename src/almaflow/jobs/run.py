@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import outcome_metrics
-from almaflow.errors import TrackingError
-from almaflow.processes.interrupts import Interrupts
-from almaflow.jobs.files import JobFiles
-from almaflow.jobs.store import JobStore, disk_error
-from almaflow.measure.drift import Control
-from almaflow.machine.lock import alone
-from almaflow.processes.launcher import Launcher
 from almaflow.conversions.catalogue.preload import modules_for
+from almaflow.errors import TrackingError
+from almaflow.jobs.artifacts import write_reproduction
+from almaflow.jobs.files import JobFiles
+from almaflow.jobs.resume import Resumed, resume
+from almaflow.jobs.store import JobStore, disk_error
+from almaflow.jobs.tasks import new_job, task_of
+from almaflow.machine.lock import alone
+from almaflow.measure.drift import Control
 from almaflow.measure.loop import Entry, Measuring
+from almaflow.measure.reference import prepare
 from almaflow.predict import Asking
 from almaflow.predict.job_predictions import Predicting
-from almaflow.jobs.tasks import new_job, prepare, task_of
+from almaflow.processes.interrupts import Interrupts
+from almaflow.processes.launcher import Launcher
 from almaflow.records import (
     Failure,
     FailureKind,
@@ -29,15 +32,14 @@ from almaflow.records import (
     Resume,
     Status,
 )
-from almaflow.jobs.resume import Resumed, resume
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.reader import ready_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.report.progress import Progress
     from almaflow.jobs.request import Request
+    from almaflow.report.progress import Progress
 
 
 WORTH_AN_ESTIMATE = 10
@@ -179,7 +181,8 @@ class _Runner:
         full: OSError | None = None
         try:
             for entry, outcome in known:
-                self.files.write_outcome(entry.directory, outcome, self.job)
+                self.files.write_outcome(entry.directory, outcome)
+                write_reproduction(entry.directory, outcome, self.job)
             self.files.write_job(self.job)
         except OSError as error:  # what is not kept here may still reach the store
             full = error

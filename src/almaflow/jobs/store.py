@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from almaflow.jobs.files import JobFiles
+    from almaflow.jobs.request import Request
     from almaflow.records import Job, Outcome, Past, Status
     from almaflow.report.progress import Progress
-    from almaflow.jobs.request import Request
 
 T = TypeVar("T")
 

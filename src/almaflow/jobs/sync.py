@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.analysis import analyse, job_metrics, outcome_metrics
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.records import Job, Status
 from almaflow.tracking.replay import Result, catch_up
@@ -47,7 +48,7 @@ def record(
     tracker, run_ids = catch_up(uri, job, results)
     outcomes = (replace(each, run_id=run_ids.get(each.planned.name, each.run_id)) for each in job.outcomes)
     job = replace(job, run_id=tracker.run_id, outcomes=tuple(outcomes))
-    summary = files.write_summary(job, analyse(job))
+    summary = write_summary(files, job, analyse(job))
     tracker.close(job, job_metrics(job) | dict(more or {}), summary, files.summary, status)
     job = replace(job, tracked=True)
     files.write_job(job)

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
-from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import Failure, FailureKind, Job, Prepared, WorkerTask
+from almaflow.records import Job, WorkerTask
 
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
-    from almaflow.processes.worker_handle import Worker
-    from almaflow.measure.loop import Entry
     from almaflow.jobs.request import Request
+    from almaflow.measure.loop import Entry
 
 
 def new_job(request: Request) -> Job:
@@ -55,23 +53,3 @@ def task_of(job: Job, work_dir: Path, files: JobFiles, entry: Entry | None = Non
         # A caller's own modules are found from where the command was started, as in the caller's process.
         sys_path=(str(Path.cwd()), *(path for path in sys.path if path)),
     )
-
-
-def prepare(job: Job, worker: Worker) -> Prepared:
-    """Build the model once and run it eagerly: a wrong model costs seconds, not a tier.
-
-    Raises:
-        UsageError: the model does not build or run.
-        AlmaflowError: the worker ended without a result.
-    """
-    worker.until_ready()
-    worker.on_phase = lambda _phase: None  # as the control, it speaks for no conversion
-    left = worker.left()
-    if left.result.bad_input:
-        raise UsageError(left.result.bad_input)
-    if left.result.prepared is None or left.result.failure:
-        failure = left.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
-        tail = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        message = f"the model {job.model.name} could not be prepared ({failure.kind}: {failure.message})"
-        raise AlmaflowError("; ".join([message, *tail]))
-    return left.result.prepared

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 
 from almaflow.machine import cpus
-from almaflow.machine.gpus import first_handle
 from almaflow.machine.energy import meter
 from almaflow.machine.gpu_state import GpuState
+from almaflow.machine.gpus import first_handle
 from almaflow.machine.sensors import CpuSensors
 from almaflow.records import MachineState
 

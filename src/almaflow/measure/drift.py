@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from almaflow.records.protocol import Turn
 from almaflow.records import Drift
+from almaflow.records.protocol import Turn
 
 if TYPE_CHECKING:
     from almaflow.processes.worker_handle import Worker

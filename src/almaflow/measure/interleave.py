@@ -14,16 +14,16 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from almaflow.measure.rounds_plan import MINIMUM_ROUNDS, turn_of
+from almaflow.records.protocol import MINIMUM_ROUNDS, turn_of
 from almaflow.stats import is_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from almaflow.records.protocol import Report
     from almaflow.machine.monitor import StateWatch
     from almaflow.processes.worker_handle import Worker
     from almaflow.records import MachineState, MeasureSpec
+    from almaflow.records.protocol import Report
 
 GAP_S = 0.02
 """Between two workers' turns: threads that spin for more work have gone to sleep by then."""

@@ -11,19 +11,18 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import EAGER, INDUCTOR
-from almaflow.jobs.files import log_name
-from almaflow.measure.interleave import Turns, take_rounds
 from almaflow.machine.monitor import StateWatch
+from almaflow.measure.interleave import Turns, take_rounds
+from almaflow.measure.outcomes import log_name, outcome_of, with_states
 from almaflow.processes.worker_handle import free_memory_mb
-from almaflow.measure.outcomes import outcome_of, with_states
 from almaflow.records import FailureKind, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from almaflow.processes.interrupts import Interrupts
     from almaflow.measure.drift import Control
+    from almaflow.processes.interrupts import Interrupts
     from almaflow.processes.launcher import Launcher
     from almaflow.processes.worker_handle import WorkerExit
     from almaflow.records import (

@@ -8,14 +8,13 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from almaflow.measure.interleave import settled
-from almaflow.records import Failure, FailureKind, Measurement, Outcome, Status
+from almaflow.records import Failure, FailureKind, Measurement, Outcome, PlannedConversion, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from almaflow.measure.interleave import Turns
     from almaflow.processes.worker_handle import WorkerExit
-    from almaflow.records import PlannedConversion
 
 
 def with_states(measurement: Measurement | None, turns: Turns) -> Measurement | None:
@@ -88,3 +87,8 @@ def merged(measurements: Sequence[Measurement]) -> Measurement:
         recompiles=max(recompiles, default=None),
         notes=tuple(dict.fromkeys(chain.from_iterable(each.notes for each in measurements))),
     )
+
+
+def log_name(replicate: int) -> str:
+    """The log of a conversion's first process, or of a further one."""
+    return f"worker-{replicate}.log" if replicate else "worker.log"

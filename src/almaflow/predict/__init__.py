@@ -7,8 +7,9 @@ from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with
 from almaflow.predict.calibrated import Calibrated
 from almaflow.predict.given import Given
 from almaflow.predict.graphs.predictor import Graphs
-from almaflow.predict.protocol import Predictor, error_pct
+from almaflow.predict.protocol import Predictor
 from almaflow.predict.roofline import Roofline
+from almaflow.stats.errors import error_pct
 
 __all__ = [
     "BASELINES",

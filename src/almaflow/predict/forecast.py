@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.config import describe_hardware, resolve_learnt, resolve_model, resolve_predictors
+from almaflow.config.resolve import describe_hardware, resolve_learnt, resolve_model
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.predict import Asking, with_baselines
+from almaflow.predict.configured import resolve_predictors
 from almaflow.predict.workloads import workload_of
 from almaflow.records import Question
 from almaflow.tracking.history import known_errors, past_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from almaflow.analysis.standings import Standing
-    from almaflow.config import JobConfig
+    from almaflow.config.schema import JobConfig
     from almaflow.records import HardwareSpec, ModelSpec, Past, PlannedConversion, Prediction, Workload
 
 HOUR_MS = 3_600_000

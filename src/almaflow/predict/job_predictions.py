@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import counts, timings
-from almaflow.analysis.metrics import EAGER
 from almaflow.predict import Given, with_baselines
 from almaflow.records import Question
+from almaflow.records.plan import EAGER
 from almaflow.tracking.fingerprints import fingerprint
 
 if TYPE_CHECKING:

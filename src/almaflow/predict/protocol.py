@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,15 +21,3 @@ class Predictor(Protocol):
 
     def predict(self, question: Question) -> Prediction | None:
         """Predict one forward call on one batch; None where the predictor has nothing to say."""
-
-
-def error_pct(predicted: float, measured: float) -> float:
-    """Give the signed error in percent: ``100 (predicted - measured) / measured``, positive when predicted too slow.
-
-    Raises:
-        ValueError: the measured value is not a positive number, so that no share of it can be given.
-    """
-    if not (measured > 0 and math.isfinite(measured)):
-        message = f"the measured value must be a positive number to give an error in percent, not {measured}"
-        raise ValueError(message)
-    return 100 * (predicted - measured) / measured

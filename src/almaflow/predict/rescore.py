@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from almaflow.config import resolve_model
 from almaflow.config.calibrations import calibrated_here, learnt_from
-from almaflow.config.resolve import configured_limits
+from almaflow.config.resolve import configured_limits, resolve_model
 from almaflow.config.validation import validate_stored
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError
 from almaflow.predict import Asking
 from almaflow.records import HardwareSpec, Question, Said
-from almaflow.tracking.files import downloaded
-from almaflow.tracking.training_data import kept_workload
 from almaflow.tracking.accuracy.rescored import label
+from almaflow.tracking.reader import downloaded
+from almaflow.tracking.training_data import kept_workload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from almaflow.config import JobConfig
+    from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
     from almaflow.records import JudgedRun, PlannedConversion, Prediction, Workload
 

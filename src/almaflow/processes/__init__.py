@@ -1,0 +1,1 @@
+"""Child processes as their parent sees them: starting, watching and ending them."""

@@ -8,12 +8,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.records.protocol import BAD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-BAD_INPUT = 2
-"""Exit code of a child whose last line on standard error says what the caller has to mend."""
 REASON_LENGTH = 300
 
 

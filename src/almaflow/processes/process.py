@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from almaflow.errors import AlmaflowError
-from almaflow.worker.fork_server import MESSAGE_BYTES
+from almaflow.records.protocol import MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

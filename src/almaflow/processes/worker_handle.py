@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import cattrs
 import psutil
 
-from almaflow.records.protocol import EventReader, Report, Turn, turn_line
 from almaflow.processes.process import Process, end_session
 from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask, read_json
+from almaflow.records.protocol import EventReader, Report, Turn, turn_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

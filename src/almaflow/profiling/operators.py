@@ -6,10 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from almaflow.processes.one_shot import answer_of
 from almaflow.errors import UsageError
-from almaflow.processes.environment import server_environment
 from almaflow.machine.lock import alone
+from almaflow.processes.environment import server_environment
+from almaflow.processes.one_shot import answer_of
 from almaflow.profiling.parts import by_part
 from almaflow.records import to_dict
 

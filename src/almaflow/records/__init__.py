@@ -6,20 +6,12 @@ Units are in the names. A field that is not known is ``None``, never zero.
 from __future__ import annotations
 
 from almaflow.records.accuracy import JudgedRun, Said
-from almaflow.records.json_files import from_dict, read_json, to_dict, write_json
+from almaflow.records.calibration import Backend, Learnt, MeasuredModel
+from almaflow.records.hardware import HardwareSpec, Level, Limits
 from almaflow.records.job import Drift, Job, Outcome
-from almaflow.records.prediction import (
-    Backend,
-    Learnt,
-    Level,
-    Limits,
-    MeasuredModel,
-    Operation,
-    Past,
-    Prediction,
-    Question,
-    Workload,
-)
+from almaflow.records.json_files import from_dict, read_json, to_dict, write_json
+from almaflow.records.plan import PlannedConversion
+from almaflow.records.prediction import Past, Prediction, Question
 from almaflow.records.results import (
     Failure,
     Fidelity,
@@ -30,17 +22,10 @@ from almaflow.records.results import (
     TensorSpec,
     WorkerResult,
 )
-from almaflow.records.specs import (
-    HardwareSpec,
-    InputSpec,
-    MeasureSpec,
-    ModelSpec,
-    PlannedConversion,
-    TargetSpec,
-    WorkerTask,
-)
+from almaflow.records.specs import InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, asked
+from almaflow.records.workload import Operation, Workload
 
 __all__ = [
     "Backend",

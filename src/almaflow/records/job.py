@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from almaflow.records.prediction import Prediction  # noqa: TC001 - cattrs reads the annotations
-from almaflow.records.results import Failure, Measurement, Prepared  # noqa: TC001 - the same
-from almaflow.records.specs import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion  # noqa: TC001 - the same
-from almaflow.records.status import Status  # noqa: TC001 - the same
+from almaflow.records.hardware import HardwareSpec
+from almaflow.records.plan import PlannedConversion
+from almaflow.records.prediction import Prediction
+from almaflow.records.results import Failure, Measurement, Prepared
+from almaflow.records.specs import MeasureSpec, ModelSpec
+from almaflow.records.status import Status
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from almaflow.records import MeasureSpec
+
 
 PHASES = ("start", "load", "convert", "first call", "check", "warm-up", "measure", "ready")
 """What a worker does, in this order. ``ready`` is its waiting for the next turn."""
@@ -105,3 +110,24 @@ def _object(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+BAD_INPUT = 2
+"""Exit code of a child whose last line on standard error says what the caller has to mend."""
+
+
+MESSAGE_BYTES = 65536
+
+
+MINIMUM_ROUNDS = 9
+"""Of independent rounds, 95% needs six; nine leave room for some that are alike, and tell whether they are."""
+
+
+def turn_of(spec: MeasureSpec, index: int) -> Turn:
+    """One of ``MINIMUM_ROUNDS`` equal parts of what is asked for in all."""
+    return Turn(
+        index=index,
+        min_calls=ceil(spec.min_samples / MINIMUM_ROUNDS),
+        min_time_s=spec.min_time_s / MINIMUM_ROUNDS,
+        max_time_s=spec.max_time_s / MINIMUM_ROUNDS,
+    )

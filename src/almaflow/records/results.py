@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from almaflow.records.prediction import Workload  # noqa: TC001 - cattrs reads the annotations
-from almaflow.records.status import FailureKind  # noqa: TC001 - the same
+from almaflow.records.status import FailureKind
+from almaflow.records.workload import Workload
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from almaflow.records.prediction import Limits  # noqa: TC001 - cattrs reads the annotations
-from almaflow.records.status import FailureKind  # noqa: TC001 - the same
+from almaflow.records.hardware import HardwareSpec
+from almaflow.records.plan import PlannedConversion
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,6 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
-class HardwareSpec:
-    """The device to measure on, as it is on this machine."""
-
-    name: str
-    device: str
-    """``cpu`` or ``cuda``."""
-    threads: int
-    description: str = ""
-    cpus: tuple[int, ...] | None = None
-    """The processors that workers are bound to; None: those that this process may use."""
-    price_per_hour: float | None = None
-    """USD for an hour of the machine."""
-    price_source: str = ""
-    limits: Limits | None = None
-    """How fast it can be, where that is known."""
-
-
-@dataclass(frozen=True)
 class MeasureSpec:
     """How one conversion is measured, and what it may cost."""
 
@@ -103,32 +86,6 @@ class MeasureSpec:
 
 
 @dataclass(frozen=True)
-class PlannedConversion:
-    """A conversion of the catalogue, resolved for one machine and one device."""
-
-    name: str
-    requested: str
-    """The name, alias or number that the user gave."""
-    family: str
-    steps: tuple[str, ...]
-    engine: str
-    """Who builds it: ``alma``, ``native`` or ``registered``."""
-    device: str
-    """Where it will run, which an override may have moved from the hardware's device."""
-    dtype: str
-    """Arithmetic type of the converted model: float32, float16, bfloat16, int8, int4, float8 ..."""
-    input_dtype: str = "float32"
-    """What floating inputs are cast to before the timed call."""
-    device_override: bool = False
-    unavailable: str | None = None
-    """Why it cannot run here."""
-    unavailable_kind: FailureKind | None = None
-    install: str | None = None
-    builder: str | None = None
-    """``module:function`` of one that another package has registered."""
-
-
-@dataclass(frozen=True)
 class WorkerTask:
     """Everything one worker process needs. ``conversion`` is None for the preparing worker."""
 
@@ -145,3 +102,9 @@ class WorkerTask:
     cache_dir: str | None = None
     """Where compilers keep what they compiled; None: in ``work_dir``."""
     sys_path: tuple[str, ...] = ()
+
+
+def family_of(model: str) -> str:
+    """``resnet`` of ``resnet18``, ``mobilenet`` of ``mobilenet_v3_small``: the letters that the name begins with."""
+    found = re.match(r"[^\W\d_]+", model)
+    return found[0].lower() if found else model

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metrics import INDUCTOR
 from almaflow.analysis.standings import standings
 from almaflow.analysis.state import warnings_of
 from almaflow.analysis.wording import figure, names, ratio
+from almaflow.records.plan import INDUCTOR
 
 if TYPE_CHECKING:
     from almaflow.analysis import Analysis, Row

@@ -16,8 +16,8 @@ from almaflow.report.table import render
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.records import Job
     from almaflow.jobs.request import Request
+    from almaflow.records import Job
 
 
 def announce(request: Request) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, median, stdev
@@ -11,6 +12,7 @@ from almaflow.stats.intervals import CONFIDENCE, Interval, median_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
 
 NEAR_PCT = 10.0
 """What counts as near: the field's usual measure of a latency predictor."""
@@ -131,3 +133,15 @@ def paired(first_pct: Sequence[float], second_pct: Sequence[float]) -> Paired:
     if len(differences) >= FEWEST_FOR_TREND:
         p_value = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
     return Paired(len(differences), fmean(first_pct), fmean(second_pct), mean_figure(differences), p_value)
+
+
+def error_pct(predicted: float, measured: float) -> float:
+    """Give the signed error in percent: ``100 (predicted - measured) / measured``, positive when predicted too slow.
+
+    Raises:
+        ValueError: the measured value is not a positive number, so that no share of it can be given.
+    """
+    if not (measured > 0 and math.isfinite(measured)):
+        message = f"the measured value must be a positive number to give an error in percent, not {measured}"
+        raise ValueError(message)
+    return 100 * (predicted - measured) / measured

@@ -1,0 +1,1 @@
+"""Many jobs: the record of a sweep and its files."""

@@ -8,7 +8,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from almaflow.tracking.store import connect, experiments, quiet, reporting, search
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import experiments, search
 from almaflow.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:
@@ -177,3 +178,23 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
                 read = json.loads(Path(path).read_text(encoding="utf-8"))
             return run.tags[f"almaflow.{tag}"], [each for each in (read if kind == "sweep" else [read]) if each]
     return None
+
+
+def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
+    """A copy of an artifact under ``scratch``; None where the run has no such file, or none that can be reached.
+
+    Args:
+        uri: A resolved store.
+        run_id: Of the run that keeps it.
+        name: Of the artifact.
+        scratch: A directory.
+    """
+    from mlflow.exceptions import MlflowException
+
+    place = Path(scratch, run_id)
+    place.mkdir(exist_ok=True)
+    try:
+        with quiet():
+            return Path(connect(uri).download_artifacts(run_id, name, str(place)))
+    except (MlflowException, OSError):
+        return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from almaflow.tracking.store import connect, prepare, quiet, reporting
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.fingerprints import logical_key
-from almaflow.tracking.store import connect, prepare, quiet, reporting, search
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import prepare, search
 from almaflow.tracking.writer import Tracker, milliseconds
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from almaflow.records import Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
-from almaflow.tracking.store import connect, quiet, reporting
+from almaflow.tracking.session import connect, quiet, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.tracking import schema as names
-from almaflow.tracking.store import connect, prepare, quiet, reporting
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import prepare
 from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch, milliseconds
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from cattrs.errors import ClassValidationError
 
 from almaflow.records import MeasuredModel, Workload, from_dict
-from almaflow.tracking.files import downloaded
-from almaflow.tracking.reader import condition, conversion_runs
+from almaflow.tracking.reader import condition, conversion_runs, downloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

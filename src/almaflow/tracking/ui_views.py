@@ -2,8 +2,8 @@
 
 MLflow 3.17 keeps a saved view as an experiment's tag, a JSON object with a name and, as text, the state of its page. It
 lists them under "Views", and opens one by the tag's name in a link; a filter in the link would keep it from doing so,
-which is why the tags hold the newest job's and sweep's. The format is internal to MLflow: ``tests/tracking/test_ui_views.py`` reads
-the pages in a browser.
+which is why the tags hold the newest job's and sweep's. The format is internal to MLflow:
+``tests/tracking/test_ui_views.py`` reads the pages in a browser.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from almaflow.tracking.store import connect, newest_job, quiet, reporting
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import newest_job
 from almaflow.tracking.uris import link_base
 
 if TYPE_CHECKING:

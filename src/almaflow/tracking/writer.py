@@ -9,8 +9,10 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from almaflow.records import Job, Outcome, Status
-from almaflow.tracking import schema as names, ui_views as views
-from almaflow.tracking.store import connect, prepare, quiet, reporting
+from almaflow.tracking import schema as names
+from almaflow.tracking import ui_views as views
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

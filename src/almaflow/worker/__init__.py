@@ -1,0 +1,1 @@
+"""Everything that runs in the measured process. The parent never imports it."""

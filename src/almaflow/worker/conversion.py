@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from almaflow.conversions.build import Converted, build
+from almaflow.conversions.build import build
+from almaflow.models.build import build_model, flatten_outputs, weights_digest
+from almaflow.models.settle import restore
+from almaflow.records import Measurement, PlannedConversion, WorkerTask
+from almaflow.records.protocol import turn_of
 from almaflow.worker import device as devices
 from almaflow.worker.failures import FellBackError, WrongOutputError
 from almaflow.worker.fidelity import arithmetic, compare
 from almaflow.worker.rounds import Rounds
-from almaflow.measure.rounds_plan import turn_of
 from almaflow.worker.threads import read_threads, set_threads, threads_per_stream
-from almaflow.models.build import build_model, flatten_outputs, weights_digest
-from almaflow.models.settle import restore
-from almaflow.records import Measurement, PlannedConversion, WorkerTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from almaflow.conversions.converted import Converted
     from almaflow.records.protocol import EventWriter
-    from almaflow.worker.main import Turns
+    from almaflow.worker.turns import Turns
 
 Batch = tuple[torch.Tensor, ...]
 

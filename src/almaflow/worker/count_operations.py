@@ -7,9 +7,9 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
-from almaflow.processes.one_shot import BAD_INPUT
 from almaflow.errors import UsageError
 from almaflow.records import ModelSpec, Workload, from_dict, to_dict
+from almaflow.records.protocol import BAD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

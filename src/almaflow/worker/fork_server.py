@@ -24,10 +24,11 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from almaflow.records.protocol import MESSAGE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MESSAGE_BYTES = 65536
 DESCRIPTORS = 3
 
 

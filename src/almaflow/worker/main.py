@@ -10,24 +10,20 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
-import queue
-import signal
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
-from almaflow.records.protocol import EventWriter, Turn, read_turn
-from almaflow.worker.failures import classify
 from almaflow.records import WorkerResult, WorkerTask, read_json, write_json
+from almaflow.records.protocol import EventWriter
+from almaflow.worker.failures import classify
+from almaflow.worker.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-PARENT_LOOK_S = 1.0
 
 
 def main(arguments: list[str]) -> None:
@@ -83,34 +79,6 @@ def _process_age_s() -> float:
     import psutil
 
     return max(0.0, time.time() - psutil.Process().create_time())
-
-
-class Turns:
-    """What the parent asks for, as it comes over standard input; when that closes the parent is gone, and we go too."""
-
-    def __init__(self) -> None:
-        """Listen in a thread, which sleeps until something comes."""
-        self._waiting: queue.SimpleQueue[Turn | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, args=(os.getppid(),), daemon=True, name="parent-watch").start()
-
-    def next(self) -> Turn | None:
-        """Wait for the next turn; None asks to finish."""
-        return self._waiting.get()
-
-    def _listen(self, parent: int) -> None:
-        rest = b""
-        try:
-            while data := os.read(0, 1024):
-                *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    self._waiting.put(read_turn(line))
-        except OSError:  # closed by converted code: nobody can ask for anything any more
-            self._waiting.put(None)
-            while os.getppid() == parent:
-                time.sleep(PARENT_LOOK_S)
-        if os.getpgrp() == os.getpid():  # the leader of a session of its own, as the launcher starts it
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
 
 
 def _prefer_as_oom_victim() -> None:

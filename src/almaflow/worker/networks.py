@@ -24,14 +24,14 @@ from time import perf_counter_ns, sleep
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.worker.device import synchronizer
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict, to_dict
+from almaflow.worker.device import synchronizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from almaflow.conversions.build import Converted
+    from almaflow.conversions.converted import Converted
     from almaflow.models.batches import Batch
 
 PASS_TIME_S = 0.025
@@ -55,8 +55,8 @@ def main() -> None:
     planned = from_dict(PlannedConversion, asked["conversion"])
     import torch
 
-    from almaflow.worker.control_workload import control_ms
     from almaflow.conversions.catalogue.preload import modules_for
+    from almaflow.worker.control_workload import control_ms
     from almaflow.worker.fork_server import import_all
     from almaflow.worker.threads import set_threads
 

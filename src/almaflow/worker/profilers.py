@@ -21,7 +21,7 @@ from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.conversions.build import Converted
+    from almaflow.conversions.converted import Converted
     from almaflow.models.batches import Batch
 
     Times = dict[str, float]
@@ -48,8 +48,8 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Pa
     import torch
 
     from almaflow.conversions.build import build
-    from almaflow.worker.threads import set_threads
     from almaflow.models.build import build_batches, build_model
+    from almaflow.worker.threads import set_threads
 
     set_threads(threads)
     if planned.family == "inductor":

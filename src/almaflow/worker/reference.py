@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.worker.device import device_name, synchronizer
-from almaflow.worker.rounds import Rounds
-from almaflow.worker.threads import read_threads, set_threads
 from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
 from almaflow.models.settle import settle
 from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask, Workload
+from almaflow.worker.device import device_name, synchronizer
+from almaflow.worker.rounds import Rounds
+from almaflow.worker.threads import read_threads, set_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.records.protocol import EventWriter
-    from almaflow.worker.main import Turns
     from almaflow.models.batches import Batch
+    from almaflow.records.protocol import EventWriter
+    from almaflow.worker.turns import Turns
 
 SETTLE_BATCHES = 4
 

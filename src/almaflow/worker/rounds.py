@@ -6,19 +6,19 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
+from almaflow.records import Round
+from almaflow.records.protocol import Report
 from almaflow.worker.control_workload import control_ms
 from almaflow.worker.device import device_times_ms
-from almaflow.records.protocol import Report
 from almaflow.worker.streams import take_concurrently
 from almaflow.worker.threads import threads_per_stream
 from almaflow.worker.timing import refill, take, warm_up
-from almaflow.records import Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.records.protocol import EventWriter, Turn
     from almaflow.records import WorkerTask
+    from almaflow.records.protocol import EventWriter, Turn
 
 DEVICE_CALLS = 20
 """Calls of a round that are timed by CUDA events as well, after those timed by the wall clock: an event is work for

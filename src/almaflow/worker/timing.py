@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from almaflow.records.protocol import Turn
     from almaflow.records import MeasureSpec
+    from almaflow.records.protocol import Turn
 
 WARMUP_SHARE = 0.25
 """Of the steady state's time budget: slow conversions are warm after fewer calls than asked."""

@@ -11,9 +11,9 @@ import pytest
 from almaflow import machine
 from almaflow.conversions.catalogue import requirements
 from almaflow.conversions.catalogue.availability import Availability, check
-from almaflow.conversions.catalogue.tiers import CATALOGUE, tier
 from almaflow.conversions.catalogue.names import resolve
 from almaflow.conversions.catalogue.plan import plan
+from almaflow.conversions.catalogue.tiers import CATALOGUE, tier
 from almaflow.errors import UsageError
 from almaflow.records import FailureKind
 

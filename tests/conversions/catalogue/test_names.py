@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.conversions.catalogue.tiers import CATALOGUE, tier
 from almaflow.conversions.catalogue.names import nearest, resolve
+from almaflow.conversions.catalogue.tiers import CATALOGUE, tier
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from tests.support.example_jobs import planned
 
-from almaflow.processes.environment import server_environment
 from almaflow.conversions.catalogue.preload import ALMA, ALWAYS, INDUCTOR, NATIVE, ONNX, OPENVINO, modules_for
+from almaflow.processes.environment import server_environment
 from almaflow.records import FailureKind, HardwareSpec, ModelSpec, PlannedConversion
 
 OWN = ModelSpec("own", target="some.where.Model")

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from almaflow.conversions import alma_steps
-from almaflow.conversions.catalogue import native as entries_own
-from almaflow.conversions.catalogue.tiers import CATALOGUE, tier, tiers_on
+from almaflow.conversions.catalogue import alma, native
 from almaflow.conversions.catalogue.alma import ALMA, PUBLISHED_COUNT
 from almaflow.conversions.catalogue.names import resolve
+from almaflow.conversions.catalogue.tiers import CATALOGUE, tier, tiers_on
 from almaflow.errors import UsageError
 
 CONFINED = {
@@ -153,16 +152,16 @@ def test_our_own_say_what_they_compute_in_and_what_they_take(
 
 
 def test_no_step_is_described_in_vain() -> None:
-    assert {step for entry in ALMA for step in entry.steps} == set(alma_steps.STEPS)
-    assert {step for entry in entries_own.NATIVE for step in entry.steps} == set(entries_own.STEPS)
+    assert {step for entry in ALMA for step in entry.steps} == set(alma.STEPS)
+    assert {step for entry in native.NATIVE for step in entry.steps} == set(native.STEPS)
 
 
 def test_every_step_of_ours_is_built_and_only_the_last_one_runs_the_model() -> None:
     from almaflow.conversions.native import CHANGES, RUNS
 
     assert CHANGES.keys().isdisjoint(RUNS)
-    assert set(CHANGES) | set(RUNS) == set(entries_own.STEPS)
-    assert all(step in CHANGES for entry in entries_own.NATIVE for step in entry.steps[:-1])
+    assert set(CHANGES) | set(RUNS) == set(native.STEPS)
+    assert all(step in CHANGES for entry in native.NATIVE for step in entry.steps[:-1])
 
 
 def test_no_two_entries_answer_to_the_same_name_in_any_case() -> None:

@@ -13,12 +13,14 @@ from mlflow.exceptions import MlflowException
 from tests.support.scored_runs import nights, run, stored, with_ids
 
 from almaflow import machine
-from almaflow.accuracy.filter import Filter, judgements, moment_of
+from almaflow.accuracy.filter import Filter, moment_of
 from almaflow.records import JudgedRun, Prediction, Said
-from almaflow.tracking.accuracy import runs as judged, pages
-from almaflow.tracking.accuracy.runs import judged_runs
+from almaflow.tracking.accuracy import pages
+from almaflow.tracking.accuracy import runs as judged
+from almaflow.tracking.accuracy.history import judgements
 from almaflow.tracking.accuracy.rescored import log_rescored
-from almaflow.tracking.store import connect
+from almaflow.tracking.accuracy.runs import judged_runs
+from almaflow.tracking.session import connect
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ import pytest
 from tests.support.scored_runs import nights, run, stored, with_ids
 
 from almaflow.accuracy.summary import series_of
-from almaflow.tracking.store import connect, prepare
 from almaflow.tracking.accuracy.series_runs import track
+from almaflow.tracking.session import connect
+from almaflow.tracking.store import prepare
 
 if TYPE_CHECKING:
     from pathlib import Path

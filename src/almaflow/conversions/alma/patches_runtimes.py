@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 import torch
 
-from almaflow.conversions.native.onnx_session import feed, open_session
 from almaflow.conversions.dynamo_backends.onnxruntime import OnnxRuntime
 from almaflow.conversions.dynamo_backends.openvino_bfloat16 import keep_bfloat16_partitions
-from almaflow.conversions.size import file_mb
 from almaflow.conversions.dynamo_backends.tvm import Tvm
+from almaflow.conversions.native.onnx_session import feed, open_session
+from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

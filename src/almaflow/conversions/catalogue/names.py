@@ -6,8 +6,8 @@ import difflib
 from functools import cache
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.catalogue.tiers import everything
 from almaflow.conversions.catalogue.alma import ALMA
+from almaflow.conversions.catalogue.tiers import everything
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.catalogue.steps import Step, compose
 from almaflow.conversions.catalogue.alma import ALMA
 from almaflow.conversions.catalogue.native import NATIVE, STEPS
+from almaflow.conversions.catalogue.steps import Step, compose
 
 if TYPE_CHECKING:
     from almaflow.conversions.catalogue.entry import Conversion

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from almaflow.conversions.catalogue.entry import Conversion
 from almaflow.conversions.catalogue.alma import ALMA
+from almaflow.conversions.catalogue.entry import Conversion
 from almaflow.conversions.catalogue.native import NATIVE
 from almaflow.conversions.catalogue.plugins import registered
 from almaflow.errors import UsageError

@@ -1,0 +1,1 @@
+"""Backends of ``torch.compile`` that almaflow brings. Runs in the worker."""

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.native import model_changes as changes, pytorch as compiled, executorch as edge, onnxruntime as onnx, openvino
+from almaflow.conversions.native import executorch as edge
+from almaflow.conversions.native import model_changes as changes
+from almaflow.conversions.native import onnxruntime as onnx
+from almaflow.conversions.native import openvino
+from almaflow.conversions.native import pytorch as compiled
 from almaflow.conversions.native.interface import Change, Native, Run, Work
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The predictor that asks the graphs package, in a process of its own."""

@@ -13,8 +13,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from almaflow.predict.graphs.predictor import Answer, Asked, Fault
 from almaflow.predict.graphs.package import analyzer_module, find_home, version_at
+from almaflow.predict.graphs.predictor import Answer, Asked, Fault
 from almaflow.records import from_dict, to_dict
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Reports of accuracy over time: terminal, data, page and pictures."""

@@ -11,9 +11,9 @@ from almaflow.tracking.uris import display_uri
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.accuracy.summary import Against
     from almaflow.accuracy.alerts import Alert
     from almaflow.accuracy.series import Change, Series
+    from almaflow.accuracy.summary import Against
     from almaflow.stats import ErrorSummary, Figure, Paired
 
 SCHEMA = 1

@@ -6,7 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from almaflow.accuracy.summary import rollups
-from almaflow.report.accuracy.pictures import MOST_PANELS, error_over_time, heat_map, notable, predicted_against_measured
+from almaflow.report.accuracy.pictures import (
+    MOST_PANELS,
+    error_over_time,
+    heat_map,
+    notable,
+    predicted_against_measured,
+)
 from almaflow.report.html_page import template
 
 if TYPE_CHECKING:

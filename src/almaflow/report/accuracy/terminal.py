@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.accuracy.summary import rollups
 from almaflow.accuracy.series import Verdict
+from almaflow.accuracy.summary import rollups
 from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:

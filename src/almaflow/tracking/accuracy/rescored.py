@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.records import Said
-from almaflow.tracking.store import connect, experiments, prepare, quiet, reporting, search
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.uris import sqlite_path
 from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch
 

@@ -20,7 +20,7 @@ from almaflow.records import JudgedRun, Said
 from almaflow.tracking.accuracy.cache import Kept
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
 from almaflow.tracking.reader import stored_run
-from almaflow.tracking.store import quiet, reporting
+from almaflow.tracking.session import quiet, reporting
 from almaflow.tracking.uris import sqlite_path
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.schema import PARAM_LENGTH, cut
-from almaflow.tracking.store import connect, prepare, quiet, reporting, search
+from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.store import prepare, search
 from almaflow.tracking.writer import METRICS_PER_CALL, NEUTRAL_TAGS, log_batch, milliseconds
 
 if TYPE_CHECKING:

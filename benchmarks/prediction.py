@@ -29,7 +29,7 @@ from almaflow.config.resolve import describe_hardware, resolve_hardware, resolve
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.predict import Calibrated, EagerRatio, Roofline
 from almaflow.predict.workloads import workload_of
-from almaflow.records import HardwareSpec, MeasuredModel, Past, Question
+from almaflow.records import HardwareSpec, MeasuredModel, PastMeasurement, PredictionRequest
 from almaflow.tracking.reader import conversion_runs
 from almaflow.tracking.uris import resolve_uri
 from shared import BenchmarkError, make_parser, percent, run_script, save, say, show
@@ -239,7 +239,7 @@ def _answers(rows: Sequence[Row], times: KernelTimes, hardware: HardwareSpec) ->
         past = tuple(_past(others, hardware))
         for row in here:
             key = row.model, row.batch_size
-            question = Question(
+            question = PredictionRequest(
                 specs[key], hardware, plans[row.conversion], row.batch_size, workloads[key],
                 past=past, learnt=learnt, eager_ms=_eager(here, row),
             )  # fmt: skip
@@ -253,12 +253,12 @@ def _spec(model: str, batch: int) -> ModelSpec:
     return resolve_model(compose([*overrides, f"batch_size={batch}"]))
 
 
-def _past(rows: Iterable[Row], hardware: HardwareSpec) -> Iterator[Past]:
+def _past(rows: Iterable[Row], hardware: HardwareSpec) -> Iterator[PastMeasurement]:
     """The others' floors, as eager's ratio knows them."""
     eager = {(row.model, row.batch_size): row.floor_ms for row in rows if row.conversion == "EAGER"}
     for row in rows:
         ratio = eager.get((row.model, row.batch_size), 0.0) / row.floor_ms
-        yield Past(
+        yield PastMeasurement(
             row.model, hardware.name, row.conversion, row.batch_size, hardware.threads,
             row.floor_ms, row.floor_ms, "", "", "", 0.0, ratio or None,
         )  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.request import Request
     from almaflow.processes.launcher import Launcher
-    from almaflow.processes.worker_handle import Worker
+    from almaflow.processes.worker_handle import WorkerHandle
     from almaflow.records import WorkerTask
 
 ANSWER_S = 1200.0
@@ -108,17 +108,17 @@ def start_tool(name: str, task: WorkerTask, directory: Path) -> Asked:
     return Asked(command, directory, environment)
 
 
-def round_ms(worker: Worker, index: int, seconds: float) -> float:
+def round_ms(worker: WorkerHandle, index: int, seconds: float) -> float:
     """One round of almaflow's own: the median in milliseconds, as the worker reports it."""
-    from almaflow.records.protocol import Turn
+    from almaflow.records.protocol import RoundRequest
 
-    report = worker.turn(Turn(index, 1, seconds, MAX_TURN_S))
+    report = worker.turn(RoundRequest(index, 1, seconds, MAX_TURN_S))
     if report is None:
         raise BenchmarkError(why(worker))
     return report.median_ms
 
 
-def why(worker: Worker) -> str:
+def why(worker: WorkerHandle) -> str:
     """What a worker that has ended says of it."""
     result = worker.left().result
     return result.bad_input or (result.failure.message if result.failure else "almaflow's worker has ended")

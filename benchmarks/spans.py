@@ -15,10 +15,10 @@ from rich.console import Console
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.jobs import run as runner
 from almaflow.jobs.store import JobStore
-from almaflow.measure.drift import Control
-from almaflow.measure.interleave import Turns
+from almaflow.measure.drift import DriftProbe
+from almaflow.measure.interleave import MeasuredWorker
 from almaflow.processes.launcher import Launcher
-from almaflow.processes.worker_handle import Worker
+from almaflow.processes.worker_handle import WorkerHandle
 from almaflow.records import WorkerTask
 from almaflow.report.progress import Progress
 from shared import BenchmarkError, say
@@ -92,11 +92,11 @@ def run_watched(request: Request) -> tuple[Job, dict[tuple[str, str], float], fl
     """
     marks, spans = Marks(), Spans()
     watched: list[tuple[Any, str, Callable[..., str], str]] = [
-        (Turns, "take", lambda turns, *_: _name(turns.worker), "turns"),
-        (Worker, "finish", _name, "end"),
+        (MeasuredWorker, "take", lambda turns, *_: _name(turns.worker), "turns"),
+        (WorkerHandle, "finish", _name, "end"),
         (Launcher, "start", lambda _launcher, task, *_: task.conversion.name if task.conversion else "", "fork"),
-        (Control, "at_start", lambda *_: "", "control"),
-        (Control, "at_end", lambda *_: "", "control"),
+        (DriftProbe, "at_start", lambda *_: "", "control"),
+        (DriftProbe, "at_end", lambda *_: "", "control"),
         *((owner, method, lambda *_a, **_k: "", what) for (owner, method), what in TRACKING.items()),
     ]
     with ExitStack() as stack:
@@ -121,7 +121,7 @@ def phases(marks: Sequence[tuple[float, str, str]]) -> Mapping[tuple[str, str], 
     return seconds
 
 
-def _name(worker: Worker) -> str:
+def _name(worker: WorkerHandle) -> str:
     conversion = worker.task.conversion
     return conversion.name if conversion else ""
 

@@ -19,7 +19,7 @@ import almaflow
 from almaflow import api
 from almaflow.analysis import to_output
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import FailureKind, Job, Question
+from almaflow.records import FailureKind, Job, PredictionRequest
 
 if TYPE_CHECKING:
     from almaflow.jobs.request import Request
@@ -187,7 +187,7 @@ def test_the_arguments_reach_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert [planned.name for planned in request.plan] == ["ONNX_CPU", "EAGER"]
     assert (request.measure.min_samples, request.measure.min_time_s) == (3, 10.0)
     (predictor,) = request.predictors
-    prediction = predictor.predict(Question(request.model, request.hardware, request.plan[0], 2))
+    prediction = predictor.predict(PredictionRequest(request.model, request.hardware, request.plan[0], 2))
     assert prediction
     assert (prediction.latency_ms, prediction.energy_j) == (1.5, 2.5)
     assert (request.uri, request.experiment_name, request.fail_fast) == (f"sqlite:///{tmp_path}/x.db", "mine", True)

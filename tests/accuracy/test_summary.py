@@ -10,23 +10,23 @@ from tests.support.scored_runs import ENVIRONMENT, nights, run
 from almaflow.accuracy.alerts import alerts
 from almaflow.accuracy.series import Series, Verdict
 from almaflow.accuracy.summary import Against, compared, rollups, series_of
-from almaflow.records import JudgedRun, Said
+from almaflow.records import RecordedPrediction, ScoredRun
 
 HALF = 8
 
 
-def one(runs: list[JudgedRun]) -> Series:
+def one(runs: list[ScoredRun]) -> Series:
     """The series of ``calibrated`` on ONNX Runtime."""
     (found,) = [each for each in series_of(runs) if each.key.conversion == "ONNX_CPU"]
     return found
 
 
-def later(runs: list[JudgedRun], **changes: object) -> list[JudgedRun]:
+def later(runs: list[ScoredRun], **changes: object) -> list[ScoredRun]:
     """The second half with other values."""
     return [replace(each, **changes) if index >= HALF else each for index, each in enumerate(runs)]  # type: ignore[arg-type]
 
 
-def slower(runs: list[JudgedRun], factor: float, since: int = HALF) -> list[JudgedRun]:
+def slower(runs: list[ScoredRun], factor: float, since: int = HALF) -> list[ScoredRun]:
     return [
         replace(each, floor_ms=each.floor_ms * factor, latency_ms=each.latency_ms * factor) if index >= since else each
         for index, each in enumerate(runs)
@@ -55,7 +55,7 @@ def test_points_are_errors_against_the_figure_that_is_asked_for() -> None:
         {"input_shape": "1x3x96x96"},
         {"calls": "streams=4"},
         {"device": "cuda"},
-        {"said": (Said("roofline", "1", 9.0),)},
+        {"said": (RecordedPrediction("roofline", "1", 9.0),)},
     ],
     ids=str,
 )
@@ -67,7 +67,7 @@ def test_versions_and_experiments_are_one_series_in_the_order_of_time() -> None:
     runs = [
         run(1, environment={"torch": "3"}),
         run(0, experiment="other"),
-        run(2, said=(Said("calibrated", "v2", 11.0),)),
+        run(2, said=(RecordedPrediction("calibrated", "v2", 11.0),)),
     ]
     (found,) = series_of(runs)
     assert [point.run.run_id for point in found.points] == ["0000-ONNX_CPU", "0001-ONNX_CPU", "0002-ONNX_CPU"]
@@ -127,7 +127,7 @@ def test_a_measurement_that_moved_for_no_known_reason() -> None:
 
 
 def test_a_new_version_of_the_predictor_is_named() -> None:
-    (change,) = one(later(nights(16), said=(Said("calibrated", "v2", 10.1),))).changes
+    (change,) = one(later(nights(16), said=(RecordedPrediction("calibrated", "v2", 10.1),))).changes
     assert change.cause.kind == "prediction"
     assert "v1 → v2" in change.cause.why
     assert not change.worse
@@ -135,7 +135,9 @@ def test_a_new_version_of_the_predictor_is_named() -> None:
 
 
 def test_both_moved() -> None:
-    (change,) = one(later(slower(nights(16), 1.3), control_ms=1.2, said=(Said("calibrated", "v2", 9.0),))).changes
+    (change,) = one(
+        later(slower(nights(16), 1.3), control_ms=1.2, said=(RecordedPrediction("calibrated", "v2", 9.0),))
+    ).changes
     assert change.cause.kind == "prediction+machine"
 
 
@@ -144,11 +146,11 @@ def test_both_moved() -> None:
     [(10.0, Verdict.NOISE), (10.8, Verdict.NEAR), (14.0, Verdict.HIGH), (7.0, Verdict.LOW)],
 )
 def test_verdicts(predicted: float, verdict: Verdict) -> None:
-    assert one(nights(10, 0.003, said=(Said("calibrated", "v1", predicted),))).verdict is verdict
+    assert one(nights(10, 0.003, said=(RecordedPrediction("calibrated", "v1", predicted),))).verdict is verdict
 
 
 def test_an_interval_that_holds_the_measurement_is_noise() -> None:
-    assert one(nights(10, said=(Said("calibrated", "v1", 13.0, 9.0, 16.0),))).verdict is Verdict.NOISE
+    assert one(nights(10, said=(RecordedPrediction("calibrated", "v1", 13.0, 9.0, 16.0),))).verdict is Verdict.NOISE
 
 
 def test_errors_on_both_sides_are_scattered() -> None:
@@ -184,7 +186,12 @@ def test_rollups_count_each_series_once() -> None:
 
 def test_two_predictors_on_the_same_measurements() -> None:
     runs = [
-        run(0, 10, model=f"model{number}", said=(Said("one", "1", 10.5), *(Said("other", "1", 12.0),) * (number < 7)))
+        run(
+            0,
+            10,
+            model=f"model{number}",
+            said=(RecordedPrediction("one", "1", 10.5), *(RecordedPrediction("other", "1", 12.0),) * (number < 7)),
+        )
         for number in range(9)
     ]
     found = compared(series_of(runs), "one", "other")
@@ -195,7 +202,7 @@ def test_two_predictors_on_the_same_measurements() -> None:
     assert compared(series_of(runs), "one", "nobody") is None
 
 
-def kinds(runs: list[JudgedRun], **asked: object) -> list[tuple[str, bool]]:
+def kinds(runs: list[ScoredRun], **asked: object) -> list[tuple[str, bool]]:
     return [(each.kind, each.fails) for each in alerts(series_of(runs), **asked)]  # type: ignore[arg-type]
 
 
@@ -223,7 +230,7 @@ def test_alerts_of_regressions_while_they_are_news() -> None:
 
 
 def test_an_improvement_is_told_and_does_not_fail() -> None:
-    runs = later(nights(16, predicted_ms=13.0), said=(Said("calibrated", "v2", 10.0),))
+    runs = later(nights(16, predicted_ms=13.0), said=(RecordedPrediction("calibrated", "v2", 10.0),))
     assert kinds(runs, regressions=True) == [("improvement", False)]
     assert kinds(runs, above_pct=20) == [("improvement", False)]
     assert kinds(runs, above_pct=50) == []

@@ -18,7 +18,7 @@ from almaflow.config.composition import compose
 from almaflow.config.resolve import describe_hardware, resolve_hardware, resolve_learnt
 from almaflow.errors import UsageError
 from almaflow.predict import Roofline
-from almaflow.records import Backend, Learnt, Level, Limits, from_dict
+from almaflow.records import CostModel, LearnedCosts, Level, Limits, from_dict
 from almaflow.worker.limits import SIZES, _levels
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def test_levels_are_ones_that_a_hardware_config_takes(rates: list[float]) -> Non
 
 
 def made(cpu: str, threads: int, name: str = "here") -> calibration.Calibration:
-    backend = Backend({"call_us": 3.0, "conv/gflops": 50.0, "bandwidth/0.1": 7.0}, 0.9, 1.25, 12, 0.9, 1.1)
-    learnt = Learnt("abc", "2026-11-25", {"EAGER": backend, "ONNX_CPU": backend}, ("run1",))
+    backend = CostModel({"call_us": 3.0, "conv/gflops": 50.0, "bandwidth/0.1": 7.0}, 0.9, 1.25, 12, 0.9, 1.1)
+    learnt = LearnedCosts("abc", "2026-11-25", {"EAGER": backend, "ONNX_CPU": backend}, ("run1",))
     return calibration.Calibration(name, "cpu", cpu, "a CPU", threads, LIMITS, {"kernels": learnt}, "made up: twice")
 
 

@@ -13,7 +13,7 @@ from tests.support.scored_runs import ENVIRONMENT, nights, run, stored
 
 from almaflow.cli import almaflow
 from almaflow.errors import UsageError
-from almaflow.records import Said
+from almaflow.records import RecordedPrediction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,10 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def stepped(uri: str) -> str:
     """Sixteen nights; in the ninth, ONNX Runtime gets a new version that is 30% slower. A baseline beside it."""
     made = [
-        replace(each, said=(Said("calibrated", "v1", 10.2), Said("roofline", "1", 6.0)))
-        for each in nights(16, said=(Said("calibrated", "v1", 10.2), Said("roofline", "1", 6.0)))
+        replace(each, said=(RecordedPrediction("calibrated", "v1", 10.2), RecordedPrediction("roofline", "1", 6.0)))
+        for each in nights(
+            16, said=(RecordedPrediction("calibrated", "v1", 10.2), RecordedPrediction("roofline", "1", 6.0))
+        )
     ]
     later = [
         replace(each, floor_ms=each.floor_ms * 1.3, environment=ENVIRONMENT | {"onnxruntime": "1.32.0"})

@@ -39,7 +39,7 @@ from almaflow.records import (
     MeasureSpec,
     Outcome,
     Prediction,
-    Prepared,
+    ReferenceInfo,
     Round,
     Status,
     TensorSpec,
@@ -203,7 +203,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     missing = Outcome(gone, Status.UNAVAILABLE, 0, 0)
     made = replace(
         job(eager, inductor, failed, missing),
-        prepared=Prepared((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1),
+        prepared=ReferenceInfo((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1),
         measure=MeasureSpec(memory_limit_mb=1.0),
         hardware=HardwareSpec("here", "cpu", threads=1, cpus=(0,)),
         drift=Drift(1.0, 1.1, 0.05),

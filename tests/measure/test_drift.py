@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from almaflow.measure.drift import Control
-from almaflow.records.protocol import Report
+from almaflow.measure.drift import DriftProbe
+from almaflow.records.protocol import RoundReport
 
 if TYPE_CHECKING:
-    from almaflow.records.protocol import Turn
+    from almaflow.records.protocol import RoundRequest
 
 
 class ControlWorker:
@@ -18,17 +18,17 @@ class ControlWorker:
 
     def __init__(self, *medians_ms: float) -> None:
         self._left = list(medians_ms)
-        self.turns: list[Turn] = []
+        self.turns: list[RoundRequest] = []
 
-    def turn(self, turn: Turn) -> Report | None:
+    def turn(self, turn: RoundRequest) -> RoundReport | None:
         self.turns.append(turn)
-        return Report(3, self._left.pop(0), 0.1) if self._left else None
+        return RoundReport(3, self._left.pop(0), 0.1) if self._left else None
 
 
-def drift_of(*medians_ms: float) -> tuple[Any, list[Turn]]:
+def drift_of(*medians_ms: float) -> tuple[Any, list[RoundRequest]]:
     worker = ControlWorker(*medians_ms)
     anything: Any = worker
-    control = Control(anything)
+    control = DriftProbe(anything)
     control.at_start()
     control.at_end()
     return control.drift(), worker.turns

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.support.example_jobs import planned
 
 from almaflow.measure import interleave
-from almaflow.measure.interleave import Turns, settled, take_rounds
+from almaflow.measure.interleave import MeasuredWorker, settled, take_rounds
 from almaflow.records import HardwareSpec, MachineState, MeasureSpec, ModelSpec, WorkerTask
-from almaflow.records.protocol import MINIMUM_ROUNDS, Report, Turn, turn_of
+from almaflow.records.protocol import MINIMUM_ROUNDS, RoundReport, RoundRequest, round_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,30 +34,30 @@ class Worker:
     def __init__(self, name: str, call_ms: Iterable[float], *, lasts: int | None = None, ready: bool = True) -> None:
         self.process = Process(hash(name) % 30000)
         self.task = WorkerTask(ModelSpec("m"), HardwareSpec("here", "cpu", 1), MeasureSpec(), planned(name), "", "")
-        self.turns: list[Turn] = []
-        self.report: Report | None = None
+        self.turns: list[RoundRequest] = []
+        self.report: RoundReport | None = None
         self._call_ms = iter(cycle(call_ms))
         self._lasts = lasts
         self._ready = ready
 
     def until_ready(self) -> bool:
         if self._ready:
-            self.report = self._round(turn_of(SPEC, 0))
+            self.report = self._round(round_request(SPEC, 0))
         return self._ready
 
-    def turn(self, turn: Turn) -> Report | None:
+    def turn(self, turn: RoundRequest) -> RoundReport | None:
         self.turns.append(turn)
         if self._lasts is not None and len(self.turns) > self._lasts:
             return None
         return self._round(turn)
 
-    def _round(self, turn: Turn) -> Report:
+    def _round(self, turn: RoundRequest) -> RoundReport:
         samples: list[float] = []
         while True:
             samples.append(next(self._call_ms))
             wall_s = sum(samples) / 1000
             if wall_s >= turn.max_time_s or (len(samples) >= turn.min_calls and wall_s >= turn.min_time_s):
-                return Report(len(samples), median(samples), wall_s)
+                return RoundReport(len(samples), median(samples), wall_s)
 
     @property
     def numbers(self) -> list[int]:
@@ -82,19 +82,21 @@ def _without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interleave, "GAP_S", 0.0)
 
 
-def turns(name: str, call_ms: Iterable[float] = (1.0,), spec: MeasureSpec = SPEC, **settings: Any) -> Turns:
-    made = Turns(Worker(name, call_ms, **settings), spec)  # type: ignore[arg-type]
+def turns(name: str, call_ms: Iterable[float] = (1.0,), spec: MeasureSpec = SPEC, **settings: Any) -> MeasuredWorker:
+    made = MeasuredWorker(Worker(name, call_ms, **settings), spec)  # type: ignore[arg-type]
     made.begin()
     return made
 
 
-def worker(of: Turns) -> Worker:
+def worker(of: MeasuredWorker) -> Worker:
     made: Any = of.worker
     found: Worker = made
     return found
 
 
-def take(everybody: Sequence[Turns], anchors: Sequence[Turns] = (), first: int = 1) -> tuple[int, list[Any]]:
+def take(
+    everybody: Sequence[MeasuredWorker], anchors: Sequence[MeasuredWorker] = (), first: int = 1
+) -> tuple[int, list[Any]]:
     shown: list[Any] = []
     after = take_rounds(everybody, anchors, first, Watch(), lambda *told: shown.append(told))  # type: ignore[arg-type]
     return after, shown
@@ -107,7 +109,7 @@ def noise(low: float, high: float) -> tuple[float, ...]:
 
 def test_the_round_that_a_worker_brings_counts_and_has_no_neighbours() -> None:
     one = turns("EAGER")
-    assert one.reports == [Report(2, 1.0, 0.002)]
+    assert one.reports == [RoundReport(2, 1.0, 0.002)]
     assert one.states == [None]
     assert not one.ended
     take([one])
@@ -149,7 +151,7 @@ def test_each_turn_is_a_ninth_of_what_is_asked_in_all() -> None:
     spec = replace(SPEC, min_samples=64, min_time_s=0.9)
     one = turns("EAGER", spec=spec)
     take([one])
-    assert worker(one).turns[0] == Turn(1, 8, pytest.approx(0.1), pytest.approx(10.0))  # type: ignore[arg-type]
+    assert worker(one).turns[0] == RoundRequest(1, 8, pytest.approx(0.1), pytest.approx(10.0))  # type: ignore[arg-type]
 
 
 def test_all_that_have_time_take_part_as_long_as_anybody_needs_it() -> None:
@@ -225,7 +227,7 @@ def test_the_machine_is_looked_at_during_each_turn_of_each() -> None:
 )
 def test_minima_are_reached_with_the_fewest_rounds_that_carry_an_interval(asked: dict[str, Any], rounds: int) -> None:
     spec = replace(SPEC, **asked)
-    one = Turns(Worker("EAGER", (1.0,)), spec)  # type: ignore[arg-type]
+    one = MeasuredWorker(Worker("EAGER", (1.0,)), spec)  # type: ignore[arg-type]
     take([one])
     assert len(one.reports) == rounds
     assert settled(spec, one.reports)
@@ -235,7 +237,7 @@ def test_minima_are_reached_with_the_fewest_rounds_that_carry_an_interval(asked:
 
 @pytest.mark.parametrize("lacking", [{"min_samples": 19}, {"min_time_s": 0.019}, {"rel_precision": 0.02}])
 def test_it_is_not_settled_without_the_count_the_time_or_the_precision(lacking: dict[str, Any]) -> None:
-    reports = [Report(2, 1.0 + 0.1 * (index % 2), 0.002) for index in range(MINIMUM_ROUNDS)]
+    reports = [RoundReport(2, 1.0 + 0.1 * (index % 2), 0.002) for index in range(MINIMUM_ROUNDS)]
     assert settled(replace(SPEC, min_time_s=0.018, rel_precision=0.1), reports)
     assert not settled(replace(SPEC, **lacking), reports)
     assert not settled(SPEC, reports[1:])
@@ -323,7 +325,7 @@ def test_it_always_ends_and_nobody_takes_more_than_its_time(
         # Whoever had the time took part to the end, and somebody needed it.
         assert len(worker(each).turns) == longest or each.ended or (index >= anchors and each.spent)
 
-    def needed_the_last_round(each: Turns) -> bool:
+    def needed_the_last_round(each: MeasuredWorker) -> bool:
         without = replace(each, reports=each.reports[:-1], ended=False)
         return len(worker(each).turns) == longest and (each.ended or not without.done)
 

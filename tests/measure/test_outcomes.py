@@ -11,7 +11,7 @@ import pytest
 from tests.support.example_jobs import WRONG, in_rounds, measured, ok, planned
 
 from almaflow.analysis import counts
-from almaflow.measure.interleave import Turns
+from almaflow.measure.interleave import MeasuredWorker
 from almaflow.measure.outcomes import merged, outcome_of, with_states
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
@@ -25,12 +25,11 @@ from almaflow.records import (
     Status,
     WorkerResult,
 )
-from almaflow.records.protocol import Report
+from almaflow.records.protocol import RoundReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.processes.worker_handle import Worker
 
 CRASHED = Failure(FailureKind.CRASHED, "the worker was killed by SIGSEGV", "measure")
 NINE = [10.0] * 9
@@ -63,9 +62,11 @@ def ended(
     return outcome_of(planned(), 100.0, before, last, left(last, failure), interrupted=interrupted)
 
 
-def turns(medians_ms: Sequence[float], states: Sequence[MachineState | None], spec: MeasureSpec | None = None) -> Turns:
-    reports = [Report(8, value, 0.2) for value in medians_ms]
-    return Turns(cast("Worker", None), spec or MeasureSpec(), reports, list(states))
+def turns(
+    medians_ms: Sequence[float], states: Sequence[MachineState | None], spec: MeasureSpec | None = None
+) -> MeasuredWorker:
+    reports = [RoundReport(8, value, 0.2) for value in medians_ms]
+    return MeasuredWorker(cast("WorkerHandle", None), spec or MeasureSpec(), reports, list(states))
 
 
 def busy(cpus: float) -> MachineState:

@@ -11,7 +11,16 @@ from tests.support.example_jobs import planned
 
 from almaflow.predict import EagerRatio, Given, LastMeasured, Roofline, with_baselines
 from almaflow.predict.roofline import level_of
-from almaflow.records import HardwareSpec, Level, Limits, ModelSpec, Operation, Past, Question, Workload
+from almaflow.records import (
+    HardwareSpec,
+    Level,
+    Limits,
+    ModelSpec,
+    Operation,
+    PastMeasurement,
+    PredictionRequest,
+    Workload,
+)
 
 LIMITS = Limits(
     {"float32": 100.0, "int8": 400.0},
@@ -21,13 +30,13 @@ LIMITS = Limits(
 )
 PRODUCT = Operation("addmm", "matmul", 2e9, 1e5, 2e5, 1e5, (1, 1), "float32")
 RELU = Operation("relu", "elementwise", 1e5, 4e5, 0.0, 4e5, (1, 1), "float32", fusible=True)
-PAST = Past("resnet18", "cpu", "ONNX_CPU", 1, 2, 10.0, 9.5, "f1", "j1", "r1", 100.0, speedup_vs_eager=2.0)
+PAST = PastMeasurement("resnet18", "cpu", "ONNX_CPU", 1, 2, 10.0, 9.5, "f1", "j1", "r1", 100.0, speedup_vs_eager=2.0)
 
 
 def question(
     name: str = "EAGER", *operations: Operation, limits: Limits | None = LIMITS, dtype: str = "float32"
-) -> Question:
-    return Question(
+) -> PredictionRequest:
+    return PredictionRequest(
         ModelSpec("resnet18"),
         HardwareSpec("cpu", "cpu", 2, limits=limits),
         planned(name, dtype=dtype),
@@ -86,7 +95,7 @@ def test_convolutions_have_the_rate_of_their_library() -> None:
         question("EAGER"),
     ],
 )
-def test_without_limits_or_operations_it_has_nothing_to_say(asked: Question) -> None:
+def test_without_limits_or_operations_it_has_nothing_to_say(asked: PredictionRequest) -> None:
     assert Roofline().predict(asked) is None
 
 

@@ -13,7 +13,15 @@ from almaflow.calibration.fit import learn_backend
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.predict import Calibrated, costs
 from almaflow.predict.operation_table import class_of, operations
-from almaflow.records import HardwareSpec, Learnt, MeasuredModel, ModelSpec, Operation, Question, Workload
+from almaflow.records import (
+    HardwareSpec,
+    LearnedCosts,
+    MeasuredModel,
+    ModelSpec,
+    Operation,
+    PredictionRequest,
+    Workload,
+)
 
 EAGER, ONNX = plan(["EAGER", "ONNX_CPU"], 1, "cpu", allow_device_override=False)
 
@@ -119,10 +127,10 @@ def test_parameters_that_explain_networks_predict_others() -> None:
     shown = {f"s{n}-0": (each, float(times[n])) for n, each in enumerate(NETWORKS) if n % 3}
     backend = learn_backend(EAGER, shown, 1.0)
     assert backend.networks == len(shown)
-    learnt = {"kernels": Learnt("v", "2026-11-25", {"EAGER": backend})}
+    learnt = {"kernels": LearnedCosts("v", "2026-11-25", {"EAGER": backend})}
     hidden = [(each, time) for number, (each, time) in enumerate(zip(NETWORKS, times, strict=True)) if not number % 3]
     for workload, time in hidden:
-        question = Question(ModelSpec("m"), HardwareSpec("h", "cpu", 1), EAGER, 1, workload, learnt=learnt)
+        question = PredictionRequest(ModelSpec("m"), HardwareSpec("h", "cpu", 1), EAGER, 1, workload, learnt=learnt)
         made = Calibrated().predict(question)
         assert made is not None
         assert made.latency_ms == pytest.approx(time, rel=0.1)
@@ -149,8 +157,8 @@ def test_models_correct_what_small_networks_taught() -> None:
 
 def test_nothing_is_said_of_what_was_not_calibrated() -> None:
     backend = learn_backend(EAGER, {"conv-0": (NETWORKS[0], 1.0), "linear-0": (NETWORKS[1], 2.0)}, 1.0)
-    learnt = {"kernels": Learnt("v", "2026-11-25", {"EAGER": backend})}
-    question = Question(ModelSpec("m"), HardwareSpec("h", "cpu", 1), ONNX, 1, NETWORKS[0], learnt=learnt)
+    learnt = {"kernels": LearnedCosts("v", "2026-11-25", {"EAGER": backend})}
+    question = PredictionRequest(ModelSpec("m"), HardwareSpec("h", "cpu", 1), ONNX, 1, NETWORKS[0], learnt=learnt)
     assert Calibrated().predict(question) is None
     assert Calibrated("history").predict(question) is None
     assert list(Calibrated().costs(question)) == []

@@ -11,11 +11,13 @@ from tests.support.example_jobs import planned
 
 from almaflow.errors import UsageError
 from almaflow.predict import Given, Predictor, error_pct
-from almaflow.records import HardwareSpec, ModelSpec, Question
+from almaflow.records import HardwareSpec, ModelSpec, PredictionRequest
 
 
-def question(conversion: str = "EAGER", model: str = "simple", hardware: str = "cpu", batch_size: int = 4) -> Question:
-    return Question(ModelSpec(model), HardwareSpec(hardware, "cpu", 2), planned(conversion), batch_size)
+def question(
+    conversion: str = "EAGER", model: str = "simple", hardware: str = "cpu", batch_size: int = 4
+) -> PredictionRequest:
+    return PredictionRequest(ModelSpec(model), HardwareSpec(hardware, "cpu", 2), planned(conversion), batch_size)
 
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from almaflow.analysis import analyse, outcome_metrics
 from almaflow.analysis.standings import standings
 from almaflow.config.composition import compose
 from almaflow.errors import UsageError
-from almaflow.predict import Asking, Given, Predictor, Roofline
+from almaflow.predict import Given, Predictor, PredictorPool, Roofline
 from almaflow.predict.configured import resolve_predictors
-from almaflow.predict.job_predictions import Predicting
-from almaflow.records import Past, Prediction, Question
+from almaflow.predict.job_predictions import JobPredictions
+from almaflow.records import PastMeasurement, Prediction, PredictionRequest
 from almaflow.report import cells
 from almaflow.tracking.fingerprints import fingerprint
 from almaflow.tracking.schema import check_metrics, tags
@@ -30,7 +30,7 @@ class Mine:
     name: str = "mine"
     version: str = "7"
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         if question.conversion.name == "ONNX_CPU":
             message = "not that one"
             raise RuntimeError(message)
@@ -48,11 +48,11 @@ def target(cls: type) -> str:
 def test_several_judge_one_job_and_the_first_has_the_headline() -> None:
     warned: list[str] = []
     made = job(ok("EAGER", 20.0), ok("ONNX_CPU", 10.0), failed("COMPILE_TVM"))
-    past = Past("other", "cpu", "ONNX_CPU", 1, 2, 5.0, 5.0, "f", "j0", "r0", 1.0, speedup_vs_eager=4.0)
+    past = PastMeasurement("other", "cpu", "ONNX_CPU", 1, 2, 5.0, 5.0, "f", "j0", "r0", 1.0, speedup_vs_eager=4.0)
     same = replace(past, model=made.model.name, fingerprint=fingerprint(made, made.outcomes[1].planned), latency_ms=9.0)
     mine = replace(same, latency_ms=1.0, job_id=made.job_id)  # what the job itself has stored
     predictors: tuple[Predictor, ...] = (Mine(), Given(22.0))
-    predicting = Predicting(predictors, (mine, past, same), Asking(warned.append))
+    predicting = JobPredictions(predictors, (mine, past, same), PredictorPool(warned.append))
     eager, onnx, tvm = predicting.outcomes(replace(made, outcomes=()), made.outcomes)
     assert {each.predictor: each.latency_ms for each in eager.predictions} == {"mine": 3.0, "given": 22.0}
     assert eager.prediction == eager.predictions[0]
@@ -91,14 +91,14 @@ class Slow(Mine):
 
     asked: int = 0
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         self.asked += 1
         return super().predict(question)
 
 
 def test_what_is_named_is_asked_before_anything_is_measured() -> None:
     made, slow = job(ok("EAGER", 20.0)), Slow()
-    predicting = Predicting((slow,), (), Asking(pytest.fail))
+    predicting = JobPredictions((slow,), (), PredictorPool(pytest.fail))
     predicting.before(replace(made, outcomes=()), [outcome.planned for outcome in made.outcomes])
     (eager,) = predicting.outcomes(made, made.outcomes)
     assert (eager.prediction, slow.asked) == (Prediction(3.0, "mine", "7", low_ms=2.0, high_ms=5.0), 1)
@@ -107,7 +107,7 @@ def test_what_is_named_is_asked_before_anything_is_measured() -> None:
 class Wrong(Mine):
     """Is configured for something that is not there."""
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         message = f"mine knows no {question.hardware.name}"
         raise UsageError(message)
 
@@ -115,9 +115,9 @@ class Wrong(Mine):
 def test_a_predictor_that_cannot_be_used_ends_the_job_before_it_began() -> None:
     made = job(ok("EAGER", 20.0))
     with pytest.raises(UsageError, match="mine knows no "):
-        Predicting((Wrong(),), (), Asking(pytest.fail)).before(made, [made.outcomes[0].planned])
+        JobPredictions((Wrong(),), (), PredictorPool(pytest.fail)).before(made, [made.outcomes[0].planned])
     warned: list[str] = []
-    (eager,) = Predicting((Wrong(),), (), Asking(warned.append)).outcomes(made, made.outcomes)
+    (eager,) = JobPredictions((Wrong(),), (), PredictorPool(warned.append)).outcomes(made, made.outcomes)
     assert eager.prediction is None
     assert warned[0].startswith("predictor mine: mine knows no ")
 
@@ -125,7 +125,7 @@ def test_a_predictor_that_cannot_be_used_ends_the_job_before_it_began() -> None:
 def test_a_predictor_that_was_asked_for_and_has_no_answer_is_named_once() -> None:
     warned: list[str] = []
     made = job(ok("EAGER", 20.0), ok("ONNX_CPU", 10.0))
-    predicting = Predicting((Given(), Roofline()), (), Asking(warned.append))
+    predicting = JobPredictions((Given(), Roofline()), (), PredictorPool(warned.append))
     assert all(each.prediction is None for each in predicting.outcomes(made, made.outcomes))
     assert [each.partition(";")[0] for each in warned] == [
         f"predictor roofline: no prediction of EAGER on {made.hardware.name}"
@@ -134,8 +134,10 @@ def test_a_predictor_that_was_asked_for_and_has_no_answer_is_named_once() -> Non
 
 def test_baselines_alone_are_recorded_and_not_shown() -> None:
     made = job(ok("EAGER", 20.0))
-    past = Past("simple", "cpu", "EAGER", 1, 2, 19.0, 19.0, fingerprint(made, made.outcomes[0].planned), "j0", "r", 1.0)
-    (eager,) = Predicting((), (past,), Asking(pytest.fail)).outcomes(made, made.outcomes)
+    past = PastMeasurement(
+        "simple", "cpu", "EAGER", 1, 2, 19.0, 19.0, fingerprint(made, made.outcomes[0].planned), "j0", "r", 1.0
+    )
+    (eager,) = JobPredictions((), (past,), PredictorPool(pytest.fail)).outcomes(made, made.outcomes)
     assert eager.prediction is None
     made = replace(made, outcomes=(eager,))
     assert outcome_metrics(made, eager)["prediction/last_measured/error_pct"] == pytest.approx(-5.0)

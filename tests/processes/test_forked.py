@@ -15,7 +15,7 @@ from tests.support.example_jobs import planned
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.processes.launcher import Launcher
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerResult, WorkerTask
-from almaflow.records.protocol import Turn
+from almaflow.records.protocol import RoundRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def _run(launcher: Launcher, task: WorkerTask, turns: int) -> WorkerResult:
     with closing(launcher.start(task)) as worker:
         assert worker.until_ready(), worker.finish()
         for index in range(1, turns + 1):
-            assert worker.turn(Turn(index, 3, 0.15, 5.0)), worker.finish()
+            assert worker.turn(RoundRequest(index, 3, 0.15, 5.0)), worker.finish()
             if index >= LEAST_TURNS and _busy(worker.left().result) >= BUSY_ENOUGH * task.hardware.threads / 2:
                 break
         return worker.finish().result

@@ -10,9 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.records.protocol import PHASES, Event, EventReader, EventWriter, Report, Turn, read_turn, turn_line
+from almaflow.records.protocol import (
+    PHASES,
+    Event,
+    EventReader,
+    EventWriter,
+    RoundReport,
+    RoundRequest,
+    read_request,
+    request_line,
+)
 
-REPORTS = st.builds(Report, st.integers(1, 10**9), st.floats(0, 1e9), st.floats(0, 1e9))
+REPORTS = st.builds(RoundReport, st.integers(1, 10**9), st.floats(0, 1e9), st.floats(0, 1e9))
 SPOILT: st.SearchStrategy[dict[str, object]] = st.dictionaries(
     st.sampled_from(["count", "median_ms", "wall_s", "other"]),
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3) | st.just(10**400) | st.just([]),
@@ -88,7 +97,7 @@ def test_a_report_that_is_none_leaves_the_phase(report: str) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(PHASES), st.none() | REPORTS), max_size=10))
-def test_what_the_writer_says_the_reader_hears(said: list[tuple[str, Report | None]]) -> None:
+def test_what_the_writer_says_the_reader_hears(said: list[tuple[str, RoundReport | None]]) -> None:
     read_end, write_end = os.pipe()
     writer = EventWriter(write_end)
     assert not os.get_inheritable(write_end)
@@ -111,18 +120,18 @@ def test_a_line_that_converted_code_has_closed_costs_nothing() -> None:
 
 
 @given(st.lists(REPORTS, min_size=1, max_size=30))
-def test_each_line_is_short_enough_to_be_written_in_one_piece(reports: list[Report]) -> None:
+def test_each_line_is_short_enough_to_be_written_in_one_piece(reports: list[RoundReport]) -> None:
     longest = max(len(json.dumps({"phase": "first call", "report": asdict(report)})) for report in reports)
     assert longest < 512  # what POSIX promises at the least
 
 
-@given(st.builds(Turn, st.integers(0, 10**9), st.integers(0, 10**9), st.floats(0, 1e9), st.floats(0, 1e9)))
-def test_a_turn_arrives_as_it_was_given(turn: Turn) -> None:
-    line = turn_line(turn)
+@given(st.builds(RoundRequest, st.integers(0, 10**9), st.integers(0, 10**9), st.floats(0, 1e9), st.floats(0, 1e9)))
+def test_a_turn_arrives_as_it_was_given(turn: RoundRequest) -> None:
+    line = request_line(turn)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
-    assert read_turn(line) == turn
+    assert read_request(line) == turn
 
 
 def test_the_wish_to_finish_is_no_turn() -> None:
-    assert read_turn(turn_line(None)) is None
+    assert read_request(request_line(None)) is None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from tests.support.example_jobs import GOOD, WRONG, measured, planned
 
-from almaflow.measure.loop import Entry, Measuring
+from almaflow.measure.loop import ConversionRun, MeasurementLoop
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
@@ -27,13 +27,13 @@ from almaflow.records import (
     WorkerResult,
     WorkerTask,
 )
-from almaflow.records.protocol import Report
+from almaflow.records.protocol import RoundReport
 from almaflow.report.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from almaflow.records.protocol import Turn
+    from almaflow.records.protocol import RoundRequest
 
 EAGER, INDUCTOR = "EAGER", "COMPILE_INDUCTOR_DEFAULT"
 SPEC = MeasureSpec(min_samples=18, min_time_s=0.0, rel_precision=None, max_time_s=90.0)
@@ -63,7 +63,7 @@ class Worker:
         self.task = task
         self.process = self
         self.pid = 1
-        self.report: Report | None = None
+        self.report: RoundReport | None = None
         self.closed = False
         self._house = house
         self._script = script
@@ -77,16 +77,16 @@ class Worker:
         self._take(0)
         return True
 
-    def turn(self, turn: Turn) -> Report | None:
+    def turn(self, turn: RoundRequest) -> RoundReport | None:
         self._house.say(f"turn {self.name} {turn.index}")
         if self._script.dies_in == (self.task.replicate, len(self._indices)):
             self._failure = CRASHED
             return None
         return self._take(turn.index)
 
-    def _take(self, index: int) -> Report:
+    def _take(self, index: int) -> RoundReport:
         self._indices.append(index)
-        self.report = Report(2, 1.0, 0.002)
+        self.report = RoundReport(2, 1.0, 0.002)
         return self.report
 
     def finish(self) -> WorkerExit:
@@ -118,7 +118,7 @@ class Worker:
 
 @dataclass
 class House:
-    """Everything around ``Measuring``, made, and a diary of what it does."""
+    """Everything around ``MeasurementLoop``, made, and a diary of what it does."""
 
     scripts: dict[str, Script] = field(default_factory=dict)
     interrupt_at: str | None = None
@@ -160,10 +160,10 @@ class House:
     def end(self) -> MachineState:
         return MachineState(others_cpus=0.5)
 
-    def ended(self, entry: Entry, replicate: int) -> None:
+    def ended(self, entry: ConversionRun, replicate: int) -> None:
         self.say(f"ended {entry.planned.name} {replicate}")
 
-    def done(self, entries: Sequence[Entry]) -> None:
+    def done(self, entries: Sequence[ConversionRun]) -> None:
         self.diary += [f"done {entry.planned.name}" for entry in entries]
 
     @property
@@ -171,8 +171,10 @@ class House:
         """What the user was told."""
         return self.written.getvalue()
 
-    def run(self, *names: str, spec: MeasureSpec = SPEC, fail_fast: bool = False) -> tuple[bool, dict[str, Entry]]:
-        entries = [Entry(planned(name), Path("/conversions") / name) for name in names]
+    def run(
+        self, *names: str, spec: MeasureSpec = SPEC, fail_fast: bool = False
+    ) -> tuple[bool, dict[str, ConversionRun]]:
+        entries = [ConversionRun(planned(name), Path("/conversions") / name) for name in names]
         finished = self.measuring(spec, fail_fast=fail_fast).run(entries)
         assert not self.alive, "a process was left"
         told = [line for line in self.diary if line.startswith("done ")]
@@ -182,9 +184,9 @@ class House:
         }, "an outcome was lost"
         return finished, {entry.planned.name: entry for entry in entries}
 
-    def measuring(self, spec: MeasureSpec = SPEC, *, fail_fast: bool = False) -> Measuring:
+    def measuring(self, spec: MeasureSpec = SPEC, *, fail_fast: bool = False) -> MeasurementLoop:
         anything: Any = self
-        return Measuring(
+        return MeasurementLoop(
             spec=spec,
             hardware=HARDWARE,
             launcher=anything,
@@ -203,21 +205,21 @@ class House:
         return [line for line in self.diary if line.split()[0] in verbs]
 
 
-def status(entries: dict[str, Entry]) -> dict[str, Status | None]:
+def status(entries: dict[str, ConversionRun]) -> dict[str, Status | None]:
     return {name: entry.outcome.status if entry.outcome else None for name, entry in entries.items()}
 
 
-def outcome(entry: Entry) -> Outcome:
+def outcome(entry: ConversionRun) -> Outcome:
     assert entry.outcome is not None
     return entry.outcome
 
 
-def measurement(entry: Entry) -> Measurement:
+def measurement(entry: ConversionRun) -> Measurement:
     found = outcome(entry).measurement
     assert found is not None
     return found
 
 
-def indices(entry: Entry, replicate: int = 0) -> list[int]:
+def indices(entry: ConversionRun, replicate: int = 0) -> list[int]:
     """Numbers of the rounds that an outcome has of one process."""
     return [each.index for each in measurement(entry).rounds if each.replicate == replicate]

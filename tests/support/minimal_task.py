@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, Prepared, WorkerTask
-from almaflow.records.protocol import Report, Turn
+from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, ReferenceInfo, WorkerTask
+from almaflow.records.protocol import RoundReport, RoundRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +37,9 @@ def make_task(tmp_path: Path, model: ModelSpec = LINEAR, **measure: Any) -> Work
 class Events:
     """Hears what a worker tells its parent."""
 
-    told: list[tuple[str, Report | None]] = field(default_factory=list)
+    told: list[tuple[str, RoundReport | None]] = field(default_factory=list)
 
-    def enter(self, phase: str, report: Report | None = None) -> None:
+    def enter(self, phase: str, report: RoundReport | None = None) -> None:
         self.told.append((phase, report))
 
     @property
@@ -47,27 +47,27 @@ class Events:
         return [phase for phase, _ in self.told]
 
     @property
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[RoundReport]:
         return [report for _, report in self.told if report]
 
 
 @dataclass
-class Turns:
+class TurnInbox:
     """Asks for so many rounds, then for the end."""
 
     left: int = 0
     asked: int = 0
 
-    def next(self) -> Turn | None:
+    def next(self) -> RoundRequest | None:
         self.asked += 1
-        return Turn(self.asked, 3, 0.0, 5.0) if self.asked <= self.left else None
+        return RoundRequest(self.asked, 3, 0.0, 5.0) if self.asked <= self.left else None
 
 
-def do_prepare(task: WorkerTask, events: Events | None = None, turns: Turns | None = None) -> Prepared:
+def do_prepare(task: WorkerTask, events: Events | None = None, turns: TurnInbox | None = None) -> ReferenceInfo:
     from almaflow.worker.reference import prepare
 
-    kept: list[Prepared] = []
-    prepare(task, events or Events(), turns or Turns(), kept.append)  # type: ignore[arg-type]
+    kept: list[ReferenceInfo] = []
+    prepare(task, events or Events(), turns or TurnInbox(), kept.append)  # type: ignore[arg-type]
     (prepared,) = kept
     return prepared
 
@@ -78,10 +78,10 @@ class Conversion:
     repairs = ()
 
     def __init__(self, answers: list[object], **evidence: Any) -> None:
-        from almaflow.conversions.evidence import Evidence
+        from almaflow.conversions.evidence import ExecutionEvidence
 
         self._answers = iter(answers)
-        self._evidence = Evidence(**evidence)
+        self._evidence = ExecutionEvidence(**evidence)
 
     def call(self, _batch: object) -> object:
         return next(self._answers)

@@ -14,12 +14,12 @@ from tests.support.example_jobs import planned
 
 from almaflow.processes.launcher import Launcher, run_worker
 from almaflow.records import Failure, HardwareSpec, Measurement, MeasureSpec, ModelSpec, WorkerResult, WorkerTask
-from almaflow.records.protocol import Turn
+from almaflow.records.protocol import RoundRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.processes.worker_handle import Worker, WorkerExit
+    from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 
 TESTS = Path(__file__).parent
 
@@ -60,8 +60,8 @@ def run(directory: Path, function: str, device: str, **settings: Any) -> WorkerE
     return run_worker(make_task(directory, function, device, **settings))
 
 
-def turn(index: int) -> Turn:
-    return Turn(index, min_calls=1, min_time_s=0.0, max_time_s=1.0)
+def turn(index: int) -> RoundRequest:
+    return RoundRequest(index, min_calls=1, min_time_s=0.0, max_time_s=1.0)
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def launching(directory: Path, device: str = "cpu") -> Iterator[Launcher]:
 @contextmanager
 def taking_rounds(
     directory: Path, device: str, function: str = "rounds", settings: dict[str, Any] | None = None, **kwargs: Any
-) -> Iterator[Worker]:
+) -> Iterator[WorkerHandle]:
     """A worker that is ready, having taken the round that it takes by itself."""
     task = make_task(directory, function, device, converts=True, kwargs=kwargs, **settings or {})
     with launching(directory, device) as launcher, closing(launcher.start(task)) as worker:

@@ -22,8 +22,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from almaflow.models.targets import call_target
-from almaflow.records import Fidelity, Measurement, Prepared, Round, TargetSpec
-from almaflow.records.protocol import Report
+from almaflow.records import Fidelity, Measurement, ReferenceInfo, Round, TargetSpec
+from almaflow.records.protocol import RoundReport
 from almaflow.worker import fork_server as server
 from almaflow.worker import main as worker
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from almaflow.records import WorkerTask
     from almaflow.records.protocol import EventWriter
-    from almaflow.worker.turns import Turns
+    from almaflow.worker.turns import TurnInbox
 
     Keep = Callable[[Measurement], None]
 
@@ -45,19 +45,19 @@ FACTS = "facts.json"
 HELPER = ("sh", "-c", "trap '' TERM; sleep 600 & wait")
 """A helper process that does not heed SIGTERM."""
 
-PREPARED = Prepared(
+PREPARED = ReferenceInfo(
     inputs=(), outputs=(), parameters=1, weights_digest="0", device_name="a device", threads={}, eager_s=0.1
 )
 FIDELITY = Fidelity(0.0, 1.0, 200.0, 1.0, rows=2, tolerance_db=50.0, ok=True)
-REPORT = Report(count=2, median_ms=1.5, wall_s=0.003)
+REPORT = RoundReport(count=2, median_ms=1.5, wall_s=0.003)
 """Of each round of ``rounds``."""
 
 
-def good() -> Prepared:
+def good() -> ReferenceInfo:
     return PREPARED
 
 
-def chatter(megabytes: int) -> Prepared:
+def chatter(megabytes: int) -> ReferenceInfo:
     sys.stdout.write("first words\n")
     for descriptor in (1, 2):
         for _ in range(megabytes):
@@ -66,13 +66,13 @@ def chatter(megabytes: int) -> Prepared:
     return PREPARED
 
 
-def close_descriptors() -> Prepared:
+def close_descriptors() -> ReferenceInfo:
     sys.stdout.close()
     os.closerange(0, 64)
     return PREPARED
 
 
-def write_everywhere() -> Prepared:
+def write_everywhere() -> ReferenceInfo:
     for descriptor in range(3, 256):
         for garbage in (b"\x00\xff\n[[[", b"[" * 3000, b'\n{"phase": "nowhere"}\n{"phase": ["load"]}\n42\n'):
             try:
@@ -82,7 +82,7 @@ def write_everywhere() -> Prepared:
     return PREPARED
 
 
-def with_helper() -> Prepared:
+def with_helper() -> ReferenceInfo:
     _note_pids(subprocess.Popen(HELPER).pid)
     return PREPARED
 
@@ -117,7 +117,7 @@ def leave_at_once(code: int) -> None:
     os._exit(code)
 
 
-def tell() -> Prepared:
+def tell() -> ReferenceInfo:
     """Write down what a forked worker might have wrong."""
     facts = {
         "pid": os.getpid(),
@@ -135,7 +135,7 @@ def tell() -> Prepared:
     return PREPARED
 
 
-def rounds(_events: EventWriter, turns: Turns, keep: Keep, trouble: str = "", at: int = 0, code: int = 0) -> None:
+def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = "", at: int = 0, code: int = 0) -> None:
     """Take a round whenever asked, and get into trouble while taking the one numbered ``at``."""
     taken = 1
     keep(_in_rounds(taken))
@@ -149,22 +149,22 @@ def rounds(_events: EventWriter, turns: Turns, keep: Keep, trouble: str = "", at
         _events.enter("ready", REPORT)
 
 
-def die_while_waiting(events: EventWriter, turns: Turns, keep: Keep, code: int) -> None:
+def die_while_waiting(events: EventWriter, turns: TurnInbox, keep: Keep, code: int) -> None:
     threading.Timer(0.05, os._exit, (code,)).start()
     rounds(events, turns, keep)
 
 
-def long_result(_events: EventWriter, _turns: Turns, keep: Keep, samples: int) -> None:
+def long_result(_events: EventWriter, _turns: TurnInbox, keep: Keep, samples: int) -> None:
     keep(measurement(tuple(0.25 + 1e-9 * i for i in range(samples)), FIDELITY))
 
 
-def abort_while_checking(events: EventWriter, _turns: Turns, keep: Keep) -> None:
+def abort_while_checking(events: EventWriter, _turns: TurnInbox, keep: Keep) -> None:
     keep(measurement((1.0, 2.0), None))
     events.enter("check")
     os.abort()
 
 
-def leave_while_checking(events: EventWriter, _turns: Turns, keep: Keep) -> None:
+def leave_while_checking(events: EventWriter, _turns: TurnInbox, keep: Keep) -> None:
     keep(measurement((1.0, 2.0), None))
     events.enter("check")
     os._exit(0)
@@ -209,11 +209,11 @@ def _open_files() -> list[int]:
     return found
 
 
-def _prepare(task: WorkerTask, _events: EventWriter, _turns: Turns, keep: Callable[[object], None]) -> None:
+def _prepare(task: WorkerTask, _events: EventWriter, _turns: TurnInbox, keep: Callable[[object], None]) -> None:
     keep(call_target(TargetSpec(str(task.model.target), task.model.kwargs), "model"))
 
 
-def _run_conversion(task: WorkerTask, events: EventWriter, turns: Turns, _started: float, keep: Keep) -> None:
+def _run_conversion(task: WorkerTask, events: EventWriter, turns: TurnInbox, _started: float, keep: Keep) -> None:
     globals()[str(task.model.target).rpartition(".")[2]](events, turns, keep, **task.model.kwargs)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from almaflow.records import JudgedRun, Said
+from almaflow.records import RecordedPrediction, ScoredRun
 from almaflow.tracking.session import connect
 from almaflow.tracking.store import prepare
 from almaflow.tracking.writer import log_batch
@@ -25,9 +25,9 @@ def run(
     predicted_ms: float = 11.0,
     conversion: str = "ONNX_CPU",
     **changes: object,
-) -> JudgedRun:
+) -> ScoredRun:
     """One measurement of resnet18 in a night, predicted by ``calibrated``."""
-    made = JudgedRun(
+    made = ScoredRun(
         run_id=f"{night:04d}-{conversion}",
         experiment="almaflow",
         at=FIRST + night * DAY,
@@ -49,18 +49,18 @@ def run(
         control_ms=0.9,
         others_cpus=0.04,
         environment=ENVIRONMENT,
-        said=(Said("calibrated", "v1", predicted_ms),),
+        said=(RecordedPrediction("calibrated", "v1", predicted_ms),),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def nights(count: int, noise: float = 0.01, seed: int = 1, **changes: object) -> list[JudgedRun]:
+def nights(count: int, noise: float = 0.01, seed: int = 1, **changes: object) -> list[ScoredRun]:
     """Several nights of about 10 ms."""
     draw = Random(seed)  # noqa: S311 - figures, not secrets
     return [run(night, 10 * (1 + draw.gauss(0, noise)), **changes) for night in range(count)]  # type: ignore[arg-type]
 
 
-def stored(uri: str, runs: Iterable[JudgedRun], experiment: str = "almaflow") -> list[str]:
+def stored(uri: str, runs: Iterable[ScoredRun], experiment: str = "almaflow") -> list[str]:
     """Write them as ``almaflow run`` writes conversions; their IDs."""
     client, experiment_id, found = connect(uri), prepare(uri, experiment), []
     for each in runs:
@@ -92,6 +92,6 @@ def stored(uri: str, runs: Iterable[JudgedRun], experiment: str = "almaflow") ->
     return found
 
 
-def with_ids(runs: Sequence[JudgedRun], ids: Sequence[str]) -> list[JudgedRun]:
+def with_ids(runs: Sequence[ScoredRun], ids: Sequence[str]) -> list[ScoredRun]:
     """The runs as the store has them."""
     return [replace(each, run_id=run_id) for each, run_id in zip(runs, ids, strict=True)]

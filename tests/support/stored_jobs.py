@@ -10,14 +10,14 @@ from tests.support.example_jobs import job, planned
 from almaflow import machine
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import record
-from almaflow.records import MeasureSpec, Prepared
+from almaflow.records import MeasureSpec, ReferenceInfo
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.records import Job, Outcome, PlannedConversion
 
-PREPARED = Prepared((), (), 11, "digest", "A CPU", {}, 0.1)
+PREPARED = ReferenceInfo((), (), 11, "digest", "A CPU", {}, 0.1)
 PLAN = tuple(planned(name) for name in ("EAGER", "ONNX_CPU", "COMPILE_TVM"))
 
 

@@ -24,7 +24,7 @@ from almaflow.records import (
     Outcome,
     PlannedConversion,
     Prediction,
-    Prepared,
+    ReferenceInfo,
     Status,
     TensorSpec,
 )
@@ -73,7 +73,7 @@ JOB = Job(
     config={},
     environment={"cpu": "A CPU @ 2 GHz", "torch": "2.14.1", "git_commit": "abc1234", "memory_gb": "8"},
     started_at=999.0,
-    prepared=Prepared(
+    prepared=ReferenceInfo(
         inputs=(TensorSpec((2, 3, 224, 224), "float32"),),
         outputs=(TensorSpec((2, 1000), "float32"),),
         parameters=11_689_512,

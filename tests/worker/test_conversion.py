@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.example_jobs import planned
-from tests.support.minimal_task import Conversion, Events, Turns, do_prepare, make_task
+from tests.support.minimal_task import Conversion, Events, TurnInbox, do_prepare, make_task
 
 from almaflow.worker.failures import FellBackError, WrongOutputError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from almaflow.conversions.converted import Converted
+    from almaflow.conversions.converted import ConvertedModel
     from almaflow.records import Measurement
 
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
@@ -26,7 +26,7 @@ class Done:
     """What a conversion in this process told and kept, and what it raised."""
 
     events: Events
-    turns: Turns
+    turns: TurnInbox
     kept: list[Measurement]
     error: Exception | None
 
@@ -34,7 +34,7 @@ class Done:
 def convert(
     tmp_path: Path,
     turns: int = 0,
-    changed: Callable[[Converted], Any] = lambda converted: converted,
+    changed: Callable[[ConvertedModel], Any] = lambda converted: converted,
     **measure: Any,
 ) -> Done:
     """Prepare and run one eager conversion of ``LINEAR``, changed by the test."""
@@ -45,7 +45,7 @@ def convert(
     settings = {"min_samples": 27, "min_time_s": 0.0, "warmup_calls": 1, "warmup_time_s": 0.0, **measure}
     task = make_task(tmp_path, **settings)
     digest = do_prepare(task).weights_digest
-    done = Done(Events(), Turns(turns), [], None)
+    done = Done(Events(), TurnInbox(turns), [], None)
     task = replace(task, conversion=planned(), weights_digest=digest, replicate=5)
     build = vars(steps)["build"]
     with pytest.MonkeyPatch.context() as patched:
@@ -102,7 +102,7 @@ def test_what_is_kept_after_many_rounds_is_all_of_them(tmp_path: Path) -> None:
     ids=["another answer", "no tensor"],
 )
 def test_a_wrong_answer_is_timed_by_one_round_and_then_raised(
-    tmp_path: Path, spoil: Callable[[Converted], Converted], checked: bool
+    tmp_path: Path, spoil: Callable[[ConvertedModel], ConvertedModel], checked: bool
 ) -> None:
     done = convert(tmp_path, 5, spoil)
     assert isinstance(done.error, WrongOutputError)
@@ -118,7 +118,7 @@ def test_a_wrong_answer_is_timed_by_one_round_and_then_raised(
 class Falling(Conversion):
     """A converted model that something else runs after so many calls."""
 
-    def __init__(self, converted: Converted, after: int) -> None:
+    def __init__(self, converted: ConvertedModel, after: int) -> None:
         super().__init__([])
         self._converted = converted
         self._left = after
@@ -128,9 +128,9 @@ class Falling(Conversion):
         return self._converted.call(batch)
 
     def evidence(self) -> object:
-        from almaflow.conversions.evidence import Evidence
+        from almaflow.conversions.evidence import ExecutionEvidence
 
-        return Evidence(fell_back="eager ran it" if self._left < 0 else None)
+        return ExecutionEvidence(fell_back="eager ran it" if self._left < 0 else None)
 
 
 def test_a_runtime_that_falls_back_before_or_while_it_is_timed_is_found_out(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_model_with_other_weights_each_time_is_a_wrong_output_before_anything_
         run_conversion(
             replace(task, conversion=planned(), weights_digest="other"),
             events,  # type: ignore[arg-type]
-            Turns(),  # type: ignore[arg-type]
+            TurnInbox(),  # type: ignore[arg-type]
             0.0,
             lambda _: None,
         )

@@ -19,7 +19,7 @@ from almaflow.errors import AlmaflowError
 from almaflow.processes import process
 from almaflow.processes.process import Forked, Server
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask, write_json
-from almaflow.records.protocol import EventReader, Turn, turn_line
+from almaflow.records.protocol import EventReader, RoundRequest, request_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,8 +47,8 @@ class Started:
         found: dict[str, Any] = json.loads((self.directory / misbehaving_workers.FACTS).read_text(encoding="utf-8"))
         return found
 
-    def tell(self, turn: Turn | None) -> None:
-        os.write(self.turns, turn_line(turn))
+    def tell(self, turn: RoundRequest | None) -> None:
+        os.write(self.turns, request_line(turn))
 
     def hear(self) -> list[str]:
         """The phases it has told since the last time, of which there must be some."""
@@ -185,7 +185,7 @@ def test_many_workers_are_alive_at_once_and_each_has_its_own_turns(office: Offic
         while "ready" not in each.hear():
             pass
     for each in reversed(workers):
-        each.tell(Turn(1, 1, 0.0, 1.0))
+        each.tell(RoundRequest(1, 1, 0.0, 1.0))
         assert each.hear()[0] == "measure"
     ended, others = workers[::2], workers[1::2]
     for each in ended:
@@ -213,7 +213,7 @@ def test_it_ends_with_all_that_it_started_when_the_socket_closes(office: Office)
     assert started.code() == 0
     assert gone(*pids(started.directory))  # at once, not only with the server
     waiting = office.start(server, "rounds", {}, {"trouble": "with_helper", "at": 1}, converts=True)
-    waiting.tell(Turn(1, 1, 0.0, 1.0))
+    waiting.tell(RoundRequest(1, 1, 0.0, 1.0))
     started_by_it = pids(waiting.directory)
     assert all(runs(pid) for pid in started_by_it)
     began = time.monotonic()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.minimal_task import LINEAR, Events, Turns, do_prepare, make_task
+from tests.support.minimal_task import LINEAR, Events, TurnInbox, do_prepare, make_task
 
 from almaflow.errors import UsageError
 from almaflow.records import InputSpec, ModelSpec
@@ -75,7 +75,7 @@ def test_inputs_that_do_not_fit_are_the_users_to_mend(tmp_path: Path, model: Mod
 
 
 def test_the_prepared_worker_serves_rounds_of_eager_calls_when_it_is_asked(tmp_path: Path) -> None:
-    events, turns = Events(), Turns(left=3)
+    events, turns = Events(), TurnInbox(left=3)
     do_prepare(make_task(tmp_path, warmup_calls=1, warmup_time_s=0.0), events, turns)
     assert events.phases == ["ready", "warm-up", *["measure", "ready"] * 3]
     assert events.told[0] == ("ready", None)

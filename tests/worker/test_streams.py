@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from almaflow.records.protocol import Turn
+from almaflow.records.protocol import RoundRequest
 from almaflow.worker.streams import take_concurrently
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTorch:
 
 
 def take(
-    call: Callable[[int], object], turn: Turn, streams: int, synchronize: Callable[[], None] = lambda: None
+    call: Callable[[int], object], turn: RoundRequest, streams: int, synchronize: Callable[[], None] = lambda: None
 ) -> Taken:
     """The round, which must end: a thread that hangs is a failed test, not a hanging one."""
     taken: list[Any] = []
@@ -77,8 +77,8 @@ def take(
     return found
 
 
-def turn(min_calls: int = 1, min_time_s: float = 0.0, max_time_s: float = 10.0) -> Turn:
-    return Turn(1, min_calls, min_time_s, max_time_s)
+def turn(min_calls: int = 1, min_time_s: float = 0.0, max_time_s: float = 10.0) -> RoundRequest:
+    return RoundRequest(1, min_calls, min_time_s, max_time_s)
 
 
 @pytest.mark.usefixtures("fake")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from almaflow.records import MeasureSpec
-from almaflow.records.protocol import MINIMUM_ROUNDS, Turn, turn_of
+from almaflow.records.protocol import MINIMUM_ROUNDS, RoundRequest, round_request
 from almaflow.worker import timing
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Device:
         self.pending_ns = 0
 
 
-def take(device: Device, turn: Turn, first: int = 0) -> timing.Taken:
+def take(device: Device, turn: RoundRequest, first: int = 0) -> timing.Taken:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(timing, "perf_counter_ns", device.clock)
         return timing.take(device.call, device.synchronize, turn, first)
@@ -65,41 +65,41 @@ def warm_up(device: Device, **spec: float) -> int:
 
 
 def test_a_round_goes_on_until_it_has_the_minimum_count() -> None:
-    taken = take(Device(10.0), Turn(0, min_calls=7, min_time_s=0.0, max_time_s=10.0))
+    taken = take(Device(10.0), RoundRequest(0, min_calls=7, min_time_s=0.0, max_time_s=10.0))
     assert taken.samples_ms == (10.0,) * 7
     assert taken.wall_s == 0.07
 
 
 def test_a_round_goes_on_until_it_has_the_minimum_time() -> None:
-    taken = take(Device(10.0), Turn(0, min_calls=7, min_time_s=0.5, max_time_s=10.0))
+    taken = take(Device(10.0), RoundRequest(0, min_calls=7, min_time_s=0.5, max_time_s=10.0))
     assert len(taken.samples_ms) == 50
     assert taken.wall_s == 0.5
 
 
 def test_a_maximum_that_comes_first_ends_the_round_with_the_call_that_crosses_it() -> None:
     for max_time_s, count in ((1.0, 3), (0.0, 1), (0.4, 1), (0.401, 2)):
-        taken = take(Device(400.0), Turn(0, min_calls=7, min_time_s=9.0, max_time_s=max_time_s))
+        taken = take(Device(400.0), RoundRequest(0, min_calls=7, min_time_s=9.0, max_time_s=max_time_s))
         assert taken.samples_ms == (400.0,) * count
 
 
 def test_the_first_call_of_a_round_is_on_the_batch_that_follows() -> None:
     device = Device(1.0)
     for first, calls in ((0, 3), (3, 2)):
-        take(device, Turn(0, min_calls=calls, min_time_s=0.0, max_time_s=1.0), first)
+        take(device, RoundRequest(0, min_calls=calls, min_time_s=0.0, max_time_s=1.0), first)
     assert device.calls == [0, 1, 2, 3, 4]
 
 
 def test_work_that_was_left_to_the_device_before_the_round_is_not_in_it() -> None:
     device = Device(5.0)
     device.call(0)  # by whoever came before, and nobody has waited for it
-    taken = take(device, Turn(0, min_calls=2, min_time_s=0.0, max_time_s=1.0))
+    taken = take(device, RoundRequest(0, min_calls=2, min_time_s=0.0, max_time_s=1.0))
     assert taken.samples_ms == (5.0, 5.0)
     assert taken.wall_s == 0.01
     assert device.unsynchronised_reads == 0
 
 
 def test_samples_are_in_the_order_of_the_calls() -> None:
-    taken = take(Device(lambda count: 1.0 + count), Turn(0, min_calls=4, min_time_s=0.0, max_time_s=1.0))
+    taken = take(Device(lambda count: 1.0 + count), RoundRequest(0, min_calls=4, min_time_s=0.0, max_time_s=1.0))
     assert taken.samples_ms == (1.0, 2.0, 3.0, 4.0)
 
 
@@ -115,7 +115,7 @@ def test_the_stop_rule_of_a_round_holds_whatever_is_asked(
     call_ms: float, min_calls: int, min_time_s: float, max_time_s: float, first: int
 ) -> None:
     device = Device(call_ms)
-    taken = take(device, Turn(1, min_calls, min_time_s, max_time_s), first)
+    taken = take(device, RoundRequest(1, min_calls, min_time_s, max_time_s), first)
     assert device.unsynchronised_reads == 0
     count, step_ns = len(taken.samples_ms), int(call_ms * MS)
     assert taken.samples_ms == (step_ns / MS,) * count
@@ -141,7 +141,7 @@ def test_the_fewest_rounds_have_together_what_is_asked_in_all(
     min_samples: int, min_time_s: float, max_time_s: float, index: int
 ) -> None:
     spec = MeasureSpec(min_samples=min_samples, min_time_s=min_time_s, max_time_s=max_time_s)
-    turn = turn_of(spec, index)
+    turn = round_request(spec, index)
     assert turn.index == index
     assert min_samples <= MINIMUM_ROUNDS * turn.min_calls < min_samples + MINIMUM_ROUNDS
     assert MINIMUM_ROUNDS * turn.min_time_s == pytest.approx(min_time_s)
@@ -235,7 +235,7 @@ def test_a_round_begins_with_untimed_calls_for_a_while_unless_one_takes_long(
 
 def test_the_garbage_collector_rests_while_calls_are_timed_and_comes_back() -> None:
     seen: list[bool] = []
-    turn = Turn(0, min_calls=3, min_time_s=0.0, max_time_s=1.0)
+    turn = RoundRequest(0, min_calls=3, min_time_s=0.0, max_time_s=1.0)
     timing.take(lambda _: seen.append(gc.isenabled()), lambda: None, turn)
     assert seen == [False, False, False]
     assert gc.isenabled()
@@ -255,7 +255,7 @@ def test_the_garbage_collector_rests_while_calls_are_timed_and_comes_back() -> N
 
 
 def test_a_call_that_sleeps_a_known_time_is_read_back_and_keeps_no_processor_busy() -> None:
-    turn = Turn(0, min_calls=9, min_time_s=0.0, max_time_s=30.0)
+    turn = RoundRequest(0, min_calls=9, min_time_s=0.0, max_time_s=30.0)
     taken = timing.take(lambda _: time.sleep(0.05), lambda: None, turn)
     assert min(taken.samples_ms) >= 50.0
     # The quickest third: a machine that is busy with something else wakes a sleeper late.
@@ -270,5 +270,5 @@ def test_a_call_that_computes_is_seen_in_the_processor_time() -> None:
         while time.process_time() < until:
             pass
 
-    taken = timing.take(compute, lambda: None, Turn(0, min_calls=5, min_time_s=0.0, max_time_s=30.0))
+    taken = timing.take(compute, lambda: None, RoundRequest(0, min_calls=5, min_time_s=0.0, max_time_s=30.0))
     assert taken.cpu_s == pytest.approx(0.1, rel=0.1)

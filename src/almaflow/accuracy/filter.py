@@ -13,7 +13,7 @@ from almaflow.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.records import JudgedRun
+    from almaflow.records import ScoredRun
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Filter:
     named: bool = False
     """Only predictors that the job asked for."""
 
-    def fits(self, run: JudgedRun) -> bool:
+    def fits(self, run: ScoredRun) -> bool:
         """Whether the measurement is meant."""
         return (
             (self.since is None or run.at >= self.since)
@@ -43,7 +43,7 @@ class Filter:
             and (not self.experiments or run.experiment in self.experiments)
         )
 
-    def through(self, run: JudgedRun) -> JudgedRun:
+    def through(self, run: ScoredRun) -> ScoredRun:
         """The run with what is meant of what was said: nothing of one that is not, which may be others' eager."""
         if not self.fits(run):
             return replace(run, said=())

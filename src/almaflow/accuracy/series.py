@@ -10,7 +10,7 @@ from almaflow.records.specs import family_of
 
 if TYPE_CHECKING:
     from almaflow.accuracy.causes import Cause
-    from almaflow.records import JudgedRun, Said
+    from almaflow.records import RecordedPrediction, ScoredRun
     from almaflow.stats import ErrorSummary, Figure, Interval
 
 
@@ -54,8 +54,8 @@ class Key(NamedTuple):
 class Point:
     """One prediction held against one measurement; errors in percent."""
 
-    run: JudgedRun
-    said: Said
+    run: ScoredRun
+    said: RecordedPrediction
     measured_ms: float
     error: float
     bounds: Interval | None

@@ -28,7 +28,7 @@ from almaflow.stats import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from almaflow.records import JudgedRun, Said
+    from almaflow.records import RecordedPrediction, ScoredRun
 
 DAYS_OF_TREND = 30
 SHORTEST_TREND_DAYS = 1.0
@@ -44,7 +44,7 @@ class Against(StrEnum):
 
 
 def series_of(
-    runs: Iterable[JudgedRun], against: Against = Against.FLOOR, false_alarm_rate: float = FALSE_ALARM_RATE
+    runs: Iterable[ScoredRun], against: Against = Against.FLOOR, false_alarm_rate: float = FALSE_ALARM_RATE
 ) -> list[Series]:
     """All series, in the order of their keys.
 
@@ -87,14 +87,14 @@ def compared(found: Iterable[Series], first: str, second: str) -> Paired | None:
     return paired(ones, others) if ones else None
 
 
-def _key(run: JudgedRun, said: Said) -> Key:
+def _key(run: ScoredRun, said: RecordedPrediction) -> Key:
     return Key(
         run.model, run.hardware, run.conversion, run.batch_size, said.predictor, run.dtype, run.threads, run.device,
         run.input_shape, run.machine, run.calls,
     )  # fmt: skip
 
 
-def _point(run: JudgedRun, said: Said, against: Against) -> Point:
+def _point(run: ScoredRun, said: RecordedPrediction, against: Against) -> Point:
     measured = run.floor_ms if against is Against.FLOOR else run.latency_ms
     error = error_pct(said.latency_ms, measured)
     if run.low_ms is None or run.high_ms is None:

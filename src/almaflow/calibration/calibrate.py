@@ -19,7 +19,7 @@ from almaflow.config import calibrations as calibration
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import UsageError
 from almaflow.processes.one_shot import answer_of
-from almaflow.records import Backend, Learnt, Workload, from_dict, read_json, to_dict, write_json
+from almaflow.records import CostModel, LearnedCosts, Workload, from_dict, read_json, to_dict, write_json
 from almaflow.tracking.registry import model_name, publish
 from almaflow.tracking.training_data import measured_models
 from almaflow.tracking.uris import display_uri, resolve_uri
@@ -151,9 +151,9 @@ def kept(name: str) -> KernelTimes:
 def learn(
     times: KernelTimes,
     models: Sequence[MeasuredModel] = (),
-    before: Mapping[str, Backend] | None = None,
+    before: Mapping[str, CostModel] | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Learnt:
+) -> LearnedCosts:
     """What operations cost by each conversion.
 
     Args:
@@ -164,7 +164,7 @@ def learn(
     """
     from almaflow.calibration.fit import learn_backend
 
-    backends: dict[str, Backend] = {}
+    backends: dict[str, CostModel] = {}
     for each in plan([*times.floors_ms], 1, times.device, allow_device_override=False):
         tell(each.name)
         own = [model for model in models if model.conversion == each.name]
@@ -172,7 +172,7 @@ def learn(
         networks = {name: (times.workloads[name], floor) for name, floor in times.floors_ms[each.name].items()}
         backends[each.name] = learn_backend(each, networks, times.control_ms[each.name], own, start)
     runs = tuple(sorted({model.run_id for model in models if model.run_id}))
-    learnt = Learnt("", times.day, backends, runs)
+    learnt = LearnedCosts("", times.day, backends, runs)
     digest = hashlib.sha256(json.dumps(to_dict(learnt), sort_keys=True).encode()).hexdigest()[:12]
     return replace(learnt, version=digest)
 

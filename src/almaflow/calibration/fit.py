@@ -12,7 +12,7 @@ from almaflow.calibration.networks import DEEP
 from almaflow.predict import costs
 from almaflow.predict.operation_table import operations
 from almaflow.predict.roofline import joins_operations
-from almaflow.records import Backend
+from almaflow.records import CostModel
 from almaflow.records.specs import family_of
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def learn_backend(
     networks: Mapping[str, tuple[Workload, float]],
     control_ms: float,
     models: Sequence[MeasuredModel] = (),
-    before: Backend | None = None,
-) -> Backend:
+    before: CostModel | None = None,
+) -> CostModel:
     """What operations cost by one conversion.
 
     Args:
@@ -73,7 +73,7 @@ def learn_backend(
     ratios = _unseen_ratios(data, groups, mean, deviation, vector)
     low, high = _interval(ratios[is_model] if models else ratios)
     parameters = costs.parameters_of(vector, planned.device)
-    return Backend(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
+    return CostModel(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
 
 
 def _interval(ratios: Vector) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from almaflow.errors import TrackingError, UsageError
 
 if TYPE_CHECKING:
     from almaflow.calibration.calibrate import KernelTimes
-    from almaflow.records import HardwareSpec, Learnt, PlannedConversion
+    from almaflow.records import HardwareSpec, LearnedCosts, PlannedConversion
 
 
 LINE_EVERY = 100
@@ -112,7 +112,7 @@ def _measured(name: str, hardware: HardwareSpec, plan: tuple[PlannedConversion, 
     return Calibration(name, device, processor, description, threads, limits, learnt, remark)
 
 
-def _learnt_before(name: str, processor: str, threads: int) -> dict[str, Learnt]:
+def _learnt_before(name: str, processor: str, threads: int) -> dict[str, LearnedCosts]:
     """What --quick leaves as it is."""
     from almaflow.config import calibrations as calibration
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.accuracy.filter import Filter
-    from almaflow.records import JudgedRun
+    from almaflow.records import ScoredRun
 
 OPTIONS = (
     click.option("--model", "models", multiple=True, metavar="PATTERN", help="Only these: resnet18, 'resnet*'."),
@@ -65,9 +65,9 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_asked
 
 
-def read(asked: Asked) -> list[JudgedRun]:
+def read(asked: Asked) -> list[ScoredRun]:
     """All judgements of the stores; says on standard error how far it is, where that takes long."""
-    from almaflow.tracking.accuracy.history import judgements
+    from almaflow.tracking.accuracy.history import scored_history
     from almaflow.tracking.uris import display_uri
 
     # Records hold no cycles, and looking for some among hundreds of thousands takes a fifth of the time.
@@ -75,7 +75,7 @@ def read(asked: Asked) -> list[JudgedRun]:
     click.get_current_context().call_on_close(gc.enable)
     console = Console(stderr=True)
     with console.status("reading the store") as status:
-        return judgements(
+        return scored_history(
             asked.stores,
             lambda uri, count: status.update(f"reading {display_uri(uri)}: {count} runs"),
             fresh=asked.fresh,

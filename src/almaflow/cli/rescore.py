@@ -13,8 +13,8 @@ from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from almaflow.predict import Predictor
-    from almaflow.predict.rescore import Rescoring
-    from almaflow.records import JudgedRun
+    from almaflow.predict.rescore import Rescorer
+    from almaflow.records import ScoredRun
 
 
 @click.command()
@@ -27,7 +27,7 @@ def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
     """
     from almaflow.config.composition import compose
     from almaflow.predict.configured import resolve_predictors
-    from almaflow.predict.rescore import Rescoring
+    from almaflow.predict.rescore import Rescorer
 
     predictors = resolve_predictors(compose(overrides))
     if not any(each.lstrip("+").startswith("predict") for each in overrides):
@@ -42,13 +42,13 @@ def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
         raise UsageError(message)
     console = Console()
     for predictor in predictors:
-        judged = Rescoring(asked.stores[0], predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
+        judged = Rescorer(asked.stores[0], predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
         list(track(judged.judge(runs), f"asking {predictor.name}", len(runs), console=Console(stderr=True)))
         _tell(judged, predictor, console)
         _keep(judged, runs, console)
 
 
-def _tell(judged: Rescoring, predictor: Predictor, console: Console) -> None:
+def _tell(judged: Rescorer, predictor: Predictor, console: Console) -> None:
     made = sum(len(each) for each in judged.made.values())
     left_out = {
         "said of already": judged.known,
@@ -60,7 +60,7 @@ def _tell(judged: Rescoring, predictor: Predictor, console: Console) -> None:
     console.print(f"{predictor.name}: {made} measurements judged{f'; {rest}' if rest else ''}", highlight=False)
 
 
-def _keep(judged: Rescoring, runs: list[JudgedRun], console: Console) -> None:
+def _keep(judged: Rescorer, runs: list[ScoredRun], console: Console) -> None:
     """Write what is new, and compare it with what was said of the same measurements before."""
     from almaflow.accuracy.summary import compared, series_of
     from almaflow.report.accuracy.terminal import render_compared

@@ -11,7 +11,7 @@ from cattrs.errors import ClassValidationError
 
 from almaflow import machine
 from almaflow.errors import UsageError
-from almaflow.records import Learnt, Limits, from_dict, to_dict
+from almaflow.records import LearnedCosts, Limits, from_dict, to_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ class Calibration:
     threads: int
     measured: dict[str, Any]
     """Limits as the config has them."""
-    learnt: dict[str, Learnt] = field(default_factory=dict)
+    learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     """What operations cost there: from ``kernels`` alone, and with the store's ``history``."""
     remark: str = ""
 
@@ -116,7 +116,7 @@ def _read(file: Path) -> Calibration:
     return found
 
 
-def _nested(learnt: Learnt) -> dict[str, Any]:
+def _nested(learnt: LearnedCosts) -> dict[str, Any]:
     """Parameters by class: ``conv/gflops`` is ``gflops`` of ``conv``."""
     data: dict[str, Any] = to_dict(learnt)
     for backend in data["backends"].values():
@@ -132,13 +132,13 @@ def _nested(learnt: Learnt) -> dict[str, Any]:
     return data
 
 
-def learnt_from(data: Any) -> dict[str, Learnt]:
+def learnt_from(data: Any) -> dict[str, LearnedCosts]:
     """What a hardware config says was learnt, by its source.
 
     Raises:
         ClassValidationError, KeyError, TypeError, AttributeError: it is not what ``text_of`` writes.
     """
-    return from_dict(dict[str, Learnt], {source: _flat(each) for source, each in (data or {}).items()})
+    return from_dict(dict[str, LearnedCosts], {source: _flat(each) for source, each in (data or {}).items()})
 
 
 def _flat(data: Any) -> Any:

@@ -18,7 +18,7 @@ from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, Model
 
 if TYPE_CHECKING:
     from almaflow.config.schema import HardwareConfig, InputConfig, JobConfig
-    from almaflow.records import Learnt
+    from almaflow.records import LearnedCosts
 
 
 def resolve_model(job: JobConfig) -> ModelSpec:
@@ -117,7 +117,7 @@ def describe_hardware(job: JobConfig) -> HardwareSpec:
     )
 
 
-def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, Learnt]:
+def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, LearnedCosts]:
     """What ``almaflow calibrate`` learnt on the machine that a configuration describes, by its source.
 
     Raises:

@@ -10,7 +10,7 @@ from almaflow.conversions.alma.inputs import (
     Batch,
     spread,
 )
-from almaflow.conversions.converted import Converted
+from almaflow.conversions.converted import ConvertedModel
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +24,7 @@ def build(
     batches: list[Batch],
     task: WorkerTask,
     skip_repairs: frozenset[str] = frozenset(),
-) -> Converted:
+) -> ConvertedModel:
     """Convert a model by a conversion's name.
 
     Args:
@@ -44,14 +44,14 @@ def build(
 
 def _build_here(
     planned: PlannedConversion, model: torch.nn.Module, batches: list[Batch], task: WorkerTask
-) -> Converted:
+) -> ConvertedModel:
     from almaflow.conversions import native
 
-    work = native.Work(batches, task.hardware.threads, task.measure.streams)
+    work = native.BuildInputs(batches, task.hardware.threads, task.measure.streams)
     run = None
     if planned.builder:
         module, _, function = planned.builder.partition(":")
         run = getattr(importlib.import_module(module), function)
     built = native.build(planned.steps, model, work, run)
     forward = spread(built.forward) if len(batches[0]) > 1 else built.forward
-    return Converted(forward, planned, model=built.model, witness=built.evidence, file_mb=built.file_mb)
+    return ConvertedModel(forward, planned, model=built.model, witness=built.evidence, file_mb=built.file_mb)

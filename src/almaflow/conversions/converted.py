@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Converted:
+class ConvertedModel:
     """A forward call with what was repaired to get it and who can say what really ran."""
 
     forward: Callable[[Any], Any]
@@ -31,7 +31,7 @@ class Converted:
     """The ONNX Runtime session, where there is one."""
     model: torch.nn.Module | None = None
     """The model that was converted, as the conversion left it."""
-    witness: Callable[[], evidences.Evidence] = evidences.Evidence
+    witness: Callable[[], evidences.ExecutionEvidence] = evidences.ExecutionEvidence
     """What says of itself what is built here."""
     file_mb: float | None = None
     """Size of the converted model on disk, where it is a file."""
@@ -55,7 +55,7 @@ class Converted:
     def _uses_dynamo(self) -> bool:
         return any(step.startswith("COMPILE_") for step in self.planned.steps)
 
-    def evidence(self) -> evidences.Evidence:
+    def evidence(self) -> evidences.ExecutionEvidence:
         """What really executed, as far as the runtimes tell."""
         steps = self.planned.steps
         found = [self.witness()]

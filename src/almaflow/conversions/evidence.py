@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ExecutionEvidence:
     """What ran, in the runtime's own words, and why it is not what was asked, if it is not."""
 
     runtime: dict[str, str] = field(default_factory=dict)
@@ -22,9 +22,9 @@ class Evidence:
     recompiles: int | None = None
 
 
-def together(found: list[Evidence]) -> Evidence:
+def together(found: list[ExecutionEvidence]) -> ExecutionEvidence:
     """All of it in one; of several fall-backs the last, since the more general ones come first."""
-    return Evidence(
+    return ExecutionEvidence(
         runtime={key: value for each in found for key, value in each.runtime.items()},
         fell_back=next((each.fell_back for each in reversed(found) if each.fell_back), None),
         device=next((each.device for each in found if each.device), None),
@@ -61,7 +61,7 @@ def counting_from_reset() -> Any:
     return patch("torch._dynamo.reset", reset)
 
 
-def dynamo_evidence(graphs_before: int) -> Evidence:
+def dynamo_evidence(graphs_before: int) -> ExecutionEvidence:
     """What dynamo captured and compiled before and during the timed calls."""
     from torch._dynamo.utils import counters, get_compilation_metrics
 
@@ -82,40 +82,40 @@ def dynamo_evidence(graphs_before: int) -> Evidence:
         why = next((each.fail_reason for each in frames if each.fail_reason), "").strip().partition("\n")[0]
         fell_back = f"dynamo could not compile {failed} of {counters['frames']['total']} frames: eager ran them"
         fell_back += f" ({why})" if why else ""
-    return Evidence(runtime, fell_back, recompiles=graphs - graphs_before)
+    return ExecutionEvidence(runtime, fell_back, recompiles=graphs - graphs_before)
 
 
-def onnx_evidence(session: Any, provider: str) -> Evidence:
+def onnx_evidence(session: Any, provider: str) -> ExecutionEvidence:
     """Provider and threads of an ONNX Runtime session."""
     providers = session.get_providers()
     threads = session.get_session_options().intra_op_num_threads
     runtime = {"provider": providers[0], "onnxruntime_threads": str(threads)}
     fell_back = None if providers[0] == provider else f"ONNX Runtime took {providers[0]} instead of {provider}"
-    return Evidence(runtime, fell_back, "cuda" if providers[0].startswith(("CUDA", "Tensorrt")) else "cpu")
+    return ExecutionEvidence(runtime, fell_back, "cuda" if providers[0].startswith(("CUDA", "Tensorrt")) else "cpu")
 
 
-def cudagraphs_evidence() -> Evidence:
+def cudagraphs_evidence() -> ExecutionEvidence:
     """Graphs that the cudagraphs backend ran eagerly, since they cannot be replayed."""
     from torch._dynamo.utils import counters
 
     skipped = int(counters["inductor"]["cudagraph_skips"])
     fell_back = f"{skipped} graphs ran eagerly: CUDA graphs cannot replay them" if skipped else None
-    return Evidence({"cudagraph_skips": str(skipped)}, fell_back)
+    return ExecutionEvidence({"cudagraph_skips": str(skipped)}, fell_back)
 
 
-def weights_evidence(model: torch.nn.Module) -> Evidence:
+def weights_evidence(model: torch.nn.Module) -> ExecutionEvidence:
     """Weights that a quantiser really replaced: they are tensors of a class of its own."""
     plain = {"Parameter", "Tensor"}
     quantised = sum(not {type(each).__name__, type(each.data).__name__} <= plain for each in model.parameters())
     fell_back = None if quantised else "no weight was quantised: the quantiser found none that it takes"
-    return Evidence({"quantised_weights": str(quantised)}, fell_back)
+    return ExecutionEvidence({"quantised_weights": str(quantised)}, fell_back)
 
 
 NOT_COMPUTING = ("getitem", "_assert_tensor_metadata")
 """Operations of a partitioned graph that hand results on or check them."""
 
 
-def openvino_evidence(precision: str | None = None) -> Evidence:
+def openvino_evidence(precision: str | None = None) -> ExecutionEvidence:
     """Partitions that OpenVINO's torch.compile backend executes, and what it left to PyTorch.
 
     The backend hands a graph to inductor, or a partition to PyTorch, at any exception and says nothing; what it
@@ -128,7 +128,9 @@ def openvino_evidence(precision: str | None = None) -> Evidence:
     graphs = list(execute.partitioned_modules.values()) if execute else []
     if not graphs:
         instead = "inductor" if _inductor_compiled() else "eager"
-        return Evidence({"openvino_partitions": "0"}, f"OpenVINO ran nothing of the model, {instead} all of it")
+        return ExecutionEvidence(
+            {"openvino_partitions": "0"}, f"OpenVINO ran nothing of the model, {instead} all of it"
+        )
     partitions, outside = _partitioned(graphs)
     given_up = sum(bool(partition.perm_fallback) for partition in partitions)
     runtime = {"openvino_partitions": str(len(partitions)), "openvino_operations_outside": str(len(outside))}
@@ -146,7 +148,7 @@ def openvino_evidence(precision: str | None = None) -> Evidence:
         fell_back = f"{len(outside)} operations ran outside OpenVINO: {names}"
     elif precision:
         fell_back = precision_fault(runtime.get("openvino_precision", precision), precision)
-    return Evidence(runtime, fell_back, "cpu")
+    return ExecutionEvidence(runtime, fell_back, "cpu")
 
 
 def precision_fault(taken: str, asked: str) -> str | None:

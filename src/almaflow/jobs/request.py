@@ -15,7 +15,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import HardwareSpec, Learnt, MeasureSpec, ModelSpec, PlannedConversion
+    from almaflow.records import HardwareSpec, LearnedCosts, MeasureSpec, ModelSpec, PlannedConversion
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Request:
     config: dict[str, Any]
     predictors: tuple[Predictor, ...] = ()
     """The first one's errors are the headline metrics; the baselines are asked besides."""
-    learnt: dict[str, Learnt] = field(default_factory=dict)
+    learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     """What predictors may know of this machine."""
     fail_fast: bool = False
     resume: Resume = Resume.NO

@@ -17,11 +17,11 @@ from almaflow.jobs.resume import Resumed, resume
 from almaflow.jobs.store import JobStore, disk_error
 from almaflow.jobs.tasks import new_job, task_of
 from almaflow.machine.lock import alone
-from almaflow.measure.drift import Control
-from almaflow.measure.loop import Entry, Measuring
+from almaflow.measure.drift import DriftProbe
+from almaflow.measure.loop import ConversionRun, MeasurementLoop
 from almaflow.measure.reference import prepare
-from almaflow.predict import Asking
-from almaflow.predict.job_predictions import Predicting
+from almaflow.predict import PredictorPool
+from almaflow.predict.job_predictions import JobPredictions
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.launcher import Launcher
 from almaflow.records import (
@@ -82,7 +82,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 stack.callback(control.close)
                 job = replace(job, prepared=prepare(job, control))
             job = replace(job, plan_fingerprint=plan_fingerprint(job, request.plan))
-            predicting = Predicting(request.predictors, past, Asking(progress.warn), request.learnt)
+            predicting = JobPredictions(request.predictors, past, PredictorPool(progress.warn), request.learnt)
             predicting.before(job, request.plan)
             resumed = Resumed(job, request.plan, ())
             if request.resume is not Resume.NO:
@@ -103,7 +103,7 @@ def run_job(request: Request, progress: Progress) -> Job:
             progress.note(f"nothing to measure: the store has the {len(job.outcomes)} conversions asked for")
             return replace(job, ended_at=time.time(), tracked=True)
         runner = _Runner(request, job, files, store, progress, interrupts, resumed, predicting)
-        return runner.run(launcher, Control(control))
+        return runner.run(launcher, DriftProbe(control))
 
 
 @dataclass
@@ -115,21 +115,21 @@ class _Runner:
     progress: Progress
     interrupts: Interrupts
     resumed: Resumed
-    predicting: Predicting
+    predicting: JobPredictions
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
-    _again: list[Entry] = field(default_factory=list)
+    _again: list[ConversionRun] = field(default_factory=list)
     """What is measured for others to be compared with, its own outcome being known."""
 
-    def run(self, launcher: Launcher, control: Control) -> Job:
+    def run(self, launcher: Launcher, control: DriftProbe) -> Job:
         plan, left = self.request.plan, self.resumed.left
         for outcome in self.job.outcomes:
             self._keep(outcome)
         attempt = self.resumed.attempt
         self._again = [
-            Entry(planned, self.files.reference_dir(plan.index(planned), planned, attempt))
+            ConversionRun(planned, self.files.reference_dir(plan.index(planned), planned, attempt))
             for planned in self.resumed.again
         ]
-        entries = [Entry(planned, self.files.conversion_dir(plan.index(planned), planned)) for planned in left]
+        entries = [ConversionRun(planned, self.files.conversion_dir(plan.index(planned), planned)) for planned in left]
         if self.job.outcomes:
             self.progress.note(f"{len(self.job.outcomes)} of {len(plan)} conversions are in the store already")
         self.progress.start((*self.resumed.again, *left), self.request.measure, self._expected())
@@ -139,7 +139,7 @@ class _Runner:
         try:
             self.files.write_job(self.job)  # so that a job that is killed from here on can be closed by `almaflow sync`
             self._done([_unavailable(entry) for entry in entries if entry.planned.unavailable])
-            measuring = Measuring(
+            measuring = MeasurementLoop(
                 spec=self.request.measure,
                 hardware=self.request.hardware,
                 launcher=launcher,
@@ -171,7 +171,7 @@ class _Runner:
         except TrackingError:  # an estimate is not worth a warning
             return {}
 
-    def _done(self, entries: Sequence[Entry]) -> None:
+    def _done(self, entries: Sequence[ConversionRun]) -> None:
         """Keep outcomes on disk, then track them: what they are compared with is known by then."""
         ended = [(entry, entry.outcome) for entry in entries if entry.outcome]
         predicted = self.predicting.outcomes(self.job, [outcome for _, outcome in ended])
@@ -215,7 +215,7 @@ class _Runner:
             raise disk_error(self.files.root, full) from full
 
 
-def _unavailable(entry: Entry) -> Entry:
+def _unavailable(entry: ConversionRun) -> ConversionRun:
     planned, now = entry.planned, time.time()
     failure = Failure(planned.unavailable_kind or FailureKind.UNSUPPORTED, planned.unavailable or "")
     entry.outcome = Outcome(planned, Status.UNAVAILABLE, now, now, failure=failure)

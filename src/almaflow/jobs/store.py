@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
-    from almaflow.records import Job, Outcome, Past, Status
+    from almaflow.records import Job, Outcome, PastMeasurement, Status
     from almaflow.report.progress import Progress
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class JobStore:
         """
         self._try(lambda: prepare(self._uri, experiment_name), before=True)
 
-    def past(self, request: Request) -> tuple[Past, ...]:
+    def past(self, request: Request) -> tuple[PastMeasurement, ...]:
         """What predictors may learn from; nothing where the store does not answer."""
         return self._try(lambda: past_of(self._uri, request.experiment_name, request.model, request.hardware)) or ()
 

@@ -14,7 +14,7 @@ from almaflow.records import Job, WorkerTask
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
-    from almaflow.measure.loop import Entry
+    from almaflow.measure.loop import ConversionRun
 
 
 def new_job(request: Request) -> Job:
@@ -37,7 +37,9 @@ def new_job(request: Request) -> Job:
     )
 
 
-def task_of(job: Job, work_dir: Path, files: JobFiles, entry: Entry | None = None, replicate: int = 0) -> WorkerTask:
+def task_of(
+    job: Job, work_dir: Path, files: JobFiles, entry: ConversionRun | None = None, replicate: int = 0
+) -> WorkerTask:
     """What a worker is told: to prepare the model, or to measure one conversion."""
     return WorkerTask(
         model=job.model,

@@ -7,10 +7,10 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from almaflow.records import Drift
-from almaflow.records.protocol import Turn
+from almaflow.records.protocol import RoundRequest
 
 if TYPE_CHECKING:
-    from almaflow.processes.worker_handle import Worker
+    from almaflow.processes.worker_handle import WorkerHandle
 
 ROUNDS = 5
 """At either end: enough to see how much rounds differ when nothing drifts, in about a second."""
@@ -19,10 +19,10 @@ MIN_CALLS, MIN_TIME_S, MAX_TIME_S = 3, 0.1, 1.0
 
 
 @dataclass
-class Control:
+class DriftProbe:
     """The preparing worker, which has the model and waits."""
 
-    worker: Worker
+    worker: WorkerHandle
     _start: list[float] = field(default_factory=list)
     _end: list[float] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Control:
     def _rounds(self) -> list[float]:
         medians = []
         for index in range(ROUNDS):
-            report = self.worker.turn(Turn(index, MIN_CALLS, MIN_TIME_S, MAX_TIME_S))
+            report = self.worker.turn(RoundRequest(index, MIN_CALLS, MIN_TIME_S, MAX_TIME_S))
             if report is None:  # it has died; the conversions are measured all the same
                 return []
             medians.append(report.median_ms)

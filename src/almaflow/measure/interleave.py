@@ -14,16 +14,16 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from almaflow.records.protocol import MINIMUM_ROUNDS, turn_of
+from almaflow.records.protocol import MINIMUM_ROUNDS, round_request
 from almaflow.stats import is_settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from almaflow.machine.monitor import StateWatch
-    from almaflow.processes.worker_handle import Worker
+    from almaflow.processes.worker_handle import WorkerHandle
     from almaflow.records import MachineState, MeasureSpec
-    from almaflow.records.protocol import Report
+    from almaflow.records.protocol import RoundReport
 
 GAP_S = 0.02
 """Between two workers' turns: threads that spin for more work have gone to sleep by then."""
@@ -33,12 +33,12 @@ MAXIMUM_ROUNDS = 100
 
 
 @dataclass
-class Turns:
+class MeasuredWorker:
     """One worker, what its rounds gave so far, and the state of the machine during each."""
 
-    worker: Worker
+    worker: WorkerHandle
     spec: MeasureSpec
-    reports: list[Report] = field(default_factory=list)
+    reports: list[RoundReport] = field(default_factory=list)
     states: list[MachineState | None] = field(default_factory=list)
     ended: bool = False
 
@@ -55,7 +55,7 @@ class Turns:
         time.sleep(GAP_S)
         began = time.perf_counter()
         watch.begin(self.worker.process.pid)
-        report = self.worker.turn(turn_of(self.spec, index))
+        report = self.worker.turn(round_request(self.spec, index))
         self.states.append(replace(watch.end(), watched_s=time.perf_counter() - began))
         if report is None:
             self.ended = True
@@ -74,7 +74,7 @@ class Turns:
         return self.ended or used
 
 
-def settled(spec: MeasureSpec, reports: Sequence[Report]) -> bool:
+def settled(spec: MeasureSpec, reports: Sequence[RoundReport]) -> bool:
     """Whether the rounds of one process have the count, the time and the precision that were asked for."""
     return (
         len(reports) >= MINIMUM_ROUNDS
@@ -84,13 +84,13 @@ def settled(spec: MeasureSpec, reports: Sequence[Report]) -> bool:
     )
 
 
-def _timed_s(reports: Sequence[Report]) -> float:
+def _timed_s(reports: Sequence[RoundReport]) -> float:
     return sum(report.wall_s for report in reports)
 
 
 def take_rounds(
-    everybody: Sequence[Turns],
-    anchors: Sequence[Turns],
+    everybody: Sequence[MeasuredWorker],
+    anchors: Sequence[MeasuredWorker],
     first_round: int,
     watch: StateWatch,
     show: Callable[[str, int, int, int], None],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis import EAGER, INDUCTOR
 from almaflow.machine.monitor import StateWatch
-from almaflow.measure.interleave import Turns, take_rounds
+from almaflow.measure.interleave import MeasuredWorker, take_rounds
 from almaflow.measure.outcomes import log_name, outcome_of, with_states
 from almaflow.processes.worker_handle import free_memory_mb
 from almaflow.records import FailureKind, Status
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from almaflow.measure.drift import Control
+    from almaflow.measure.drift import DriftProbe
     from almaflow.processes.interrupts import Interrupts
     from almaflow.processes.launcher import Launcher
     from almaflow.processes.worker_handle import WorkerExit
@@ -43,13 +43,13 @@ so that a conversion's memory limit does not depend much on how many wait beside
 
 
 @dataclass
-class Entry:
+class ConversionRun:
     """One conversion of the plan, and what its processes have given so far."""
 
     planned: PlannedConversion
     directory: Path
     started_at: float = 0.0
-    turns: Turns | None = None
+    turns: MeasuredWorker | None = None
     """Of the process that runs now."""
     measurements: list[Measurement] = field(default_factory=list)
     """Of the processes that ended well."""
@@ -58,24 +58,24 @@ class Entry:
 
 
 @dataclass
-class Measuring:
+class MeasurementLoop:
     """Measures the conversions of one job."""
 
     spec: MeasureSpec
     hardware: HardwareSpec
     launcher: Launcher
-    control: Control
-    task_of: Callable[[Entry, int], WorkerTask]
+    control: DriftProbe
+    task_of: Callable[[ConversionRun, int], WorkerTask]
     """The task of an entry's process, by replicate; the process's directory is there then."""
-    ended: Callable[[Entry, int], None]
+    ended: Callable[[ConversionRun, int], None]
     """Tidies up after an entry's process, whose replicate it is told."""
-    done: Callable[[Sequence[Entry]], None]
+    done: Callable[[Sequence[ConversionRun]], None]
     """Is given entries as soon as their outcomes are known."""
     progress: Progress
     interrupts: Interrupts
     fail_fast: bool = False
-    _waiting: list[Entry] = field(default_factory=list, init=False)
-    _anchors: list[Entry] = field(default_factory=list, init=False)
+    _waiting: list[ConversionRun] = field(default_factory=list, init=False)
+    _anchors: list[ConversionRun] = field(default_factory=list, init=False)
     _round: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Measuring:
         self._free_mb = free_memory_mb()
         self._watch = StateWatch(self.hardware.device, self.hardware.cpus)
 
-    def run(self, entries: Sequence[Entry]) -> bool:
+    def run(self, entries: Sequence[ConversionRun]) -> bool:
         """Measure them; False where an interrupt ended it, with what was measured by then kept.
 
         Raises:
@@ -111,7 +111,7 @@ class Measuring:
                     entry.turns.worker.close()
         return True
 
-    def _one_process_each(self, entries: Sequence[Entry], replicate: int) -> None:
+    def _one_process_each(self, entries: Sequence[ConversionRun], replicate: int) -> None:
         for entry in entries:
             self._begin(entry, replicate)
             if self._waiting and self._full():
@@ -126,7 +126,7 @@ class Measuring:
         alive = len(self._waiting) + len(self._anchors)
         return alive >= self.spec.interleave or free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
 
-    def _begin(self, entry: Entry, replicate: int) -> None:
+    def _begin(self, entry: ConversionRun, replicate: int) -> None:
         """Start a process and wait until it is ready; one that failed has its outcome then."""
         ready = self._start(entry, replicate)
         beside_others = bool(self._waiting or self._anchors)
@@ -145,7 +145,7 @@ class Measuring:
         else:
             self._waiting.append(entry)
 
-    def _start(self, entry: Entry, replicate: int) -> bool:
+    def _start(self, entry: ConversionRun, replicate: int) -> bool:
         planned = entry.planned
         self.progress.phase(planned.name, "start")
         entry.started_at = entry.started_at or time.time()
@@ -153,7 +153,7 @@ class Measuring:
             worker = self.launcher.start(
                 self.task_of(entry, replicate), lambda phase: self.progress.phase(planned.name, phase)
             )
-            entry.turns = Turns(worker, self.spec)
+            entry.turns = MeasuredWorker(worker, self.spec)
             ready = entry.turns.begin()
         if ready:
             self.progress.ready(planned)
@@ -178,7 +178,7 @@ class Measuring:
             self._anchors = []
         self._finish(ending, replicate)
 
-    def _finish(self, finished: Sequence[Entry], replicate: int) -> None:
+    def _finish(self, finished: Sequence[ConversionRun], replicate: int) -> None:
         """End the processes and take in what they left; after the last one, or a failure, that is the outcome."""
         try:
             for entry in finished:
@@ -198,14 +198,14 @@ class Measuring:
         finally:  # after an interrupt too
             self.done([entry for entry in finished if entry.outcome])
 
-    def _settle_measured(self, entries: Iterable[Entry]) -> None:
+    def _settle_measured(self, entries: Iterable[ConversionRun]) -> None:
         """With ``fail_fast`` those that would have had further processes have their outcomes by the first ones."""
         measured = [entry for entry in entries if entry.outcome is None and entry.measurements]
         for entry in measured:
             self._settle(entry, None, None)
         self.done(measured)
 
-    def _give_up(self, entries: Iterable[Entry]) -> None:
+    def _give_up(self, entries: Iterable[ConversionRun]) -> None:
         """What was measured and checked counts; what was under way is interrupted."""
         begun = [entry for entry in entries if entry.outcome is None and (entry.turns or entry.measurements)]
         for entry in begun:
@@ -223,7 +223,7 @@ class Measuring:
 
     @staticmethod
     def _settle(
-        entry: Entry, measurement: Measurement | None, left: WorkerExit | None, *, interrupted: bool = False
+        entry: ConversionRun, measurement: Measurement | None, left: WorkerExit | None, *, interrupted: bool = False
     ) -> None:
         outcome = outcome_of(
             entry.planned, entry.started_at, entry.measurements, measurement, left, interrupted=interrupted
@@ -233,11 +233,11 @@ class Measuring:
         entry.outcome = replace(outcome, log_path=str(entry.directory / log_name(max(number, 0))))
 
 
-def _failed(entries: Iterable[Entry]) -> Entry | None:
+def _failed(entries: Iterable[ConversionRun]) -> ConversionRun | None:
     """The first one that failed."""
     return next((entry for entry in entries if entry.outcome and entry.outcome.status is Status.FAILED), None)
 
 
-def _out_of_memory(entry: Entry) -> bool:
+def _out_of_memory(entry: ConversionRun) -> bool:
     failure = entry.turns.worker.left().result.failure if entry.turns else None
     return failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY

@@ -13,11 +13,11 @@ from almaflow.records import Failure, FailureKind, Measurement, Outcome, Planned
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.measure.interleave import Turns
+    from almaflow.measure.interleave import MeasuredWorker
     from almaflow.processes.worker_handle import WorkerExit
 
 
-def with_states(measurement: Measurement | None, turns: Turns) -> Measurement | None:
+def with_states(measurement: Measurement | None, turns: MeasuredWorker) -> Measurement | None:
     """The measurement with the machine's state in each round, and whether it settled."""
     if measurement is None:
         return None

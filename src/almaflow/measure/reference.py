@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import Failure, FailureKind, Job, Prepared
+from almaflow.records import Failure, FailureKind, Job, ReferenceInfo
 
 if TYPE_CHECKING:
-    from almaflow.processes.worker_handle import Worker
+    from almaflow.processes.worker_handle import WorkerHandle
 
 
-def prepare(job: Job, worker: Worker) -> Prepared:
+def prepare(job: Job, worker: WorkerHandle) -> ReferenceInfo:
     """Build the model once and run it eagerly: a wrong model costs seconds, not a tier.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from almaflow.predict.ask import Asking
+from almaflow.predict.ask import PredictorPool
 from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with_baselines
 from almaflow.predict.calibrated import Calibrated
 from almaflow.predict.given import Given
@@ -13,13 +13,13 @@ from almaflow.stats.errors import error_pct
 
 __all__ = [
     "BASELINES",
-    "Asking",
     "Calibrated",
     "EagerRatio",
     "Given",
     "Graphs",
     "LastMeasured",
     "Predictor",
+    "PredictorPool",
     "Roofline",
     "error_pct",
     "with_baselines",

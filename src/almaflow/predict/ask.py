@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.predict.protocol import Predictor
-    from almaflow.records import Prediction, Question
+    from almaflow.records import Prediction, PredictionRequest
 
 
 @dataclass
-class Asking:
+class PredictorPool:
     """One that fails says so once, is not asked again, and costs only its own answers."""
 
     warn: Callable[[str], None]
     _failed: set[str] = field(default_factory=set)
     _missed: set[str] = field(default_factory=set)
 
-    def ask(self, predictor: Predictor, question: Question, *, early: bool = False) -> Prediction | None:
+    def ask(self, predictor: Predictor, question: PredictionRequest, *, early: bool = False) -> Prediction | None:
         """The answer; None where there is none.
 
         Args:

@@ -12,7 +12,7 @@ from almaflow.records import Prediction
 
 if TYPE_CHECKING:
     from almaflow.predict.protocol import Predictor
-    from almaflow.records import Past, Question
+    from almaflow.records import PastMeasurement, PredictionRequest
 
 EAGER = "EAGER"
 
@@ -24,7 +24,7 @@ class LastMeasured:
     name: str = "last_measured"
     version: str = "1"
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """The newest of the same fingerprint; None where there is none."""
         for past in question.past:
             if question.fingerprint and past.fingerprint == question.fingerprint:
@@ -39,7 +39,7 @@ class EagerRatio:
     name: str = "eager_ratio"
     version: str = "1"
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """None where eager was measured neither in this job nor before, or the conversion on no other model."""
         eager_ms = question.eager_ms or _eager_before(question)
         ratios = _ratios(question)
@@ -48,7 +48,7 @@ class EagerRatio:
         return Prediction(eager_ms * median(ratios), self.name, self.version)
 
 
-def _eager_before(question: Question) -> float | None:
+def _eager_before(question: PredictionRequest) -> float | None:
     same = (
         past.latency_ms
         for past in question.past
@@ -57,9 +57,9 @@ def _eager_before(question: Question) -> float | None:
     return next(same, None)
 
 
-def _ratios(question: Question) -> list[float]:
+def _ratios(question: PredictionRequest) -> list[float]:
     """One for each other model and batch size, so that a model that is measured every night counts once."""
-    latest: dict[tuple[str, int], Past] = {}
+    latest: dict[tuple[str, int], PastMeasurement] = {}
     for past in question.past:
         if past.conversion == question.conversion.name and past.model != question.model.name and past.speedup_vs_eager:
             latest.setdefault((past.model, past.batch_size), past)

@@ -11,7 +11,7 @@ from almaflow.records import Prediction
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.records import Backend, Operation, Question
+    from almaflow.records import CostModel, Operation, PredictionRequest
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Calibrated:
     version: str = "1"
     """Of the method; an answer has that of what was learnt."""
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """None where the hardware was not calibrated for the conversion, or the model's operations are not known."""
         shares = self.costs(question)
         found = self._backend(question)
@@ -43,7 +43,7 @@ class Calibrated:
         low, high = latency_ms * backend.low, latency_ms * backend.high
         return Prediction(latency_ms, self.name, version, low_ms=low, high_ms=high, control_ms=backend.control_ms)
 
-    def costs(self, question: Question) -> Iterator[Share]:
+    def costs(self, question: PredictionRequest) -> Iterator[Share]:
         """Of each operation; of none where nothing was learnt."""
         found = self._backend(question)
         if found is None or question.workload is None:
@@ -57,7 +57,7 @@ class Calibrated:
         for operation, time_ms in zip(workload.operations, times, strict=True):
             yield Share(operation, float(time_ms))
 
-    def _backend(self, question: Question) -> tuple[Backend, str] | None:
+    def _backend(self, question: PredictionRequest) -> tuple[CostModel, str] | None:
         learnt = question.learnt.get(self.source)
         if learnt is None or question.workload is None or question.conversion.name not in learnt.backends:
             return None

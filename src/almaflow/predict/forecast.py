@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from almaflow.config.resolve import describe_hardware, resolve_learnt, resolve_model
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError, TrackingError
-from almaflow.predict import Asking, with_baselines
+from almaflow.predict import PredictorPool, with_baselines
 from almaflow.predict.configured import resolve_predictors
 from almaflow.predict.workloads import workload_of
-from almaflow.records import Question
+from almaflow.records import PredictionRequest
 from almaflow.tracking.history import known_errors, past_of
 from almaflow.tracking.uris import resolve_uri
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from almaflow.analysis.standings import Standing
     from almaflow.config.schema import JobConfig
-    from almaflow.records import HardwareSpec, ModelSpec, Past, PlannedConversion, Prediction, Workload
+    from almaflow.records import HardwareSpec, ModelSpec, PastMeasurement, PlannedConversion, Prediction, Workload
 
 HOUR_MS = 3_600_000
 
@@ -64,7 +64,7 @@ def forecasts(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Forecast]
     Raises:
         UsageError: the model does not build, a name is unknown, or a predictor cannot be used as it is configured.
     """
-    predictors, asking = with_baselines(resolve_predictors(job)), Asking(warn)
+    predictors, asking = with_baselines(resolve_predictors(job)), PredictorPool(warn)
     errors = _errors(job, describe_hardware(job))
     for question in questions(job, warn):
         for predictor in predictors:
@@ -80,7 +80,7 @@ def forecasts(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Forecast]
                 )
 
 
-def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Question]:
+def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[PredictionRequest]:
     """One for each conversion of the plan; see ``forecasts``."""
     model, hardware = resolve_model(job), describe_hardware(job)
     workload: Workload | None = None
@@ -95,10 +95,10 @@ def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Question]
         job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override
     )
     for conversion in conversions:
-        yield Question(model, hardware, conversion, model.batch_size, workload, past=past, learnt=learnt)
+        yield PredictionRequest(model, hardware, conversion, model.batch_size, workload, past=past, learnt=learnt)
 
 
-def _past(job: JobConfig, model: ModelSpec, hardware: HardwareSpec) -> tuple[Past, ...]:
+def _past(job: JobConfig, model: ModelSpec, hardware: HardwareSpec) -> tuple[PastMeasurement, ...]:
     try:
         return past_of(resolve_uri(job.tracking.uri), job.experiment_name, model, hardware)
     except TrackingError:

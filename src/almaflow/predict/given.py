@@ -11,7 +11,7 @@ from almaflow.records import Prediction
 
 if TYPE_CHECKING:
     from almaflow.predict.given_table import Row
-    from almaflow.records import Question
+    from almaflow.records import PredictionRequest
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Given:
             object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "version", self.version or version)
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """The caller's number; None where the caller gave none for this."""
         if self.latency_ms is not None:
             return Prediction(self.latency_ms, self.name, self.version, energy_j=self.energy_j)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.records import Question
+    from almaflow.records import PredictionRequest
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ANY = ("", "*", None)
@@ -34,7 +34,7 @@ class Row(BaseModel):
     low_ms: Positive | None = None
     high_ms: Positive | None = None
 
-    def fits(self, question: Question) -> bool:
+    def fits(self, question: PredictionRequest) -> bool:
         """Whether it answers the question. Names of conversions are taken in any case."""
         names = {question.conversion.name.upper(), question.conversion.requested.upper()}
         return (

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis import counts, timings
 from almaflow.predict import Given, with_baselines
-from almaflow.records import Question
+from almaflow.records import PredictionRequest
 from almaflow.records.plan import EAGER
 from almaflow.tracking.fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from almaflow.predict import Asking, Predictor
-    from almaflow.records import Job, Learnt, Outcome, Past, PlannedConversion, Prediction
+    from almaflow.predict import Predictor, PredictorPool
+    from almaflow.records import Job, LearnedCosts, Outcome, PastMeasurement, PlannedConversion, Prediction
 
 
 @dataclass
-class Predicting:
+class JobPredictions:
     """Asks the predictors that a job names, and the baselines."""
 
     named: tuple[Predictor, ...]
-    past: tuple[Past, ...]
-    asking: Asking
-    learnt: dict[str, Learnt] = field(default_factory=dict)
+    past: tuple[PastMeasurement, ...]
+    asking: PredictorPool
+    learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     _before: dict[tuple[str, PlannedConversion], Prediction] = field(default_factory=dict)
 
     def before(self, job: Job, plan: Iterable[PlannedConversion]) -> None:
@@ -64,8 +64,8 @@ class Predicting:
         first = answers[self.named[0].name] if self.named else None
         return replace(outcome, prediction=first, predictions=tuple(filter(None, answers.values())))
 
-    def _question(self, job: Job, planned: PlannedConversion, eager_ms: float | None) -> Question:
-        return Question(
+    def _question(self, job: Job, planned: PlannedConversion, eager_ms: float | None) -> PredictionRequest:
+        return PredictionRequest(
             model=job.model,
             hardware=job.hardware,
             conversion=planned,

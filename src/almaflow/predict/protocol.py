@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from almaflow.records import Prediction, Question
+    from almaflow.records import Prediction, PredictionRequest
 
 
 class Predictor(Protocol):
@@ -19,5 +19,5 @@ class Predictor(Protocol):
     def version(self) -> str:
         """Changes whenever the predictor does."""
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """Predict one forward call on one batch; None where the predictor has nothing to say."""

@@ -14,8 +14,8 @@ from almaflow.config.resolve import configured_limits, resolve_model
 from almaflow.config.validation import validate_stored
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError
-from almaflow.predict import Asking
-from almaflow.records import HardwareSpec, Question, Said
+from almaflow.predict import PredictorPool
+from almaflow.records import HardwareSpec, PredictionRequest, RecordedPrediction
 from almaflow.tracking.accuracy.rescored import label
 from almaflow.tracking.reader import downloaded
 from almaflow.tracking.training_data import kept_workload
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import JudgedRun, PlannedConversion, Prediction, Workload
+    from almaflow.records import PlannedConversion, Prediction, ScoredRun, Workload
 
 
 @dataclass
-class Rescoring:
+class Rescorer:
     """One predictor over what was measured."""
 
     uri: str
@@ -43,18 +43,18 @@ class Rescoring:
     """Measurements whose job's configuration is not there, or is another almaflow's."""
     silent: int = 0
     """Measurements of which it says nothing."""
-    made: dict[tuple[str, str], list[tuple[JudgedRun, Prediction]]] = field(default_factory=lambda: defaultdict(list))
+    made: dict[tuple[str, str], list[tuple[ScoredRun, Prediction]]] = field(default_factory=lambda: defaultdict(list))
     """By experiment and ``NAME@VERSION``: what was learnt on two machines has two versions."""
     _models: dict[str, str] = field(default_factory=dict)
     """Of the runs, by their IDs."""
 
-    def judge(self, runs: Iterable[JudgedRun]) -> Iterator[JudgedRun]:
+    def judge(self, runs: Iterable[ScoredRun]) -> Iterator[ScoredRun]:
         """Ask for each of the runs; yields each one as it is done with."""
-        jobs: dict[str, list[JudgedRun]] = defaultdict(list)
+        jobs: dict[str, list[ScoredRun]] = defaultdict(list)
         for run in runs:
             jobs[run.job_run_id].append(run)
             self._models[run.run_id] = run.model
-        asking = Asking(self.warn)
+        asking = PredictorPool(self.warn)
         with tempfile.TemporaryDirectory(prefix="almaflow-rescore-") as scratch:
             for job_run_id, measured in jobs.items():
                 config = self._config(job_run_id, scratch)
@@ -66,7 +66,7 @@ class Rescoring:
                         self._ask(asking, run, _question(config, workload, run))
                     yield run
 
-    def _ask(self, asking: Asking, run: JudgedRun, question: Question) -> None:
+    def _ask(self, asking: PredictorPool, run: ScoredRun, question: PredictionRequest) -> None:
         if run.model in self._models_seen(question):
             self.seen += 1
             return
@@ -78,17 +78,17 @@ class Rescoring:
         else:
             self.made[run.experiment, name].append((run, made))
 
-    def _models_seen(self, question: Question) -> set[str]:
+    def _models_seen(self, question: PredictionRequest) -> set[str]:
         """What the predictor has learnt from: it is not judged by these models, however often they were measured."""
         learnt = question.learnt.get(getattr(self.predictor, "source", ""))
         return {self._models[run_id] for run_id in learnt.runs if run_id in self._models} if learnt else set()
 
-    def beside(self, runs: Iterable[JudgedRun], name: str) -> Iterator[JudgedRun]:
+    def beside(self, runs: Iterable[ScoredRun], name: str) -> Iterator[ScoredRun]:
         """The runs with what was said of them now among what was said before."""
         now = {run.run_id: made for (_, each), pairs in self.made.items() if each == name for run, made in pairs}
         for run in runs:
             if made := now.get(run.run_id):
-                said = Said(name, made.version, made.latency_ms, made.low_ms, made.high_ms)
+                said = RecordedPrediction(name, made.version, made.latency_ms, made.low_ms, made.high_ms)
                 yield replace(run, said=(*run.said, said))
             else:
                 yield run
@@ -101,17 +101,17 @@ class Rescoring:
             return None
 
 
-def _question(config: JobConfig, workload: Workload | None, run: JudgedRun) -> Question:
+def _question(config: JobConfig, workload: Workload | None, run: ScoredRun) -> PredictionRequest:
     """What the predictor would have been asked before the run; the hardware is that of the run, not this machine's."""
     threads = int(run.threads.partition(" ")[0])
     calibrated = calibrated_here(run.machine, threads)
     limits = configured_limits(config.hardware) or (calibrated.limits if calibrated else None)
     hardware = HardwareSpec(run.hardware, run.device, threads, config.hardware.description, limits=limits)
     learnt = learnt_from(config.hardware.learnt) or (calibrated.learnt if calibrated else {})
-    return Question(resolve_model(config), hardware, _planned(run), run.batch_size, workload, learnt=learnt)
+    return PredictionRequest(resolve_model(config), hardware, _planned(run), run.batch_size, workload, learnt=learnt)
 
 
-def _planned(run: JudgedRun) -> PlannedConversion:
+def _planned(run: ScoredRun) -> PlannedConversion:
     device = "cuda" if run.device.startswith("cuda") else "cpu"
     (planned,) = plan([run.conversion], 1, device, allow_device_override=True)
     return replace(planned, device=run.device, dtype=run.dtype)

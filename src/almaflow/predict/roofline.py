@@ -15,7 +15,7 @@ from almaflow.records import Prediction
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.records import Level, Limits, Operation, PlannedConversion, Question
+    from almaflow.records import Level, Limits, Operation, PlannedConversion, PredictionRequest
 
 MEGA, GIGA = 1e6, 1e9
 BYTES = {"float64": 8.0, "float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "float8": 1.0, "int4": 0.5}
@@ -46,7 +46,7 @@ class Roofline:
     name: str = "roofline"
     version: str = "2"
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """The sum over the operations; None where the hardware's limits or the model's operations are not known."""
         costs = list(self.costs(question))
         if not costs:
@@ -56,7 +56,7 @@ class Roofline:
         energy = limits.power_w * latency_ms / 1000 if limits and limits.power_w else None
         return Prediction(latency_ms, self.name, self.version, energy_j=energy)
 
-    def costs(self, question: Question) -> Iterator[Cost]:
+    def costs(self, question: PredictionRequest) -> Iterator[Cost]:
         """Of each operation that is not joined to another; of none where limits or operations are not known."""
         limits, workload, conversion = question.hardware.limits, question.workload, question.conversion
         if limits is None or workload is None or not limits.gflops or not limits.bandwidth:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from almaflow.processes.environment import server_environment, worker_environment
 from almaflow.processes.process import Process, Server, Spawned
-from almaflow.processes.worker_handle import Worker, WorkerExit
+from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 from almaflow.records import HardwareSpec, WorkerTask, write_json
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Launcher:
         if self._server:
             self._server.close()
 
-    def start(self, task: WorkerTask, on_phase: Callable[[str], None] = lambda _phase: None) -> Worker:
+    def start(self, task: WorkerTask, on_phase: Callable[[str], None] = lambda _phase: None) -> WorkerHandle:
         """Start a worker; ``task.work_dir`` must exist and gets the log, the task and the result.
 
         Raises:
@@ -69,7 +69,7 @@ class Launcher:
         finally:
             os.close(write_events)
             os.close(read_turns)
-        return Worker(process, task, read_events, write_turns, on_phase)
+        return WorkerHandle(process, task, read_events, write_turns, on_phase)
 
     def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Process:
         device = task.conversion.device if task.conversion else task.hardware.device

@@ -16,7 +16,7 @@ import psutil
 
 from almaflow.processes.process import Process, end_session
 from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask, read_json
-from almaflow.records.protocol import EventReader, Report, Turn, turn_line
+from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class WorkerExit:
     phase: str
 
 
-class Worker:
+class WorkerHandle:
     """A running worker. It is to be closed, whatever happens; that ends it where it still runs.
 
     The time budget counts only while somebody waits for the worker, not while others have their turns.
@@ -62,7 +62,7 @@ class Worker:
         self.phase = "start"
         self.memory_mb = 0.0
         self.memory_limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
-        self.report: Report | None = None
+        self.report: RoundReport | None = None
         self._ready = False
         self._failure: Failure | None = None
         self._code: int | None = None
@@ -79,7 +79,7 @@ class Worker:
         self._wait(lambda: self._ready)
         return self._ready and self._running()
 
-    def turn(self, turn: Turn) -> Report | None:
+    def turn(self, turn: RoundRequest) -> RoundReport | None:
         """Let it take a round; None where it ended instead."""
         self._tell(turn)
         return self.report if self.until_ready() else None
@@ -115,10 +115,10 @@ class Worker:
         os.close(self._turns)
         self._events = None
 
-    def _tell(self, turn: Turn | None) -> None:
+    def _tell(self, turn: RoundRequest | None) -> None:
         self._ready = False
         with contextlib.suppress(OSError):  # it has ended, or closed its standard input
-            os.write(self._turns, turn_line(turn))
+            os.write(self._turns, request_line(turn))
 
     def _wait(self, enough: Callable[[], bool]) -> None:
         """Block until ``enough``, the worker's end, or a limit that it breaks, which then ends it."""

@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.predict import Predictor
-    from almaflow.records import Question
+    from almaflow.records import PredictionRequest
 
 TIME_LIMIT_S = 600
 
 
-def predicted_parts(predictor: Predictor, question: Question) -> dict[str, float]:
+def predicted_parts(predictor: Predictor, question: PredictionRequest) -> dict[str, float]:
     """Milliseconds of one call by part, the longest first; nothing where the predictor tells no costs of operations."""
     costs = getattr(predictor, "costs", None)
     return by_part((cost.operation.kind, cost.total_ms) for cost in costs(question)) if costs else {}
 
 
-def profiled_parts(question: Question, say: Callable[[str], None]) -> dict[str, float]:
+def profiled_parts(question: PredictionRequest, say: Callable[[str], None]) -> dict[str, float]:
     """The same by a profiler: the conversion is built here and called some times.
 
     Args:

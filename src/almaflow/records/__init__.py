@@ -5,19 +5,19 @@ Units are in the names. A field that is not known is ``None``, never zero.
 
 from __future__ import annotations
 
-from almaflow.records.accuracy import JudgedRun, Said
-from almaflow.records.calibration import Backend, Learnt, MeasuredModel
+from almaflow.records.accuracy import RecordedPrediction, ScoredRun
+from almaflow.records.calibration import CostModel, LearnedCosts, MeasuredModel
 from almaflow.records.hardware import HardwareSpec, Level, Limits
 from almaflow.records.job import Drift, Job, Outcome
 from almaflow.records.json_files import from_dict, read_json, to_dict, write_json
 from almaflow.records.plan import PlannedConversion
-from almaflow.records.prediction import Past, Prediction, Question
+from almaflow.records.prediction import PastMeasurement, Prediction, PredictionRequest
 from almaflow.records.results import (
     Failure,
     Fidelity,
     MachineState,
     Measurement,
-    Prepared,
+    ReferenceInfo,
     Round,
     TensorSpec,
     WorkerResult,
@@ -28,7 +28,7 @@ from almaflow.records.sweep import Sweep, SweepJob, asked
 from almaflow.records.workload import Operation, Workload
 
 __all__ = [
-    "Backend",
+    "CostModel",
     "Drift",
     "Failure",
     "FailureKind",
@@ -36,8 +36,7 @@ __all__ = [
     "HardwareSpec",
     "InputSpec",
     "Job",
-    "JudgedRun",
-    "Learnt",
+    "LearnedCosts",
     "Level",
     "Limits",
     "MachineState",
@@ -47,14 +46,15 @@ __all__ = [
     "ModelSpec",
     "Operation",
     "Outcome",
-    "Past",
+    "PastMeasurement",
     "PlannedConversion",
     "Prediction",
-    "Prepared",
-    "Question",
+    "PredictionRequest",
+    "RecordedPrediction",
+    "ReferenceInfo",
     "Resume",
     "Round",
-    "Said",
+    "ScoredRun",
     "Status",
     "Sweep",
     "SweepJob",

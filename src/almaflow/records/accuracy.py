@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class RecordedPrediction:
     """What one predictor said of one conversion."""
 
     predictor: str
@@ -21,7 +21,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedRun:
+class ScoredRun:
     """A conversion's run that gave a latency, with what predictors said of it."""
 
     run_id: str
@@ -56,4 +56,4 @@ class JudgedRun:
     """Processors that other processes, and other machines of the host, took meanwhile."""
     environment: dict[str, str] = field(default_factory=dict)
     """Tags ``env.*``, without the prefix."""
-    said: tuple[Said, ...] = ()
+    said: tuple[RecordedPrediction, ...] = ()

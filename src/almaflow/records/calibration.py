@@ -8,7 +8,7 @@ from almaflow.records.workload import Workload
 
 
 @dataclass(frozen=True)
-class Backend:
+class CostModel:
     """What operations cost by one conversion, as it was learnt on one machine."""
 
     parameters: dict[str, float]
@@ -26,14 +26,14 @@ class Backend:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class LearnedCosts:
     """What was learnt on one machine."""
 
     version: str
     """A hash of all of it."""
     day: str
     """Of the newest measurement, as YYYY-MM-DD."""
-    backends: dict[str, Backend] = field(default_factory=dict)
+    backends: dict[str, CostModel] = field(default_factory=dict)
     """By conversion."""
     runs: tuple[str, ...] = ()
     """Of the store, that it was learnt from."""

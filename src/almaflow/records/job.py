@@ -8,7 +8,7 @@ from typing import Any
 from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import Prediction
-from almaflow.records.results import Failure, Measurement, Prepared
+from almaflow.records.results import Failure, Measurement, ReferenceInfo
 from almaflow.records.specs import MeasureSpec, ModelSpec
 from almaflow.records.status import Status
 
@@ -70,7 +70,7 @@ class Job:
     environment: dict[str, str]
     """``env.*`` tags without the prefix."""
     started_at: float
-    prepared: Prepared | None = None
+    prepared: ReferenceInfo | None = None
     outcomes: tuple[Outcome, ...] = ()
     ended_at: float | None = None
     run_id: str | None = None

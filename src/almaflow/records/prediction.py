@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from almaflow.records.calibration import Learnt
+from almaflow.records.calibration import LearnedCosts
 from almaflow.records.workload import Workload
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Past:
+class PastMeasurement:
     """A conversion that was measured earlier, as predictors may learn from it."""
 
     model: str
@@ -35,7 +35,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionRequest:
     """What a conversion is expected to take, and all that may be known before it is measured."""
 
     model: ModelSpec
@@ -45,9 +45,9 @@ class Question:
     workload: Workload | None = None
     """None where it could not be counted."""
     fingerprint: str | None = None
-    past: tuple[Past, ...] = ()
+    past: tuple[PastMeasurement, ...] = ()
     """Of the same hardware and threads, newest first."""
-    learnt: dict[str, Learnt] = field(default_factory=dict)
+    learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     """By ``almaflow calibrate`` on that hardware: from ``kernels`` alone, and with the store's ``history``."""
     eager_ms: float | None = None
     """The median of eager in the same job; None where it was not measured."""

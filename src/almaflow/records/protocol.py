@@ -24,7 +24,7 @@ PHASES = ("start", "load", "convert", "first call", "check", "warm-up", "measure
 
 
 @dataclass(frozen=True)
-class Turn:
+class RoundRequest:
     """One round as the parent asks for it: it ends with the call that reaches both minima, or the maximum."""
 
     index: int
@@ -34,7 +34,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Report:
+class RoundReport:
     """What the parent needs to know of a round to decide about the next one."""
 
     count: int
@@ -47,7 +47,7 @@ class Event:
     """A phase begins; ``ready`` may bring the report of the round that was just taken."""
 
     phase: str
-    report: Report | None = None
+    report: RoundReport | None = None
 
 
 class EventWriter:
@@ -59,7 +59,7 @@ class EventWriter:
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only
         self.phase = PHASES[0]
 
-    def enter(self, phase: str, report: Report | None = None) -> None:
+    def enter(self, phase: str, report: RoundReport | None = None) -> None:
         """Tell the parent which phase begins."""
         self.phase = phase
         event = {"phase": phase} | ({"report": asdict(report)} if report else {})
@@ -89,19 +89,19 @@ def _event(line: bytes) -> Event | None:
         return None
     report: Any = found.get("report")
     with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):
-        return Event(phase, Report(int(report["count"]), float(report["median_ms"]), float(report["wall_s"])))
+        return Event(phase, RoundReport(int(report["count"]), float(report["median_ms"]), float(report["wall_s"])))
     return Event(phase)
 
 
-def turn_line(turn: Turn | None) -> bytes:
+def request_line(turn: RoundRequest | None) -> bytes:
     """What is written to a worker's standard input for its next turn; None asks it to finish."""
     return json.dumps(asdict(turn) if turn else {"finish": True}).encode() + b"\n"
 
 
-def read_turn(line: bytes) -> Turn | None:
-    """The turn of a line that ``turn_line`` wrote; None where it asks to finish."""
+def read_request(line: bytes) -> RoundRequest | None:
+    """The turn of a line that ``request_line`` wrote; None where it asks to finish."""
     found = _object(line)
-    return None if found.get("finish") else Turn(**found)
+    return None if found.get("finish") else RoundRequest(**found)
 
 
 def _object(line: bytes) -> dict[str, Any]:
@@ -123,9 +123,9 @@ MINIMUM_ROUNDS = 9
 """Of independent rounds, 95% needs six; nine leave room for some that are alike, and tell whether they are."""
 
 
-def turn_of(spec: MeasureSpec, index: int) -> Turn:
+def round_request(spec: MeasureSpec, index: int) -> RoundRequest:
     """One of ``MINIMUM_ROUNDS`` equal parts of what is asked for in all."""
-    return Turn(
+    return RoundRequest(
         index=index,
         min_calls=ceil(spec.min_samples / MINIMUM_ROUNDS),
         min_time_s=spec.min_time_s / MINIMUM_ROUNDS,

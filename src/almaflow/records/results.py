@@ -18,7 +18,7 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class ReferenceInfo:
     """What the preparing worker found out about the model."""
 
     inputs: tuple[TensorSpec, ...]
@@ -146,7 +146,7 @@ class Failure:
 class WorkerResult:
     """What a worker leaves on disk, replaced as it gets further; a crash keeps the last one."""
 
-    prepared: Prepared | None = None
+    prepared: ReferenceInfo | None = None
     measurement: Measurement | None = None
     failure: Failure | None = None
     bad_input: str | None = None

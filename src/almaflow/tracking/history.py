@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.standings import Standing, standings
-from almaflow.records import Past
+from almaflow.records import PastMeasurement
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ ANY_MODEL = 300
 """Runs that are looked at, the newest: reading a thousand takes three seconds."""
 
 
-def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: HardwareSpec) -> tuple[Past, ...]:
+def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: HardwareSpec) -> tuple[PastMeasurement, ...]:
     """Conversions that gave a latency on this hardware with as many threads: of the same model, and of any.
 
     Args:
@@ -57,10 +57,10 @@ def known_errors(uri: str, experiment_name: str, hardware: HardwareSpec) -> dict
     return {each.predictor: each for each in standings(run.metrics for run in runs)}
 
 
-def _past(run: StoredRun) -> Past | None:
+def _past(run: StoredRun) -> PastMeasurement | None:
     if "latency_ms" not in run.metrics:  # interrupted, or a figure that does not count
         return None
-    return Past(
+    return PastMeasurement(
         model=run.params["model"],
         hardware=run.params["hardware"],
         conversion=run.params["conversion"],

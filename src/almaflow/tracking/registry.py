@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from almaflow.records import Learnt
+    from almaflow.records import LearnedCosts
 
 ARTIFACTS = "calibration"
 LISTED_RUNS = 50
@@ -25,7 +25,7 @@ def model_name(hardware: str) -> str:
 
 
 def publish(  # noqa: PLR0913, PLR0917 - what a version consists of
-    uri: str, experiment_name: str, hardware: str, source: str, learnt: Learnt, files: Sequence[Path]
+    uri: str, experiment_name: str, hardware: str, source: str, learnt: LearnedCosts, files: Sequence[Path]
 ) -> str:
     """Keep what was learnt as a new version, and give its number; the number of an equal one where it is there.
 
@@ -75,7 +75,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what a version consists of
         return str(version.version)
 
 
-def _description(learnt: Learnt) -> str:
+def _description(learnt: LearnedCosts) -> str:
     lines = [f"{name}: {backend.networks} networks" for name, backend in learnt.backends.items()]
     if learnt.runs:
         shown = ", ".join(learnt.runs[:LISTED_RUNS])

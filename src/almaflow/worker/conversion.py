@@ -12,7 +12,7 @@ from almaflow.conversions.build import build
 from almaflow.models.build import build_model, flatten_outputs, weights_digest
 from almaflow.models.settle import restore
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
-from almaflow.records.protocol import turn_of
+from almaflow.records.protocol import round_request
 from almaflow.worker import device as devices
 from almaflow.worker.failures import FellBackError, WrongOutputError
 from almaflow.worker.fidelity import arithmetic, compare
@@ -22,9 +22,9 @@ from almaflow.worker.threads import read_threads, set_threads, threads_per_strea
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.conversions.converted import Converted
+    from almaflow.conversions.converted import ConvertedModel
     from almaflow.records.protocol import EventWriter
-    from almaflow.worker.turns import Turns
+    from almaflow.worker.turns import TurnInbox
 
 Batch = tuple[torch.Tensor, ...]
 
@@ -35,7 +35,7 @@ KEEPING_SHARE = 10
 def run_conversion(
     task: WorkerTask,
     events: EventWriter,
-    turns: Turns,
+    turns: TurnInbox,
     started: float,
     keep: Callable[[Measurement], None],
 ) -> None:
@@ -103,7 +103,7 @@ def run_conversion(
 
         converted.start_counting()
         rounds = Rounds(lambda i: converted.call(inputs.get(i)), synchronize, task, events)
-        report = rounds.take(turn_of(task.measure, 0))
+        report = rounds.take(round_request(task.measure, 0))
 
         def so_far() -> Measurement:
             return replace(
@@ -132,7 +132,7 @@ def run_conversion(
             raise fault
 
 
-def _take_turns(rounds: Rounds, events: EventWriter, turns: Turns, keep: Callable[[], None]) -> None:
+def _take_turns(rounds: Rounds, events: EventWriter, turns: TurnInbox, keep: Callable[[], None]) -> None:
     keeping_s = kept_at = 0.0
     while turn := turns.next():
         report = rounds.take(turn)
@@ -159,7 +159,7 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
 
 
 def _check(
-    converted: Converted,
+    converted: ConvertedModel,
     measurement: Measurement,
     inputs: _Inputs,
     references: list[list[torch.Tensor]],
@@ -175,7 +175,7 @@ def _check(
 
 
 def _judge(
-    converted: Converted, measurement: Measurement, planned: PlannedConversion
+    converted: ConvertedModel, measurement: Measurement, planned: PlannedConversion
 ) -> tuple[Measurement, Exception | None]:
     """Ask the runtime what it executed."""
     evidence = converted.evidence()

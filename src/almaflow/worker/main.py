@@ -20,7 +20,7 @@ from almaflow.errors import UsageError
 from almaflow.records import WorkerResult, WorkerTask, read_json, write_json
 from almaflow.records.protocol import EventWriter
 from almaflow.worker.failures import classify
-from almaflow.worker.turns import Turns
+from almaflow.worker.turns import TurnInbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     result_path = Path(task.work_dir) / "result.json"
     faulthandler.enable()
     bind(task.hardware.cpus)
-    turns = Turns()
+    turns = TurnInbox()
     _prefer_as_oom_victim()
     sys.path[:1] = list(task.sys_path)
     result = WorkerResult()

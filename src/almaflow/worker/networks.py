@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from almaflow.conversions.converted import Converted
+    from almaflow.conversions.converted import ConvertedModel
     from almaflow.models.batches import Batch
 
 PASS_TIME_S = 0.025
@@ -148,7 +148,7 @@ class _Network:
     def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any], scratch: Path) -> None:
         self.name = spec.name
         self._spec, self._planned, self._asked, self._place = spec, planned, asked, scratch / spec.name
-        self._made: tuple[Converted, list[Batch]] | None = None
+        self._made: tuple[ConvertedModel, list[Batch]] | None = None
         self._synchronize = synchronizer(planned.device)
 
     def build(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.conversions.converted import Converted
+    from almaflow.conversions.converted import ConvertedModel
     from almaflow.models.batches import Batch
 
     Times = dict[str, float]
@@ -67,7 +67,7 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Pa
     return [(name, total / CALLS) for name, total in times.items()]
 
 
-def _by_torch(converted: Converted, batches: list[Batch]) -> Times:
+def _by_torch(converted: ConvertedModel, batches: list[Batch]) -> Times:
     """PyTorch's profiler: the time of each operator without that of those that it calls."""
     import torch
 
@@ -95,7 +95,7 @@ def _profiling_sessions(place: Path) -> Iterator[None]:
         yield
 
 
-def _by_onnx_runtime(converted: Converted, batch: Batch) -> Times:
+def _by_onnx_runtime(converted: ConvertedModel, batch: Batch) -> Times:
     """ONNX Runtime's profile, which has all calls since the session was opened."""
     for _ in range(WARM_CALLS + CALLS):
         converted.call(batch)

@@ -15,7 +15,7 @@ import torch
 from almaflow.errors import UsageError
 from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
 from almaflow.models.settle import settle
-from almaflow.records import ModelSpec, Prepared, TensorSpec, WorkerTask, Workload
+from almaflow.records import ModelSpec, ReferenceInfo, TensorSpec, WorkerTask, Workload
 from almaflow.worker.device import device_name, synchronizer
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.threads import read_threads, set_threads
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from almaflow.models.batches import Batch
     from almaflow.records.protocol import EventWriter
-    from almaflow.worker.turns import Turns
+    from almaflow.worker.turns import TurnInbox
 
 SETTLE_BATCHES = 4
 
 
-def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[[Prepared], None]) -> None:
+def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Callable[[ReferenceInfo], None]) -> None:
     """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
 
     Then take rounds of eager calls as they are asked for.
@@ -68,7 +68,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: Turns, keep: Callable[
             outputs.append(flatten_outputs(output))
     torch.save({"batches": batches, "outputs": outputs, "settled": settled}, task.reference_path)
     keep(
-        Prepared(
+        ReferenceInfo(
             inputs=_specs(batches[0]),
             outputs=_specs(tuple(outputs[0])),
             parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from almaflow.records import Round
-from almaflow.records.protocol import Report
+from almaflow.records.protocol import RoundReport
 from almaflow.worker.control_workload import control_ms
 from almaflow.worker.device import device_times_ms
 from almaflow.worker.streams import take_concurrently
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.records import WorkerTask
-    from almaflow.records.protocol import EventWriter, Turn
+    from almaflow.records.protocol import EventWriter, RoundRequest
 
 DEVICE_CALLS = 20
 """Calls of a round that are timed by CUDA events as well, after those timed by the wall clock: an event is work for
@@ -51,7 +51,7 @@ class Rounds:
         """Spent on warm-up and rounds so far, without waiting for turns."""
         self._last_s = self.busy_s / max(self.warmup_calls, 1)
 
-    def take(self, turn: Turn) -> Report:
+    def take(self, turn: RoundRequest) -> RoundReport:
         """Time one round: the control workload, untimed calls, the timed ones."""
         self._events.enter("measure")
         began = time.perf_counter()
@@ -80,4 +80,4 @@ class Rounds:
             )
         )
         self.busy_s += time.perf_counter() - began
-        return Report(len(taken.samples_ms), median(taken.samples_ms), taken.wall_s)
+        return RoundReport(len(taken.samples_ms), median(taken.samples_ms), taken.wall_s)

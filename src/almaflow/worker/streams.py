@@ -11,11 +11,11 @@ from almaflow.worker.timing import Taken, no_garbage_collection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.records.protocol import Turn
+    from almaflow.records.protocol import RoundRequest
 
 
 def take_concurrently(
-    call: Callable[[int], object], synchronize: Callable[[], None], turn: Turn, streams: int, threads: int
+    call: Callable[[int], object], synchronize: Callable[[], None], turn: RoundRequest, streams: int, threads: int
 ) -> Taken:
     """Time the calls of ``streams`` threads at once, until all together have reached the turn's minima.
 

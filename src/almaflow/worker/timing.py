@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from almaflow.records import MeasureSpec
-    from almaflow.records.protocol import Turn
+    from almaflow.records.protocol import RoundRequest
 
 WARMUP_SHARE = 0.25
 """Of the steady state's time budget: slow conversions are warm after fewer calls than asked."""
@@ -90,7 +90,7 @@ def refill(call: Callable[[int], object], synchronize: Callable[[], None], last_
         count += 1
 
 
-def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: Turn, first: int = 0) -> Taken:
+def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: RoundRequest, first: int = 0) -> Taken:
     """Time ``call(first)``, ``call(first + 1)`` ... until the turn's minima are reached or its maximum is crossed.
 
     Args:

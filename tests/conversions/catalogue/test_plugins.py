@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from almaflow.conversions.catalogue.plugins import OwnConversion
+from almaflow.conversions.catalogue.plugins import ConversionPlugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +97,7 @@ def test_what_cannot_be_taken_is_left_out_with_a_warning(package: Path, line: st
 
 def test_a_step_before_the_last_has_to_be_a_known_one() -> None:
     with pytest.raises(ValueError, match="no such step: FP17"):
-        OwnConversion("FP17+MINE", "a:b", "does").entry()
+        ConversionPlugin("FP17+MINE", "a:b", "does").entry()
 
 
 @pytest.mark.slow

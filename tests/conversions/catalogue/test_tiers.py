@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from almaflow.conversions.catalogue import alma, native
+from almaflow.conversions.catalogue import native
 from almaflow.conversions.catalogue.alma import ALMA, PUBLISHED_COUNT
+from almaflow.conversions.catalogue.alma import STEPS as ALMA_STEPS
 from almaflow.conversions.catalogue.names import resolve
 from almaflow.conversions.catalogue.tiers import CATALOGUE, tier, tiers_on
 from almaflow.errors import UsageError
@@ -152,7 +153,7 @@ def test_our_own_say_what_they_compute_in_and_what_they_take(
 
 
 def test_no_step_is_described_in_vain() -> None:
-    assert {step for entry in ALMA for step in entry.steps} == set(alma.STEPS)
+    assert {step for entry in ALMA for step in entry.steps} == set(ALMA_STEPS)
     assert {step for entry in native.NATIVE for step in entry.steps} == set(native.STEPS)
 
 

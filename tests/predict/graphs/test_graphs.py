@@ -13,7 +13,7 @@ from tests.support.example_jobs import planned
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict.graphs import predictor as graphs
 from almaflow.predict.graphs.predictor import Answer, Fault, Graphs
-from almaflow.records import HardwareSpec, InputSpec, ModelSpec, Question
+from almaflow.records import HardwareSpec, InputSpec, ModelSpec, PredictionRequest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +72,10 @@ def made(
     return file
 
 
-def asked(hardware: HardwareSpec = I7, dtype: str = "float32", name: str = "EAGER", batch_size: int = 4) -> Question:
-    return Question(SIMPLE, hardware, planned(name, hardware.device, dtype), batch_size)
+def asked(
+    hardware: HardwareSpec = I7, dtype: str = "float32", name: str = "EAGER", batch_size: int = 4
+) -> PredictionRequest:
+    return PredictionRequest(SIMPLE, hardware, planned(name, hardware.device, dtype), batch_size)
 
 
 def refused(*_: Any) -> Answer:
@@ -242,11 +244,13 @@ def test_a_child_that_dies_is_said_with_its_last_words(monkeypatch: pytest.Monke
     [
         asked(HardwareSpec("r6g_large", "cpu", 2)),
         asked(dtype="uint3"),
-        Question(SIMPLE, H100, planned("ONNX_CPU", "cpu"), 4),
+        PredictionRequest(SIMPLE, H100, planned("ONNX_CPU", "cpu"), 4),
     ],
     ids=["hardware", "precision", "elsewhere"],
 )
-def test_no_child_is_started_for_what_graphs_cannot_know(question: Question, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_child_is_started_for_what_graphs_cannot_know(
+    question: PredictionRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(graphs, "_ask", refused)
     assert Graphs().predict(question) is None
 

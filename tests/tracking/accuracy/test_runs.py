@@ -14,12 +14,12 @@ from tests.support.scored_runs import nights, run, stored, with_ids
 
 from almaflow import machine
 from almaflow.accuracy.filter import Filter, moment_of
-from almaflow.records import JudgedRun, Prediction, Said
+from almaflow.records import Prediction, RecordedPrediction, ScoredRun
 from almaflow.tracking.accuracy import pages
 from almaflow.tracking.accuracy import runs as judged
-from almaflow.tracking.accuracy.history import judgements
+from almaflow.tracking.accuracy.history import scored_history
 from almaflow.tracking.accuracy.rescored import log_rescored
-from almaflow.tracking.accuracy.runs import judged_runs
+from almaflow.tracking.accuracy.runs import scored_runs
 from almaflow.tracking.session import connect
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def uri(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def runs(uri: str) -> list[JudgedRun]:
+def runs(uri: str) -> list[ScoredRun]:
     made = nights(COUNT)
     return with_ids(made, stored(uri, made))
 
@@ -54,43 +54,43 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_runs_are_read_as_they_were_written(uri: str, runs: list[JudgedRun]) -> None:
-    assert judged_runs(uri) == runs
-    assert judged_runs(uri) == runs
-    assert judged_runs(uri, fresh=True) == runs
+def test_runs_are_read_as_they_were_written(uri: str, runs: list[ScoredRun]) -> None:
+    assert scored_runs(uri) == runs
+    assert scored_runs(uri) == runs
+    assert scored_runs(uri, fresh=True) == runs
 
 
 def test_a_store_that_is_not_there_has_none(uri: str) -> None:
-    assert judged_runs(uri) == []
+    assert scored_runs(uri) == []
 
 
-def test_a_second_reading_takes_only_what_is_new(uri: str, runs: list[JudgedRun], counted: list[int]) -> None:
-    judged_runs(uri)
+def test_a_second_reading_takes_only_what_is_new(uri: str, runs: list[ScoredRun], counted: list[int]) -> None:
+    scored_runs(uri)
     assert len(counted) == COUNT + 1
     counted.clear()
-    assert judged_runs(uri) == runs
+    assert scored_runs(uri) == runs
     assert len(counted) <= judged.PROBES + 4
     (new,) = stored(uri, [run(COUNT)])
     counted.clear()
-    assert [each.run_id for each in judged_runs(uri)] == [*(each.run_id for each in runs), new]
+    assert [each.run_id for each in scored_runs(uri)] == [*(each.run_id for each in runs), new]
     assert len(counted) <= judged.PROBES + 5
 
 
 def test_pages_join_where_runs_started_at_once(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nights = (0, 0, 0, 1, 2, 2, 2, 2, 2, 3, 3, 4, 90, 90, 91, 400)
     stored(uri, [run(night) for night in nights])
-    whole = judged_runs(uri)
+    whole = scored_runs(uri)
     assert len(whole) == len(nights)
     assert whole == sorted(whole, key=lambda each: (each.at, each.run_id))
     for page, already, serves in product((1, 2, 3, 5, 11), range(len(nights) + 1), (False, True)):
         monkeypatch.setattr(pages, "PAGE", page)
         monkeypatch.setattr(pages, "is_server", lambda _, serves=serves: serves)
         monkeypatch.setattr(judged, "_agreeing", lambda *_, known=already: known)
-        assert judged_runs(uri) == whole, (page, already, serves)
+        assert scored_runs(uri) == whole, (page, already, serves)
 
 
 def test_a_server_that_cannot_tell_whether_a_tag_is_there(
-    uri: str, runs: list[JudgedRun], monkeypatch: pytest.MonkeyPatch
+    uri: str, runs: list[ScoredRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = MlflowClient.search_runs
 
@@ -101,83 +101,83 @@ def test_a_server_that_cannot_tell_whether_a_tag_is_there(
         return search(client, ids, where, **named)
 
     monkeypatch.setattr(MlflowClient, "search_runs", older)
-    assert judged_runs(uri) == runs
+    assert scored_runs(uri) == runs
 
 
-def test_a_wrong_output_is_no_measurement(uri: str, runs: list[JudgedRun]) -> None:
+def test_a_wrong_output_is_no_measurement(uri: str, runs: list[ScoredRun]) -> None:
     connect(uri).set_tag(runs[3].run_id, "almaflow.status", "wrong_output")
-    assert judged_runs(uri) == [*runs[:3], *runs[4:]]
+    assert scored_runs(uri) == [*runs[:3], *runs[4:]]
 
 
-def test_a_run_that_is_deleted_is_gone(uri: str, runs: list[JudgedRun]) -> None:
-    judged_runs(uri)
+def test_a_run_that_is_deleted_is_gone(uri: str, runs: list[ScoredRun]) -> None:
+    scored_runs(uri)
     connect(uri).delete_run(runs[4].run_id)
-    assert judged_runs(uri) == [*runs[:4], *runs[5:]]
+    assert scored_runs(uri) == [*runs[:4], *runs[5:]]
 
 
-def test_a_run_that_came_late_is_in_its_place(uri: str, runs: list[JudgedRun]) -> None:
-    judged_runs(uri)
+def test_a_run_that_came_late_is_in_its_place(uri: str, runs: list[ScoredRun]) -> None:
+    scored_runs(uri)
     late = replace(run(3), at=run(3).at + 60)
     (run_id,) = stored(uri, [late])
-    assert judged_runs(uri) == [*runs[:4], replace(late, run_id=run_id), *runs[4:]]
+    assert scored_runs(uri) == [*runs[:4], replace(late, run_id=run_id), *runs[4:]]
 
 
-def test_a_change_is_seen_where_it_is_looked_at(uri: str, runs: list[JudgedRun]) -> None:
-    judged_runs(uri)
+def test_a_change_is_seen_where_it_is_looked_at(uri: str, runs: list[ScoredRun]) -> None:
+    scored_runs(uri)
     connect(uri).set_tag(runs[-1].run_id, "env.torch", "9")
-    assert judged_runs(uri)[-1].environment["torch"] == "9"
+    assert scored_runs(uri)[-1].environment["torch"] == "9"
     connect(uri).set_tag(runs[5].run_id, "env.torch", "9")
-    assert judged_runs(uri, fresh=True)[5].environment["torch"] == "9"
+    assert scored_runs(uri, fresh=True)[5].environment["torch"] == "9"
 
 
-def test_a_run_that_has_only_begun_is_read_again(uri: str, runs: list[JudgedRun]) -> None:
+def test_a_run_that_has_only_begun_is_read_again(uri: str, runs: list[ScoredRun]) -> None:
     client = connect(uri)
     import time
 
     experiment = client.get_run(runs[0].run_id).info.experiment_id
     tags = {"almaflow.kind": "conversion", "almaflow.status": "ok", "almaflow.device_actual": "cpu"}
     begun = client.create_run(experiment, int(time.time() * 1000), tags=tags)
-    assert judged_runs(uri) == runs
+    assert scored_runs(uri) == runs
     client.log_metric(begun.info.run_id, "latency_ms", 3.0)
     client.set_terminated(begun.info.run_id)
-    assert judged_runs(uri)[-1].latency_ms == 3.0
+    assert scored_runs(uri)[-1].latency_ms == 3.0
 
 
 @pytest.mark.parametrize("text", [b"", b"no database", None])
-def test_what_is_kept_can_be_lost_at_any_time(uri: str, runs: list[JudgedRun], text: bytes | None) -> None:
-    judged_runs(uri)
+def test_what_is_kept_can_be_lost_at_any_time(uri: str, runs: list[ScoredRun], text: bytes | None) -> None:
+    scored_runs(uri)
     (kept,) = (machine.home() / "cache").glob("accuracy-*.db")
     kept.unlink() if text is None else kept.write_bytes(text)
-    assert judged_runs(uri) == runs
-    assert judged_runs(uri) == runs
+    assert scored_runs(uri) == runs
+    assert scored_runs(uri) == runs
 
 
-def test_several_read_at_once(uri: str, runs: list[JudgedRun]) -> None:
-    found: list[list[JudgedRun]] = []
-    threads = [threading.Thread(target=lambda: found.append(judged_runs(uri))) for _ in range(3)]
+def test_several_read_at_once(uri: str, runs: list[ScoredRun]) -> None:
+    found: list[list[ScoredRun]] = []
+    threads = [threading.Thread(target=lambda: found.append(scored_runs(uri))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert found == [runs] * 3
-    assert judged_runs(uri) == runs
+    assert scored_runs(uri) == runs
 
 
-def test_what_was_said_afterwards_is_beside_it(uri: str, runs: list[JudgedRun]) -> None:
+def test_what_was_said_afterwards_is_beside_it(uri: str, runs: list[ScoredRun]) -> None:
     log_rescored(uri, "almaflow", [(runs[2].run_id, Prediction(12.0, "calibrated", "v2", low_ms=9.0))], {})
-    found = judgements([uri, uri], lambda *_: None)
-    assert found[2].said == (*runs[2].said, Said("calibrated@v2", "v2", 12.0, 9.0))
+    found = scored_history([uri, uri], lambda *_: None)
+    assert found[2].said == (*runs[2].said, RecordedPrediction("calibrated@v2", "v2", 12.0, 9.0))
     assert [*found[:2], *found[3:]] == [*runs[:2], *runs[3:]]
 
 
-def test_what_ended_halfway_was_never_said(uri: str, runs: list[JudgedRun], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ended_halfway_was_never_said(uri: str, runs: list[ScoredRun], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MlflowClient, "log_dict", broken)
     with pytest.raises(KeyboardInterrupt):
         log_rescored(uri, "almaflow", [(runs[2].run_id, Prediction(12.0, "calibrated", "v2"))], {})
-    assert judgements([uri], lambda *_: None) == runs
+    assert scored_history([uri], lambda *_: None) == runs
 
 
 def test_filters() -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
 
-    from almaflow.records import JudgedRun
+    from almaflow.records import ScoredRun
 
 MODELS = ("resnet18", "vgg11", "swin_t")
 
@@ -40,7 +40,7 @@ def points(uri: str, run_id: str) -> list[tuple[int, float]]:
     return sorted((each.step, each.value) for each in history)
 
 
-def expected(runs: list[JudgedRun]) -> list[tuple[int, float]]:
+def expected(runs: list[ScoredRun]) -> list[tuple[int, float]]:
     (series,) = series_of(runs)
     return [(int(point.run.at), point.error) for point in series.points]
 
@@ -83,7 +83,7 @@ def test_measurements_stay_as_they_were(uri: str) -> None:
     assert [connect(uri).get_run(each.run_id).to_dictionary() for each in made] == before
 
 
-def _many() -> list[JudgedRun]:
+def _many() -> list[ScoredRun]:
     return [each for model in MODELS for each in nights(40, model=model, experiment="almaflow")]
 
 

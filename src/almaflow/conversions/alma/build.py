@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions import evidence as evidences
-from almaflow.conversions.alma.build_context import Building
+from almaflow.conversions.alma.build_context import AlmaBuild
 from almaflow.conversions.alma.inputs import (
     SPREADING,
     Batch,
@@ -32,7 +32,7 @@ from almaflow.conversions.alma.inputs import (
 )
 from almaflow.conversions.alma.patches import PATCHES
 from almaflow.conversions.alma.repairs import apply_repairs
-from almaflow.conversions.converted import Converted
+from almaflow.conversions.converted import ConvertedModel
 
 if TYPE_CHECKING:
     from almaflow.records import PlannedConversion, WorkerTask
@@ -44,7 +44,7 @@ def build_with_alma(
     batches: list[Batch],
     task: WorkerTask,
     skip: frozenset[str],
-) -> Converted:
+) -> ConvertedModel:
     """Convert a model by Alma's builder; see ``conversions.build.build``."""
     repairs = list(apply_repairs(planned.steps, skip))
     select = importlib.import_module("alma.conversions.select")
@@ -60,7 +60,7 @@ def build_with_alma(
     example = _examples(batches, packed=packed)[0]
     if several and planned.family == "fx":
         example = LikeOneTensor(batches[0])
-    building = Building(planned, model, task, _examples(batches, packed=packed), spreading)
+    building = AlmaBuild(planned, model, task, _examples(batches, packed=packed), spreading)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         for patch in PATCHES:
@@ -81,13 +81,13 @@ def build_with_alma(
         forward = spread(forward)
     session = building.sessions[0] if building.sessions else None
     size_mb = sum(building.sizes_mb) if building.sizes_mb else None
-    return Converted(
+    return ConvertedModel(
         forward,
         planned,
         tuple(repairs),
         session,
         model,
-        witness=lambda: evidences.Evidence(building.found),
+        witness=lambda: evidences.ExecutionEvidence(building.found),
         file_mb=size_mb,
     )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Building:
+class AlmaBuild:
     """What Alma is building, and what the patches keep of it."""
 
     planned: PlannedConversion

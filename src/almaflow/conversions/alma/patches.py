@@ -14,82 +14,82 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from almaflow.conversions.alma.build_context import Building
+    from almaflow.conversions.alma.build_context import AlmaBuild
 
 
 @dataclass(frozen=True)
-class Patch:
+class BuildPatch:
     """One change, and when it is made."""
 
     name: str
     why: str
-    concerns: Callable[[Building], bool]
-    enter: Callable[[Building], AbstractContextManager[Any]]
+    concerns: Callable[[AlmaBuild], bool]
+    enter: Callable[[AlmaBuild], AbstractContextManager[Any]]
 
 
-PATCHES: tuple[Patch, ...] = (
-    Patch(
+PATCHES: tuple[BuildPatch, ...] = (
+    BuildPatch(
         "onnx-session",
         "sessions take all processors and feed one input only; here the threads asked for, and every input",
         lambda building: building.planned.family == "onnx",
         patches_runtimes.own_sessions,
     ),
-    Patch(
+    BuildPatch(
         "onnx-input-names",
         "an export of several inputs confuses their names with those of weights",
         patches_runtimes.confuses_names,
         patches_runtimes.input_names,
     ),
-    Patch(
+    BuildPatch(
         "openvino-options",
         "without these options OpenVINO's backend silently runs inductor; weights as constants, precision, threads",
         lambda building: building.has("COMPILE_OPENVINO"),
         patches_runtimes.openvino_options,
     ),
-    Patch(
+    BuildPatch(
         "openvino-bfloat16",
         "OpenVINO's backend gives every partition of a bfloat16 model back to PyTorch without a word",
         lambda building: building.has("COMPILE_OPENVINO") and building.planned.dtype == "bfloat16",
         patches_runtimes.openvino_bfloat16,
     ),
-    Patch(
+    BuildPatch(
         "onnxrt-backend",
         "PyTorch has dropped its onnxrt backend; ours, on every version",
         lambda building: building.has("COMPILE_ONNXRT"),
         patches_runtimes.onnxrt_backend,
     ),
-    Patch(
+    BuildPatch(
         "tvm-backend",
         "PyTorch's TVM backend takes no exported graph and no half precision; ours goes through TVM's newer importer",
         lambda building: building.has("COMPILE_TVM") and building.planned.device == "cpu",
         patches_runtimes.tvm_backend,
     ),
-    Patch(
+    BuildPatch(
         "quanto-calibration",
         "activations are quantised at the scale 1: nothing calibrates them",
         lambda building: building.has("OPTIMUM_QUANTO_AI"),
         patches_quantisers.quanto_calibration,
     ),
-    Patch(
+    BuildPatch(
         "fx-calibration",
         "quantised at arbitrary scales, observed anew in each timed call, and in training mode: with the statistics of "
         "each batch",
         lambda building: building.planned.family == "fx",
         patches_quantisers.fx_calibration,
     ),
-    Patch(
+    BuildPatch(
         "fx-error",
         "what FX cannot trace is hidden behind an UnboundLocalError",
         lambda building: building.planned.family == "fx",
         patches_quantisers.fx_error,
     ),
-    Patch(
+    BuildPatch(
         "xnnpack-integers",
         "XNNPACK's quantiser makes floats of numbers that are added to indices: embeddings of positions fail",
         lambda building: building.has("AI8WI8_"),
         patches_quantisers.xnnpack_integers,
     ),
-    Patch(
+    BuildPatch(
         "int4-weight-only",
         "torchao's int4_weight_only() is Int4WeightOnlyConfig() now, and its default layout is for GPUs: on a CPU "
         "nothing is quantised, or it fails",

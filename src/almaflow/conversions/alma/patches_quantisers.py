@@ -12,7 +12,7 @@ import torch
 from almaflow.conversions.alma.repairs import XNNPACK
 
 if TYPE_CHECKING:
-    from almaflow.conversions.alma.build_context import Building
+    from almaflow.conversions.alma.build_context import AlmaBuild
 
 INT4_ROWS = 16
 """PyTorch's int4 kernels for CPUs take layers whose outputs are a multiple of that, and whose inputs are one of the
@@ -20,7 +20,7 @@ group; for others int4 weights are unpacked before each product."""
 INT4_GROUP = 128
 
 
-def quanto_calibration(building: Building) -> Any:
+def quanto_calibration(building: AlmaBuild) -> Any:
     """Scales of activations from the example inputs, before weights are frozen."""
     module = importlib.import_module("alma.conversions.options.optimum_quanto")
     freeze = module.freeze
@@ -36,7 +36,7 @@ def quanto_calibration(building: Building) -> Any:
     return patch.object(module, "freeze", calibrate_and_freeze)
 
 
-def fx_calibration(building: Building) -> Any:
+def fx_calibration(building: AlmaBuild) -> Any:
     """Fixed scales from the example inputs, and the model with its own statistics."""
     module = importlib.import_module("alma.conversions.options.fake_quant")
     prepare = module.prepare_qat_fx
@@ -57,7 +57,7 @@ def fx_calibration(building: Building) -> Any:
     return patch.object(module, "prepare_qat_fx", prepare_and_calibrate)
 
 
-def fx_error(_building: Building) -> Any:
+def fx_error(_building: AlmaBuild) -> Any:
     """The quantisation without what swallows its error."""
     module = importlib.import_module("alma.conversions.options.fake_quant")
 
@@ -71,7 +71,7 @@ def fx_error(_building: Building) -> Any:
         return stack.pop_all()
 
 
-def xnnpack_integers(_building: Building) -> Any:
+def xnnpack_integers(_building: AlmaBuild) -> Any:
     """Additions and products of integers keep their numbers; only floating ones need tensors to be observed."""
     module = importlib.import_module(XNNPACK)
     convert = module._convert_scalars_to_attrs  # noqa: SLF001 - torchao has no public place for it
@@ -92,7 +92,7 @@ def xnnpack_integers(_building: Building) -> Any:
     return patch.object(module, "_convert_scalars_to_attrs", convert_floats)
 
 
-def int4_weight_only(building: Building) -> Any:
+def int4_weight_only(building: AlmaBuild) -> Any:
     """The int4 kernels of the device, or weights that are unpacked where a layer does not fit these."""
     api = importlib.import_module("torchao.quantization.quant_api")
     linear = [module for module in building.model.modules() if isinstance(module, torch.nn.Linear)]

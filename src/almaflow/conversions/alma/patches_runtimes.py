@@ -19,13 +19,13 @@ from almaflow.conversions.size import file_mb
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from almaflow.conversions.alma.build_context import Building
+    from almaflow.conversions.alma.build_context import AlmaBuild
 
 COMPILE = "alma.conversions.options.compile"
 ONNX_PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
-def own_sessions(building: Building) -> Any:
+def own_sessions(building: AlmaBuild) -> Any:
     """Sessions with the threads asked for, which are fed every input."""
 
     def open_and_feed(path: Any, provider: str | None = None) -> Callable[[Any], list[Any]]:
@@ -37,13 +37,13 @@ def own_sessions(building: Building) -> Any:
     return patch("alma.conversions.options.onnx._get_onnx_forward_call", open_and_feed)
 
 
-def confuses_names(building: Building) -> bool:
+def confuses_names(building: AlmaBuild) -> bool:
     """Alma names one input and all weights; PyTorch's newer exporter gives the second input a weight's name then."""
     newer = bool(inspect.signature(torch.onnx.export).parameters["dynamo"].default)
     return newer and building.planned.family == "onnx" and building.spreading
 
 
-def input_names(building: Building) -> Any:
+def input_names(building: AlmaBuild) -> Any:
     """Names for the inputs of an export, and none for the weights."""
     original, count = torch.onnx.export, len(building.examples[0])
 
@@ -66,7 +66,7 @@ def openvino_precision(dtype: str) -> str:
     return "f16" if "FP16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
-def openvino_options(building: Building) -> Any:
+def openvino_options(building: AlmaBuild) -> Any:
     """The options with which OpenVINO's backend runs, its weights as constants, the precision named, the threads."""
     compile_module = importlib.import_module(COMPILE)
     original = compile_module.get_compile_settings
@@ -89,7 +89,7 @@ def openvino_options(building: Building) -> Any:
 
 
 @contextmanager
-def openvino_bfloat16(_building: Building) -> Iterator[None]:
+def openvino_bfloat16(_building: AlmaBuild) -> Iterator[None]:
     """Partitions of bfloat16 graphs stay in OpenVINO."""
     keep_bfloat16_partitions()  # the partitions are called long after the builder has returned
     yield
@@ -111,13 +111,13 @@ def _own_backend(backend: Any, check: str) -> Iterator[None]:
         yield
 
 
-def onnxrt_backend(building: Building) -> Any:
+def onnxrt_backend(building: AlmaBuild) -> Any:
     """Our backend in the place of the one that PyTorch had."""
     provider, threads = ONNX_PROVIDERS[building.planned.device], building.task.hardware.threads
     backend = OnnxRuntime(provider, threads, building.sessions, building.sizes_mb, building.found)
     return _own_backend(backend, "check_onnxrt")
 
 
-def tvm_backend(building: Building) -> Any:
+def tvm_backend(building: AlmaBuild) -> Any:
     """Our backend in the place of PyTorch's."""
     return _own_backend(Tvm(building.task.hardware.threads, building.found), "check_tvm")

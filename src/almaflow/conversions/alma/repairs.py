@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Repair:
+class ImportFix:
     """One defect and its mending. ``concerns`` is asked with the conversion's steps, ``needed`` only then."""
 
     name: str
@@ -91,43 +91,43 @@ def _name_device() -> None:
     module.device = None  # type: ignore[attr-defined]
 
 
-REPAIRS: tuple[Repair, ...] = (
-    Repair(
+REPAIRS: tuple[ImportFix, ...] = (
+    ImportFix(
         "moved-quantize-pt2e",
         "import alma fails: PyTorch 2.11 moved torch.ao.quantization.quantize_pt2e to torchao",
         _always,
         lambda: not _importable(PT2E),
         _alias_pt2e,
     ),
-    Repair(
+    ImportFix(
         "moved-xnnpack-quantizer",
         "import alma fails: PyTorch 2.11 moved XNNPACKQuantizer to torchao and executorch",
         _always,
         lambda: not _importable(XNNPACK),
         _alias_xnnpack,
     ),
-    Repair(
+    ImportFix(
         "export-for-training",
         "torch.export.export_for_training is torch.export.export now",
         lambda steps: any(step.startswith("AI8WI8_") for step in steps),
         lambda: not _attribute("torch.export", "export_for_training"),
         _restore_export_for_training,
     ),
-    Repair(
+    ImportFix(
         "onnx-dynamo-export",
         "torch.onnx.dynamo_export is torch.onnx.export(dynamo=True) now",
         lambda steps: "DYNAMO_EXPORT" in steps,
         lambda: not _attribute("torch.onnx", "dynamo_export"),
         _restore_dynamo_export,
     ),
-    Repair(
+    ImportFix(
         "onnx-model-directory",
         "Alma saves to the relative path model/model.onnx and fails where model/ is not there",
         lambda steps: "DYNAMO_EXPORT" in steps,
         lambda: not Path("model").is_dir(),
         _make_model_directory,
     ),
-    Repair(
+    ImportFix(
         "native-convert-device",
         "Alma returns a name that it never defines: name 'device' is not defined",
         lambda steps: "NATIVE_CONVERT_AI8WI8_STATIC_QUANTIZED" in steps,

@@ -1,6 +1,6 @@
 """Conversions that other packages bring, by the entry point group ``almaflow.conversions``.
 
-An entry point names an ``OwnConversion`` or a list of them. It is loaded whenever the catalogue is asked for, so its
+An entry point names an ``ConversionPlugin`` or a list of them. It is loaded whenever the catalogue is asked for, so its
 module should import nothing slow; what builds the conversion is imported in the worker only.
 """
 
@@ -23,13 +23,13 @@ GROUP = "almaflow.conversions"
 
 
 @dataclass(frozen=True)
-class OwnConversion:
+class ConversionPlugin:
     """A conversion of a package of your own."""
 
     name: str
     """Steps joined by plus signs: known ones that change the model (``FP16+``), and last one of your own."""
     builder: str
-    """``module:function`` of that last step: takes the model and a ``native.Work``, returns a ``native.Native``."""
+    """``module:function`` of that last step: takes the model and a ``BuildInputs``, returns a ``BuiltModel``."""
     does: str
     """In one line."""
     family: str = "own"
@@ -80,7 +80,7 @@ def registered() -> tuple[Conversion, ...]:
 
 def _load(point: EntryPoint) -> list[Conversion]:
     loaded = point.load()
-    return [own.entry() for own in ([loaded] if isinstance(loaded, OwnConversion) else loaded)]
+    return [own.entry() for own in ([loaded] if isinstance(loaded, ConversionPlugin) else loaded)]
 
 
 def _warn(point: EntryPoint, why: str) -> None:

@@ -14,20 +14,20 @@ from almaflow.conversions.native import model_changes as changes
 from almaflow.conversions.native import onnxruntime as onnx
 from almaflow.conversions.native import openvino
 from almaflow.conversions.native import pytorch as compiled
-from almaflow.conversions.native.interface import Change, Native, Run, Work
+from almaflow.conversions.native.interface import Backend, BuildInputs, BuiltModel, ModelChange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
-__all__ = ["CHANGES", "RUNS", "Change", "Native", "Run", "Work", "build"]
+__all__ = ["CHANGES", "RUNS", "Backend", "BuildInputs", "BuiltModel", "ModelChange", "build"]
 
-CHANGES: dict[str, Change] = changes.CHANGES
-RUNS: dict[str, Run] = {**compiled.RUNS, **onnx.RUNS, **openvino.RUNS, **edge.RUNS}
+CHANGES: dict[str, ModelChange] = changes.CHANGES
+RUNS: dict[str, Backend] = {**compiled.RUNS, **onnx.RUNS, **openvino.RUNS, **edge.RUNS}
 
 
-def build(steps: Sequence[str], model: torch.nn.Module, work: Work, run: Run | None = None) -> Native:
+def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: Backend | None = None) -> BuiltModel:
     """Change the model step by step, and give it to what runs it.
 
     Args:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from almaflow.conversions.evidence import Evidence
-from almaflow.conversions.native.interface import Native
+from almaflow.conversions.evidence import ExecutionEvidence
+from almaflow.conversions.native.interface import BuiltModel
 from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Run, Work
+    from almaflow.conversions.native.interface import Backend, BuildInputs
 
 
-def executorch_xnnpack(model: torch.nn.Module, work: Work) -> Native:
+def executorch_xnnpack(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """Export, hand to XNNPACK what it takes, and run the program by ExecuTorch's own runtime."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
@@ -34,11 +34,11 @@ def executorch_xnnpack(model: torch.nn.Module, work: Work) -> Native:
         message = "ExecuTorch made a program without a forward method"
         raise RuntimeError(message)
 
-    def evidence() -> Evidence:
+    def evidence() -> ExecutionEvidence:
         runtime = {"xnnpack_partitions": str(delegated), "xnnpack_operations_outside": ",".join(outside)}
-        return Evidence(runtime, None if delegated else "XNNPACK took nothing of the model", "cpu")
+        return ExecutionEvidence(runtime, None if delegated else "XNNPACK took nothing of the model", "cpu")
 
-    return Native(lambda *inputs: method.execute(inputs), evidence, file_mb(path))
+    return BuiltModel(lambda *inputs: method.execute(inputs), evidence, file_mb(path))
 
 
-RUNS: dict[str, Run] = {"EXECUTORCH_XNNPACK": executorch_xnnpack}
+RUNS: dict[str, Backend] = {"EXECUTORCH_XNNPACK": executorch_xnnpack}

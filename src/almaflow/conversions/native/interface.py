@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from almaflow.conversions.evidence import Evidence
+from almaflow.conversions.evidence import ExecutionEvidence
 
 Batch = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Work:
+class BuildInputs:
     """Example inputs and settings that steps may need."""
 
     batches: list[Batch]
@@ -26,12 +26,12 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Native:
+class BuiltModel:
     """A forward call, and who can say what really ran."""
 
     forward: Callable[..., Any]
     """Takes the model's inputs one by one."""
-    evidence: Callable[[], Evidence] = Evidence
+    evidence: Callable[[], ExecutionEvidence] = ExecutionEvidence
     """What the runtime says of itself; asked after the timed calls."""
     file_mb: float | None = None
     """Size of the converted model on disk in MB, where it is a file."""
@@ -39,5 +39,5 @@ class Native:
     """What holds the weights, where it is no file."""
 
 
-Change = Callable[[torch.nn.Module, Work], torch.nn.Module]
-Run = Callable[[torch.nn.Module, Work], Native]
+ModelChange = Callable[[torch.nn.Module, BuildInputs], torch.nn.Module]
+Backend = Callable[[torch.nn.Module, BuildInputs], BuiltModel]

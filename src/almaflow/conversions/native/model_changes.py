@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Change, Work
+    from almaflow.conversions.native.interface import BuildInputs, ModelChange
 
 IMAGES = 4
 """Dimensions of the tensors that PyTorch has a channels-last format for, (N, C, H, W)."""
 
 
-def _cast(dtype: torch.dtype) -> Change:
+def _cast(dtype: torch.dtype) -> ModelChange:
     return lambda model, _work: model.to(dtype)
 
 
@@ -32,10 +32,10 @@ class ChannelsLast(torch.nn.Module):
         )
 
 
-def _torchao(config: str) -> Change:
+def _torchao(config: str) -> ModelChange:
     """Linear layers quantised by one of torchao's configs, of which the default is taken."""
 
-    def change(model: torch.nn.Module, _work: Work) -> torch.nn.Module:
+    def change(model: torch.nn.Module, _work: BuildInputs) -> torch.nn.Module:
         from torchao import quantization
 
         if not any(isinstance(module, torch.nn.Linear) for module in model.modules()):
@@ -47,7 +47,7 @@ def _torchao(config: str) -> Change:
     return change
 
 
-def torchao_autoquant(model: torch.nn.Module, work: Work) -> torch.nn.Module:
+def torchao_autoquant(model: torch.nn.Module, work: BuildInputs) -> torch.nn.Module:
     """For each linear layer torchao takes the type that it finds quickest on the first example batch."""
     import torchao
 
@@ -56,7 +56,7 @@ def torchao_autoquant(model: torch.nn.Module, work: Work) -> torch.nn.Module:
     return chosen
 
 
-CHANGES: dict[str, Change] = {
+CHANGES: dict[str, ModelChange] = {
     "FP16": _cast(torch.float16),
     "BF16": _cast(torch.bfloat16),
     "CHANNELS_LAST": lambda model, _work: ChannelsLast(model),

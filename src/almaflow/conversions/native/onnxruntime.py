@@ -8,45 +8,45 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow import machine
-from almaflow.conversions.evidence import Evidence, onnx_evidence, together
-from almaflow.conversions.native.interface import Native
+from almaflow.conversions.evidence import ExecutionEvidence, onnx_evidence, together
+from almaflow.conversions.native.interface import BuiltModel
 from almaflow.conversions.native.onnx_session import feed, open_session
 from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.conversions.native.interface import Batch, Run, Work
+    from almaflow.conversions.native.interface import Backend, Batch, BuildInputs
 
 CPU = "CPUExecutionProvider"
 
 
-def session_on(provider: str) -> Run:
+def session_on(provider: str) -> Backend:
     """ONNX export through torch.export, and a session on one provider."""
 
-    def run(model: torch.nn.Module, work: Work) -> Native:
+    def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         path = _export(model, work)
         return _native(open_session(path, provider, work.threads), provider, path)
 
     return run
 
 
-def _export(model: torch.nn.Module, work: Work) -> Path:
+def _export(model: torch.nn.Module, work: BuildInputs) -> Path:
     path = Path("model.onnx")
     torch.onnx.export(model, work.batches[0], str(path), dynamo=True, external_data=False)
     return path
 
 
-def _native(session: Any, provider: str, path: Path, **found: str) -> Native:
+def _native(session: Any, provider: str, path: Path, **found: str) -> BuiltModel:
     forward = feed(session)
-    return Native(
+    return BuiltModel(
         lambda *inputs: forward(inputs),
-        lambda: together([Evidence(found), onnx_evidence(session, provider)]),
+        lambda: together([ExecutionEvidence(found), onnx_evidence(session, provider)]),
         file_mb(path),
     )
 
 
-def int8_static(model: torch.nn.Module, work: Work) -> Native:
+def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """ONNX Runtime's static quantisation: QDQ, per-channel INT8 weights, UINT8 activations, min-max calibrated.
 
     The recipe is the one that ONNX Runtime documents for x86 CPUs with VNNI ("Quantize ONNX models", static
@@ -124,7 +124,7 @@ class _Calibration:
         return next(self._feeds, None)
 
 
-RUNS: dict[str, Run] = {
+RUNS: dict[str, Backend] = {
     "ONNX_GPU": session_on("CUDAExecutionProvider"),
     "ONNX_CPU_INT8_STATIC": int8_static,
 }

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from almaflow.conversions.evidence import Evidence, precision_fault
-from almaflow.conversions.native.interface import Native
+from almaflow.conversions.evidence import ExecutionEvidence, precision_fault
+from almaflow.conversions.native.interface import BuiltModel
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Run, Work
+    from almaflow.conversions.native.interface import Backend, BuildInputs
 
 
-def _precision(precision: str, *, compress: bool = False) -> Run:
+def _precision(precision: str, *, compress: bool = False) -> Backend:
     """Compute in ``precision``, in OpenVINO's words; ``compress`` stores weights in float16."""
 
-    def run(model: torch.nn.Module, work: Work) -> Native:
+    def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         return _compiled(_converted(model, work), work, precision, compress=compress)
 
     return run
 
 
-def int8(model: torch.nn.Module, work: Work) -> Native:
+def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """NNCF's post-training quantisation, calibrated on the example inputs; what stays float computes in float32.
 
     Raises:
@@ -47,14 +47,14 @@ def int8(model: torch.nn.Module, work: Work) -> Native:
     return _compiled(quantised, work, "f32", fake_quantize_operations=str(count))
 
 
-def _converted(model: torch.nn.Module, work: Work) -> Any:
+def _converted(model: torch.nn.Module, work: BuildInputs) -> Any:
     """The model as OpenVINO's, with the shapes of the example inputs."""
     import openvino
 
     return openvino.convert_model(torch.export.export(model, work.batches[0]))
 
 
-def _compiled(model: Any, work: Work, precision: str, *, compress: bool = False, **found: str) -> Native:
+def _compiled(model: Any, work: BuildInputs, precision: str, *, compress: bool = False, **found: str) -> BuiltModel:
     import openvino
 
     path = Path("model.xml")
@@ -74,20 +74,20 @@ def _compiled(model: Any, work: Work, precision: str, *, compress: bool = False,
         results = requests.own.infer([t.numpy() for t in inputs], share_inputs=True, share_outputs=True)
         return [torch.from_numpy(result) for result in results.values()]
 
-    def evidence() -> Evidence:
+    def evidence() -> ExecutionEvidence:
         runtime = {
             "openvino_precision": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
             "openvino_threads": str(compiled.get_property("INFERENCE_NUM_THREADS")),
             "openvino_streams": str(compiled.get_property("NUM_STREAMS")),
             "openvino_device": ",".join(compiled.get_property("EXECUTION_DEVICES")),
         }
-        return Evidence(runtime | found, precision_fault(runtime["openvino_precision"], precision), "cpu")
+        return ExecutionEvidence(runtime | found, precision_fault(runtime["openvino_precision"], precision), "cpu")
 
     weights = path.with_suffix(".bin")
-    return Native(forward, evidence, (path.stat().st_size + weights.stat().st_size) / 1e6)
+    return BuiltModel(forward, evidence, (path.stat().st_size + weights.stat().st_size) / 1e6)
 
 
-RUNS: dict[str, Run] = {
+RUNS: dict[str, Backend] = {
     "OPENVINO": _precision("f32"),
     # The usual FP16 file: half the size; a CPU computes in float32 on it.
     "OPENVINO_FP16": _precision("f32", compress=True),

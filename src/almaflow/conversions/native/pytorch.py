@@ -9,39 +9,39 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions.evidence import forget
-from almaflow.conversions.native.interface import Native
+from almaflow.conversions.native.interface import BuiltModel
 from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Run, Work
+    from almaflow.conversions.native.interface import Backend, BuildInputs
 
 
-def eager(model: torch.nn.Module, _work: Work) -> Native:
+def eager(model: torch.nn.Module, _work: BuildInputs) -> BuiltModel:
     """As it is."""
-    return Native(model, model=model)
+    return BuiltModel(model, model=model)
 
 
-def _inductor(**settings: Any) -> Run:
-    def run(model: torch.nn.Module, work: Work) -> Native:
+def _inductor(**settings: Any) -> Backend:
+    def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         torch._dynamo.reset()  # noqa: SLF001 - as Alma does: what an earlier step compiled does not count
         forget()
         compiled = torch.compile(model, backend="inductor", **settings)
         compiled(*work.batches[0])
-        return Native(compiled, model=model)
+        return BuiltModel(compiled, model=model)
 
     return run
 
 
-def aot_inductor_package(model: torch.nn.Module, work: Work) -> Native:
+def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """Export, compile ahead of time, and load the package that a server without Python would load too."""
     from torch._inductor import aoti_compile_and_package, aoti_load_package
 
     exported = torch.export.export(model, work.batches[0])
     path = aoti_compile_and_package(exported, package_path=str(Path("model.pt2").absolute()))
-    return Native(aoti_load_package(path), file_mb=file_mb(path))
+    return BuiltModel(aoti_load_package(path), file_mb=file_mb(path))
 
 
-def tensorrt(model: torch.nn.Module, work: Work) -> Native:
+def tensorrt(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """Export, and build a TensorRT engine ahead of time in the model's own type, with TF32 off as in eager."""
     import torch_tensorrt
 
@@ -49,10 +49,10 @@ def tensorrt(model: torch.nn.Module, work: Work) -> Native:
     build = torch_tensorrt.dynamo.compile
     # Newer versions take each layer's own type by themselves, and refuse to be told precisions beside.
     typed = {"use_explicit_typing": True} if "use_explicit_typing" in signature(build).parameters else {}
-    return Native(build(exported, arg_inputs=list(work.batches[0]), disable_tf32=True, **typed))
+    return BuiltModel(build(exported, arg_inputs=list(work.batches[0]), disable_tf32=True, **typed))
 
 
-RUNS: dict[str, Run] = {
+RUNS: dict[str, Backend] = {
     "EAGER": eager,
     "COMPILE_INDUCTOR": _inductor(),
     "COMPILE_INDUCTOR_DEFAULT": _inductor(),

@@ -18,7 +18,7 @@ from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import ModelSpec, Prediction, from_dict, to_dict
 
 if TYPE_CHECKING:
-    from almaflow.records import Question
+    from almaflow.records import PredictionRequest
 
 CHILD = "almaflow.predict.graphs.child"
 
@@ -118,7 +118,7 @@ class Graphs:
             return self.name
         return _version(answer)
 
-    def predict(self, question: Question) -> Prediction | None:
+    def predict(self, question: PredictionRequest) -> Prediction | None:
         """Predict from one analysis per model, batch size, hardware and element type, whatever the conversion.
 
         Returns:
@@ -141,7 +141,7 @@ class Graphs:
             return None
         return Prediction(answer.latency_ms, self.name, _version(answer), energy_j=answer.energy_j)
 
-    def _asked(self, question: Question) -> Asked | None:
+    def _asked(self, question: PredictionRequest) -> Asked | None:
         """None where it is known without a child that there is nothing to be had."""
         hardware = self._hardware or HARDWARE.get(question.hardware.name)
         precisions = PRECISIONS.get(_element(question.conversion.dtype))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from almaflow.accuracy.alerts import Alert
     from almaflow.accuracy.series import Change, Series
-    from almaflow.records import JudgedRun
+    from almaflow.records import ScoredRun
     from almaflow.stats import Figure, Paired
 
 MOST_ROWS = 40
@@ -83,7 +83,7 @@ def render_alerts(told: Sequence[Alert], console: Console) -> None:
         console.print(Text(f"  runs: {', '.join(alert.runs[:SHOWN_RUNS])}{more}", style="dim"), soft_wrap=True)
 
 
-def nothing(runs: Sequence[JudgedRun], stores: Sequence[str], *, named: bool) -> str:
+def nothing(runs: Sequence[ScoredRun], stores: Sequence[str], *, named: bool) -> str:
     """Why there is nothing to show, and what to do.
 
     Args:

@@ -10,14 +10,14 @@ from dataclasses import astuple, fields
 from typing import TYPE_CHECKING, Any
 
 from almaflow.machine import home
-from almaflow.records import JudgedRun, Said
+from almaflow.records import RecordedPrediction, ScoredRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 3
 """Of the form, in the file's name: what has another one is not looked at."""
-_FACTS = [field.name for field in fields(JudgedRun) if field.name not in {"environment", "said"}]
+_FACTS = [field.name for field in fields(ScoredRun) if field.name not in {"environment", "said"}]
 
 
 class Kept:
@@ -31,7 +31,7 @@ class Kept:
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         self._path = home() / "cache" / f"accuracy-{VERSION}-{digest}.db"
 
-    def read(self) -> tuple[list[JudgedRun], int]:
+    def read(self) -> tuple[list[ScoredRun], int]:
         """The runs, and how many of them are not expected to change; none where the file is not there or not ours."""
         try:
             with closing(self._connect()) as connection:
@@ -49,7 +49,7 @@ class Kept:
             return [], 0
         return found, settled
 
-    def replace(self, position: int, made: Sequence[JudgedRun], settled: int) -> None:
+    def replace(self, position: int, made: Sequence[ScoredRun], settled: int) -> None:
         """Put runs in place of all from a position on; where that fails, they are read again next time."""
         with suppress(sqlite3.Error, OSError), closing(self._connect()) as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -80,7 +80,7 @@ class Kept:
         return connection
 
 
-def _run(row: list[list[Any]], environment: dict[str, str]) -> JudgedRun:
+def _run(row: list[list[Any]], environment: dict[str, str]) -> ScoredRun:
     facts, said = row
     named = dict(zip(_FACTS, facts, strict=True))
-    return JudgedRun(**named, environment=environment, said=tuple(Said(*each) for each in said))
+    return ScoredRun(**named, environment=environment, said=tuple(RecordedPrediction(*each) for each in said))

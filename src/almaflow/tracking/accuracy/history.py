@@ -8,15 +8,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.accuracy.rescored import rescored
-from almaflow.tracking.accuracy.runs import judged_runs
+from almaflow.tracking.accuracy.runs import scored_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from almaflow.records import JudgedRun
+    from almaflow.records import ScoredRun
 
 
-def judgements(uris: Iterable[str], tell: Callable[[str, int], None], *, fresh: bool = False) -> list[JudgedRun]:
+def scored_history(uris: Iterable[str], tell: Callable[[str, int], None], *, fresh: bool = False) -> list[ScoredRun]:
     """All measurements of the stores, with everything that was said of them.
 
     Args:
@@ -27,9 +27,9 @@ def judgements(uris: Iterable[str], tell: Callable[[str, int], None], *, fresh: 
     Raises:
         TrackingError: a store cannot be reached or read.
     """
-    found: list[JudgedRun] = []
+    found: list[ScoredRun] = []
     for uri in dict.fromkeys(uris):
-        runs = judged_runs(uri, partial(tell, uri), fresh=fresh)
+        runs = scored_runs(uri, partial(tell, uri), fresh=fresh)
         with tempfile.TemporaryDirectory(prefix="almaflow-rescored-") as scratch:
             later = rescored(uri, scratch)
         found += [

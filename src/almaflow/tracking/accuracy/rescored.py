@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from almaflow.records import Said
+from almaflow.records import RecordedPrediction
 from almaflow.tracking.session import connect, quiet, reporting
 from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.uris import sqlite_path
@@ -65,7 +65,7 @@ def log_rescored(
     return run_id
 
 
-def rescored(uri: str, scratch: str) -> dict[str, dict[str, Said]]:
+def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]:
     """What was said afterwards, by the run that measured and the predictor's label; the newest of each.
 
     Args:
@@ -77,7 +77,7 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, Said]]:
     """
     if (database := sqlite_path(uri)) and not database.exists():
         return {}
-    found: dict[str, dict[str, Said]] = {}
+    found: dict[str, dict[str, RecordedPrediction]] = {}
     with reporting(uri, "predictions could not be read"), quiet():
         client, names = experiments(uri)
         where = f"tags.`almaflow.kind` = '{KIND}' AND tags.`almaflow.status` = 'ok'"
@@ -88,6 +88,6 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, Said]]:
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             predictor = label(document["predictor"], document["version"])
             for measured, latency_ms, low_ms, high_ms in document["predictions"]:
-                said = Said(predictor, document["version"], latency_ms, low_ms, high_ms)
+                said = RecordedPrediction(predictor, document["version"], latency_ms, low_ms, high_ms)
                 found.setdefault(measured, {})[predictor] = said
     return found

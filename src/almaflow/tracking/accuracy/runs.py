@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from almaflow.predict import BASELINES
-from almaflow.records import JudgedRun, Said
+from almaflow.records import RecordedPrediction, ScoredRun
 from almaflow.tracking.accuracy.cache import Kept
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
 from almaflow.tracking.reader import stored_run
@@ -38,7 +38,7 @@ _CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
 """Settings that make a timed call another thing, and what they are where nothing was set."""
 
 
-def judged_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[JudgedRun]:
+def scored_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[ScoredRun]:
     """All conversions that gave a latency, in the order in which they were measured.
 
     Args:
@@ -55,13 +55,13 @@ def judged_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh
     with reporting(uri, "predictions could not be read"), quiet():
         runs = MeasuredRuns.of(uri)
 
-        def at(position: int) -> JudgedRun | None:
+        def at(position: int) -> ScoredRun | None:
             found = runs.at(position)
             return judged(stored_run(found, runs.names)) if found else None
 
         known, settled = ([], 0) if fresh else kept.read()
         start = _agreeing(known, settled, at)
-        made: list[JudgedRun] = []
+        made: list[ScoredRun] = []
         written_at: list[float] = []
         environments: dict[tuple[str, ...], dict[str, str]] = {}
         for run in runs.since(start):
@@ -86,7 +86,7 @@ def _written_at(started_ms: int, ended_ms: int | None) -> float:
     return ended_ms / 1000
 
 
-def _agreeing(known: list[JudgedRun], settled: int, at: Callable[[int], JudgedRun | None]) -> int:
+def _agreeing(known: list[ScoredRun], settled: int, at: Callable[[int], ScoredRun | None]) -> int:
     """How many of the first runs are still there as they were."""
     count = min(len(known), settled)
     if not count:
@@ -105,7 +105,7 @@ def _agreeing(known: list[JudgedRun], settled: int, at: Callable[[int], JudgedRu
     return low
 
 
-def judged(run: StoredRun) -> JudgedRun:
+def judged(run: StoredRun) -> ScoredRun:
     """A run as accuracy needs it; one without a latency that counts has zeros."""
     metrics, params, tags = run.metrics, run.params, run.tags
     latency = metrics.get("latency_ms", 0.0) if tags.get("almaflow.status") == "ok" else 0.0
@@ -114,7 +114,7 @@ def judged(run: StoredRun) -> JudgedRun:
     processor = environment.get("gpu" if device.startswith("cuda") else "cpu", "")
     cpus = f" on {params['cpus']}" if "cpus" in params else ""
     calls = [f"{name[8:]}={params[name]}" for name, usual in _CALLS.items() if params.get(name, usual) != usual]
-    return JudgedRun(
+    return ScoredRun(
         run_id=run.run_id,
         experiment=run.experiment,
         at=run.started_at,
@@ -140,14 +140,14 @@ def judged(run: StoredRun) -> JudgedRun:
     )
 
 
-def _said(run: StoredRun, first: str) -> Iterator[Said]:
+def _said(run: StoredRun, first: str) -> Iterator[RecordedPrediction]:
     """What each predictor said; a baseline was asked for where the job named it first, or it is told by nothing."""
     baselines = {each.name for each in BASELINES}
     for name, value in sorted(run.metrics.items()):
         if (found := _SAID.fullmatch(name)) and value > 0:
             predictor = found["predictor"]
             section = f"prediction/{predictor}"
-            yield Said(
+            yield RecordedPrediction(
                 predictor,
                 run.tags.get(f"almaflow.predictor_version.{predictor}", ""),
                 value,

@@ -13,7 +13,7 @@ from tests.support.example_jobs import WRONG, in_rounds, measured, ok, planned
 from almaflow.analysis import counts
 from almaflow.measure.interleave import MeasuredWorker
 from almaflow.measure.outcomes import merged, outcome_of, with_states
-from almaflow.processes.worker_handle import WorkerExit
+from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 from almaflow.records import (
     Failure,
     FailureKind,

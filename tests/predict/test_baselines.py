@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_jobs import planned
 
-from almaflow.predict import EagerRatio, Given, LastMeasured, Roofline, with_baselines
+from almaflow.predict import BASELINES, EagerRatio, Given, LastMeasured, Roofline, with_baselines
 from almaflow.predict.roofline import level_of
 from almaflow.records import (
     HardwareSpec,
@@ -21,6 +21,7 @@ from almaflow.records import (
     PredictionRequest,
     Workload,
 )
+from almaflow.records.prediction import BASELINE_NAMES
 
 LIMITS = Limits(
     {"float32": 100.0, "int8": 400.0},
@@ -140,3 +141,7 @@ def test_eager_times_the_middle_share_of_other_models() -> None:
 def test_baselines_come_after_what_is_named_and_once() -> None:
     names = [each.name for each in with_baselines((Given(1.0), Roofline()))]
     assert names == ["given", "roofline", "last_measured", "eager_ratio"]
+
+
+def test_the_records_name_the_baselines_that_are_asked() -> None:
+    assert tuple(each.name for each in BASELINES) == BASELINE_NAMES

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.support.example_jobs import planned
 
 from almaflow.errors import UsageError
-from almaflow.predict import Given, Predictor, error_pct
+from almaflow.predict import Given, Predictor
 from almaflow.records import HardwareSpec, ModelSpec, PredictionRequest
+from almaflow.stats import error_pct
 
 
 def question(

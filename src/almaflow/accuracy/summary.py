@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from almaflow.accuracy.causes import Moment, cause_of
 from almaflow.accuracy.series import Change, Key, Point, Series, Verdict
-from almaflow.predict import error_pct
 from almaflow.records.plan import EAGER
 from almaflow.stats import (
     FALSE_ALARM_RATE,
@@ -18,6 +17,7 @@ from almaflow.stats import (
     ErrorSummary,
     Interval,
     Paired,
+    error_pct,
     error_summary,
     paired,
     steps,

@@ -10,10 +10,9 @@ import math
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.rounds import round_medians, round_metrics, same_attempt
-from almaflow.predict import error_pct
 from almaflow.records import Status
 from almaflow.records.plan import EAGER, INDUCTOR
-from almaflow.stats import Summary, ratio, summary
+from almaflow.stats import Summary, error_pct, ratio, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

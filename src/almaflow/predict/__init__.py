@@ -9,7 +9,6 @@ from almaflow.predict.given import Given
 from almaflow.predict.graphs.predictor import Graphs
 from almaflow.predict.protocol import Predictor
 from almaflow.predict.roofline import Roofline
-from almaflow.stats.errors import error_pct
 
 __all__ = [
     "BASELINES",
@@ -21,6 +20,5 @@ __all__ = [
     "Predictor",
     "PredictorPool",
     "Roofline",
-    "error_pct",
     "with_baselines",
 ]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from almaflow.records.plan import PlannedConversion
     from almaflow.records.specs import ModelSpec
 
+BASELINE_NAMES = ("last_measured", "eager_ratio", "roofline")
+"""Predictors that every job asks, whichever it names: what a prediction has to beat."""
+
 
 @dataclass(frozen=True)
 class PastMeasurement:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from almaflow.stats.changes import FALSE_ALARM_RATE, SHORTEST, Step, steps
-from almaflow.stats.errors import NEAR_PCT, ErrorSummary, Figure, Paired, error_summary, paired, summary_over, trend
+from almaflow.stats.errors import (
+    NEAR_PCT,
+    ErrorSummary,
+    Figure,
+    Paired,
+    error_pct,
+    error_summary,
+    paired,
+    summary_over,
+    trend,
+)
 from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
 from almaflow.stats.rounds import Ratio, RoundMedian, Spread, is_settled, latency_interval, ratio, spread_between
 from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
@@ -23,6 +33,7 @@ __all__ = [
     "Spread",
     "Step",
     "Summary",
+    "error_pct",
     "error_summary",
     "hull",
     "independent_draws",

@@ -15,8 +15,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from almaflow.predict import BASELINES
 from almaflow.records import RecordedPrediction, ScoredRun
+from almaflow.records.prediction import BASELINE_NAMES
 from almaflow.tracking.accuracy.cache import Kept
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
 from almaflow.tracking.reader import stored_run
@@ -142,7 +142,7 @@ def judged(run: StoredRun) -> ScoredRun:
 
 def _said(run: StoredRun, first: str) -> Iterator[RecordedPrediction]:
     """What each predictor said; a baseline was asked for where the job named it first, or it is told by nothing."""
-    baselines = {each.name for each in BASELINES}
+    baselines = set(BASELINE_NAMES)
     for name, value in sorted(run.metrics.items()):
         if (found := _SAID.fullmatch(name)) and value > 0:
             predictor = found["predictor"]

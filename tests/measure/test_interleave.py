@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.example_jobs import planned
 
-from almaflow.measure import interleave
 from almaflow.measure.interleave import MeasuredWorker, settled, take_rounds
 from almaflow.records import HardwareSpec, MachineState, MeasureSpec, ModelSpec, WorkerTask
 from almaflow.records.protocol import MINIMUM_ROUNDS, RoundReport, RoundRequest, round_request
@@ -77,19 +76,14 @@ class Watch:
         return MachineState(others_cpus=float(len(self.seen)))
 
 
-@pytest.fixture(autouse=True)
-def _without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interleave, "GAP_S", 0.0)
-
-
 def turns(name: str, call_ms: Iterable[float] = (1.0,), spec: MeasureSpec = SPEC, **settings: Any) -> MeasuredWorker:
-    made = MeasuredWorker(Worker(name, call_ms, **settings), spec)  # type: ignore[arg-type]
+    made = MeasuredWorker(Worker(name, call_ms, **settings), spec, gap_s=0.0)  # type: ignore[arg-type]
     made.begin()
     return made
 
 
 def worker(of: MeasuredWorker) -> Worker:
-    made: Any = of.worker
+    made: Any = of.handle
     found: Worker = made
     return found
 
@@ -143,7 +137,7 @@ def test_what_changes_steadily_weighs_on_all_alike() -> None:
     everybody = [turns(name) for name in ("EAGER", "ONNX_CPU", "JIT_TRACE")]
     watch = Watch()
     take_rounds(everybody, [], 1, watch, lambda *_: None)  # type: ignore[arg-type]
-    places = [[place for place, pid in enumerate(watch.seen) if pid == each.worker.process.pid] for each in everybody]
+    places = [[place for place, pid in enumerate(watch.seen) if pid == each.handle.process.pid] for each in everybody]
     assert len({sum(place) for place in places}) == 1
 
 
@@ -209,7 +203,7 @@ def test_the_machine_is_looked_at_during_each_turn_of_each() -> None:
     one, other = turns("EAGER"), turns("ONNX_CPU")
     watch = Watch()
     take_rounds([one, other], [], 1, watch, lambda *_: None)  # type: ignore[arg-type]
-    first, second = (each.worker.process.pid for each in (one, other))
+    first, second = (each.handle.process.pid for each in (one, other))
     assert watch.seen == [first, second, second, first] * ((MINIMUM_ROUNDS - 1) // 2)
     seen = [state.others_cpus for state in one.states if state]
     assert seen == [float(place) for place, pid in enumerate(watch.seen, 1) if pid == first]

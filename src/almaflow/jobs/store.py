@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
+    from almaflow.measure.progress import Progress
     from almaflow.records import Job, Outcome, PastMeasurement, Status
-    from almaflow.report.progress import Progress
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The job's control: eager calls at its start and at its end, which say how far the machine has drifted meanwhile."""
+"""How far the machine drifts during a job: eager calls at its start and at its end, in a process of their own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ MIN_CALLS, MIN_TIME_S, MAX_TIME_S = 3, 0.1, 1.0
 
 @dataclass
 class DriftProbe:
-    """The preparing worker, which has the model and waits."""
+    """Takes eager calls in the reference worker, which has the model and waits."""
 
     worker: WorkerHandle
     _start: list[float] = field(default_factory=list)
     _end: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take over the worker: from here on its phases are no conversion's."""
+        self.worker.on_phase = lambda _phase: None
 
     def at_start(self) -> None:
         """Take the rounds before the first conversion."""

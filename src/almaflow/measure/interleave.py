@@ -36,26 +36,27 @@ MAXIMUM_ROUNDS = 100
 class MeasuredWorker:
     """One worker, what its rounds gave so far, and the state of the machine during each."""
 
-    worker: WorkerHandle
+    handle: WorkerHandle
     spec: MeasureSpec
+    gap_s: float = GAP_S
     reports: list[RoundReport] = field(default_factory=list)
     states: list[MachineState | None] = field(default_factory=list)
     ended: bool = False
 
     def begin(self) -> bool:
         """Wait until the worker is ready; it brings its first round. False where it ended instead."""
-        self.ended = not self.worker.until_ready()
-        if not self.ended and self.worker.report:
-            self.reports.append(self.worker.report)
+        self.ended = not self.handle.until_ready()
+        if not self.ended and self.handle.report:
+            self.reports.append(self.handle.report)
             self.states.append(None)
         return not self.ended
 
     def take(self, index: int, watch: StateWatch) -> None:
         """Let the worker take a round, unless it has ended."""
-        time.sleep(GAP_S)
+        time.sleep(self.gap_s)
         began = time.perf_counter()
-        watch.begin(self.worker.process.pid)
-        report = self.worker.turn(round_request(self.spec, index))
+        watch.begin(self.handle.process.pid)
+        report = self.handle.turn(round_request(self.spec, index))
         self.states.append(replace(watch.end(), watched_s=time.perf_counter() - began))
         if report is None:
             self.ended = True
@@ -112,7 +113,7 @@ def take_rounds(
         # There and back: what changes steadily weighs on all alike.
         for each in everybody if number % 2 else reversed(everybody):
             if not each.ended and (each in anchors or not each.spent):
-                conversion = each.worker.task.conversion
+                conversion = each.handle.task.conversion
                 name = conversion.name if conversion else ""
                 show(name, number - first_round + 1, sum(other.done for other in everybody), len(everybody))
                 each.take(number, watch)

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from almaflow.processes.worker_handle import WorkerExit
 
 
-def with_states(measurement: Measurement | None, turns: MeasuredWorker) -> Measurement | None:
+def with_states(measurement: Measurement | None, worker: MeasuredWorker) -> Measurement | None:
     """The measurement with the machine's state in each round, and whether it settled."""
     if measurement is None:
         return None
     # A worker that was ended in the middle of a round has left fewer rounds than it was given turns; one more where an
     # interrupt came before its parent had heard of the last one.
-    states = chain(turns.states, repeat(None))
+    states = chain(worker.states, repeat(None))
     rounds = [replace(each, state=state) for each, state in zip(measurement.rounds, states, strict=False)]
-    return replace(measurement, rounds=tuple(rounds), stable=settled(turns.spec, turns.reports))
+    return replace(measurement, rounds=tuple(rounds), stable=settled(worker.spec, worker.reports))
 
 
 def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
@@ -87,8 +87,3 @@ def merged(measurements: Sequence[Measurement]) -> Measurement:
         recompiles=max(recompiles, default=None),
         notes=tuple(dict.fromkeys(chain.from_iterable(each.notes for each in measurements))),
     )
-
-
-def log_name(replicate: int) -> str:
-    """The log of a conversion's first process, or of a further one."""
-    return f"worker-{replicate}.log" if replicate else "worker.log"

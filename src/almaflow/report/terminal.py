@@ -16,16 +16,15 @@ from almaflow.report.table import render
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.jobs.request import Request
     from almaflow.records import Job
 
 
-def announce(request: Request) -> None:
+def announce(uri: str, experiment_name: str) -> None:
     """Name the store, before anything else is said."""
-    _line(Console(), f"MLflow store: {display_uri(request.uri)}, experiment {request.experiment_name}")
+    _line(Console(), f"MLflow store: {display_uri(uri)}, experiment {experiment_name}")
 
 
-def present(request: Request, job: Job) -> None:
+def present(uri: str, job: Job) -> None:
     """Print the table, the verdict, where the files are, and the command that shows the runs."""
     console = Console()
     console.print()
@@ -34,10 +33,8 @@ def present(request: Request, job: Job) -> None:
     if Path(job.directory).exists():  # not where all of it was known from other jobs
         _line(console, f"Files: {job.directory}")
     if not job.tracked:
-        _line(
-            console, f"Not all of it is in the store yet: {shlex.join([*_almaflow(), 'sync', *_chosen(request.uri)])}"
-        )
-    _line(console, f"Open the runs in the MLflow UI: {ui_command(request.uri)}")
+        _line(console, f"Not all of it is in the store yet: {shlex.join([*_almaflow(), 'sync', *_chosen(uri)])}")
+    _line(console, f"Open the runs in the MLflow UI: {ui_command(uri)}")
 
 
 def ui_command(uri: str) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis import to_output
-from almaflow.config import composition, files
-from almaflow.config.overrides import override
+from almaflow.config import files
 from almaflow.errors import AlmaflowError
 from almaflow.jobs.artifacts import write_output
 from almaflow.jobs.request import make_request
@@ -154,6 +153,9 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         AlmaflowError: the store is broken, the model could not be prepared, or ``strict`` and a conversion failed.
         KeyboardInterrupt: interrupted by the user; what was measured by then is recorded.
     """
+    from almaflow.config.composition import compose
+    from almaflow.config.overrides import override
+
     inputs = Inputs(example_input, data_loader)
     settings = {
         "model.name": model_name or name_of(model),
@@ -173,7 +175,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "output": output,
     }
     given = [override(key, value) for key, value in settings.items() if value is not None]
-    job_config = composition.compose(["model=custom", *given, *overrides])
+    job_config = compose(["model=custom", *given, *overrides])
     with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
         spec = ModelSpec(
             name=job_config.model.name or "",

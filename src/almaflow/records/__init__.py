@@ -69,3 +69,10 @@ __all__ = [
     "to_dict",
     "write_json",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Give a record by its old name."""
+    from almaflow.moved import renamed
+
+    return renamed(__name__, name)

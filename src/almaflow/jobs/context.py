@@ -1,4 +1,4 @@
-"""What every stage of a job may use."""
+"""The surroundings of a job, handed to each of its stages."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class JobFiles:
 
     @property
     def server_log(self) -> Path:
-        """What the workers' server says."""
+        """Log of the server that forks the workers."""
         return self.scratch / "server.log"
 
     @property

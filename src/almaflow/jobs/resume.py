@@ -1,4 +1,4 @@
-"""What the store already has of a job, so that only the rest is measured."""
+"""Finds out what the store already has of a job, so that only the rest is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far the machine drifts during a job: eager calls at its start and at its end, in a process of their own."""
+"""Probes how far the machine drifts during a job, by eager calls at its start and at its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DriftProbe:
         self._end = self._rounds()
 
     def drift(self) -> Drift | None:
-        """What the two say; None unless both were taken, or where the clock is too coarse for the call."""
+        """Compare the two; None unless both were taken, or where the clock is too coarse for the call."""
         if not self._start or not self._end or not min(self._start + self._end) > 0:
             return None
         resolved = max((max(ms) - min(ms)) / median(ms) for ms in (self._start, self._end))

@@ -1,4 +1,4 @@
-"""All conversions of a job, measured by workers that take turns, in one fresh process after another.
+"""Measures all conversions of a job by workers that take turns, in one fresh process after another.
 
 A conversion is loaded, converted, checked and warmed up by itself. Then it waits, and all that wait take their rounds
 of timed calls in turns. Eager and inductor, which the others are compared with, take part to the end.
@@ -187,7 +187,7 @@ class MeasurementLoop:
             yield from self._give(runs)
 
     def _settle_measured(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
-        """With ``fail_fast`` those that would have had further processes have their outcomes by the first ones."""
+        """Settle, after ``fail_fast``, those that would have had further processes by their first ones."""
         measured = [run for run in runs if run.outcome is None and run.measurements]
         for run in measured:
             run.settle(None, None)

@@ -19,12 +19,12 @@ def reference_info(model_name: str, worker: WorkerHandle) -> ReferenceInfo:
         AlmaflowError: the worker ended without a result.
     """
     worker.until_ready()
-    left = worker.left()
-    if left.result.bad_input:
-        raise UsageError(left.result.bad_input)
-    if left.result.prepared is None or left.result.failure:
-        failure = left.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
-        tail = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    ended = worker.left()
+    if ended.result.bad_input:
+        raise UsageError(ended.result.bad_input)
+    if ended.result.prepared is None or ended.result.failure:
+        failure = ended.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
+        tail = ended.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         message = f"the model {model_name} could not be prepared ({failure.kind}: {failure.message})"
         raise AlmaflowError("; ".join([message, *tail]))
-    return left.result.prepared
+    return ended.result.prepared

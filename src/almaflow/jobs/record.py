@@ -32,7 +32,6 @@ class JobRecord:
     """The job as far as it is known; ``job`` is replaced as it grows."""
 
     def __init__(self, context: JobContext, job: Job, files: JobFiles, predictions: JobPredictions) -> None:
-        """Keep nothing yet."""
         self.job = job
         self._request = context.request
         self._store = context.store

@@ -43,26 +43,25 @@ class SilentProgress:
     """Shows nothing; warnings go to the logger ``almaflow``."""
 
     def start(self, plan: Sequence[PlannedConversion], measure: MeasureSpec, estimate_s: Mapping[str, float]) -> None:
-        """Show nothing."""
+        pass
 
     def phase(self, name: str, phase: str) -> None:
-        """Show nothing."""
+        pass
 
     def ready(self, planned: PlannedConversion) -> None:
-        """Show nothing."""
+        pass
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
-        """Show nothing."""
+        pass
 
     def finish(self, outcome: Outcome) -> None:
-        """Show nothing."""
+        pass
 
     def note(self, text: str) -> None:
-        """Show nothing."""
+        pass
 
     def warn(self, text: str) -> None:
-        """Log it."""
         logging.getLogger("almaflow").warning(text)
 
     def close(self) -> None:
-        """Show nothing."""
+        pass

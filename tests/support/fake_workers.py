@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from tests.support.example_jobs import GOOD, WRONG, measured, planned
@@ -27,10 +29,10 @@ from almaflow.records import (
     WorkerResult,
     WorkerTask,
 )
-from almaflow.records.protocol import RoundReport
+from almaflow.records.protocol import RoundReport, round_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from almaflow.records.protocol import RoundRequest
 
@@ -54,49 +56,79 @@ class Script:
 
 
 class FakeWorker:
-    """A worker that measures nothing, and says to the rig's diary what it is asked."""
+    """A worker's handle whose calls take the times that it is given; it tells ``notify`` what it is asked.
 
-    def __init__(self, rig: Rig, task: WorkerTask, script: Script, failure: Failure | str | None) -> None:
+    Args:
+        task: With the conversion that it stands for.
+        call_ms: What its calls take, over and over.
+        failure: What keeps it from getting ready: a failure, or with a text its bad input.
+        dies_in: The number of the turn in which it crashes.
+        notify: Told what it is asked, in a line each.
+        on_close: Called once, as it ends.
+    """
+
+    def __init__(
+        self,
+        task: WorkerTask,
+        call_ms: Iterable[float] = (1.0,),
+        *,
+        failure: Failure | str | None = None,
+        dies_in: int | None = None,
+        notify: Callable[[str], None] = lambda _line: None,
+        on_close: Callable[[FakeWorker], None] = lambda _worker: None,
+    ) -> None:
         assert task.conversion is not None
         self.name = task.conversion.name
         self.task = task
         self.process = self
-        self.pid = 1
+        self.pid = hash(self.name) % 30000
         self.report: RoundReport | None = None
+        self.requests: list[RoundRequest] = []
         self.closed = False
-        self._rig = rig
-        self._script = script
+        self._call_ms = iter(cycle(call_ms))
         self._failure = failure
-        self._indices: list[int] = []
-        (Path(task.work_dir) / "worker.log").touch()
+        self._dies_in = dies_in
+        self._notify = notify
+        self._on_close = on_close
+        self._rounds: list[int] = []
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the rounds that it was asked for."""
+        return [request.index for request in self.requests]
 
     def until_ready(self) -> bool:
-        self._rig.say(f"start {self.name}")
+        self._notify(f"start {self.name}")
         if self._failure is not None:
             return False
-        self._take(0)
+        self.report = self._take(round_request(SPEC, 0))
         return True
 
-    def turn(self, turn: RoundRequest) -> RoundReport | None:
-        self._rig.say(f"turn {self.name} {turn.index}")
-        if self._script.dies_in == (self.task.replicate, len(self._indices)):
+    def turn(self, request: RoundRequest) -> RoundReport | None:
+        self._notify(f"turn {self.name} {request.index}")
+        self.requests.append(request)
+        if len(self.requests) == self._dies_in:
             self._failure = CRASHED
             return None
-        return self._take(turn.index)
+        return self._take(request)
 
-    def _take(self, index: int) -> RoundReport:
-        self._indices.append(index)
-        self.report = RoundReport(2, 1.0, 0.002)
-        return self.report
+    def _take(self, request: RoundRequest) -> RoundReport:
+        self._rounds.append(request.index)
+        samples: list[float] = []
+        while True:
+            samples.append(next(self._call_ms))
+            wall_s = sum(samples) / 1000
+            if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
+                return RoundReport(len(samples), median(samples), wall_s)
 
     def finish(self) -> WorkerExit:
-        self._rig.say(f"finish {self.name}")
+        self._notify(f"finish {self.name}")
         self.close()
         return self.left()
 
     def left(self) -> WorkerExit:
         replicate = self.task.replicate
-        rounds = tuple(Round(replicate, index, 2, 0.0, 0.002, 0.002, 1.0) for index in self._indices)
+        rounds = tuple(Round(replicate, index, 2, 0.0, 0.002, 0.002, 1.0) for index in self._rounds)
         samples = [float(replicate) + 1] * (2 * len(rounds))
         wrong = self._failure is LIED
         measurement = replace(
@@ -112,7 +144,7 @@ class FakeWorker:
 
     def close(self) -> None:
         if not self.closed:
-            self._rig.alive.remove(self)
+            self._on_close(self)
         self.closed = True
 
 
@@ -159,7 +191,15 @@ class Rig:
         self.before_start(task)
         script = self.scripts.get(task.conversion.name, Script())
         on_phase("load")
-        worker = FakeWorker(self, task, script, script.starts.pop(0) if script.starts else None)
+        (Path(task.work_dir) / "worker.log").touch()
+        process, turn = script.dies_in or (None, None)
+        worker = FakeWorker(
+            task,
+            failure=script.starts.pop(0) if script.starts else None,
+            dies_in=turn if process == task.replicate else None,
+            notify=self.say,
+            on_close=self.alive.remove,
+        )
         self.alive.append(worker)
         self.begun.append(worker)
         self.most_alive = max(self.most_alive, len(self.alive))

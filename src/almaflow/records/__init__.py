@@ -1,6 +1,6 @@
-"""What passes between the rooms: small frozen dataclasses that round-trip through JSON.
+"""Records that pass between the rooms: small frozen dataclasses that round-trip through JSON.
 
-Units are in the names. A field that is not known is ``None``, never zero.
+Units are in the names. An unknown value is ``None``, never zero.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def main() -> None:
     import torch
 
     from almaflow.conversions.catalogue.preload import modules_for
-    from almaflow.worker.control_workload import control_ms
+    from almaflow.worker.control_workload import control_workload_ms
     from almaflow.worker.fork_server import import_all
     from almaflow.worker.threads import set_threads
 
@@ -80,7 +80,7 @@ def main() -> None:
         say({"ready": len(built)})
         for _ in sys.stdin:
             for network in built:
-                control = control_ms(planned.device)
+                control = control_workload_ms(planned.device)
                 sleep(GAP_S)
                 say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
             say({"passed": True})

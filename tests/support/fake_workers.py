@@ -92,9 +92,9 @@ class Worker:
     def finish(self) -> WorkerExit:
         self._house.say(f"finish {self.name}")
         self.close()
-        return self.left()
+        return self.exit_state()
 
-    def left(self) -> WorkerExit:
+    def exit_state(self) -> WorkerExit:
         replicate = self.task.replicate
         rounds = tuple(Round(replicate, index, 2, 0.0, 0.002, 0.002, 1.0) for index in self._indices)
         samples = [float(replicate) + 1] * (2 * len(rounds))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
+from almaflow.processes.environment import module_search_path
 from almaflow.records import Job, WorkerTask
 
 if TYPE_CHECKING:
@@ -53,5 +53,5 @@ def task_of(
         # Later processes of the same conversion use what the first one compiled: they are for the timed calls.
         cache_dir=str(entry.directory / "cache") if entry and job.measure.replicates > 1 else None,
         # A caller's own modules are found from where the command was started, as in the caller's process.
-        sys_path=(str(Path.cwd()), *(path for path in sys.path if path)),
+        sys_path=(str(Path.cwd()), *module_search_path()),
     )

@@ -186,13 +186,13 @@ class MeasurementLoop:
                 if turns is None:
                     continue
                 with self.interrupts.let_through():
-                    left = turns.worker.finish()
+                    exit_state = turns.worker.finish()
                 entry.turns = None
                 self.ended(entry, replicate)
-                measurement = with_states(left.result.measurement, turns)
+                measurement = with_states(exit_state.result.measurement, turns)
                 last = replicate == self.spec.replicates - 1
-                if left.result.failure or left.result.bad_input or last:
-                    self._settle(entry, measurement, left)
+                if exit_state.result.failure or exit_state.result.bad_input or last:
+                    self._settle(entry, measurement, exit_state)
                 elif measurement:
                     entry.measurements.append(measurement)
         finally:  # after an interrupt too
@@ -209,27 +209,31 @@ class MeasurementLoop:
         """What was measured and checked counts; what was under way is interrupted."""
         begun = [entry for entry in entries if entry.outcome is None and (entry.turns or entry.measurements)]
         for entry in begun:
-            left = measurement = None
+            exit_state = measurement = None
             if entry.turns:
                 entry.turns.worker.close()
-                left = entry.turns.worker.left()
+                exit_state = entry.turns.worker.exit_state()
                 # One that was not yet ready has not been found right.
                 ready = bool(entry.turns.reports)
-                measurement = with_states(left.result.measurement, entry.turns) if ready else None
+                measurement = with_states(exit_state.result.measurement, entry.turns) if ready else None
                 entry.turns = None
                 self.ended(entry, len(entry.measurements))
-            self._settle(entry, measurement, left, interrupted=True)
+            self._settle(entry, measurement, exit_state, interrupted=True)
         self.done(begun)
 
     @staticmethod
     def _settle(
-        entry: ConversionRun, measurement: Measurement | None, left: WorkerExit | None, *, interrupted: bool = False
+        entry: ConversionRun,
+        measurement: Measurement | None,
+        exit_state: WorkerExit | None,
+        *,
+        interrupted: bool = False,
     ) -> None:
         outcome = outcome_of(
-            entry.planned, entry.started_at, entry.measurements, measurement, left, interrupted=interrupted
+            entry.planned, entry.started_at, entry.measurements, measurement, exit_state, interrupted=interrupted
         )
         # Of the process that ended it, or of the last one that ended well.
-        number = len(entry.measurements) - (left is None)
+        number = len(entry.measurements) - (exit_state is None)
         entry.outcome = replace(outcome, log_path=str(entry.directory / log_name(max(number, 0))))
 
 
@@ -239,5 +243,5 @@ def _failed(entries: Iterable[ConversionRun]) -> ConversionRun | None:
 
 
 def _out_of_memory(entry: ConversionRun) -> bool:
-    failure = entry.turns.worker.left().result.failure if entry.turns else None
+    failure = entry.turns.worker.exit_state().result.failure if entry.turns else None
     return failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.processes.logs import last_line
 from almaflow.records import Failure, FailureKind, Job, ReferenceInfo
 
 if TYPE_CHECKING:
@@ -20,12 +21,13 @@ def prepare(job: Job, worker: WorkerHandle) -> ReferenceInfo:
     """
     worker.until_ready()
     worker.on_phase = lambda _phase: None  # as the control, it speaks for no conversion
-    left = worker.left()
-    if left.result.bad_input:
-        raise UsageError(left.result.bad_input)
-    if left.result.prepared is None or left.result.failure:
-        failure = left.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
-        tail = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    state = worker.exit_state()
+    result = state.result
+    if result.bad_input:
+        raise UsageError(result.bad_input)
+    if result.prepared is None or result.failure:
+        failure = result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
+        last = last_line(state.log_path)
         message = f"the model {job.model.name} could not be prepared ({failure.kind}: {failure.message})"
-        raise AlmaflowError("; ".join([message, *tail]))
-    return left.result.prepared
+        raise AlmaflowError(f"{message}; {last}" if last else message)
+    return result.prepared

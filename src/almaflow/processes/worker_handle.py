@@ -90,10 +90,10 @@ class WorkerHandle:
             self._tell(None)
         self._wait(lambda: False)
         self.close()
-        return self.left()
+        return self.exit_state()
 
-    def left(self) -> WorkerExit:
-        """What it has left so far; after its end, with how it ended."""
+    def exit_state(self) -> WorkerExit:
+        """The result so far, and after the worker's end also how it ended."""
         directory = Path(self.task.work_dir)
         result = _read_result(directory)
         failure = self._failure

@@ -1,0 +1,22 @@
+"""Imports Alma, with the repairs that it needs here. A process of its own, since Alma brings PyTorch with it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from time import perf_counter
+
+from almaflow.records.child_entry import answer_once
+
+
+def main() -> tuple[float, tuple[str, ...]]:
+    """Seconds that importing took, and the names of the repairs."""
+    began = perf_counter()
+    from almaflow.conversions.alma.repairs import apply_repairs
+
+    repairs = apply_repairs(())
+    import_module("alma.conversions.select")
+    return perf_counter() - began, tuple(repairs)
+
+
+if __name__ == "__main__":
+    answer_once(lambda _: main())

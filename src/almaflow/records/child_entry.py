@@ -52,7 +52,7 @@ def answer_once(work: Callable[[Any], object]) -> NoReturn:
         try:
             answer(work(asked["question"]))
         except UsageError as error:
-            sys.stderr.write(f"{error}\n")
+            sys.stderr.write(f"\n{error}\n")  # on a line of its own, whatever a library has begun there
             code = BAD_INPUT
     sys.stderr.flush()
     os._exit(code)  # converted code likes to crash as it is taken down

@@ -164,7 +164,7 @@ def _schema(database: Path) -> str:
     return str(version)
 
 
-def _alma(module: str = "almaflow.worker.import_alma") -> Finding:
+def _alma(module: str = "almaflow.conversions.alma.try_import") -> Finding:
     try:
         # An empty directory, so that nothing that lies around is imported in place of a library.
         with tempfile.TemporaryDirectory() as empty:

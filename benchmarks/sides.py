@@ -50,7 +50,7 @@ def start_tool(name: str, task: WorkerTask, directory: Path) -> Conversation:
     directory.mkdir()
     environment = {**os.environ, **worker_environment(replace(task, work_dir=str(directory), cache_dir=None))}
     command = [sys.executable, str(HERE / "tool.py"), str(Path(task.work_dir) / "task.json"), name]
-    return Conversation(command, directory / "log.txt", failed=name, environment=environment, directory=directory)
+    return Conversation(command, directory / "log.txt", name, environment, directory)
 
 
 def tool_ms(tool: Conversation, seconds: float) -> float:

@@ -33,7 +33,7 @@ with answers_only() as answer:
 def talk(place: Path) -> Conversation:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", CHILD]
-    return Conversation(command, place / "log", failed="it failed", environment=environment, directory=place)
+    return Conversation(command, place / "log", "it failed", environment, place)
 
 
 def test_each_question_has_its_answers_and_nothing_else_is_between_them(tmp_path: Path) -> None:

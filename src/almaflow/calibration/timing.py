@@ -43,12 +43,12 @@ PASSES = 8
 
 @dataclass
 class Timed:
-    """What came of it."""
+    """Times of networks, and what could not be timed."""
 
     workloads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of each network, as ``to_dict`` gives a workload; counted by eager's process, where there is one."""
+    """The workload of each network, as ``to_dict`` gives it; counted by eager's process, where there is one."""
     visits: dict[str, dict[str, list[tuple[list[float], float]]]] = field(default_factory=dict)
-    """By conversion and network, for each pass: single calls in ms, and the control workload before them."""
+    """Times of each pass by conversion and network: single calls in ms, and the control workload before them."""
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Conversion, network and why."""
 
@@ -144,10 +144,10 @@ class _Child:
 
     planned: PlannedConversion
     task: dict[str, Any]
-    """What it is asked first."""
+    """The first question."""
     conversation: Conversation
     built: int = 0
-    """Networks."""
+    """How many of its networks."""
 
 
 def _child(
@@ -167,8 +167,7 @@ def _child(
         "forks": not _own_memory(planned),
     }
     command = [sys.executable, "-m", "almaflow.worker.networks"]
-    failed = f"calibrating {planned.name}"
-    return _Child(planned, task, Conversation(command, place / "log", failed=failed, environment=environment))
+    return _Child(planned, task, Conversation(command, place / "log", f"calibrating {planned.name}", environment))
 
 
 def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:

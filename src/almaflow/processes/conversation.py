@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from almaflow.errors import AlmaflowError
@@ -24,34 +25,23 @@ ENDING_S = 20.0
 """How long a child that has closed its output may still write why, and one that is told to end may take for it."""
 
 
+@dataclass(eq=False)
 class Conversation:
-    """A child process, started by the first question and ended with the block, with all that it has started.
+    """A child process, started by the first question and ended with the block, with all that it has started."""
 
-    Args:
-        command: What to run.
-        log: The file that gets its standard error.
-        failed: The beginning of the error, as in "calibrating EAGER".
-        environment: Its whole environment.
-        directory: Its working directory; by default this one.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        log: Path,
-        *,
-        failed: str,
-        environment: Mapping[str, str],
-        directory: Path | None = None,
-    ) -> None:
-        """Start nothing yet."""
-        self._command, self._log, self._failed = command, log, failed
-        self._environment, self._directory = environment, directory
-        self._process: subprocess.Popen[bytes] | None = None
-        self._unread = b""
+    command: Sequence[str]
+    log: Path
+    """The file that gets its standard error."""
+    failed: str
+    """The beginning of the error, as in "calibrating EAGER"."""
+    environment: Mapping[str, str]
+    directory: Path | None = None
+    """The child's working directory; by default the caller's."""
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _unread: bytes = field(default=b"", init=False)
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Start nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,22 +52,27 @@ class Conversation:
                 cast("IO[bytes]", pipe).close()
 
     def end(self) -> None:
-        """End the child, whatever it does; who waits for its answer is told so."""
+        """End the child, whatever it does; a thread that waits for its answer is told so."""
         if self._process is not None:
             end_session(self._process, ENDING_S)
 
     def ask(self, question: Mapping[str, object], timeout_s: float | None = None) -> dict[str, Any]:
-        """The one answer to a question.
-
-        Args:
-            question: For JSON.
-            timeout_s: Seconds to wait for it; None: as long as the child runs.
+        """The one answer to a question, waited for as long as the child runs, or so many seconds.
 
         Raises:
             AlmaflowError: the child has ended instead, or has said nothing in that time.
         """
-        self._tell(question)
-        return self._hear(timeout_s)
+        if self._process is None:
+            with self.log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                    cwd=self.directory, env=dict(self.environment), start_new_session=True,
+                )  # fmt: skip
+        stdin = cast("IO[bytes]", self._process.stdin)
+        with suppress(OSError):  # it has ended, which is told where it is heard
+            stdin.write(json.dumps(question).encode() + b"\n")
+            stdin.flush()
+        return self._hear(self._process, timeout_s)
 
     def ask_until(self, last: str, question: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """The answers to a question, up to the one that has the key ``last``.
@@ -86,36 +81,18 @@ class Conversation:
             AlmaflowError: the child has ended before.
         """
         answer = self.ask(question)
-        while last not in answer:
+        while last not in answer and self._process:
             yield answer
-            answer = self._hear(None)
+            answer = self._hear(self._process, None)
 
-    def _tell(self, question: Mapping[str, object]) -> None:
-        if self._process is None:
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    cwd=self._directory,
-                    env=dict(self._environment),
-                    start_new_session=True,
-                )
-        stdin = cast("IO[bytes]", self._process.stdin)
-        with suppress(OSError):  # it has ended, which is told where it is heard
-            stdin.write(json.dumps(question).encode() + b"\n")
-            stdin.flush()
-
-    def _hear(self, timeout_s: float | None) -> dict[str, Any]:
-        process = cast("subprocess.Popen[bytes]", self._process)
+    def _hear(self, process: subprocess.Popen[bytes], timeout_s: float | None) -> dict[str, Any]:
         stdout = cast("IO[bytes]", process.stdout).fileno()
         while b"\n" not in self._unread:
             if not select.select([stdout], [], [], timeout_s)[0]:
-                message = f"{self._failed}: no answer within {timeout_s:g} s; it last said: {last_line(self._log)}"
+                message = f"{self.failed}: no answer within {timeout_s:g} s; it last said: {last_line(self.log)}"
                 raise AlmaflowError(message)
             if not (data := os.read(stdout, 65536)):
-                message = f"{self._failed}: {reason_of(wait(process, ENDING_S), self._log)}"
+                message = f"{self.failed}: {reason_of(wait(process, ENDING_S), self.log)}"
                 raise AlmaflowError(message)
             self._unread += data
         line, _, self._unread = self._unread.partition(b"\n")

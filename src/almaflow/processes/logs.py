@@ -16,22 +16,13 @@ SAYS_WHY = (1, BAD_INPUT)
 
 
 def last_line(log: Path | str) -> str:
-    """The last line that says something, at most 300 characters of it; empty where none does.
-
-    Args:
-        log: A file, or the text of one.
-    """
+    """The last line of a file or text that says something, at most 300 characters of it; empty where none does."""
     text = log if isinstance(log, str) else log.read_text(encoding="utf-8", errors="replace")
     return next((line.strip()[:REASON_LENGTH] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def reason_of(code: int | None, log: Path | str) -> str:
-    """One line on why a child has ended.
-
-    Args:
-        code: Its exit code; None where it only speaks no more.
-        log: What it has written to standard error, a file or a text.
-    """
+    """One line on why a child with that exit code and standard error has ended; None: it only speaks no more."""
     last = last_line(log)
     if code in SAYS_WHY and last:
         return last

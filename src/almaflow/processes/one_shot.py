@@ -49,14 +49,9 @@ def answer_of(  # noqa: PLR0913 - all that one child can be given
         done = subprocess.run(
             [sys.executable, "-m", module],
             input=json.dumps({"sys_path": module_search_path(), "question": question}),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            timeout=timeout_s,
-            env=environment,
-            cwd=directory,
-        )
+            capture_output=True, encoding="utf-8", errors="replace", check=False,
+            timeout=timeout_s, env=environment, cwd=directory,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         message = f"{failed}: no answer within {timeout_s:g} s; {late}"
         raise AlmaflowError(message) from error

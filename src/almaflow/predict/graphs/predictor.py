@@ -113,10 +113,7 @@ class Graphs:
     name = "graphs"
 
     def __init__(
-        self,
-        hardware: str | None = None,
-        timeout_s: float = 300,
-        ask: Callable[[object, float], Any] = ask_child,
+        self, hardware: str | None = None, timeout_s: float = 300, ask: Callable[[object, float], Any] = ask_child
     ) -> None:
         """Ask nothing yet."""
         self._hardware = hardware

@@ -24,7 +24,7 @@ def work(question):
     os.write(1, b"so does one in C")
     {body}
 
-answer_once(work)
+answer_once(work, bad_input=UsageError)
 """
 
 

@@ -11,7 +11,6 @@ import sys
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from almaflow.errors import UsageError
 from almaflow.records.protocol import BAD_INPUT
 
 if TYPE_CHECKING:
@@ -36,14 +35,12 @@ def answers_only() -> Iterator[Callable[[object], None]]:
             yield answer
 
 
-def answer_once(work: Callable[[Any], object]) -> NoReturn:
+def answer_once(work: Callable[[Any], object], bad_input: type[Exception] | tuple[()] = ()) -> NoReturn:
     """Answer the one question on standard input, and end this process.
 
-    A ``UsageError`` of the work becomes one line on standard error and the exit code ``BAD_INPUT``; any other
-    exception ends the process as always.
-
     Args:
-        work: Makes the answer of the question. Modules are found where the parent finds them, too.
+        work: Makes the answer of the question. It finds modules where the parent finds them, too.
+        bad_input: An error of the work that becomes one line on standard error and the exit code ``BAD_INPUT``.
     """
     code = 0
     with answers_only() as answer:
@@ -51,7 +48,7 @@ def answer_once(work: Callable[[Any], object]) -> NoReturn:
         sys.path += [path for path in asked["sys_path"] if path not in sys.path]
         try:
             answer(work(asked["question"]))
-        except UsageError as error:
+        except bad_input as error:
             sys.stderr.write(f"\n{error}\n")  # on a line of its own, whatever a library has begun there
             code = BAD_INPUT
     sys.stderr.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from almaflow.errors import UsageError
 from almaflow.records import ModelSpec, Workload, from_dict, to_dict
 from almaflow.records.child_entry import answer_once
 
@@ -48,4 +49,4 @@ def _uninitialised() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    answer_once(lambda question: to_dict(fake_workload(from_dict(ModelSpec, question))))
+    answer_once(lambda question: to_dict(fake_workload(from_dict(ModelSpec, question))), bad_input=UsageError)

@@ -177,14 +177,14 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path, device: str,
     write_json(tmp_path / "given.json", task)
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from almaflow.measure import launcher, process; from almaflow.records.protocol import Turn\n"
+        "from almaflow.processes import launcher, process; from almaflow.records.protocol import RoundRequest\n"
         "from almaflow.records import WorkerTask, read_json\n"
         "process.WORKER_MODULE = process.SERVER_MODULE = 'misbehaving_workers'\n"
         "task = read_json(sys.argv[1], WorkerTask)\n"
         "with launcher.Launcher(task.hardware, Path('server.log')) as started:\n"
         "    worker = started.start(task)\n"
         "    worker.until_ready()\n"
-        "    worker.turn(Turn(1, 1, 0.0, 1.0))\n"
+        "    worker.turn(RoundRequest(1, 1, 0.0, 1.0))\n"
         "    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "given.json")], cwd=tmp_path) as parent:

@@ -124,9 +124,9 @@ class FakeWorker:
     def finish(self) -> WorkerExit:
         self._notify(f"finish {self.name}")
         self.close()
-        return self.left()
+        return self.exit_state()
 
-    def left(self) -> WorkerExit:
+    def exit_state(self) -> WorkerExit:
         replicate = self.task.replicate
         rounds = tuple(Round(replicate, index, 2, 0.0, 0.002, 0.002, 1.0) for index in self._rounds)
         samples = [float(replicate) + 1] * (2 * len(rounds))

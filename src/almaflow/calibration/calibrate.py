@@ -97,7 +97,10 @@ def limits_of(threads: int, device: str) -> dict[str, Any]:
         AlmaflowError: they could not be measured.
     """
     found: dict[str, Any] = answer_of(
-        "almaflow.worker.limits", str(threads), device, failed="this machine could not be measured", timeout_s=LIMITS_S
+        "almaflow.worker.limits",
+        {"threads": threads, "device": device},
+        failed="this machine could not be measured",
+        timeout_s=LIMITS_S,
     )
     return found
 

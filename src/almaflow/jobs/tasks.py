@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
+from almaflow.processes.environment import module_search_path
 from almaflow.records import Job, WorkerTask
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def reference_task(job: Job, files: JobFiles) -> WorkerTask:
         work_dir=str(files.make_prepare_dir()),
         reference_path=str(files.reference),
         # A caller's own modules are found from where the command was started, as in the caller's process.
-        sys_path=(str(Path.cwd()), *(path for path in sys.path if path)),
+        sys_path=(str(Path.cwd()), *module_search_path()),
     )
 
 

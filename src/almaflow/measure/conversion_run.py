@@ -40,7 +40,7 @@ class ConversionRun:
     @property
     def out_of_memory(self) -> bool:
         """Whether its process of now was ended for want of memory."""
-        failure = self.worker.handle.left().result.failure if self.worker else None
+        failure = self.worker.handle.exit_state().result.failure if self.worker else None
         return failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY
 
     def close(self) -> None:
@@ -48,37 +48,39 @@ class ConversionRun:
         if self.worker:
             self.worker.handle.close()
 
-    def take_in(self, ended: WorkerExit, replicate: int, *, last: bool) -> None:
+    def take_in(self, exit_state: WorkerExit, replicate: int, *, last: bool) -> None:
         """Take in what an ended process left; after the last process, or a failure, that is the outcome."""
-        measurement = self._end_worker(ended, replicate)
-        if ended.result.failure or ended.result.bad_input or last:
-            self.settle(measurement, ended)
+        measurement = self._end_worker(exit_state, replicate)
+        if exit_state.result.failure or exit_state.result.bad_input or last:
+            self.settle(measurement, exit_state)
         elif measurement:
             self.measurements.append(measurement)
 
     def give_up(self) -> None:
         """End its process: what was measured and checked counts, else it is interrupted."""
-        ended = measurement = None
+        exit_state = measurement = None
         if self.worker:
             self.close()
-            ended = self.worker.handle.left()
+            exit_state = self.worker.handle.exit_state()
             ready = bool(self.worker.reports)
-            measurement = self._end_worker(ended, len(self.measurements))
+            measurement = self._end_worker(exit_state, len(self.measurements))
             if not ready:  # it has not been found right
                 measurement = None
-        self.settle(measurement, ended, interrupted=True)
+        self.settle(measurement, exit_state, interrupted=True)
 
-    def settle(self, measurement: Measurement | None, ended: WorkerExit | None, *, interrupted: bool = False) -> None:
+    def settle(
+        self, measurement: Measurement | None, exit_state: WorkerExit | None, *, interrupted: bool = False
+    ) -> None:
         """Set the outcome, from the last process beside those that ended well."""
         outcome = outcome_of(
-            self.planned, self.started_at, self.measurements, measurement, ended, interrupted=interrupted
+            self.planned, self.started_at, self.measurements, measurement, exit_state, interrupted=interrupted
         )
         # The log of the process that ended it, or of the last one that ended well.
-        number = len(self.measurements) - (ended is None)
+        number = len(self.measurements) - (exit_state is None)
         self.outcome = replace(outcome, log_path=str(self.directory / log_name(max(number, 0))))
 
-    def _end_worker(self, ended: WorkerExit, replicate: int) -> Measurement | None:
-        measurement = with_states(ended.result.measurement, self.worker) if self.worker else None
+    def _end_worker(self, exit_state: WorkerExit, replicate: int) -> Measurement | None:
+        measurement = with_states(exit_state.result.measurement, self.worker) if self.worker else None
         self.worker = None
         end_work_directory(self.directory, replicate)
         return measurement

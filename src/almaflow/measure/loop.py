@@ -181,8 +181,8 @@ class MeasurementLoop:
                 if run.worker is None:
                     continue
                 with self.interrupts.let_through():
-                    ended = run.worker.handle.finish()
-                run.take_in(ended, replicate, last=replicate == self._spec.replicates - 1)
+                    exit_state = run.worker.handle.finish()
+                run.take_in(exit_state, replicate, last=replicate == self._spec.replicates - 1)
         finally:  # what is known is given after an interrupt too
             yield from self._give(runs)
 

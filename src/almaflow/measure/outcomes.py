@@ -33,7 +33,7 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
     started_at: float,
     before: Sequence[Measurement],
     last: Measurement | None,
-    ended: WorkerExit | None,
+    exit_state: WorkerExit | None,
     *,
     interrupted: bool = False,
 ) -> Outcome:
@@ -44,12 +44,12 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
         started_at: When its first process was started, in seconds since the epoch.
         before: Measurements of the processes that ended well.
         last: The last process's measurement, if it got so far.
-        ended: What else the last process left, if there was one.
+        exit_state: How the last process ended, and its result; None where there was none.
         interrupted: The user or a signal ended it; what was checked and timed by then counts, and so does a failure.
     """
-    failure = ended.result.failure if ended else None
-    if ended and ended.result.bad_input:
-        failure = Failure(FailureKind.ERROR, ended.result.bad_input, ended.phase)
+    failure = exit_state.result.failure if exit_state else None
+    if exit_state and exit_state.result.bad_input:
+        failure = Failure(FailureKind.ERROR, exit_state.result.bad_input, exit_state.phase)
     timed = [each for each in (*before, last) if each is not None and each.rounds and each.fidelity]
     measurement = merged(timed) if timed else last
     ok = failure is None and bool(timed)

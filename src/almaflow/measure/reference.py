@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.processes.logs import last_line
 from almaflow.records import Failure, FailureKind, ReferenceInfo
 
 if TYPE_CHECKING:
@@ -19,12 +20,13 @@ def reference_info(model_name: str, worker: WorkerHandle) -> ReferenceInfo:
         AlmaflowError: the worker ended without a result.
     """
     worker.until_ready()
-    ended = worker.left()
-    if ended.result.bad_input:
-        raise UsageError(ended.result.bad_input)
-    if ended.result.prepared is None or ended.result.failure:
-        failure = ended.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
-        tail = ended.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+    exit_state = worker.exit_state()
+    result = exit_state.result
+    if result.bad_input:
+        raise UsageError(result.bad_input)
+    if result.prepared is None or result.failure:
+        failure = result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
+        last = last_line(exit_state.log_path)
         message = f"the model {model_name} could not be prepared ({failure.kind}: {failure.message})"
-        raise AlmaflowError("; ".join([message, *tail]))
-    return ended.result.prepared
+        raise AlmaflowError(f"{message}; {last}" if last else message)
+    return result.prepared

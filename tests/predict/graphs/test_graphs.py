@@ -12,7 +12,8 @@ import pytest
 from tests.support.example_jobs import planned
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.predict.graphs.predictor import Answer, Fault, Graphs
+from almaflow.predict.graphs.messages import Answer, Fault
+from almaflow.predict.graphs.predictor import Graphs
 from almaflow.processes.one_shot import answer_of
 from almaflow.records import HardwareSpec, InputSpec, ModelSpec, PredictionRequest, to_dict
 

@@ -10,8 +10,8 @@ import math
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from almaflow.predict.graphs.messages import AnalysisRequest, Answer, Fault
 from almaflow.predict.graphs.package import analyzer_module, find_home, version_at
-from almaflow.predict.graphs.predictor import AnalysisRequest, Answer, Fault
 from almaflow.records import from_dict, to_dict
 from almaflow.records.child_entry import answer_once
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.predict.graphs.messages import AnalysisRequest, Answer, Fault
 from almaflow.processes.one_shot import answer_of
-from almaflow.records import ModelSpec, Prediction, from_dict, to_dict
+from almaflow.records import Prediction, from_dict, to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.records import PredictionRequest
+
 
 CHILD = "almaflow.predict.graphs.child"
 
@@ -43,46 +44,6 @@ PRECISIONS = {
     "int4": ("INT4",),
 }
 """Our element types and the members of graphs' ``Precision`` that stand for them, the best first."""
-
-
-class Fault(StrEnum):
-    """Why the child has no figures."""
-
-    MISSING = "missing"
-    """graphs is not there, or does not import."""
-    HARDWARE = "hardware"
-    """It knows no hardware of that name."""
-    PRECISION = "precision"
-    """It has no figures of that hardware for that element type."""
-    FAILED = "failed"
-    """The analysis raised, or the child ended in another way."""
-
-
-@dataclass(frozen=True)
-class AnalysisRequest:
-    """One analysis that the child is asked for. Without a model: only which version of graphs there is."""
-
-    model: ModelSpec | None
-    hardware: str
-    """The name that graphs has for it."""
-    precisions: tuple[str, ...]
-    """Members of graphs' ``Precision``, the best first."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The child's answer."""
-
-    version: str | None = None
-    latency_ms: float | None = None
-    """Of one forward call on one batch."""
-    energy_j: float | None = None
-    """Joules per batch."""
-    fault: Fault | None = None
-    detail: str = ""
-    """What went wrong, in one line."""
-    known: tuple[str, ...] = ()
-    """Names of hardware that graphs has, where it lacks the one that was asked for."""
 
 
 def ask_child(question: object, timeout_s: float) -> Any:

@@ -20,9 +20,9 @@ import click
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.machine import home
 from almaflow.processes.interrupts import as_interrupts
-from almaflow.tracking.store import display_uri, experiment_link, resolve_uri
+from almaflow.tracking.store import experiment_link
 from almaflow.tracking.ui_views import link, prepare_pages
-from almaflow.tracking.uris import artifact_root, is_server
+from almaflow.tracking.uris import artifact_root, display_uri, is_server, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.errors import TrackingError
+from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, search
-from almaflow.tracking.uris import sqlite_path
+from almaflow.tracking.uris import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,10 +91,10 @@ def condition(values: Mapping[str, str]) -> str:
 
 
 def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Iterator[StoredRun]:
-    if (database := sqlite_path(uri)) and not database.exists():
+    if is_missing(uri):
         return
-    with reporting(uri, "nothing could be read"), quiet():
-        client, names = experiments(uri)
+    with session(uri, "nothing could be read") as client:
+        names = experiments(client)
         wanted = [key for key, name in names.items() if experiment_name in {None, name}]
         kind_is = f"tags.`almaflow.kind` = '{kind}'"
         where = f"{kind_is} AND {where}" if where else kind_is
@@ -173,8 +174,8 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
             run = next(_runs(uri, kind, None, where), None) if where or named is None else None
             if run is None:
                 continue
-            with reporting(uri, "the result could not be read"), quiet():
-                path = connect(uri).download_artifacts(run.run_id, artifact, scratch)
+            with session(uri, "the result could not be read") as client:
+                path = client.download_artifacts(run.run_id, artifact, scratch)
                 read = json.loads(Path(path).read_text(encoding="utf-8"))
             return run.tags[f"almaflow.{tag}"], [each for each in (read if kind == "sweep" else [read]) if each]
     return None
@@ -189,12 +190,10 @@ def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
         name: Of the artifact.
         scratch: A directory.
     """
-    from mlflow.exceptions import MlflowException
-
-    place = Path(scratch, run_id)
-    place.mkdir(exist_ok=True)
+    directory = Path(scratch, run_id)
+    directory.mkdir(exist_ok=True)
     try:
-        with quiet():
-            return Path(connect(uri).download_artifacts(run_id, name, str(place)))
-    except (MlflowException, OSError):
+        with session(uri, f"{name} could not be read") as client:
+            return Path(client.download_artifacts(run_id, name, str(directory)))
+    except TrackingError:
         return None

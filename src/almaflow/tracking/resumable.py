@@ -13,7 +13,7 @@ from almaflow.records import Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,11 +59,9 @@ def earlier_job(job: Job, uri: str) -> StoredRun | None:
 
 def _read(uri: str, run_id: str) -> Outcome | None:
     with (
-        reporting(uri, "an earlier result could not be read"),
-        quiet(),
+        session(uri, "an earlier result could not be read") as client,
         tempfile.TemporaryDirectory(prefix="almaflow-") as directory,
     ):
-        client = connect(uri)
         if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
             return None
         path = client.download_artifacts(run_id, OUTCOME, directory)

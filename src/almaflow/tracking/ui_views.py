@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import newest_job
 from almaflow.tracking.uris import link_base
 
@@ -140,8 +140,8 @@ def prepare_pages(uri: str) -> Pages | None:
         return None
     job, experiment = found
     views = views_of(job.info.run_name, job.info.start_time / 1000, job.data.tags)
-    with reporting(uri, "nothing can be shown"), quiet():
-        write(connect(uri), job.info.experiment_id, views)
+    with session(uri, "nothing can be shown") as client:
+        write(client, job.info.experiment_id, views)
     return Pages(job.info.experiment_id, experiment, tuple(views))
 
 

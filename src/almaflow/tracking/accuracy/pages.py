@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.store import experiments
-from almaflow.tracking.uris import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,21 +43,21 @@ class MeasuredRuns:
     serves: bool
 
     @classmethod
-    def of(cls, uri: str) -> MeasuredRuns:
-        """Open the store at a resolved URI.
+    def of(cls, client: MlflowClient, *, serves: bool) -> MeasuredRuns:
+        """Find out how the store of a client is asked.
 
         For each page, MLflow joins the tags of all runs where a filter compares a tag's value, and looks up those of
         runs within reach where it asks whether a tag is there. Older servers can only compare.
         """
         from mlflow.exceptions import MlflowException
 
-        client, names = experiments(uri)
+        names = experiments(client)
         where = f"{MEASURED} IS NOT NULL"
         try:
             client.search_runs(list(names), where, max_results=1)
         except MlflowException:
             where = f"{MEASURED} != ''"
-        return cls(client, names, where, is_server(uri))
+        return cls(client, names, where, serves)
 
     def at(self, position: int) -> Run | None:
         """The run there; None behind the last."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.records import RecordedPrediction
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
-from almaflow.tracking.uris import sqlite_path
+from almaflow.tracking.uris import is_missing
 from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def log_rescored(
     """
     first = made[0][1]
     experiment_id = prepare(uri, experiment_name)
-    with reporting(uri, "the predictions could not be written"), quiet():
-        client = connect(uri)
+    with session(uri, "the predictions could not be written") as client:
         now = int(time.time() * 1000)
         tags = NEUTRAL_TAGS | {"almaflow.kind": KIND, "almaflow.predictor_version": first.version}
         name = f"rescore {label(first.predictor, first.version)}"
@@ -75,13 +74,12 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    if (database := sqlite_path(uri)) and not database.exists():
+    if is_missing(uri):
         return {}
     found: dict[str, dict[str, RecordedPrediction]] = {}
-    with reporting(uri, "predictions could not be read"), quiet():
-        client, names = experiments(uri)
+    with session(uri, "predictions could not be read") as client:
         where = f"tags.`almaflow.kind` = '{KIND}' AND tags.`almaflow.status` = 'ok'"
-        for run in search(client, sorted(names), where, ["attributes.start_time ASC"]):
+        for run in search(client, sorted(experiments(client)), where, ["attributes.start_time ASC"]):
             place = Path(scratch, run.info.run_id)
             place.mkdir()
             path = client.download_artifacts(run.info.run_id, ARTIFACT, str(place))

@@ -20,8 +20,8 @@ from almaflow.records.prediction import BASELINE_NAMES
 from almaflow.tracking.accuracy.cache import Kept
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
 from almaflow.tracking.reader import stored_run
-from almaflow.tracking.session import quiet, reporting
-from almaflow.tracking.uris import sqlite_path
+from almaflow.tracking.session import session
+from almaflow.tracking.uris import is_missing, is_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,11 +49,11 @@ def scored_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    if (database := sqlite_path(uri)) and not database.exists():
+    if is_missing(uri):
         return []
     kept = Kept(uri)
-    with reporting(uri, "predictions could not be read"), quiet():
-        runs = MeasuredRuns.of(uri)
+    with session(uri, "predictions could not be read") as client:
+        runs = MeasuredRuns.of(client, serves=is_server(uri))
 
         def at(position: int) -> ScoredRun | None:
             found = runs.at(position)

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.schema import PARAM_LENGTH, cut
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare, search
 from almaflow.tracking.writer import METRICS_PER_CALL, NEUTRAL_TAGS, log_batch, milliseconds
 
@@ -51,8 +51,7 @@ def track(uri: str, found: Iterable[Series]) -> int:
     written = 0
     for experiment, pairs in by_experiment.items():
         experiment_id = prepare(uri, EXPERIMENT.format(experiment))
-        with reporting(uri, "accuracy could not be tracked", "run the same again"), quiet():
-            client = connect(uri)
+        with session(uri, "accuracy could not be tracked", "run the same again") as client:
             there = _there(client, experiment_id)
             written += sum(
                 _bring_up(client, experiment_id, series, points, there.get(_digest(series.key), []))

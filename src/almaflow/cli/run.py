@@ -35,13 +35,13 @@ def run(arguments: tuple[str, ...]) -> int:
     from almaflow.cli import sweep
 
     store.register()
-    with as_interrupts(signal.SIGTERM):
+    with as_interrupts(signal.SIGTERM), sweep.begun_sweeps() as begun:
         try:
             code = _under_hydra(arguments, completing=completing)
         except BaseException:
-            sweep.close(AlmaflowError.exit_code)
+            sweep.close(begun, AlmaflowError.exit_code)
             raise
-        return sweep.close(code)
+        return sweep.close(begun, code)
 
 
 def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
@@ -117,7 +117,7 @@ def _one_job(cfg: DictConfig) -> int:
 
 def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.analysis import to_output
-    from almaflow.cli.sweep import tell_rest
+    from almaflow.cli.sweep import show_remaining
     from almaflow.jobs.artifacts import write_output
     from almaflow.jobs.request import make_request
     from almaflow.jobs.run import run_job
@@ -131,7 +131,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     ended.experiment_name, ended.store = request.experiment_name, display_uri(request.uri)
     announce(request)
     if shared:
-        tell_rest(shared, request)
+        show_remaining(shared, request)
     with Progress() as progress:
         job = run_job(request, progress)
     ended.output = to_output(job)

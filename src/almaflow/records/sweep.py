@@ -1,4 +1,4 @@
-"""A multirun: what was asked for, and what became of each of its jobs."""
+"""A sweep, and how each of its jobs ended."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ELSEWHERE = ("tracking", "output", "resume")
 """Settings that say where results go and how much is measured: they may hold a path, and make no other sweep."""
 
 
-def asked(overrides: Iterable[str]) -> tuple[str, ...]:
+def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     """The overrides that say what is measured."""
     return tuple(each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE)
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep, as the process that ran it left it."""
+    """One job of a sweep, as the process that ran it recorded it."""
 
     number: int
     """From 0 on, in the order of the sweep."""

@@ -88,15 +88,16 @@ def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
     """One table for each conversion: milliseconds by part, by each predictor that tells, and by the profiler."""
     from almaflow.config.resolve import obstacle
     from almaflow.predict import with_baselines
-    from almaflow.predict.configured import resolve_predictors
+    from almaflow.predict.configured import resolve_job
     from almaflow.predict.forecast import questions
     from almaflow.profiling.operators import predicted_parts, profiled_parts
 
     if profile and (reason := obstacle(job.hardware)):
         message = f"--profile runs the model here, and {reason}; leave it out for other hardware"
         raise UsageError(message)
-    for question in questions(job, lambda _: None):
-        predictors = with_baselines(resolve_predictors(job))
+    resolved = resolve_job(job, here=False)
+    predictors = with_baselines(resolved.predictors)
+    for question in questions(resolved, job.experiment_name):
         columns = {each.name: parts for each in predictors if (parts := predicted_parts(each, question))}
         if profile:
             columns["profiler"] = profiled_parts(question, console.print)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.cli.console import wide_console
+from almaflow.cli.options import plotted
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.config.schema import JobConfig
+    from pathlib import Path
 
-WIDTH = 120
-"""Columns of the table where there is no terminal to ask."""
+    from rich.console import Console
+
+    from almaflow.config.schema import JobConfig
 
 NOTHING = (
     "no predictor has an answer: name one (predictor=roofline), on hardware whose limits are known (h100, t4 ...) or "
@@ -30,7 +31,7 @@ NOTHING = (
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @click.option("--explain", is_flag=True, help="Where the predicted time goes, by kinds of operations.")
 @click.option("--profile", is_flag=True, help="With --explain: run it here, and show what a profiler measured.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw them: FILE.svg, .png or .pdf.")
+@plotted
 def predict(
     overrides: tuple[str, ...],
     as_json: bool,  # noqa: FBT001 - click passes a flag so
@@ -45,9 +46,6 @@ def predict(
     from almaflow.predict.forecast import forecasts
     from almaflow.report import forecast as predicted
 
-    if plot is not None and plot.suffix.lower() not in {".svg", ".png", ".pdf"}:
-        message = f"--plot {plot}: must end in .svg, .png or .pdf"
-        raise UsageError(message)
     jobs = _jobs(overrides)
     told: set[str] = set()
 
@@ -62,9 +60,7 @@ def predict(
     if as_json:
         click.echo(json.dumps([predicted.to_dict(each) for each in found], indent=1))
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = max(console.width, WIDTH)
+        console = wide_console(120)
         predicted.render(found, console)
         for job in jobs if explain or profile else ():
             _explain(job, console, profile=profile)

@@ -16,9 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import read_write
-from rich.console import Console
 
 from almaflow.cli import INTERRUPTED
+from almaflow.cli.console import wide_console
 from almaflow.config.overrides import override
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import SweepJob, measurement_overrides
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.request import Request
     from almaflow.sweeps.record import HeldSweep
-
-WIDTH = 120
-"""Columns of the table where there is no terminal to ask."""
 
 
 _BEGUN: ContextVar[list[HeldSweep]] = ContextVar("begun")
@@ -166,9 +163,7 @@ def _closed(files: SweepFiles, code: int) -> int:
         files.remove()
         return code
     summary = sweeping.end(files, interrupted=code == INTERRUPTED)
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = wide_console(120)
     console.print()
     render_sweep(summary, console)
     try:

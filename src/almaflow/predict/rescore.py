@@ -110,7 +110,8 @@ class Rescorer:
             TrackingError: the store cannot be reached or written.
         """
         for (experiment, name), pairs in self.predictions.items():
-            series = series_of(_with_predictions(runs, name, pairs))
+            new = {run.run_id: each for (_, of), made in self.predictions.items() if of == name for run, each in made}
+            series = series_of(_with_predictions(runs, name, new))
             own = [each for each in series if each.key.predictor == name]
             metrics = {
                 "rescore/count": float(len(pairs)),
@@ -129,11 +130,8 @@ class Rescorer:
             return None
 
 
-def _with_predictions(
-    runs: Iterable[ScoredRun], name: str, pairs: Iterable[tuple[ScoredRun, Prediction]]
-) -> Iterator[ScoredRun]:
-    """The runs, each with the new prediction beside the earlier ones."""
-    new = {run.run_id: prediction for run, prediction in pairs}
+def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Prediction]) -> Iterator[ScoredRun]:
+    """The runs, each with its new prediction beside the earlier ones; ``new`` is by the runs' IDs."""
     for run in runs:
         if each := new.get(run.run_id):
             said = RecordedPrediction(name, each.version, each.latency_ms, each.low_ms, each.high_ms)

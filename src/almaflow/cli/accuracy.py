@@ -72,42 +72,42 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
         selection.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
     )
     runs = read_selected(selection)
-    found = series_of(map(wanted.through, runs), Against(against), false_alarm_rate)
-    if not found:
+    series = series_of(map(wanted.through, runs), Against(against), false_alarm_rate)
+    if not series:
         fitting = [run for run in runs if wanted.fits(run)]
         raise UsageError(report.nothing(fitting, selection.stores, named=bool(predictors or compare)))
-    told = list(alerts(found, fail_above, recent, regressions=fail_on_regression))
-    both = compared(found, *compare) if compare else None
+    news = list(alerts(series, fail_above, recent, regressions=fail_on_regression))
+    both = compared(series, *compare) if compare else None
     console = wide_console(140)
     if as_json:
-        data = to_dict(found, told, selection.stores, Against(against), false_alarm_rate, (compare, both))
+        data = to_dict(series, news, selection.stores, Against(against), false_alarm_rate, (compare, both))
         click.echo(json.dumps(data, indent=1))
     else:
-        report.render(found, console, against=against, rate=false_alarm_rate, everything=everything)
+        report.render(series, console, against=against, rate=false_alarm_rate, everything=everything)
         if compare:
             report.render_compared(compare, both, console)
-    _write(found, html, plot, against)
+    _write(series, html, plot, against)
     if track:
-        _track(found, selection.stores[0])
-    report.render_alerts(told, Console(stderr=True) if as_json else console)
-    return ALERT if any(alert.fails for alert in told) else 0
+        _track(series, selection.stores[0])
+    report.render_alerts(news, Console(stderr=True) if as_json else console)
+    return ALERT if any(alert.fails for alert in news) else 0
 
 
-def _write(found: list[Series], html: Path | None, plot: Path | None, against: str) -> None:
+def _write(series: list[Series], html: Path | None, plot: Path | None, against: str) -> None:
     if html is not None:
         from almaflow.report.accuracy.page import page
 
-        html.write_text(page(found, against), encoding="utf-8")
+        html.write_text(page(series, against), encoding="utf-8")
         click.echo(f"written: {html}", err=True)
     if plot is not None:
         from almaflow.report.accuracy.pictures import draw
 
-        draw(found, plot)
+        draw(series, plot)
         click.echo(f"drawn: {plot}", err=True)
 
 
-def _track(found: list[Series], store: str) -> None:
+def _track(series: list[Series], store: str) -> None:
     from almaflow.tracking.accuracy.series_runs import track
 
-    written = track(store, found)
-    click.echo(f"tracked: {written} of {len(found)} series had news", err=True)
+    written = track(store, series)
+    click.echo(f"tracked: {written} of {len(series)} series had news", err=True)

@@ -95,9 +95,9 @@ def _show(console: Console, looked: list[tuple[Conversion, Availability]], devic
     available = sum(here.available for _, here in looked)
     console.print(f"\n{available} of {len(looked)} can run here with hardware={device}.", highlight=False)
     for (reason, install), note_number in notes.items():
-        told = f" {reason}" + (f": {install}" if install else "")
+        text = f" {reason}" + (f": {install}" if install else "")
         # Unbroken, so that the install line can be copied.
-        console.print(Text.assemble((f"[{note_number}]", "red"), told), soft_wrap=True)
+        console.print(Text.assemble((f"[{note_number}]", "red"), text), soft_wrap=True)
 
 
 def _name(entry: Conversion) -> Text:

@@ -47,25 +47,25 @@ def predict(
     from almaflow.report import forecast as predicted
 
     jobs = _jobs(overrides)
-    told: set[str] = set()
+    shown: set[str] = set()
 
-    def warn(text: str) -> None:
-        if text not in told:
-            told.add(text)
+    def notify(text: str) -> None:
+        if text not in shown:
+            shown.add(text)
             click.echo(f"almaflow: {text}", err=True)
 
-    found = [each for job in jobs for each in forecasts(job, warn)]
-    if not found:
+    answers = [each for job in jobs for each in forecasts(job, notify)]
+    if not answers:
         raise UsageError(NOTHING)
     if as_json:
-        click.echo(json.dumps([predicted.to_dict(each) for each in found], indent=1))
+        click.echo(json.dumps([predicted.to_dict(each) for each in answers], indent=1))
     else:
         console = wide_console(120)
-        predicted.render(found, console)
+        predicted.render(answers, console)
         for job in jobs if explain or profile else ():
             _explain(job, console, profile=profile)
     if plot is not None:
-        predicted.draw(found, plot)
+        predicted.draw(answers, plot)
         click.echo(f"drawn: {plot}", err=True)
 
 

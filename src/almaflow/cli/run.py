@@ -70,12 +70,12 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        known = explain(error)
-        if known is None:
+        usage_error = explain(error)
+        if usage_error is None:
             raise
         if completing:  # half a line is often no right one
             return 0
-        raise known from error
+        raise usage_error from error
     finally:
         sys.argv = argv
         for name in (name for name, value in before.items() if value is None):

@@ -1,4 +1,4 @@
-"""What the store holds, read page by page."""
+"""Read the runs and artifacts of a store."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from almaflow.records import Job
 
 READY = ("time/load", "time/convert", "time/first_call")
-"""What a conversion does before it is timed."""
+"""Metrics of the phases before a conversion is timed, in seconds."""
 
 JobKey = tuple[str, str, str]
 """Model, batch size and tier."""
 
 MOST_LOOKED_AT = 500
-"""Of earlier runs: reading them takes about a second, and they are for an estimate."""
+"""The number of earlier runs that an estimate reads, which takes about a second."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class StoredRun:
     metrics: Mapping[str, float]
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    """With their prefixes: ``almaflow.status``, ``env.torch`` ..."""
+    """By their full names: ``almaflow.status``, ``env.torch`` ..."""
 
 
 def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "") -> Iterator[StoredRun]:
@@ -65,7 +65,7 @@ def job_runs(uri: str, experiment_name: str | None = None, where: str = "") -> I
 
 
 def runs_of(uri: str, named: str) -> list[StoredRun]:
-    """The conversions of what is named, the newest first; none where there is no such thing.
+    """The conversions of a run, job or sweep, the newest first; none where the store has no such ID.
 
     Args:
         uri: A resolved store.
@@ -77,10 +77,10 @@ def runs_of(uri: str, named: str) -> list[StoredRun]:
     if "'" in named:
         return []
     for tag in ("job_id", "sweep_id", "job_run_id"):
-        if found := list(conversion_runs(uri, where=f"tags.`almaflow.{tag}` = '{named}'")):
-            return found
-    if found := list(conversion_runs(uri, where=f"attributes.run_id = '{named}'")):
-        return found
+        if runs := list(conversion_runs(uri, where=f"tags.`almaflow.{tag}` = '{named}'")):
+            return runs
+    if runs := list(conversion_runs(uri, where=f"attributes.run_id = '{named}'")):
+        return runs
     sweep = next(_runs(uri, "sweep", None, f"attributes.run_id = '{named}'"), None)
     return runs_of(uri, sweep.tags["almaflow.sweep_id"]) if sweep else []
 
@@ -186,9 +186,9 @@ def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
 
     Args:
         uri: A resolved store.
-        run_id: Of the run that keeps it.
-        name: Of the artifact.
-        scratch: A directory.
+        run_id: The ID of the run that keeps the artifact.
+        name: The artifact's name.
+        scratch: A directory for downloads.
     """
     directory = Path(scratch, run_id)
     directory.mkdir(exist_ok=True)

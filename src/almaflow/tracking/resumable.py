@@ -40,11 +40,11 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
         # One that was interrupted says nothing, unless it is all there is.
         if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
             newest[name] = run
-    found = {}
+    outcomes = {}
     for name, run in newest.items():
         if outcome := _read(uri, run.run_id):
-            found[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
-    return found
+            outcomes[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
+    return outcomes
 
 
 def earlier_job(job: Job, uri: str) -> StoredRun | None:

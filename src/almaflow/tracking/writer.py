@@ -139,8 +139,8 @@ class Tracker:
         then = f"the results are kept in {job.directory}"
         with session(self.uri, "the job's summary could not be written", then) as client:
             log_batch(client, self.run_id, metrics, {}, ended, tags)
-            known = views.views_of(names.run_name(job), job.started_at, names.job_tags(job))
-            views.write(client, self.experiment_id, known)
+            pages = views.views_of(names.run_name(job), job.started_at, names.job_tags(job))
+            views.write(client, self.experiment_id, pages)
             _finish(client, self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
 
 

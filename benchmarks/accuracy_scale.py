@@ -22,7 +22,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from almaflow.cli.ui import free_port, serving
+from almaflow.tracking.ui_server import free_port, serving
 from shared import BenchmarkError, at_least, make_parser, run_script, save, say, show
 
 if TYPE_CHECKING:

@@ -112,7 +112,7 @@ def almaflow_side(arguments: Namespace, _hardware: HardwareSpec, here: Path) -> 
     home.mkdir()
     if arguments.store == "initialised":
         code = (
-            "from almaflow.tracking.store import prepare, resolve_uri\n"
+            "from almaflow.tracking.store import prepare\nfrom almaflow.tracking.uris import resolve_uri\n"
             "from almaflow import machine\n"
             "prepare(resolve_uri(None), 'almaflow')\n"
             "machine.describe()\n"  # it keeps what takes a second to find out

@@ -26,7 +26,8 @@ COMMANDS = (["--help"], ["conversions"], ["models"], ["hardware"], ["run", "--cf
 
 STORE = """
 import json, sys, time
-from almaflow.tracking.store import prepare, resolve_uri
+from almaflow.tracking.store import prepare
+from almaflow.tracking.uris import resolve_uri
 began = time.perf_counter()
 import mlflow
 imported = time.perf_counter()

@@ -26,7 +26,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from almaflow.cli.ui import free_port, serving
+from almaflow.tracking.ui_server import free_port, serving
 from almaflow.tracking.ui_views import prepare_pages
 from shared import BenchmarkError, run_script, say
 

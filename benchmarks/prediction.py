@@ -21,7 +21,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from almaflow.calibration.calibrate import kept, kernel_times, learn, planned
+from almaflow.calibration.calibrate import conversions_to_calibrate, learn
+from almaflow.calibration.times import load_times, network_times
 from almaflow.calibration.timing import compiles, time_kernels
 from almaflow.config import calibrations as calibration
 from almaflow.config.composition import compose
@@ -37,7 +38,7 @@ from shared import BenchmarkError, make_parser, percent, run_script, save, say, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from almaflow.calibration.calibrate import KernelTimes
+    from almaflow.calibration.times import NetworkTimes
     from almaflow.records import ModelSpec
 
 FAMILIES = {
@@ -115,7 +116,7 @@ def main() -> None:
     hardware = HardwareSpec(found.name, found.device, found.threads, limits=found.limits)
     if arguments.hardware:
         hardware = describe_hardware(compose([f"hardware={arguments.hardware}"]))
-    answers = list(_answers(rows, kept(arguments.calibration), hardware))
+    answers = list(_answers(rows, load_times(arguments.calibration), hardware))
     _show(answers)
     save(arguments, [asdict(answer) for answer in answers])
 
@@ -134,14 +135,14 @@ def _timed_here(keep: Path | None) -> list[Row]:
     hardware = resolve_hardware(compose(["hardware=cuda"]))
     specs = {f"{model}-{batch}": _spec(model, batch) for batch in BATCHES for model in FAMILY}
     rows: list[Row] = []
-    for each in planned(CONVERSIONS["cuda"], "cuda"):
+    for each in conversions_to_calibrate(CONVERSIONS["cuda"], "cuda"):
         say(f"{each.name}: {len(specs)} models")
         named = [replace(spec, name=name) for name, spec in specs.items()]
         # Both batch sizes of a model in one process: siblings would share compiled functions, and guards of both.
         timed = time_kernels({each: named}, hardware.threads, lambda *_: None, 2 if compiles(each) else len(named))
         for conversion, name, why in timed.failed:
             say(f"{conversion} of {name}: {why}")
-        for name, floor in kernel_times(timed, "cuda").floors_ms[each.name].items():
+        for name, floor in network_times(timed, "cuda").floors_ms[each.name].items():
             visits = timed.visits[each.name][name]
             middle = median(sample for samples, _ in visits for sample in samples)
             model, _, batch = name.rpartition("-")
@@ -219,7 +220,7 @@ class Answer:
         return self.low_ms <= self.row.floor_ms <= self.high_ms
 
 
-def _answers(rows: Sequence[Row], times: KernelTimes, hardware: HardwareSpec) -> Iterator[Answer]:
+def _answers(rows: Sequence[Row], times: NetworkTimes, hardware: HardwareSpec) -> Iterator[Answer]:
     found = plan([*CONVERSIONS[times.device]], 1, times.device, allow_device_override=False)
     plans = {each.name: each for each in found}
     specs = {(row.model, row.batch_size): _spec(row.model, row.batch_size) for row in rows}

@@ -58,9 +58,9 @@ def made(cpu: str, threads: int, name: str = "here") -> calibration.Calibration:
 
 
 def write(name: str, cpu: str, threads: int) -> None:
-    place = calibration.place(name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(calibration.text_of(made(cpu, threads, name)), encoding="utf-8")
+    path = calibration.config_path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(calibration.text_of(made(cpu, threads, name)), encoding="utf-8")
 
 
 @given(st.text("ab (R)@.+-3", min_size=1).filter(str.strip))
@@ -76,8 +76,8 @@ def test_a_gpu_that_was_calibrated_is_not_the_cpu_beside_it(monkeypatch: pytest.
     monkeypatch.setattr(machine, "describe", lambda: here)
     monkeypatch.setattr("importlib.metadata.version", lambda _: "2.14.1+cu130")
     on_gpu = replace(made("NVIDIA H100 80GB HBM3", 16), device="cuda")
-    calibration.place("here").parent.mkdir(parents=True, exist_ok=True)
-    calibration.place("here").write_text(calibration.text_of(on_gpu), encoding="utf-8")
+    calibration.config_path("here").parent.mkdir(parents=True, exist_ok=True)
+    calibration.config_path("here").write_text(calibration.text_of(on_gpu), encoding="utf-8")
     assert calibration.read("here") == on_gpu
     for name, limits, learnt in (("cuda", on_gpu.limits, on_gpu.learnt), ("cpu", None, {})):
         job = compose(["model=simple", f"hardware={name}"])
@@ -120,16 +120,16 @@ def test_a_config_that_is_broken_is_not_there() -> None:
     here = machine.describe()
     whole = calibration.text_of(replace(made(here.cpu, here.threads), measured={"gflops": 3}))
     for name, text in (("one", ": ["), ("two", "[]"), ("three", "threads: 1"), ("four", whole)):
-        place = calibration.place(name)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        path = calibration.config_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     assert calibration.calibrated_here(here.cpu, here.threads) is None
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "../x", "a b"])
 def test_a_name_is_one_of_a_config(name: str) -> None:
     with pytest.raises(UsageError, match="a hardware config is named by letters"):
-        calibration.place(name)
+        calibration.config_path(name)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,11 @@ def test_small_networks_are_timed_learnt_from_and_predicted_by(monkeypatch: pyte
     from almaflow.calibration import calibrate as calibrating
     from almaflow.predict.forecast import forecasts
 
-    every = calibrating.networks
+    every = calibrating.networks_for
     few = {"conv-0", "conv-1", "pointwise-0", "linear-1", "light-0"}
     monkeypatch.setattr(
         calibrating,
-        "networks",
+        "networks_for",
         lambda plan: {each: [spec for spec in specs if spec.name in few] for each, specs in every(plan).items()},
     )
     done = CliRunner().invoke(calibrate, ["--name", "mine", "--threads", "1", "--conversions", "ONNX_CPU"])

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from almaflow.calibration.calibrate import CONVERSIONS, kernel_times, networks, planned
-from almaflow.calibration.networks import STYLES, kernels
+from almaflow.calibration.calibrate import CONVERSIONS, conversions_to_calibrate, networks_for
+from almaflow.calibration.networks import STYLES, calibration_networks
+from almaflow.calibration.times import network_times
 from almaflow.calibration.timing import PASSES, time_kernels
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict.operation_table import CLASSES, class_of
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def test_they_are_the_same_each_time_and_of_every_style() -> None:
-    found = kernels()
-    assert found == kernels()
+    found = calibration_networks()
+    assert found == calibration_networks()
     names = [each.name for each in found]
     assert len(names) == len(set(names)) == sum(count for count, _ in STYLES.values())
 
@@ -39,7 +40,7 @@ def test_they_are_the_same_each_time_and_of_every_style() -> None:
 @pytest.mark.slow
 def test_those_of_compilers_build_and_together_have_every_class() -> None:
     classes: set[str] = set()
-    (specs,) = networks(planned(["COMPILE_INDUCTOR_DEFAULT"])).values()
+    (specs,) = networks_for(conversions_to_calibrate(["COMPILE_INDUCTOR_DEFAULT"])).values()
     for spec in specs:
         workload = fake_workload(spec)
         assert workload.batch_size == spec.batch_size
@@ -57,23 +58,28 @@ def test_an_unknown_layer_is_named() -> None:
 
 def test_what_cannot_be_calibrated_is_one_line() -> None:
     with pytest.raises(UsageError, match="only conversions to float32 on cpu are calibrated"):
-        planned(["OPENVINO_INT8"])
+        conversions_to_calibrate(["OPENVINO_INT8"])
     with pytest.raises(UsageError, match="cannot run here"):
-        planned(["TENSORRT"])
-    assert {each.name for each in planned(None)} == {"EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"}
+        conversions_to_calibrate(["TENSORRT"])
+    assert {each.name for each in conversions_to_calibrate(None)} == {
+        "EAGER",
+        "COMPILE_INDUCTOR_DEFAULT",
+        "ONNX_CPU",
+        "OPENVINO",
+    }
 
 
 def test_a_gpu_gets_the_same_networks_with_more_to_do() -> None:
-    assert [(each.name, each.kwargs, 16 * each.batch_size) for each in kernels()] == [
-        (each.name, each.kwargs, each.batch_size) for each in kernels("cuda")
+    assert [(each.name, each.kwargs, 16 * each.batch_size) for each in calibration_networks()] == [
+        (each.name, each.kwargs, each.batch_size) for each in calibration_networks("cuda")
     ]
-    assert [each.name for each in planned(["EAGER", "COMPILE_INDUCTOR_DEFAULT"], "cpu")] == list(CONVERSIONS["cuda"])[
-        ::-1
-    ]
+    assert [each.name for each in conversions_to_calibrate(["EAGER", "COMPILE_INDUCTOR_DEFAULT"], "cpu")] == list(
+        CONVERSIONS["cuda"]
+    )[::-1]
 
 
 def test_compilers_get_fewer_networks() -> None:
-    eager, inductor = networks(planned(["EAGER", "COMPILE_INDUCTOR_DEFAULT"])).values()
+    eager, inductor = networks_for(conversions_to_calibrate(["EAGER", "COMPILE_INDUCTOR_DEFAULT"])).values()
     assert len(eager) == sum(count for count, _ in STYLES.values())
     assert 20 < len(inductor) < len(eager) / 2
     assert {each.name.rpartition("-")[0] for each in inductor} == set(STYLES)
@@ -91,7 +97,7 @@ def test_networks_are_timed_by_real_conversions() -> None:
     broken = replace(made[0], name="broken-0", kwargs={"layers": [["nothing"]], "shape": shape})
     steps: list[int] = []
     found = time_kernels(
-        {each: [*made, broken] for each in planned(["COMPILE_INDUCTOR_DEFAULT", "EAGER"])},
+        {each: [*made, broken] for each in conversions_to_calibrate(["COMPILE_INDUCTOR_DEFAULT", "EAGER"])},
         2,
         lambda _, count: steps.append(count),
     )
@@ -99,7 +105,7 @@ def test_networks_are_timed_by_real_conversions() -> None:
         (conversion, "broken-0") for conversion in found.visits
     }
     assert sum(steps) == 2 * (3 + 2 * PASSES)
-    times = kernel_times(found)
+    times = network_times(found)
     assert set(times.workloads) == {"short-0", "long-0"}
     assert times.workloads["long-0"].flops == pytest.approx(6 * times.workloads["short-0"].flops)
     for conversion, floors in times.floors_ms.items():
@@ -124,7 +130,9 @@ def test_a_process_that_dies_says_which_conversion_it_was_for(conversion: str, s
     """Eager's networks have processes of their own; those of ONNX Runtime share one."""
     spec = ModelSpec("dies-0", "os._exit", kwargs={"status": 7})
     with pytest.raises(AlmaflowError, match=f"calibrating {conversion}: {said}"):
-        time_kernels({each: [spec_with_inputs(spec, [3])] for each in planned([conversion])}, 1, lambda *_: None)
+        time_kernels(
+            {each: [spec_with_inputs(spec, [3])] for each in conversions_to_calibrate([conversion])}, 1, lambda *_: None
+        )
 
 
 @pytest.mark.slow
@@ -133,15 +141,15 @@ def test_a_network_takes_what_it_takes_in_a_job() -> None:
 
     When it was built and called alone in its process, this network took four times what it takes in a job.
     """
-    (spec,) = (each for each in kernels() if each.name == "pointwise-0")
+    (spec,) = (each for each in calibration_networks() if each.name == "pointwise-0")
     made = {key: json.dumps(value).replace('"', "") for key, value in spec.kwargs.items()}
     job = [f"model._target_={spec.target}", *(f"model.kwargs.{key}={value}" for key, value in made.items())]
     job += [f"model.inputs=[{{shape: {made['shape']}}}]", f"batch_size={spec.batch_size}", "conversions=[EAGER]"]
     command = [sys.executable, "-m", "almaflow", "run", *job, "measure=quick", "hardware=cpu", "hardware.threads=1"]
     subprocess.run(command, check=True, capture_output=True)
     (run,) = conversion_runs(resolve_uri(None), "almaflow")
-    (eager,) = planned(["EAGER"])
-    floors = kernel_times(time_kernels({eager: [spec]}, 1, lambda *_: None)).floors_ms
+    (eager,) = conversions_to_calibrate(["EAGER"])
+    floors = network_times(time_kernels({eager: [spec]}, 1, lambda *_: None)).floors_ms
     assert floors["EAGER"][spec.name] == pytest.approx(run.metrics["latency/floor"], rel=0.5)
 
 
@@ -150,13 +158,13 @@ def test_no_process_and_no_file_is_left_behind(monkeypatch: pytest.MonkeyPatch, 
     """Processes of the networks end with the one that forked them, however that ends."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    specs = [each for each in kernels() if each.name in {"conv-0", "pointwise-0", "light-0"}]
+    specs = [each for each in calibration_networks() if each.name in {"conv-0", "pointwise-0", "light-0"}]
     started: set[int] = set()
 
     def look(*_: object) -> None:
         started.update(each.pid for each in psutil.Process().children(recursive=True))
 
-    time_kernels(dict.fromkeys(planned(["EAGER"]), specs), 1, look)
+    time_kernels(dict.fromkeys(conversions_to_calibrate(["EAGER"]), specs), 1, look)
     assert len(started) > len(specs)
     deadline = time.monotonic() + 10
     while any(psutil.pid_exists(pid) for pid in started):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from almaflow.cli import ui as ui_module
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import UsageError
 from almaflow.tracking import ui_views as views
 from almaflow.tracking.session import MLFLOW_DEFAULTS
 
@@ -36,32 +35,6 @@ def test_a_store_without_runs_says_how_to_make_some(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=rf"no runs in sqlite:///{tmp_path}/home/mlflow\.db yet: .*`almaflow run`"):
         CliRunner().invoke(ui_module.ui, [], catch_exceptions=False)
     assert not (tmp_path / "home").exists()
-
-
-def test_a_port_that_is_taken() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"port {port} is taken"):
-            ui_module.free_port(port)
-    assert ui_module.free_port(port) == port
-
-
-def test_the_next_free_port_is_taken_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        monkeypatch.setattr(ui_module, "FIRST_PORT", taken.getsockname()[1])
-        assert ui_module.free_port(None) > taken.getsockname()[1]
-
-
-def test_a_server_that_dies_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    port = ui_module.free_port(None)
-    uri = f"sqlite:///{tmp_path}/home/mlflow.db"
-    with pytest.raises(AlmaflowError, match=rf"did not start: see .*ui-{port}\.log"), ui_module.serving(uri, port):
-        pytest.fail("there is no server")
 
 
 def test_a_tracking_server_needs_only_its_link(monkeypatch: pytest.MonkeyPatch) -> None:

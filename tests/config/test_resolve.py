@@ -95,6 +95,11 @@ def test_measure_fields_and_defaults_are_those_of_the_record() -> None:
     assert resolve.resolve_measure(job("measure=thorough")).min_samples == 662
 
 
+def test_a_record_with_a_field_that_no_configuration_has_is_refused() -> None:
+    with pytest.raises(AttributeError, match="'MeasureConfig' object has no attribute 'name'"):
+        resolve._record(HardwareSpec, MeasureConfig(), device="cpu", threads=1)
+
+
 def test_default_yaml_says_what_the_record_says() -> None:
     assert files.choices("measure")["default"] == {field.name: field.default for field in fields(MeasureSpec)}
 

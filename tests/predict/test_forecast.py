@@ -17,7 +17,10 @@ from almaflow.config.files import choices
 from almaflow.config.overrides import expand
 from almaflow.config.resolve import describe_hardware
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.jobs.request import make_request
 from almaflow.predict import Graphs, workloads
+from almaflow.predict.configured import resolve_job
+from almaflow.predict.forecast import questions
 from almaflow.records import Operation, Prediction, Workload
 
 if TYPE_CHECKING:
@@ -34,6 +37,25 @@ def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str) -> Any:
     return CliRunner().invoke(predict, ["model=simple", "predictor=roofline", *arguments], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["tier=2", "hardware.threads=3"],
+        ["conversions=[ONNX_GPU,EAGER]", "allow_device_override=false", "batch_size=4", "seed=7"],
+        ["predictor=[roofline,calibrated]", "predicted_latency_ms=5", "hardware.limits.overhead_us=9"],
+    ],
+)
+def test_a_forecast_asks_about_what_a_job_would_measure(overrides: list[str]) -> None:
+    config = compose(["model=simple", "hardware=cpu", *overrides])
+    request, resolved = make_request(config), resolve_job(config, here=False)
+    assert {name: getattr(request, name) for name in vars(resolved)} == vars(resolved)
+    asked = list(questions(resolved, config.experiment_name))
+    assert [each.conversion for each in asked] == list(request.plan)
+    assert {(each.model.name, each.hardware.name, each.batch_size) for each in asked} == {
+        (request.model.name, request.hardware.name, config.batch_size)
+    }
 
 
 def test_machines_that_are_not_here_side_by_side() -> None:

@@ -14,7 +14,7 @@ from tests.support.stored_jobs import PREPARED, new, stored
 
 from almaflow import machine
 from almaflow.calibration import calibrate as calibrating
-from almaflow.calibration.calibrate import KernelTimes
+from almaflow.calibration.times import NetworkTimes, load_times, save_times
 from almaflow.cli.calibrate import calibrate
 from almaflow.config import calibrations as calibration
 from almaflow.config.composition import compose
@@ -73,15 +73,15 @@ def test_the_newest_measurement_of_each_with_its_operations() -> None:
     assert found(threads + 1) == []
 
 
-def calibrated(threads: int, cpu: str = "A CPU") -> tuple[KernelTimes, calibration.Calibration]:
+def calibrated(threads: int, cpu: str = "A CPU") -> tuple[NetworkTimes, calibration.Calibration]:
     workloads = {f"linear-{number}": work(number * 1e8) for number in range(1, 7)}
     floors = {name: each.flops / 1e8 for name, each in workloads.items()}
-    times = KernelTimes(workloads, {"EAGER": floors}, {"EAGER": 5.0}, "2026-11-25")
+    times = NetworkTimes(workloads, {"EAGER": floors}, {"EAGER": 5.0}, "2026-11-25")
     learnt = {"kernels": calibrating.learn(times)}
     made = calibration.Calibration("here", "cpu", cpu, "a CPU", threads, {"gflops": {"float32": 10.0}}, learnt)
-    calibration.place("here").parent.mkdir(parents=True)
-    calibration.place("here").write_text(calibration.text_of(made), encoding="utf-8")
-    calibrating.keep("here", times)
+    calibration.config_path("here").parent.mkdir(parents=True)
+    calibration.config_path("here").write_text(calibration.text_of(made), encoding="utf-8")
+    save_times("here", times)
     return times, made
 
 
@@ -107,12 +107,12 @@ def test_learnt_again_with_what_the_store_has_and_registered() -> None:
     path = client.download_artifacts(version.run_id, "calibration/runs.json")
     assert json.loads(Path(path).read_text(encoding="utf-8"))["runs"] == list(history.runs)
     kept = client.download_artifacts(version.run_id, "calibration/here.yaml")
-    assert Path(kept).read_text(encoding="utf-8") == calibration.place("here").read_text(encoding="utf-8")
+    assert Path(kept).read_text(encoding="utf-8") == calibration.config_path("here").read_text(encoding="utf-8")
 
 
 def test_what_was_learnt_is_registered_once() -> None:
     times, made = calibrated(2)
-    learnt, files = made.learnt["kernels"], [calibration.place("here")]
+    learnt, files = made.learnt["kernels"], [calibration.config_path("here")]
     other = calibrating.learn(replace(times, control_ms={"EAGER": 2.0}))
     uri = resolve_uri(None)
     numbers = [publish(uri, "almaflow", "here", "kernels", each, files) for each in (learnt, learnt, other, learnt)]
@@ -123,15 +123,17 @@ def test_nothing_to_learn_from_is_one_line() -> None:
     with pytest.raises(UsageError, match="run `almaflow calibrate --name here` first"):
         CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
     times, made = calibrated(2)
-    calibration.place("here").write_text(calibration.text_of(replace(made, learnt={})), encoding="utf-8")
+    calibration.config_path("here").write_text(calibration.text_of(replace(made, learnt={})), encoding="utf-8")
     with pytest.raises(UsageError, match="nothing to correct"):
         CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
-    calibration.place("here").write_text(calibration.text_of(made), encoding="utf-8")
-    assert calibrating.kept("here") == times
+    calibration.config_path("here").write_text(calibration.text_of(made), encoding="utf-8")
+    assert load_times("here") == times
     with pytest.raises(UsageError, match="no measurement on A CPU with 2 threads"):
         CliRunner().invoke(calibrate, ["--history"], catch_exceptions=False)
     with pytest.raises(UsageError, match="cannot be written"):
-        CliRunner().invoke(calibrate, ["--output", str(calibration.place("here") / "x.yaml")], catch_exceptions=False)
+        CliRunner().invoke(
+            calibrate, ["--output", str(calibration.config_path("here") / "x.yaml")], catch_exceptions=False
+        )
     with pytest.raises(UsageError, match="leave out --quick"):
         CliRunner().invoke(calibrate, ["--history", "--quick"], catch_exceptions=False)
 

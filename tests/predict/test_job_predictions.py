@@ -173,7 +173,10 @@ def test_a_class_beside_the_command_is_found(tmp_path: Path, monkeypatch: pytest
     [
         ("predictor=rooflin", "predictor=rooflin: no such predictor; nearest: roofline"),
         ("+predictor.mine.latency_ms=4", "predictor.mine: needs a _target_"),
-        ("+predictor.mine._target_=almaflow.nothing.Here", "predictor.mine: almaflow.nothing.Here cannot be made"),
+        (
+            "+predictor.mine._target_=almaflow.nothing.Here",
+            "predictor.mine._target_=almaflow.nothing.Here: almaflow has no 'nothing'",
+        ),
         (f"+predictor.mine._target_={target(NoPredictor)}", "is no predictor, which has name, version and predict"),
         ("+predictor.given.paht=x.csv", "unexpected keyword argument 'paht'"),
         ("predictor.given.path=none.csv", "predictor.given.path=none.csv: cannot be read"),

@@ -16,6 +16,7 @@ from almaflow.cli.predict import predict
 from almaflow.config.composition import compose
 from almaflow.errors import UsageError
 from almaflow.predict import workloads
+from almaflow.predict.configured import resolve_job
 from almaflow.predict.forecast import questions
 from almaflow.profiling.operators import predicted_parts, profiled_parts
 from almaflow.profiling.parts import ELEMENTWISE, PARTS, by_part, part_of
@@ -74,7 +75,7 @@ def test_other_hardware_cannot_be_profiled_here() -> None:
 @pytest.mark.usefixtures("_counted")
 def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
     job = compose(["model=simple", "hardware=cpu", "conversions=[TENSORRT]"])
-    (question,) = questions(job, pytest.fail)
+    (question,) = questions(resolve_job(job, here=True), job.experiment_name, pytest.fail)
     with pytest.raises(UsageError, match="--profile TENSORRT: "):
         profiled_parts(question, pytest.fail)
 
@@ -84,7 +85,7 @@ def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
 @pytest.mark.parametrize("conversion", ["EAGER", "ONNX_CPU", "OPENVINO"])
 def test_every_runtime_s_profiler_finds_the_convolutions(conversion: str) -> None:
     job = compose(["model=simple", "hardware=cpu", f"conversions=[{conversion}]"])
-    (question,) = questions(job, pytest.fail)
+    (question,) = questions(resolve_job(job, here=True), job.experiment_name, pytest.fail)
     found = profiled_parts(question, lambda _: None)
     assert found["convolution"] > 0
     assert 0.001 < sum(found.values()) < 1000
@@ -108,5 +109,6 @@ def test_a_prediction_is_beside_another(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.usefixtures("_counted")
 def test_costs_that_nobody_tells_have_no_parts() -> None:
-    (question, *_) = questions(compose(["model=simple", "hardware=cpu"]), pytest.fail)
+    job = resolve_job(compose(["model=simple", "hardware=cpu"]), here=True)
+    (question, *_) = questions(job, "almaflow", pytest.fail)
     assert predicted_parts(object(), question) == {}  # type: ignore[arg-type]

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import pytest
+from click.testing import CliRunner
 from rich.console import Console
 from tests.support.example_jobs import failed, job, ok
 
 from almaflow.analysis import to_output
 from almaflow.analysis.sweep import summarise
+from almaflow.cli.run import run
+from almaflow.cli.sweep import one_of, sweep_id
 from almaflow.config.composition import compose
 from almaflow.jobs.request import make_request
 from almaflow.records import Sweep, SweepJob
 from almaflow.report.sweep import render_sweep, sweep_markdown
 from almaflow.sweeps import record as sweeping
-from almaflow.sweeps.files import SweepFiles
+from almaflow.sweeps.files import sweeps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import pytest
 
     from almaflow.analysis.sweep import SweepSummary
 
 PLANNED = (("model=resnet18", "batch_size=1", "tier=1"), ("model=resnet18", "batch_size=4", "tier=1"))
-
-
-@pytest.fixture(autouse=True)
-def _no_sweep() -> Iterator[None]:
-    """Nothing of a sweep is left in this process."""
-    yield
-    os.environ.pop(sweeping.SWEEP_ID, None)
-    for name in list(sweeping._HELD):
-        sweeping.release(SweepFiles.of(name))
 
 
 def ended(number: int, *, code: int = 0, error: str | None = None, **job_values: Any) -> SweepJob:
@@ -89,39 +81,54 @@ def test_the_document_has_every_latency() -> None:
 
 def test_a_sweep_is_resumed_by_its_overrides() -> None:
     first = sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
-    sweeping.release(first)
+    first.lock.release()
     other = sweeping.begin("s2", ["batch_size=1,8"], PLANNED, resumed=True)
-    assert other.root.name == "s2"
+    assert other.files.root.name == "s2"
     again = sweeping.begin("s3", ["resume=true", "batch_size=1,4"], PLANNED, resumed=True)
-    assert again.root == first.root
-    assert os.environ[sweeping.SWEEP_ID] == "s1"
+    assert again.files == first.files
+
+
+def test_jobs_of_a_resumed_sweep_belong_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job reads the sweep's name from its own configuration, which launchers compose in any process."""
+    names = []
+
+    def one_job(_: Any) -> int:
+        names.append(sweep_id())
+        with one_of(sweep_id()):
+            return 0
+
+    monkeypatch.setattr("almaflow.cli.run._one_job", one_job)
+    for resumed in ([], ["resume=true"]):
+        CliRunner().invoke(run, ["-m", "model=simple", "batch_size=1,2", *resumed], catch_exceptions=False)
+    (files,) = sweeps()
+    assert names == [files.root.name] * 4
+    assert [job.number for job in files.jobs()] == [0, 1]
 
 
 def test_where_results_go_is_not_kept() -> None:
     """A store's URI may hold a password, a file's name a user's."""
     given = ["model=resnet18", "batch_size=1,4", "tracking.uri=http://me:S3cret@host", "output=/home/me/r.json"]
-    files = sweeping.begin("s1", given, [[*given[:1], "batch_size=1", *given[2:]]], resumed=False)
+    files = sweeping.begin("s1", given, [[*given[:1], "batch_size=1", *given[2:]]], resumed=False).files
     assert files.read().overrides == ("model=resnet18", "batch_size=1,4")
     assert files.read().planned == (("model=resnet18", "batch_size=1"),)
     assert make_request(compose(["tracking.uri=http://me:S3cret@host"])).config["tracking"]["uri"] == "http://***@host"
 
 
 def test_a_sweep_that_still_runs_is_left_alone() -> None:
-    sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
-    held = sweeping._HELD.pop("s1")  # as another process would hold it
-    assert sweeping.begin("s2", ["batch_size=1,4", "resume=true"], PLANNED, resumed=True).root.name == "s2"
-    sweeping.release(SweepFiles.of("s2"))
-    SweepFiles.of("s1").write_job(ended(0))
-    assert list(sweeping.left_over()) == []
-    held.release()
-    assert [files.root.name for files in sweeping.left_over()] == ["s1"]
+    running = sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
+    other = sweeping.begin("s2", ["batch_size=1,4", "resume=true"], PLANNED, resumed=True)
+    assert other.files.root.name == "s2"
+    running.files.write_job(ended(0))
+    assert list(sweeping.untracked()) == []
+    running.lock.release()
+    assert [files.root.name for files in sweeping.untracked()] == ["s1"]
 
 
-def test_what_is_left_is_told_from_the_jobs_that_ended_and_from_history() -> None:
-    files = sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False)
+def test_what_remains_is_told_from_the_jobs_that_ended_and_from_history() -> None:
+    files = sweeping.begin("s1", ["batch_size=1,4"], PLANNED, resumed=False).files
     same = ("resnet18", "1", "1")
-    assert sweeping.left_s(files, 0, same, {}) is None
-    assert sweeping.left_s(files, 0, same, {("resnet18", "1", "1"): 30.0}) == 60
-    assert sweeping.left_s(files, 0, same, {("resnet18", "1", "1"): 30.0, ("resnet18", "4", "1"): 50.0}) == 80
+    assert sweeping.remaining_s(files, 0, same, {}) is None
+    assert sweeping.remaining_s(files, 0, same, {("resnet18", "1", "1"): 30.0}) == 60
+    assert sweeping.remaining_s(files, 0, same, {("resnet18", "1", "1"): 30.0, ("resnet18", "4", "1"): 50.0}) == 80
     files.write_job(ended(0))
-    assert sweeping.left_s(files, 1, same, {}) == 60
+    assert sweeping.remaining_s(files, 1, same, {}) == 60

@@ -32,15 +32,15 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_default_is_sqlite_in_almaflows_home(tmp_path: Path) -> None:
-    assert store.resolve_uri(None) == f"sqlite:///{tmp_path}/home/mlflow.db"
-    assert store.resolve_uri("  ") == store.resolve_uri(None)
-    assert uris.artifact_root(store.resolve_uri(None)) == tmp_path / "home" / "mlartifacts"
+    assert uris.resolve_uri(None) == f"sqlite:///{tmp_path}/home/mlflow.db"
+    assert uris.resolve_uri("  ") == uris.resolve_uri(None)
+    assert uris.artifact_root(uris.resolve_uri(None)) == tmp_path / "home" / "mlartifacts"
 
 
 def test_the_variable_counts_and_the_configuration_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert store.resolve_uri(None) == "http://server:5000"
-    assert store.resolve_uri("https://other") == "https://other"
+    assert uris.resolve_uri(None) == "http://server:5000"
+    assert uris.resolve_uri("https://other") == "https://other"
 
 
 @pytest.mark.parametrize(
@@ -56,19 +56,19 @@ def test_the_variable_counts_and_the_configuration_wins(monkeypatch: pytest.Monk
     ],
 )
 def test_a_store_is_absolute(given_uri: str, expected: str, tmp_path: Path) -> None:
-    assert store.resolve_uri(given_uri) == expected.format(cwd=tmp_path)
+    assert uris.resolve_uri(given_uri) == expected.format(cwd=tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["./mlruns", "/data/mlruns", "mlruns", "file:///data/mlruns", "file:mlruns"])
 def test_a_directory_is_refused_and_sqlite_named(uri: str) -> None:
     with pytest.raises(UsageError, match=r"maintenance mode: use a database .* sqlite:///mlruns\.db"):
-        store.resolve_uri(uri)
+        uris.resolve_uri(uri)
 
 
 @pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "htp://host", "http://", "http:///x"])
 def test_what_cannot_be_a_store_is_refused_in_one_line(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
-        store.resolve_uri(uri)
+        uris.resolve_uri(uri)
     assert "\n" not in str(caught.value)
 
 
@@ -76,7 +76,7 @@ def test_what_cannot_be_a_store_is_refused_in_one_line(uri: str) -> None:
 def test_no_password_is_shown(password: str) -> None:
     secret = f"S3cr{password}et"
     for uri in (f"https://me:{secret}@host/path", f"postgresql+psycopg2://me:{secret}@host:5432/db"):
-        shown = store.display_uri(uri)
+        shown = uris.display_uri(uri)
         assert "S3cr" not in shown
         assert "et@" not in shown
         assert "me:" not in shown
@@ -86,9 +86,9 @@ def test_no_password_is_shown(password: str) -> None:
 
 def test_a_query_may_hold_a_password_too() -> None:
     assert (
-        store.display_uri("postgresql://host/db?user=me&password=S3cr") == "postgresql://host/db?user=***&password=***"
+        uris.display_uri("postgresql://host/db?user=me&password=S3cr") == "postgresql://host/db?user=***&password=***"
     )
-    assert store.display_uri("sqlite:////a@b/x.db") == "sqlite:////a@b/x.db"
+    assert uris.display_uri("sqlite:////a@b/x.db") == "sqlite:////a@b/x.db"
 
 
 def test_a_link_is_for_the_browser() -> None:
@@ -111,20 +111,20 @@ def test_a_file_that_is_no_database_is_one_line_at_once(tmp_path: Path) -> None:
     (tmp_path / "x.db").write_text("no database " * 100)
     started = time.monotonic()
     with pytest.raises(TrackingError, match="file is not a database"):
-        store.prepare(store.resolve_uri("sqlite:///x.db"), "x")
+        store.prepare(uris.resolve_uri("sqlite:///x.db"), "x")
     assert time.monotonic() - started < 10
 
 
 def test_a_store_that_is_not_there_has_no_experiment_and_is_not_made(tmp_path: Path) -> None:
-    assert store.newest_job(store.resolve_uri("sqlite:///x.db")) is None
+    assert store.newest_job(uris.resolve_uri("sqlite:///x.db")) is None
     assert not (tmp_path / "x.db").exists()
 
 
 def test_of_those_that_are_quiet_at_once_the_last_ends_it() -> None:
     logger = logging.getLogger("mlflow")
     with ExitStack() as first, ExitStack() as second:
-        first.enter_context(store.quiet())
-        second.enter_context(store.quiet())
+        first.enter_context(session.quiet())
+        second.enter_context(session.quiet())
         first.close()
         assert logger.level == logging.CRITICAL
         second.close()
@@ -135,7 +135,7 @@ def test_of_those_that_are_quiet_at_once_the_last_ends_it() -> None:
 def test_a_fresh_store_is_made_once_quietly_and_found_again(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    uri = store.resolve_uri("sqlite:///a b/x.db")
+    uri = uris.resolve_uri("sqlite:///a b/x.db")
     experiment_id = store.prepare(uri, "my models / first")
     assert store.prepare(uri, "my models / first") == experiment_id
     out, err = capfd.readouterr()
@@ -152,16 +152,16 @@ def test_a_fresh_store_is_made_once_quietly_and_found_again(
 
 @pytest.mark.slow
 def test_a_deleted_experiment_is_a_clear_error() -> None:
-    uri = store.resolve_uri(None)
+    uri = uris.resolve_uri(None)
     experiment_id = store.prepare(uri, "gone")
-    store.connect(uri).delete_experiment(experiment_id)
+    session.connect(uri).delete_experiment(experiment_id)
     with pytest.raises(UsageError, match=rf"'gone' was deleted .* --experiment-id {experiment_id}"):
         store.prepare(uri, "gone")
 
 
 @pytest.mark.slow
 def test_a_store_of_an_older_mlflow_names_the_upgrade(tmp_path: Path) -> None:
-    uri = store.resolve_uri("sqlite:///x.db")
+    uri = uris.resolve_uri("sqlite:///x.db")
     store.prepare(uri, "x")
     with sqlite3.connect(tmp_path / "x.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
@@ -187,7 +187,7 @@ print(prepare(uri, "together"))
 
 @pytest.mark.slow
 def test_four_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
-    uri = store.resolve_uri(None)
+    uri = uris.resolve_uri(None)
     commands = [[sys.executable, "-c", STARTS_TOGETHER, str(tmp_path), str(number), uri] for number in range(4)]
     processes = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for command in commands

@@ -14,10 +14,10 @@ import pytest
 from tests.support.example_jobs import failed, in_rounds, ok
 from tests.support.stored_jobs import new, stored
 
-from almaflow.cli.ui import free_port, serving
 from almaflow.records import Job, Prediction
 from almaflow.tracking import ui_views as views
 from almaflow.tracking.session import connect
+from almaflow.tracking.ui_server import free_port, serving
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:

@@ -179,7 +179,7 @@ def test_half_a_run_is_taken_back(place: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr(tracker._client, "log_batch", fails)
+        patch.setattr("mlflow.MlflowClient.log_batch", fails)
         with pytest.raises(
             TrackingError, match=r"EAGER could not be written .*\(disk full\); its results are kept in "
         ):

@@ -34,18 +34,18 @@ class Alert:
 
 
 def alerts(
-    found: Iterable[Series], above_pct: float | None = None, recent: int = RECENT, *, regressions: bool = False
+    all_series: Iterable[Series], above_pct: float | None = None, recent: int = RECENT, *, regressions: bool = False
 ) -> Iterator[Alert]:
     """What to tell, in the order of the series.
 
     Args:
-        found: Those to look at.
+        all_series: Those to look at.
         above_pct: The limit of the mean absolute error since the last change, in percent. Of one or two points, each
             has to be above it with the whole interval of its measurement.
         recent: How many points of a series may lie behind a step that is still told.
         regressions: Tell of steps too. An improvement is told where it is one, and where it came past the limit.
     """
-    for series in found:
+    for series in all_series:
         if above_pct is not None and (over := _above(series, above_pct)):
             size, runs = series.now.mean_abs.value, tuple(point.run.run_id for point in over)
             message = f"{series.key}: {size:.1f}% off over {_count(len(runs))}, the limit is {above_pct:g}%"

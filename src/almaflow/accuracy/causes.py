@@ -83,8 +83,10 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
     kinds, reasons = [], []
     if both and abs(predicted) >= PART * both:
         kinds.append("prediction")
-        told = f" ({versions[0][-1]} → {versions[1][-1]})" if versions[0] != versions[1] else ", its version did not"
-        reasons.append(f"the prediction moved by {_signed(predicted)}{told}")
+        versions_text = (
+            f" ({versions[0][-1]} → {versions[1][-1]})" if versions[0] != versions[1] else ", its version did not"
+        )
+        reasons.append(f"the prediction moved by {_signed(predicted)}{versions_text}")
     if both and abs(measured) >= PART * both:
         kind, reason = _of_measurement(measured, control, eager, others, changed)
         kinds.append(kind)
@@ -138,19 +140,19 @@ def _levels(before: Sequence[float | None], after: Sequence[float | None]) -> tu
 
 def _move(before: Sequence[float | None], after: Sequence[float | None]) -> float | None:
     """Between the medians, in logarithms; None where either side knows nothing."""
-    found = _levels(before, after)
-    return math.log(found[1] / found[0]) if found and min(found) > 0 else None
+    levels = _levels(before, after)
+    return math.log(levels[1] / levels[0]) if levels and min(levels) > 0 else None
 
 
 def _changed(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
     """Tags none of whose values from before are there behind the change, those with an effect first."""
     names = {name for each in (*before, *after) for name in each}
-    found = {}
+    changed = {}
     for name in sorted(names, key=lambda name: (_idle(name), name)):
         old, new = ([each.get(name, "none") for each in side] for side in (before, after))
         if not set(old) & set(new):
-            found[name] = old[-1], new[0]
-    return found
+            changed[name] = old[-1], new[0]
+    return changed
 
 
 def _idle(name: str) -> bool:

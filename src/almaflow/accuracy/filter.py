@@ -61,11 +61,11 @@ def moment_of(text: str) -> float:
     Raises:
         UsageError: it is none of these.
     """
-    if found := re.fullmatch(r"(\d+)d", text.strip()):
-        return (datetime.now(UTC) - timedelta(days=int(found[1]))).timestamp()
+    if match := re.fullmatch(r"(\d+)d", text.strip()):
+        return (datetime.now(UTC) - timedelta(days=int(match[1]))).timestamp()
     try:
-        made = datetime.fromisoformat(text.strip())
+        moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
         message = f"--since {text}: write a day such as 2026-11-26, or 30d for the last thirty days"
         raise UsageError(message) from error
-    return (made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -63,18 +63,18 @@ def series_of(
     return [_series(key, points[key], eager, false_alarm_rate) for key in sorted(points)]
 
 
-def rollups(found: Iterable[Series], by: str) -> dict[tuple[str, str], tuple[int, ErrorSummary]]:
+def rollups(all_series: Iterable[Series], by: str) -> dict[tuple[str, str], tuple[int, ErrorSummary]]:
     """The number of series and their common summary, by predictor and a field of the key, or ``family``; sorted."""
     groups: dict[tuple[str, str], list[ErrorSummary]] = defaultdict(list)
-    for each in found:
+    for each in all_series:
         groups[each.key.predictor, str(getattr(each.key, by))].append(each.summary)
     return {name: (len(groups[name]), summary_over(groups[name])) for name in sorted(groups)}
 
 
-def compared(found: Iterable[Series], first: str, second: str) -> Paired | None:
+def compared(all_series: Iterable[Series], first: str, second: str) -> Paired | None:
     """Two predictors over the measurements that both were judged by; None where there is none."""
     errors: dict[Key, dict[str, dict[str, float]]] = defaultdict(dict)
-    for each in found:
+    for each in all_series:
         if each.key.predictor in {first, second}:
             same = each.key._replace(predictor="")
             errors[same][each.key.predictor] = {point.run.run_id: abs(point.error) for point in each.points}
@@ -140,9 +140,9 @@ def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], flo
 
 def _changes(errors: Sequence[float], moments: Sequence[Moment], false_alarm_rate: float) -> Iterable[Change]:
     """Found in the logarithms of predicted over measured, in which half and double are as far from right."""
-    found = steps([moment.log_ratio for moment in moments], false_alarm_rate)
-    ends = [0, *(step.at for step in found), len(errors)]
-    for start, step, end in zip(ends, found, ends[2:], strict=False):
+    changes = steps([moment.log_ratio for moment in moments], false_alarm_rate)
+    ends = [0, *(step.at for step in changes), len(errors)]
+    for start, step, end in zip(ends, changes, ends[2:], strict=False):
         cause = cause_of(moments[start : step.at], moments[step.at : end])
         before, after = fmean(errors[start : step.at]), fmean(errors[step.at : end])
         yield Change(step.at, before, after, step.p_value, cause)

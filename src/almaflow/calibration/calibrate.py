@@ -1,4 +1,4 @@
-"""Learning how fast a machine is: its limits, and what operations cost by each conversion."""
+"""Calibrating a machine: measuring its limits, and learning what operations cost by each conversion."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ import hashlib
 import json
 import tempfile
 import time
-from dataclasses import dataclass, replace
-from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
-
-from cattrs.errors import ClassValidationError
+from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Protocol
 
 from almaflow import machine
-from almaflow.calibration.networks import kernels
-from almaflow.calibration.timing import compiles
-from almaflow.config import calibrations as calibration
+from almaflow.calibration.networks import calibration_networks
+from almaflow.calibration.times import NetworkTimes, load_times, network_times, save_times, times_path
+from almaflow.calibration.timing import PASSES, compiles, time_kernels
+from almaflow.config.calibrations import Calibration, config_path, read
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import UsageError
+from almaflow.machine.lock import alone
 from almaflow.processes.one_shot import answer_of
-from almaflow.records import CostModel, LearnedCosts, Workload, from_dict, read_json, to_dict, write_json
+from almaflow.records import CostModel, LearnedCosts, to_dict
 from almaflow.tracking.registry import model_name, publish
 from almaflow.tracking.training_data import measured_models
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
-    from almaflow.calibration.timing import Timed
-    from almaflow.config.calibrations import Calibration
-    from almaflow.records import MeasuredModel, ModelSpec, PlannedConversion
+    from almaflow.records import HardwareSpec, MeasuredModel, ModelSpec, PlannedConversion
 
 CONVERSIONS = {
     "cpu": ("COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "EAGER", "OPENVINO"),
@@ -39,55 +37,84 @@ CONVERSIONS = {
 """What is calibrated where nothing else is asked for; what takes longest to build goes first."""
 
 COMPILED = 3
-"""Each third network alone is built by a compiler that takes seconds for each."""
+"""A compiler that takes seconds for each network builds each third one only."""
 
 LIMITS_S = 120
-"""Measuring the limits takes a tenth of it where nothing else runs."""
+"""Seconds; measuring the limits takes a tenth of it where nothing else runs."""
 
 
-@dataclass(frozen=True)
-class KernelTimes:
-    """What the small networks took on one machine: kept, so that learning again needs no measuring."""
+class CalibrationProgress(Protocol):
+    """Shows how far a calibration is."""
 
-    workloads: dict[str, Workload]
-    """By network."""
-    floors_ms: dict[str, dict[str, float]]
-    """By conversion and network."""
-    control_ms: dict[str, float]
-    """The control workload meanwhile, by conversion: how fast the machine was."""
-    day: str
-    """As YYYY-MM-DD."""
-    device: str = "cpu"
-    """``cpu`` or ``cuda``."""
+    def notify(self, text: str) -> None:
+        """Show a line that stays."""
+
+    def status(self, text: str) -> None:
+        """Show what is being done from now on."""
+
+    def timing(self, text: str, steps: int, total: int) -> None:
+        """Show what is being built or timed, after so many further steps of all."""
 
 
-def planned(names: Sequence[str] | None, device: str = "cpu") -> tuple[PlannedConversion, ...]:
-    """The conversions to calibrate.
+def conversions_to_calibrate(names: Sequence[str] | None, device: str = "cpu") -> tuple[PlannedConversion, ...]:
+    """The conversions of these names, or those of ``CONVERSIONS`` that can run here.
 
     Raises:
         UsageError: one is unknown, was asked for and cannot run here, or is none to float32 on the device.
     """
-    found = plan(list(names or CONVERSIONS[device]), 1, device, allow_device_override=False)
-    for each in found:
+    conversions = plan(list(names or CONVERSIONS[device]), 1, device, allow_device_override=False)
+    for each in conversions:
         if names and each.unavailable:
             message = f"--conversions {each.name}: cannot run here ({each.unavailable})"
             raise UsageError(message)
         if each.device != device or each.dtype != "float32":
             message = f"--conversions {each.name}: only conversions to float32 on {device} are calibrated with it"
             raise UsageError(message)
-    return tuple(each for each in found if not each.unavailable)
+    return tuple(each for each in conversions if not each.unavailable)
 
 
-def networks(conversions: Iterable[PlannedConversion]) -> dict[PlannedConversion, list[ModelSpec]]:
-    """Which networks each conversion is timed on: fewer where a compiler takes seconds for each."""
+def networks_for(conversions: Iterable[PlannedConversion]) -> dict[PlannedConversion, list[ModelSpec]]:
+    """The networks that each conversion is timed on: fewer where a compiler takes seconds for each."""
     return {
         each: [
             spec
-            for spec in kernels(each.device)
+            for spec in calibration_networks(each.device)
             if not compiles(each) or int(spec.name.rpartition("-")[2]) % COMPILED == 0
         ]
         for each in conversions
     }
+
+
+def calibrate_machine(
+    name: str, hardware: HardwareSpec, conversions: Sequence[PlannedConversion], progress: CalibrationProgress
+) -> Calibration:
+    """Measure this machine while no job does, and learn what operations cost.
+
+    Args:
+        name: The name of the hardware config.
+        hardware: The device and the threads to measure with.
+        conversions: The conversions to time networks by; with none, only the limits are measured.
+        progress: Shown meanwhile.
+
+    Raises:
+        AlmaflowError: something could not be measured.
+    """
+    device, threads, here = hardware.device, hardware.threads, machine.describe()
+    processor = here.processor(device)
+    with alone("wait", progress.notify):
+        progress.status(f"measuring the limits with {threads} threads, about 20 seconds")
+        limits = limits_of(threads, device)
+        times = _timed(conversions, threads, progress) if conversions else None
+    if times:
+        save_times(name, times)
+        learnt = {"kernels": learn(times, notify=lambda each: progress.status(f"learning {each}"))}
+    else:
+        learnt = _learnt_before(name, processor, threads)
+    remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
+    description = f"{here.cpu}, {here.physical_cores} cores"
+    if device == "cuda":
+        description = f"{processor} beside {description}"
+    return Calibration(name, device, processor, description, threads, limits, learnt, remark)
 
 
 def limits_of(threads: int, device: str) -> dict[str, Any]:
@@ -96,80 +123,70 @@ def limits_of(threads: int, device: str) -> dict[str, Any]:
     Raises:
         AlmaflowError: they could not be measured.
     """
-    found: dict[str, Any] = answer_of(
+    limits: dict[str, Any] = answer_of(
         "almaflow.worker.limits",
         {"threads": threads, "device": device},
         failed="this machine could not be measured",
         timeout_s=LIMITS_S,
     )
-    return found
+    return limits
 
 
-def kernel_times(timed: Timed, device: str = "cpu") -> KernelTimes:
-    """What is kept of what was timed."""
-    return KernelTimes(
-        workloads={name: from_dict(Workload, each) for name, each in timed.workloads.items()},
-        floors_ms={
-            conversion: {name: _floor(visits) for name, visits in networks.items()}
-            for conversion, networks in timed.visits.items()
-        },
-        control_ms={
-            conversion: median(control for visits in networks.values() for _, control in visits)
-            for conversion, networks in timed.visits.items()
-        },
-        day=time.strftime("%Y-%m-%d"),
-        device=device,
-    )
+def _timed(conversions: Sequence[PlannedConversion], threads: int, progress: CalibrationProgress) -> NetworkTimes:
+    networks = networks_for(conversions)
+    total = sum(len(each) for each in networks.values()) * (1 + PASSES)
+    timed = time_kernels(networks, threads, lambda text, steps: progress.timing(text, steps, total))
+    for conversion, network, why in timed.failed:
+        progress.notify(f"{conversion} did not build {network}: {why}")
+    return network_times(timed, conversions[0].device)
 
 
-def _floor(visits: Sequence[tuple[list[float], float]]) -> float:
-    """In the fastest quarter of visits, the shortest call: a job's floor is that of calls at several moments too."""
-    return quantiles([min(samples) for samples, _ in visits], n=4, method="inclusive")[0]
+def _learnt_before(name: str, processor: str, threads: int) -> dict[str, LearnedCosts]:
+    """What an earlier calibration learnt of this machine, which measuring its limits alone does not change."""
+    with suppress(UsageError):
+        before = read(name)
+        return before.learnt if (before.processor, before.threads) == (processor, threads) else {}
+    return {}
 
 
-def place(name: str) -> Path:
-    """Where the times of the networks are kept, by the name of the hardware config."""
-    return machine.home() / "calibrations" / f"{name}.json"
-
-
-def keep(name: str, times: KernelTimes) -> None:
-    """Keep the times for learning again."""
-    place(name).parent.mkdir(parents=True, exist_ok=True)
-    write_json(place(name), times)
-
-
-def kept(name: str) -> KernelTimes:
-    """The times that were kept.
+def learn_from_history(name: str, experiment_name: str, progress: CalibrationProgress) -> Calibration:
+    """Learn again without measuring: from the networks' times, and the models that the store has.
 
     Raises:
-        UsageError: there are none.
+        UsageError: the machine was not calibrated, or the store has no measurements of it.
+        TrackingError: the store cannot be read.
     """
-    try:
-        return read_json(place(name), KernelTimes)
-    except (OSError, ValueError, ClassValidationError) as error:
-        message = f"nothing to learn from: run `almaflow calibrate --name {name}` first, without --quick"
-        raise UsageError(message) from error
+    times, calibration = load_times(name), read(name)
+    if "kernels" not in calibration.learnt:
+        message = f"nothing to correct: run `almaflow calibrate --name {name}` first, without --quick"
+        raise UsageError(message)
+    progress.status("reading the store")
+    models = stored_models(experiment_name, calibration)
+    before = calibration.learnt["kernels"].backends
+    learnt = learn(times, models, before, lambda each: progress.status(f"learning {each}"))
+    progress.notify(f"learnt from {len(models)} measurements of {len({each.model for each in models})} models")
+    return replace(calibration, learnt=calibration.learnt | {"history": learnt})
 
 
 def learn(
-    times: KernelTimes,
+    times: NetworkTimes,
     models: Sequence[MeasuredModel] = (),
     before: Mapping[str, CostModel] | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> LearnedCosts:
-    """What operations cost by each conversion.
+    """Learn what operations cost by each conversion.
 
     Args:
-        times: Of small networks, with the device that they were timed on.
-        models: Whole ones beside them.
+        times: The times of small networks, with the device that they were timed on.
+        models: Measurements of whole models, which are learnt from too.
         before: What was learnt from the small networks alone, to begin with.
-        tell: Is told which conversion is learnt.
+        notify: Called with the name of each conversion before it is learnt.
     """
     from almaflow.calibration.fit import learn_backend
 
     backends: dict[str, CostModel] = {}
     for each in plan([*times.floors_ms], 1, times.device, allow_device_override=False):
-        tell(each.name)
+        notify(each.name)
         own = [model for model in models if model.conversion == each.name]
         start = (before or {}).get(each.name)
         networks = {name: (times.workloads[name], floor) for name, floor in times.floors_ms[each.name].items()}
@@ -180,35 +197,34 @@ def learn(
     return replace(learnt, version=digest)
 
 
-def measured(experiment_name: str, found: Calibration) -> list[MeasuredModel]:
-    """The models that the store has measurements of on that machine.
+def stored_models(experiment_name: str, calibration: Calibration) -> list[MeasuredModel]:
+    """The models that the store has measurements of on the calibrated machine.
 
     Raises:
         UsageError: it has none.
         TrackingError: it cannot be read.
     """
-    uri = resolve_uri(None)
-    processor = "tags.`env.gpu`" if found.device == "cuda" else "tags.`env.cpu`"
-    where = {processor: found.processor, "params.device": found.device, "params.threads": str(found.threads)}
+    uri, processor, threads = resolve_uri(None), calibration.processor, calibration.threads
+    tag = "tags.`env.gpu`" if calibration.device == "cuda" else "tags.`env.cpu`"
+    where = {tag: processor, "params.device": calibration.device, "params.threads": str(threads)}
     with tempfile.TemporaryDirectory(prefix="almaflow-history-") as scratch:
         models = list(measured_models(uri, experiment_name, where, scratch))
-    models = [each for each in models if each.conversion in found.learnt["kernels"].backends]
+    models = [each for each in models if each.conversion in calibration.learnt["kernels"].backends]
     if not models:
         message = (
             f"nothing to learn from: {display_uri(uri)}, experiment {experiment_name}, has no measurement on "
-            f"{found.processor} with {found.threads} threads"
+            f"{processor} with {threads} threads"
         )
         raise UsageError(message)
     return models
 
 
-def register(found: Calibration, source: str, experiment_name: str) -> str:
-    """Keep what was learnt as a version in MLflow's registry; a line that says where.
+def register(calibration: Calibration, source: str, experiment_name: str) -> str:
+    """Keep what was learnt as a version in MLflow's registry, and return a line that says where.
 
     Raises:
         TrackingError: the store keeps no models, or does not answer.
     """
-    uri, learnt = resolve_uri(None), found.learnt[source]
-    files = [calibration.place(found.name), place(found.name)]
-    version = publish(uri, experiment_name, found.name, source, learnt, files)
-    return f"Registered: {model_name(found.name)}, version {version} ({source} {learnt.version}), {display_uri(uri)}"
+    uri, name, learnt = resolve_uri(None), calibration.name, calibration.learnt[source]
+    version = publish(uri, experiment_name, name, source, learnt, [config_path(name), times_path(name)])
+    return f"Registered: {model_name(name)}, version {version} ({source} {learnt.version}), {display_uri(uri)}"

@@ -23,33 +23,33 @@ DEEP = "chain"
 """The style that is as deep as whole models are."""
 SEED = 20
 LARGEST_GFLOP, SMALLEST_GFLOP = 5.0, 0.0005
-"""Of one call: beyond, a network takes too long for what it tells, or tells of nothing but the overhead of a call."""
+"""Bounds of one call: a larger network takes too long for what it tells, a smaller one tells the overhead only."""
 BATCHES = (1, 1, 2, 4, 8)
 LARGER = 16
 """So many times as much work on a GPU, in batches as much larger: less takes no longer than its launch."""
 
 
-def kernels(device: str = "cpu") -> list[ModelSpec]:
-    """All of them, the same ones each time.
+def calibration_networks(device: str = "cpu") -> list[ModelSpec]:
+    """All of the networks, the same ones each time.
 
     Args:
-        device: ``cpu`` or ``cuda``, where batches are larger.
+        device: ``cpu``, or ``cuda``, where batches are larger.
     """
     larger = LARGER if device == "cuda" else 1
-    made: list[ModelSpec] = []
+    networks: list[ModelSpec] = []
     for style, (count, _) in STYLES.items():
         draw = Random(f"{SEED} {style}")  # noqa: S311 - sizes, not secrets; another style's count changes none of these
-        made += [_drawn(draw, style, number, larger) for number in range(count)]
-    return made
+        networks += [_drawn(draw, style, number, larger) for number in range(count)]
+    return networks
 
 
 def _drawn(draw: Random, style: str, number: int, larger: int) -> ModelSpec:
     while True:
-        made_of, shape, gflop = STYLES[style][1](draw, number)
+        drawn, shape, gflop = STYLES[style][1](draw, number)
         batch = draw.choice(BATCHES)
         if SMALLEST_GFLOP <= batch * gflop <= LARGEST_GFLOP:
             inputs = (InputSpec(tuple(shape)),)
-            kwargs = {"layers": made_of, "shape": shape}
+            kwargs = {"layers": drawn, "shape": shape}
             return ModelSpec(f"{style}-{number}", TARGET, kwargs=kwargs, inputs=inputs, batch_size=larger * batch)
 
 
@@ -73,4 +73,4 @@ STYLES: dict[str, tuple[int, Callable[[Random, int], Drawn]]] = {
     "light": (8, layers.light),
     DEEP: (9, chains.chains),
 }
-"""How many of each, and what draws one."""
+"""The number of networks of each style, and the function that draws one."""

@@ -1,4 +1,4 @@
-"""Drawing sizes for the small networks that are measured (``kernels``)."""
+"""Drawing sizes for the small networks that calibration measures."""
 
 from __future__ import annotations
 

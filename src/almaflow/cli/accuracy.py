@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from almaflow.cli.filters import Asked, filtered, read
+from almaflow.cli.console import wide_console
+from almaflow.cli.options import Selection, filtered, plotted, read_selected
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from almaflow.accuracy.series import Series
-
-WIDTH = 140
-"""Columns of the table where there is no terminal to ask."""
 ALERT = 3
-PICTURES = {".svg", ".png", ".pdf"}
 
 
 @click.command()
@@ -41,10 +38,10 @@ PICTURES = {".svg", ".png", ".pdf"}
 @click.option("--all", "everything", is_flag=True, help="Every series in the table, not only the most notable ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as data.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: FILE.svg, .png or .pdf.")
+@plotted
 @click.option("--track", is_flag=True, help="Bring the run of each series in the store up to date.")
 def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
-    asked: Asked,
+    selection: Selection,
     predictors: tuple[str, ...],
     baselines: bool,  # noqa: FBT001 - click passes a flag so
     against: str,
@@ -68,59 +65,49 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     from almaflow.report.accuracy import terminal as report
     from almaflow.report.accuracy.data import to_dict
 
-    if plot is not None and plot.suffix.lower() not in PICTURES:
-        message = f"--plot {plot}: must end in .svg, .png or .pdf"
-        raise UsageError(message)
-    if track and (asked.filter.since is not None or against != "floor" or len(asked.stores) > 1):
+    if track and (selection.filter.since is not None or against != "floor" or len(selection.stores) > 1):
         message = "--track keeps whole series against the floor, in the one store that is read: leave the rest out"
         raise UsageError(message)
     wanted = replace(
-        asked.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
+        selection.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
     )
-    runs = read(asked)
-    found = series_of(map(wanted.through, runs), Against(against), false_alarm_rate)
-    if not found:
+    runs = read_selected(selection)
+    series = series_of(map(wanted.through, runs), Against(against), false_alarm_rate)
+    if not series:
         fitting = [run for run in runs if wanted.fits(run)]
-        raise UsageError(report.nothing(fitting, asked.stores, named=bool(predictors or compare)))
-    told = list(alerts(found, fail_above, recent, regressions=fail_on_regression))
-    both = compared(found, *compare) if compare else None
-    console = _console()
+        raise UsageError(report.nothing(fitting, selection.stores, named=bool(predictors or compare)))
+    news = list(alerts(series, fail_above, recent, regressions=fail_on_regression))
+    both = compared(series, *compare) if compare else None
+    console = wide_console(140)
     if as_json:
-        data = to_dict(found, told, asked.stores, Against(against), false_alarm_rate, (compare, both))
+        data = to_dict(series, news, selection.stores, Against(against), false_alarm_rate, (compare, both))
         click.echo(json.dumps(data, indent=1))
     else:
-        report.render(found, console, against=against, rate=false_alarm_rate, everything=everything)
+        report.render(series, console, against=against, rate=false_alarm_rate, everything=everything)
         if compare:
             report.render_compared(compare, both, console)
-    _write(found, html, plot, against)
+    _write(series, html, plot, against)
     if track:
-        _track(found, asked.stores[0])
-    report.render_alerts(told, Console(stderr=True) if as_json else console)
-    return ALERT if any(alert.fails for alert in told) else 0
+        _track(series, selection.stores[0])
+    report.render_alerts(news, Console(stderr=True) if as_json else console)
+    return ALERT if any(alert.fails for alert in news) else 0
 
 
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
-    return console
-
-
-def _write(found: list[Series], html: Path | None, plot: Path | None, against: str) -> None:
+def _write(series: list[Series], html: Path | None, plot: Path | None, against: str) -> None:
     if html is not None:
         from almaflow.report.accuracy.page import page
 
-        html.write_text(page(found, against), encoding="utf-8")
+        html.write_text(page(series, against), encoding="utf-8")
         click.echo(f"written: {html}", err=True)
     if plot is not None:
         from almaflow.report.accuracy.pictures import draw
 
-        draw(found, plot)
+        draw(series, plot)
         click.echo(f"drawn: {plot}", err=True)
 
 
-def _track(found: list[Series], store: str) -> None:
+def _track(series: list[Series], store: str) -> None:
     from almaflow.tracking.accuracy.series_runs import track
 
-    written = track(store, found)
-    click.echo(f"tracked: {written} of {len(found)} series had news", err=True)
+    written = track(store, series)
+    click.echo(f"tracked: {written} of {len(series)} series had news", err=True)

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
-from contextlib import suppress
-from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import click
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from almaflow.config.calibrations import Calibration
 from almaflow.errors import TrackingError, UsageError
-
-if TYPE_CHECKING:
-    from almaflow.calibration.calibrate import KernelTimes
-    from almaflow.records import HardwareSpec, LearnedCosts, PlannedConversion
-
 
 LINE_EVERY = 100
 """Steps between two lines of progress where there is no terminal."""
@@ -52,120 +41,67 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     Takes ten minutes on two cores, in which nothing else should run. Jobs on that device with as many threads use the
     result from then on, and predictor=calibrated predicts by it.
     """
-    from almaflow.calibration import calibrate as calibrating
-    from almaflow.config import calibrations as calibration
+    from almaflow.calibration import calibrate as calibration
+    from almaflow.config.calibrations import check_writable, config_path, text_of
     from almaflow.config.composition import compose
     from almaflow.config.resolve import resolve_hardware
 
     if history and (quick or conversions):
         message = "--history measures nothing: leave out --quick and --conversions"
         raise UsageError(message)
-    place, console = calibration.place(name), Console(stderr=True)
-    for file in filter(None, (place, output)):
-        _check_writable(file)
-    if history:
-        made = _with_history(name, experiment, console)
-    else:
-        hardware = resolve_hardware(compose([f"hardware={device}", f"hardware.threads={threads or 'null'}"]))
-        plan = () if quick else calibrating.planned(conversions.split(",") if conversions else None, device)
-        made = _measured(name, hardware, plan, console)
-    text = calibration.text_of(made)
-    for file in filter(None, (place, output)):
+    files = [config_path(name), *([output] if output else [])]
+    check_writable(files)
+    with _Display() as display:
+        if history:
+            calibrated = calibration.learn_from_history(name, experiment, display)
+        else:
+            hardware = resolve_hardware(compose([f"hardware={device}", f"hardware.threads={threads or 'null'}"]))
+            names = conversions.split(",") if conversions else None
+            plan = () if quick else calibration.conversions_to_calibrate(names, device)
+            calibrated = calibration.calibrate_machine(name, hardware, plan, display)
+    for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    click.echo(yaml.safe_dump({"limits": made.measured}, sort_keys=False, default_flow_style=None).rstrip())
-    click.echo(f"Written: {', '.join(str(file) for file in filter(None, (place, output)))}")
-    if not quick:
-        _register(made, "history" if history else "kernels", experiment, console)
-
-
-def _check_writable(file: Path) -> None:
-    """Find out before minutes of measuring."""
-    there = next(each for each in (file.absolute(), *file.absolute().parents) if each.exists())
-    if not os.access(there, os.W_OK) or (there != file.absolute() and not there.is_dir()):
-        message = f"{file}: cannot be written"
-        raise UsageError(message)
-
-
-def _measured(name: str, hardware: HardwareSpec, plan: tuple[PlannedConversion, ...], console: Console) -> Calibration:
-    from almaflow.calibration import calibrate as calibrating
-    from almaflow.machine import describe
-    from almaflow.machine.lock import alone
-
-    device, threads, here = hardware.device, hardware.threads, describe()
-    processor = here.processor(device)
-    with alone("wait", console.print):
-        with console.status(f"measuring the limits with {threads} threads, about 20 seconds"):
-            limits = calibrating.limits_of(threads, device)
-        times = _timed(plan, threads, console) if plan else None
-    learnt = {} if times else _learnt_before(name, processor, threads)
-    if times:
-        calibrating.keep(name, times)
-        with console.status("learning what operations cost") as status:
-            learnt["kernels"] = calibrating.learn(
-                times, tell=lambda conversion: status.update(f"learning {conversion}")
-            )
-    remark = f"Measured by almaflow calibrate, {time.strftime('%Y-%m-%d')}, PyTorch {metadata.version('torch')}"
-    description = f"{here.cpu}, {here.physical_cores} cores"
-    if device == "cuda":
-        description = f"{processor} beside {description}"
-    return Calibration(name, device, processor, description, threads, limits, learnt, remark)
-
-
-def _learnt_before(name: str, processor: str, threads: int) -> dict[str, LearnedCosts]:
-    """What --quick leaves as it is."""
-    from almaflow.config import calibrations as calibration
-
-    with suppress(UsageError):
-        found = calibration.read(name)
-        return found.learnt if (found.processor, found.threads) == (processor, threads) else {}
-    return {}
-
-
-def _timed(plan: tuple[PlannedConversion, ...], threads: int, console: Console) -> KernelTimes:
-    from almaflow.calibration import calibrate as calibrating
-    from almaflow.calibration.timing import PASSES, time_kernels
-
-    networks = calibrating.networks(plan)
-    steps = sum(len(each) for each in networks.values()) * (1 + PASSES)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, refresh_per_second=1) as progress:
-        number = progress.add_task("building", total=steps)
-        (task,) = progress.tasks
-
-        def tell(what: str, count: int) -> None:
-            progress.update(number, description=what, advance=count)
-            if not console.is_terminal and task.completed % LINE_EVERY == 0:
-                console.print(f"{what}: {task.completed:.0f} of {steps}, {task.elapsed or 0:.0f} s", markup=False)
-
-        timed = time_kernels(networks, threads, tell)
-    for conversion, network, why in timed.failed:
-        console.print(f"{conversion} did not build {network}: {why}", markup=False)
-    return calibrating.kernel_times(timed, plan[0].device)
-
-
-def _with_history(name: str, experiment: str, console: Console) -> Calibration:
-    from almaflow.calibration import calibrate as calibrating
-    from almaflow.config import calibrations as calibration
-
-    times, found = calibrating.kept(name), calibration.read(name)
-    if "kernels" not in found.learnt:
-        message = f"nothing to correct: run `almaflow calibrate --name {name}` first, without --quick"
-        raise UsageError(message)
-    with console.status("reading the store"):
-        models = calibrating.measured(experiment, found)
-    with console.status("learning what operations cost") as status:
-        before = found.learnt["kernels"].backends
-        learnt = calibrating.learn(times, models, before, lambda conversion: status.update(f"learning {conversion}"))
-    console.print(f"learnt from {len(models)} measurements of {len({each.model for each in models})} models")
-    return replace(found, learnt=found.learnt | {"history": learnt})
-
-
-def _register(made: Calibration, source: str, experiment: str, console: Console) -> None:
-    """A version in MLflow's registry; without one the config is as good."""
-    from almaflow.calibration.calibrate import register
-
+        file.write_text(text_of(calibrated), encoding="utf-8")
+    click.echo(yaml.safe_dump({"limits": calibrated.measured}, sort_keys=False, default_flow_style=None).rstrip())
+    click.echo(f"Written: {', '.join(map(str, files))}")
+    if quick:
+        return
     try:
-        console.print(register(made, source, experiment), markup=False)
-    except TrackingError as error:
-        console.print(f"almaflow: {error}", markup=False)
+        display.notify(calibration.register(calibrated, "history" if history else "kernels", experiment))
+    except TrackingError as error:  # the config is as good without a version in the registry
+        display.notify(f"almaflow: {error}")
+
+
+class _Display:
+    """Progress on standard error: a bar for the steps of timing, a spinner for everything else."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._spinner = self._console.status("")
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, refresh_per_second=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self._spinner.stop()
+
+    def notify(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def status(self, text: str) -> None:
+        self._bar.stop()
+        self._spinner.update(text)
+        self._spinner.start()
+
+    def timing(self, text: str, steps: int, total: int) -> None:
+        if not self._bar.tasks:
+            self._spinner.stop()
+            self._bar.add_task(text, total=total)
+            self._bar.start()
+        (task,) = self._bar.tasks
+        self._bar.update(task.id, description=text, advance=steps)
+        if not self._console.is_terminal and task.completed % LINE_EVERY == 0:
+            self.notify(f"{text}: {task.completed:.0f} of {total}, {task.elapsed or 0:.0f} s")

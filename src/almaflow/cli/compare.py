@@ -45,15 +45,15 @@ def compare(
     uri = resolve_uri(uri)
     before, after = [_sides(uri, each, "") for each in what] + [_sides(uri, "", each) for each in filters]
     pairs, alone = pair(before, after)
-    found = [compare_sides(*each, everything=everything) for each in pairs]
+    comparisons = [compare_sides(*each, everything=everything) for each in pairs]
     if kind == "table":
-        report.render_comparisons(found, alone, Console())
+        report.render_comparisons(comparisons, alone, Console())
     elif kind == "markdown":
-        click.echo(report.comparisons_markdown(found, alone))
+        click.echo(report.comparisons_markdown(comparisons, alone))
     elif kind == "json":
-        click.echo(report.comparisons_json(found, alone))
+        click.echo(report.comparisons_json(comparisons, alone))
     else:
-        click.echo(report.comparisons_table(found, kind))
+        click.echo(report.comparisons_table(comparisons, kind))
 
 
 def _sides(uri: str, named: str, where: str) -> list[Side]:

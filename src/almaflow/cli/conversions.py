@@ -8,19 +8,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.cli.console import wide_console
 from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.availability import Availability, check
 from almaflow.machine import has_cuda
 
 if TYPE_CHECKING:
-    from almaflow.conversions.catalogue.entry import Conversion
+    from rich.console import Console
 
-WIDTH = 100
-"""Columns of the table where there is no terminal to ask."""
+    from almaflow.conversions.catalogue.entry import Conversion
 _NAME_WIDTH = 39
 """The longest single step; longer names are broken behind a plus sign."""
 
@@ -60,9 +59,7 @@ def conversions(
     if as_json:
         click.echo(json.dumps([_fields(entry, here, device) for entry, here in looked], indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = wide_console(100)
     _show(console, looked, device)
 
 
@@ -98,9 +95,9 @@ def _show(console: Console, looked: list[tuple[Conversion, Availability]], devic
     available = sum(here.available for _, here in looked)
     console.print(f"\n{available} of {len(looked)} can run here with hardware={device}.", highlight=False)
     for (reason, install), note_number in notes.items():
-        told = f" {reason}" + (f": {install}" if install else "")
+        text = f" {reason}" + (f": {install}" if install else "")
         # Unbroken, so that the install line can be copied.
-        console.print(Text.assemble((f"[{note_number}]", "red"), told), soft_wrap=True)
+        console.print(Text.assemble((f"[{note_number}]", "red"), text), soft_wrap=True)
 
 
 def _name(entry: Conversion) -> Text:

@@ -7,20 +7,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.cli.console import wide_console
 from almaflow.config.files import choices
 from almaflow.config.resolve import obstacle, resolve_hardware
 from almaflow.config.schema import Device, HardwareConfig, JobConfig
 from almaflow.machine import cpus, describe
 
 if TYPE_CHECKING:
-    from almaflow.machine import Machine
+    from rich.console import Console
 
-WIDTH = 100
-"""Columns of the table where there is no terminal to ask."""
+    from almaflow.machine import Machine
 
 
 @click.command()
@@ -34,9 +33,7 @@ def hardware(as_json: bool) -> None:  # noqa: FBT001 - click passes a flag so
         facts = asdict(here) | cpus.settings() | {"device": device}
         click.echo(json.dumps({"machine": facts, "configs": configs}, indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = wide_console(100)
     _show_machine(console, here, device)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for heading in ("hardware=", "device", "here"):

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.cli.console import wide_console
 from almaflow.records.runtimes import RUNTIMES
 from almaflow.tracking.uris import display_uri, resolve_uri
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from almaflow.conversions.catalogue.entry import Conversion
-
-WIDTH = 120
-"""Columns of the table where there is no terminal to ask."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +97,7 @@ def show_history(entries: Sequence[Conversion] | None, *, as_json: bool) -> None
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = wide_console(120)
     if not found:
         console.print(f"No conversion has been run yet in {display_uri(uri)}: almaflow run", highlight=False)
         return

@@ -6,14 +6,11 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.cli.console import wide_console
 from almaflow.config.files import choices
-
-WIDTH = 100
-"""Columns of the table where there is no terminal to ask."""
 
 OTHERS = """\
 Any other classification model of torchvision:
@@ -32,9 +29,7 @@ def models(as_json: bool) -> None:  # noqa: FBT001 - click passes a flag so
     if as_json:
         click.echo(json.dumps(listed, indent=1))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = wide_console(100)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
     table.add_column("builds", overflow="fold")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.cli.console import wide_console
+from almaflow.cli.options import plotted
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.config.schema import JobConfig
+    from pathlib import Path
 
-WIDTH = 120
-"""Columns of the table where there is no terminal to ask."""
+    from rich.console import Console
+
+    from almaflow.config.schema import JobConfig
 
 NOTHING = (
     "no predictor has an answer: name one (predictor=roofline), on hardware whose limits are known (h100, t4 ...) or "
@@ -30,7 +31,7 @@ NOTHING = (
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 @click.option("--explain", is_flag=True, help="Where the predicted time goes, by kinds of operations.")
 @click.option("--profile", is_flag=True, help="With --explain: run it here, and show what a profiler measured.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw them: FILE.svg, .png or .pdf.")
+@plotted
 def predict(
     overrides: tuple[str, ...],
     as_json: bool,  # noqa: FBT001 - click passes a flag so
@@ -45,31 +46,26 @@ def predict(
     from almaflow.predict.forecast import forecasts
     from almaflow.report import forecast as predicted
 
-    if plot is not None and plot.suffix.lower() not in {".svg", ".png", ".pdf"}:
-        message = f"--plot {plot}: must end in .svg, .png or .pdf"
-        raise UsageError(message)
     jobs = _jobs(overrides)
-    told: set[str] = set()
+    shown: set[str] = set()
 
-    def warn(text: str) -> None:
-        if text not in told:
-            told.add(text)
+    def notify(text: str) -> None:
+        if text not in shown:
+            shown.add(text)
             click.echo(f"almaflow: {text}", err=True)
 
-    found = [each for job in jobs for each in forecasts(job, warn)]
-    if not found:
+    answers = [each for job in jobs for each in forecasts(job, notify)]
+    if not answers:
         raise UsageError(NOTHING)
     if as_json:
-        click.echo(json.dumps([predicted.to_dict(each) for each in found], indent=1))
+        click.echo(json.dumps([predicted.to_dict(each) for each in answers], indent=1))
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = max(console.width, WIDTH)
-        predicted.render(found, console)
+        console = wide_console(120)
+        predicted.render(answers, console)
         for job in jobs if explain or profile else ():
             _explain(job, console, profile=profile)
     if plot is not None:
-        predicted.draw(found, plot)
+        predicted.draw(answers, plot)
         click.echo(f"drawn: {plot}", err=True)
 
 
@@ -88,15 +84,16 @@ def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
     """One table for each conversion: milliseconds by part, by each predictor that tells, and by the profiler."""
     from almaflow.config.resolve import obstacle
     from almaflow.predict import with_baselines
-    from almaflow.predict.configured import resolve_predictors
+    from almaflow.predict.configured import resolve_job
     from almaflow.predict.forecast import questions
     from almaflow.profiling.operators import predicted_parts, profiled_parts
 
     if profile and (reason := obstacle(job.hardware)):
         message = f"--profile runs the model here, and {reason}; leave it out for other hardware"
         raise UsageError(message)
-    for question in questions(job, lambda _: None):
-        predictors = with_baselines(resolve_predictors(job))
+    resolved = resolve_job(job, here=False)
+    predictors = with_baselines(resolved.predictors)
+    for question in questions(resolved, job.experiment_name):
         columns = {each.name: parts for each in predictors if (parts := predicted_parts(each, question))}
         if profile:
             columns["profiler"] = profiled_parts(question, console.print)

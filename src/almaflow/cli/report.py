@@ -23,11 +23,11 @@ def report(what: str | None, output: Path | None, title: str | None, uri: str | 
 
     uri = resolve_uri(uri)
     with tempfile.TemporaryDirectory(prefix="almaflow-") as scratch:
-        found = outputs_of(uri, what, scratch)
-    if found is None:
+        job_or_sweep = outputs_of(uri, what, scratch)
+    if job_or_sweep is None:
         message = f"{what or 'report'}: no such job or sweep with a result in this store"
         raise UsageError(message)
-    name, outputs = found
+    name, outputs = job_or_sweep
     models = ", ".join(dict.fromkeys(each["model"] for each in outputs))
     text = document(title or f"{models} on {outputs[0]['hardware']}", outputs)
     path = output or Path(f"{name}.html")

@@ -1,4 +1,4 @@
-"""``almaflow rescore``: stored measurements judged by another predictor, without measuring again."""
+"""``almaflow rescore``: another predictor asked about stored measurements, without measuring again."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from almaflow.cli.filters import Asked, filtered, read
+from almaflow.cli.options import Selection, filtered, read_selected
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
-    from almaflow.predict import Predictor
     from almaflow.predict.rescore import Rescorer
-    from almaflow.records import ScoredRun
 
 
 @click.command()
 @click.argument("overrides", nargs=-1)
 @filtered
-def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
+def rescore(overrides: tuple[str, ...], selection: Selection) -> None:
     """Ask the predictors of OVERRIDES (predictor=NAME) of what the store has measured, and keep it beside.
 
     A predictor is called NAME@VERSION there. What it was learnt from is left out.
@@ -28,54 +26,41 @@ def rescore(overrides: tuple[str, ...], asked: Asked) -> None:
     from almaflow.config.composition import compose
     from almaflow.predict.configured import resolve_predictors
     from almaflow.predict.rescore import Rescorer
+    from almaflow.report.accuracy.terminal import render_compared
 
     predictors = resolve_predictors(compose(overrides))
     if not any(each.lstrip("+").startswith("predict") for each in overrides):
         message = "rescore needs a predictor: almaflow rescore predictor=calibrated"
         raise UsageError(message)
-    if len(asked.stores) > 1:
+    store, *others = selection.stores
+    if others:
         message = "rescore writes into the store that it reads: name one --uri"
         raise UsageError(message)
-    runs = [run for run in read(asked) if asked.filter.fits(run)]
+    runs = [run for run in read_selected(selection) if selection.filter.fits(run)]
     if not runs:
         message = "nothing was measured that fits: almaflow accuracy --baselines shows what there is"
         raise UsageError(message)
     console = Console()
     for predictor in predictors:
-        judged = Rescorer(asked.stores[0], predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
-        list(track(judged.judge(runs), f"asking {predictor.name}", len(runs), console=Console(stderr=True)))
-        _tell(judged, predictor, console)
-        _keep(judged, runs, console)
+        rescorer = Rescorer(store, predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
+        list(track(rescorer.ask_about(runs), f"asking {predictor.name}", len(runs), console=Console(stderr=True)))
+        _show_counts(rescorer, console)
+        for saved in rescorer.save(runs):
+            where = f"{saved.experiment}: kept as run {saved.run_id}, in almaflow accuracy as {saved.predictor}"
+            console.print(where, highlight=False)
+            for other, comparison in saved.comparisons.items():
+                render_compared((saved.predictor, other), comparison, console)
 
 
-def _tell(judged: Rescorer, predictor: Predictor, console: Console) -> None:
-    made = sum(len(each) for each in judged.made.values())
+def _show_counts(rescorer: Rescorer, console: Console) -> None:
+    count = sum(len(each) for each in rescorer.predictions.values())
     left_out = {
-        "said of already": judged.known,
-        "learnt from": judged.seen,
-        "without an answer": judged.silent,
-        "whose job cannot be read": judged.unreadable,
+        "said of already": rescorer.already,
+        "learnt from": rescorer.learnt_from,
+        "without an answer": rescorer.unanswered,
+        "whose job cannot be read": rescorer.unreadable,
     }
-    rest = ", ".join(f"{count} {why}" for why, count in left_out.items() if count)
-    console.print(f"{predictor.name}: {made} measurements judged{f'; {rest}' if rest else ''}", highlight=False)
-
-
-def _keep(judged: Rescorer, runs: list[ScoredRun], console: Console) -> None:
-    """Write what is new, and compare it with what was said of the same measurements before."""
-    from almaflow.accuracy.summary import compared, series_of
-    from almaflow.report.accuracy.terminal import render_compared
-    from almaflow.tracking.accuracy.rescored import log_rescored
-
-    for (experiment, name), pairs in judged.made.items():
-        said = [(run.run_id, made) for run, made in pairs]
-        series = series_of(judged.beside(runs, name))
-        own = [each for each in series if each.key.predictor == name]
-        errors = {
-            "rescore/count": float(len(said)),
-            "rescore/mean_abs_error_pct": sum(each.summary.mean_abs.value for each in own) / len(own),
-        }
-        run_id = log_rescored(judged.uri, experiment, said, errors)
-        console.print(f"{experiment}: kept as run {run_id}, in almaflow accuracy as {name}", highlight=False)
-        others = {each.key.predictor for each in series if each.named and each.key.predictor != name}
-        for other in sorted(others):
-            render_compared((name, other), compared(series, name, other), console)
+    rest = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)
+    console.print(
+        f"{rescorer.predictor.name}: {count} measurements judged{f'; {rest}' if rest else ''}", highlight=False
+    )

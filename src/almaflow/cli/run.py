@@ -35,13 +35,13 @@ def run(arguments: tuple[str, ...]) -> int:
     from almaflow.cli import sweep
 
     store.register()
-    with as_interrupts(signal.SIGTERM):
+    with as_interrupts(signal.SIGTERM), sweep.begun_sweeps() as begun:
         try:
             code = _under_hydra(arguments, completing=completing)
         except BaseException:
-            sweep.close(AlmaflowError.exit_code)
+            sweep.close(begun, AlmaflowError.exit_code)
             raise
-        return sweep.close(code)
+        return sweep.close(begun, code)
 
 
 def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
@@ -70,12 +70,12 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        known = explain(error)
-        if known is None:
+        usage_error = explain(error)
+        if usage_error is None:
             raise
         if completing:  # half a line is often no right one
             return 0
-        raise known from error
+        raise usage_error from error
     finally:
         sys.argv = argv
         for name in (name for name, value in before.items() if value is None):
@@ -117,7 +117,7 @@ def _one_job(cfg: DictConfig) -> int:
 
 def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.analysis import to_output
-    from almaflow.cli.sweep import tell_rest
+    from almaflow.cli.sweep import show_remaining
     from almaflow.jobs.artifacts import write_output
     from almaflow.jobs.request import make_request
     from almaflow.jobs.run import run_job
@@ -131,7 +131,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     ended.experiment_name, ended.store = request.experiment_name, display_uri(request.uri)
     announce(request.uri, request.experiment_name)
     if shared:
-        tell_rest(shared, request)
+        show_remaining(shared, request)
     job = run_job(request, Progress())
     ended.output = to_output(job)
     try:

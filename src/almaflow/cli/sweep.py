@@ -1,10 +1,10 @@
-"""What ``almaflow run -m`` does around its jobs."""
+"""A sweep of ``almaflow run -m``: its record is begun before the jobs and closed after them."""
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from rich.console import Console
+from omegaconf import read_write
 
 from almaflow.cli import INTERRUPTED
+from almaflow.cli.console import wide_console
+from almaflow.config.overrides import override
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import SweepJob, asked
+from almaflow.records import SweepJob, measurement_overrides
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
 from almaflow.report.terminal import ui_command
@@ -27,26 +29,52 @@ from almaflow.sweeps import record as sweeping
 from almaflow.sweeps.files import SweepFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from omegaconf import DictConfig
 
     from almaflow.jobs.request import Request
+    from almaflow.sweeps.record import HeldSweep
 
-WIDTH = 120
-"""Columns of the table where there is no terminal to ask."""
+
+_BEGUN: ContextVar[list[HeldSweep]] = ContextVar("begun")
+"""The sweep that the running command began, if it has: Hydra makes the callback, and the command cannot reach it."""
+
+
+@contextmanager
+def begun_sweeps() -> Iterator[list[HeldSweep]]:
+    """The list that ``SweepCallback`` puts the sweep into that it begins: at most one."""
+    begun: list[HeldSweep] = []
+    token = _BEGUN.set(begun)
+    try:
+        yield begun
+    finally:
+        _BEGUN.reset(token)
 
 
 class SweepCallback(Callback):
     """Starts the record of a sweep; Hydra makes one of these because ``conf/config.yaml`` names it."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Begin, before the first job is composed."""
+        """Begin the sweep before its first job is composed, and name Hydra's directory of the sweep after it.
+
+        Hydra composes every job from ``hydra.overrides.hydra``, in whatever process a launcher starts the job, and so
+        each job can tell its sweep by the name of that directory.
+        """
+        begun = _BEGUN.get(None)
+        if begun is None:  # another Hydra application with this configuration, which would not close the record
+            return
         overrides = list(config.hydra.overrides.task)
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
         given = [*params, *overrides]
         resumed = any(each.startswith("resume=") and each != "resume=false" for each in given)
-        sweeping.begin(Path(config.hydra.sweep.dir).name, given, _planned(config, given), resumed=resumed)
+        directory = Path(config.hydra.sweep.dir)
+        held = sweeping.begin(directory.name, given, _planned(config, given), resumed=resumed)
+        begun.append(held)
+        directory = directory.with_name(held.files.root.name)
+        with read_write(config.hydra):
+            config.hydra.sweep.dir = str(directory)
+            config.hydra.overrides.hydra.append(override("hydra.sweep.dir", directory))
 
 
 def _planned(config: DictConfig, given: list[str]) -> list[list[str]] | None:
@@ -74,14 +102,14 @@ class Ended:
 
 @contextmanager
 def one_of(sweep_id: str | None) -> Iterator[Ended]:
-    """Say which job of the sweep this is, and keep how it ended, whatever that is; nothing for a single job."""
+    """Show which job of the sweep begins, and record how it ended, whatever happens; nothing for a single job."""
     ended = Ended()
     if sweep_id is None:
         yield ended
         return
     hydra = HydraConfig.get()
     number, started_at = hydra.job.num, time.time()
-    overrides = asked(hydra.overrides.task)
+    overrides = measurement_overrides(hydra.overrides.task)
     files = SweepFiles.of(sweep_id)
     click.echo(sweeping.next_job(files, number, overrides), err=True)
     try:
@@ -95,15 +123,13 @@ def one_of(sweep_id: str | None) -> Iterator[Ended]:
 
 
 def sweep_id() -> str | None:
-    """The name that the jobs of a multirun share; None for a single job."""
+    """The name that the jobs of a sweep share; None for a single job."""
     hydra = HydraConfig.get()
-    if hydra.mode is not RunMode.MULTIRUN:
-        return None
-    return os.environ.get(sweeping.SWEEP_ID) or Path(hydra.sweep.dir).name
+    return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None
 
 
-def tell_rest(sweep: str, request: Request) -> None:
-    """Say how long the sweep may take from this job on, where that can be told."""
+def show_remaining(sweep: str, request: Request) -> None:
+    """Show how long the sweep may take from this job on, where earlier jobs tell."""
     from almaflow.tracking.reader import job_times
 
     try:
@@ -111,25 +137,24 @@ def tell_rest(sweep: str, request: Request) -> None:
     except AlmaflowError:  # an estimate is not worth a warning
         history = {}
     same = (request.model.name, str(request.model.batch_size), str(request.tier))
-    left = sweeping.left_s(SweepFiles.of(sweep), HydraConfig.get().job.num, same, history)
-    if left is not None:
-        click.echo(f"about {duration(left)} for the rest of the sweep", err=True)
+    remaining = sweeping.remaining_s(SweepFiles.of(sweep), HydraConfig.get().job.num, same, history)
+    if remaining is not None:
+        click.echo(f"about {duration(remaining)} for the rest of the sweep", err=True)
 
 
-def close(code: int) -> int:
-    """Close the sweep that was begun, if one was; show its jobs, and give the exit code of the whole.
+def close(begun: Sequence[HeldSweep], code: int) -> int:
+    """Close the sweep that was begun, if one was; show its jobs, and give the exit code of the whole command.
 
     Args:
-        code: Of the command so far.
+        begun: The sweep that the command began, or none.
+        code: The exit code of the command so far.
     """
-    begun = os.environ.pop(sweeping.SWEEP_ID, None)
-    if begun is None:
-        return code
-    files = SweepFiles.of(begun)
-    try:
-        return _closed(files, code)
-    finally:
-        sweeping.release(files)
+    for held in begun:
+        try:
+            code = _closed(held.files, code)
+        finally:
+            held.lock.release()
+    return code
 
 
 def _closed(files: SweepFiles, code: int) -> int:
@@ -138,15 +163,13 @@ def _closed(files: SweepFiles, code: int) -> int:
         files.remove()
         return code
     summary = sweeping.end(files, interrupted=code == INTERRUPTED)
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, WIDTH)
+    console = wide_console(120)
     console.print()
     render_sweep(summary, console)
     try:
         sweeping.track(files, summary)
-        if place := sweeping.store_of(files):
-            click.echo(f"\nOpen the sweep in the MLflow UI: {ui_command(place[0])}")
+        if store := sweeping.store_of(files):
+            click.echo(f"\nOpen the sweep in the MLflow UI: {ui_command(store[0])}")
     except AlmaflowError as error:
         click.echo(f"almaflow: {error}", err=True)
     if code == INTERRUPTED:

@@ -28,7 +28,7 @@ def sync(uri: str | None) -> int:
             click.echo(f"{what}: not written: {done.why_not}", err=True)
         else:
             click.echo(f"{what}: written")
-    for files in sweeping.left_over():
+    for files in sweeping.untracked():
         sweep = files.read()
         summary = sweeping.end(files, interrupted=sweep.interrupted or sweep.ended_at is None)
         try:

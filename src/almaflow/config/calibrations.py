@@ -1,7 +1,8 @@
-"""What was measured and learnt on this machine: hardware configs under almaflow's home."""
+"""Hardware configs under almaflow's home: what was measured and learnt on this machine."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from almaflow.errors import UsageError
 from almaflow.records import LearnedCosts, Limits, from_dict, to_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 MATCHES = {"cpu": "cpu_match", "cuda": "gpu_match"}
@@ -45,8 +47,8 @@ class Calibration:
         return from_dict(Limits, self.measured)
 
 
-def place(name: str) -> Path:
-    """Where the hardware config of that name goes.
+def config_path(name: str) -> Path:
+    """The file of the hardware config of that name.
 
     Raises:
         UsageError: it is no name that a hardware config can have.
@@ -57,44 +59,57 @@ def place(name: str) -> Path:
     return machine.home() / "conf" / "hardware" / f"{name}.yaml"
 
 
-def text_of(found: Calibration) -> str:
+def check_writable(files: Iterable[Path]) -> None:
+    """Find out before minutes of measuring whether the files can be written.
+
+    Raises:
+        UsageError: one cannot.
+    """
+    for file in files:
+        existing = next(each for each in (file.absolute(), *file.absolute().parents) if each.exists())
+        if not os.access(existing, os.W_OK) or (existing != file.absolute() and not existing.is_dir()):
+            message = f"{file}: cannot be written"
+            raise UsageError(message)
+
+
+def text_of(calibration: Calibration) -> str:
     """The hardware config as YAML, a line for each class of operations."""
     config = {
-        "name": found.name,
-        "device": found.device,
-        "threads": found.threads,
-        MATCHES[found.device]: f"^{re.escape(found.processor)}$",
-        "description": found.description,
-        "limits": found.measured,
-        "learnt": {source: _nested(each) for source, each in found.learnt.items()},
+        "name": calibration.name,
+        "device": calibration.device,
+        "threads": calibration.threads,
+        MATCHES[calibration.device]: f"^{re.escape(calibration.processor)}$",
+        "description": calibration.description,
+        "limits": calibration.measured,
+        "learnt": {source: _nested(each) for source, each in calibration.learnt.items()},
     }
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=1000)
-    return f"# {found.remark}\n{text}"
+    return f"# {calibration.remark}\n{text}"
 
 
 def read(name: str) -> Calibration:
-    """What was written under that name.
+    """The calibration that was written under that name.
 
     Raises:
-        UsageError: nothing was, or it was edited wrongly.
+        UsageError: there is none, or it was edited wrongly.
     """
     try:
-        return _read(place(name))
+        return _read(config_path(name))
     except _BROKEN as error:
         message = f"nothing was calibrated as {name}: run `almaflow calibrate --name {name}` first"
         raise UsageError(message) from error
 
 
 def calibrated_here(processor: str, threads: int) -> Calibration | None:
-    """The newest one of this CPU or GPU with as many threads; None where there is none, or none that can be read."""
+    """The newest calibration of this CPU or GPU with as many threads; None where none can be read."""
     files = (machine.home() / "conf" / "hardware").glob("*.yaml")
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         try:
-            found = _read(file)
+            calibration = _read(file)
         except _BROKEN:
             continue
-        if found.threads == threads and found.processor == processor:
-            return found
+        if calibration.threads == threads and calibration.processor == processor:
+            return calibration
     return None
 
 
@@ -102,7 +117,7 @@ def _read(file: Path) -> Calibration:
     text = file.read_text(encoding="utf-8")
     config = yaml.safe_load(text)
     device = config["device"]
-    found = Calibration(
+    calibration = Calibration(
         name=file.stem,
         device=device,
         processor=re.sub(r"\\(.)", r"\1", config[MATCHES[device]].removeprefix("^").removesuffix("$")),
@@ -112,8 +127,8 @@ def _read(file: Path) -> Calibration:
         learnt=learnt_from(config.get("learnt")),
         remark=text.partition("\n")[0].removeprefix("# "),
     )
-    _ = found.limits  # an error in them is one of the file
-    return found
+    _ = calibration.limits  # an error in them is one of the file
+    return calibration
 
 
 def _nested(learnt: LearnedCosts) -> dict[str, Any]:
@@ -133,10 +148,10 @@ def _nested(learnt: LearnedCosts) -> dict[str, Any]:
 
 
 def learnt_from(data: Any) -> dict[str, LearnedCosts]:
-    """What a hardware config says was learnt, by its source.
+    """The costs that a hardware config says were learnt, by their source.
 
     Raises:
-        ClassValidationError, KeyError, TypeError, AttributeError: it is not what ``text_of`` writes.
+        ClassValidationError, KeyError, TypeError, AttributeError: the data are not what ``text_of`` writes.
     """
     return from_dict(dict[str, LearnedCosts], {source: _flat(each) for source, each in (data or {}).items()})
 

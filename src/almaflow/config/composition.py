@@ -33,10 +33,10 @@ def compose(overrides: Sequence[str]) -> JobConfig:
         with _own_hydra(), initialize_config_dir(str(conf_dir()), job_name="almaflow", version_base="1.3"):
             return validate(hydra.compose("config", quote_numbers(list(overrides))))
     except Exception as error:
-        known = explain(error)
-        if known is None:
+        usage_error = explain(error)
+        if usage_error is None:
             raise
-        raise known from error
+        raise usage_error from error
 
 
 @contextmanager

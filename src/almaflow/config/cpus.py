@@ -55,11 +55,11 @@ def _pieces(part: Any) -> list[str]:
 
 
 def _range(piece: str) -> range:
-    found = _PART.fullmatch(piece.strip())
-    if found is None:
+    match = _PART.fullmatch(piece.strip())
+    if match is None:
         message = f"{piece.strip()!r} is no CPU: must be numbers and ranges, e.g. [0,2] or [0-3,6]"
         raise ValueError(message)
-    first, last, step = int(found["first"]), int(found["last"] or found["first"]), int(found["step"] or 1)
+    first, last, step = int(match["first"]), int(match["last"] or match["first"]), int(match["step"] or 1)
     if last < first or step < 1:
         message = f"{piece.strip()!r} is an empty range"
         raise ValueError(message)

@@ -94,9 +94,9 @@ def _wrong_key_or_value(error: BaseException) -> str:
     message = str(error)
     if inner is None:
         return _composition(message)
-    found = _OVERRIDE.search(message)
+    match = _OVERRIDE.search(message)
     file = _FILE.search(message)
-    where = _one_line(found["override"]) if found else file["file"] if file else ""
+    where = _one_line(match["override"]) if match else file["file"] if file else ""
     if isinstance(inner, (ConfigAttributeError, ConfigKeyError)):
         return _wrong_key(inner, where)
     reason = _reason(_first_line(str(inner)))
@@ -106,15 +106,15 @@ def _wrong_key_or_value(error: BaseException) -> str:
 
 def _composition(message: str) -> str:
     """What Hydra says about the choice of files itself."""
-    if found := _SEVERAL.match(message):
-        return f"{found['override']}: several values are a sweep, which takes -m; a list is written in brackets"
+    if match := _SEVERAL.match(message):
+        return f"{match['override']}: several values are a sweep, which takes -m; a list is written in brackets"
     return _one_line(message)
 
 
 def _reason(text: str) -> str:
     for pattern, plain in _REASONS:
-        if found := pattern.search(text):
-            return found.expand(plain)
+        if match := pattern.search(text):
+            return match.expand(plain)
     return text
 
 

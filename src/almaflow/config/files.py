@@ -19,9 +19,9 @@ def conf_dir() -> Path:
     Raises:
         AlmaflowError: neither is there, so the installation is broken.
     """
-    for place in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf"):
-        if (place / "config.yaml").is_file():
-            return place
+    for directory in (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf"):
+        if (directory / "config.yaml").is_file():
+            return directory
     message = "almaflow's configuration files are missing from this installation: install the package again"
     raise AlmaflowError(message)
 
@@ -39,15 +39,15 @@ def choices(group: str, *more: Path) -> dict[str, dict[str, Any]]:
     """
     if group not in GROUPS:
         raise KeyError(group)
-    found: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
     for directory in (conf_dir(), *more):
         for file in (directory / group).glob("*.yaml"):
-            found.setdefault(file.stem, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
-    return {name: _whole(name, found) for name in sorted(found)}
+            files.setdefault(file.stem, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+    return {name: _whole(name, files) for name in sorted(files)}
 
 
-def _whole(name: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _whole(name: str, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """A file's keys over those of the files that its defaults list names: such lists hold names of the group only."""
-    keys = dict(found[name])
-    bases = [_whole(base, found) for base in keys.pop("defaults", ()) if base in found and base != name]
+    keys = dict(files[name])
+    bases = [_whole(base, files) for base in keys.pop("defaults", ()) if base in files and base != name]
     return {key: value for each in (*bases, keys) for key, value in each.items()}

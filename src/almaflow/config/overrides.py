@@ -72,10 +72,10 @@ def quote_numbers(overrides: list[str]) -> list[str]:
 
     Sweeps too: ``tier=1,2`` and ``tier=choice(1,2)`` become ``tier='1','2'``. Everything else is left as it is.
     """
-    return [_quoted(found) if (found := _NUMBERED.fullmatch(override)) else override for override in overrides]
+    return [_quoted(match) if (match := _NUMBERED.fullmatch(override)) else override for override in overrides]
 
 
-def _quoted(found: re.Match[str]) -> str:
+def _quoted(match: re.Match[str]) -> str:
     # As a plain list, since the sweeper takes the quotes off what stands in choice(...).
-    values = found["plain"] or found["choice"]
-    return f"{found['group']}={re.sub(r'[0-9]+', lambda number: repr(number[0]), values)}"
+    values = match["plain"] or match["choice"]
+    return f"{match['group']}={re.sub(r'[0-9]+', lambda number: repr(number[0]), values)}"

@@ -1,11 +1,10 @@
-"""What a validated configuration comes to on this machine: the specs that the other rooms work with."""
+"""Records from a validated configuration: the specs of its model, machine and measurement that other rooms take."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from cattrs.errors import ClassValidationError
 
@@ -14,15 +13,17 @@ from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
-from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, ModelSpec, TargetSpec, from_dict
+from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, ModelSpec, TargetSpec, from_dict, to_dict
 
 if TYPE_CHECKING:
-    from almaflow.config.schema import HardwareConfig, InputConfig, JobConfig
+    from almaflow.config.schema import HardwareConfig, JobConfig
     from almaflow.records import LearnedCosts
+
+T = TypeVar("T")
 
 
 def resolve_model(job: JobConfig) -> ModelSpec:
-    """What the worker builds.
+    """The model that the worker builds.
 
     Raises:
         UsageError: nothing says what to build, or what its inputs are.
@@ -48,20 +49,31 @@ def resolve_model(job: JobConfig) -> ModelSpec:
         target=target,
         arch=None if target else model.arch,
         kwargs=dict(model.kwargs),
-        inputs=None if model.inputs is None else tuple(_input(given) for given in model.inputs),
+        inputs=None if model.inputs is None else tuple(_record(InputSpec, each) for each in model.inputs),
         data_loader=TargetSpec(loader, dict(model.data_loader.kwargs)) if loader else None,
         batch_size=job.batch_size,
         seed=job.seed,
     )
 
 
-def _input(given: InputConfig) -> InputSpec:
-    return InputSpec(tuple(given.shape), str(given.dtype), given.low, given.high, given.name)
-
-
 def resolve_measure(job: JobConfig) -> MeasureSpec:
-    """How one conversion is measured: the fields have the same names on both sides."""
-    return from_dict(MeasureSpec, vars(job.measure))
+    """The settings of the measurement."""
+    return _record(MeasureSpec, job.measure)
+
+
+def _record(kind: type[T], config: object, **computed: Any) -> T:
+    """The record with the values that a configuration has under the record's own field names.
+
+    Args:
+        kind: The record's class.
+        config: An object of the schema.
+        computed: Fields that the configuration does not decide alone.
+
+    Raises:
+        AttributeError: the record has a field that is neither computed nor in the configuration.
+    """
+    values = {name: computed[name] if name in computed else getattr(config, name) for name in get_type_hints(kind)}
+    return from_dict(kind, to_dict(values))
 
 
 def resolve_hardware(job: JobConfig) -> HardwareSpec:
@@ -82,16 +94,16 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
     threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
     limits = configured_limits(hardware)
     if limits is None:
-        found = calibrated_here(described, threads)
-        limits = found.limits if found else None
-    return HardwareSpec(
+        calibration = calibrated_here(described, threads)
+        limits = calibration.limits if calibration else None
+    return _record(
+        HardwareSpec,
+        hardware,
         name=hardware.name or described,
         device=str(device),
         threads=threads,
         description=hardware.description or described,
         cpus=cpus,
-        price_per_hour=hardware.price_per_hour,
-        price_source=hardware.price_source,
         limits=limits,
     )
 
@@ -106,19 +118,19 @@ def describe_hardware(job: JobConfig) -> HardwareSpec:
     if obstacle(hardware) is None:
         return resolve_hardware(job)
     device = "cpu" if hardware.device is Device.cpu else "cuda"
-    return HardwareSpec(
+    return _record(
+        HardwareSpec,
+        hardware,
         name=hardware.name or hardware.description or device,
         device=device,
         threads=hardware.threads or 1,
-        description=hardware.description,
-        price_per_hour=hardware.price_per_hour,
-        price_source=hardware.price_source,
+        cpus=None,
         limits=configured_limits(hardware),
     )
 
 
 def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, LearnedCosts]:
-    """What ``almaflow calibrate`` learnt on the machine that a configuration describes, by its source.
+    """The costs that ``almaflow calibrate`` learnt on the machine that a configuration describes, by their source.
 
     Raises:
         UsageError: the configuration has something else there.
@@ -131,13 +143,13 @@ def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, LearnedC
             raise UsageError(message) from error
     if obstacle(job.hardware) is not None:
         return {}
-    found = calibrated_here(machine.describe().processor(hardware.device), hardware.threads)
-    return found.learnt if found else {}
+    calibration = calibrated_here(machine.describe().processor(hardware.device), hardware.threads)
+    return calibration.learnt if calibration else {}
 
 
 def configured_limits(hardware: HardwareConfig) -> Limits | None:
-    """How fast the machine is by its configuration; None where that says nothing."""
-    limits = from_dict(Limits, asdict(hardware.limits))
+    """The limits of the machine that its configuration states; None where it states none."""
+    limits = _record(Limits, hardware.limits)
     return None if limits == Limits() else limits
 
 
@@ -156,10 +168,10 @@ def _mismatch(hardware: HardwareConfig, here: machine.Machine) -> str | None:
 
 
 def _check_match(hardware: HardwareConfig, here: machine.Machine) -> None:
-    if found := _mismatch(hardware, here):
+    if mismatch := _mismatch(hardware, here):
         pattern = hardware.cpu_match or hardware.gpu_match
         described = hardware.description or pattern
-        message = f"hardware={hardware.name or pattern}: describes {described}; {found}; use hardware=auto here"
+        message = f"hardware={hardware.name or pattern}: describes {described}; {mismatch}; use hardware=auto here"
         raise UsageError(message)
 
 

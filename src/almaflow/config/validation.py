@@ -88,9 +88,9 @@ def _out_of_range(detail: ErrorDetails, values: Any) -> str:
         siblings = values
         for parent in parents:
             siblings = siblings[parent]
-        known = [str(key) for key in siblings if key != name]
-        near = get_close_matches(str(name), known, n=1)
-        offer = f"nearest: {_key((*parents, near[0]))}" if near else f"keys: {', '.join(known)}"
+        keys = [str(key) for key in siblings if key != name]
+        near = get_close_matches(str(name), keys, n=1)
+        offer = f"nearest: {_key((*parents, near[0]))}" if near else f"keys: {', '.join(keys)}"
         return f"{_key(detail['loc'])}: no such key; {offer}"
     bound = _BOUNDS.get(detail["type"])
     text = (

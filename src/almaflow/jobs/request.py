@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config.resolve import resolve_hardware, resolve_learnt, resolve_measure, resolve_model
+from almaflow.config.resolve import resolve_measure
 from almaflow.config.validation import plain
-from almaflow.conversions.catalogue.plan import plan
-from almaflow.predict.configured import resolve_predictors
+from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
-from almaflow.tracking.uris import display_uri, resolve_uri
+from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
@@ -50,18 +49,12 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
     Raises:
         UsageError: the model, the hardware, a conversion or the store is not what it should be.
     """
-    hardware = resolve_hardware(job)
     return Request(
-        model=model or resolve_model(job),
-        hardware=hardware,
+        **vars(resolve_job(job, here=True, model=model)),
         measure=resolve_measure(job),
         tier=job.tier.number,
-        plan=plan(job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override),
-        uri=resolve_uri(job.tracking.uri),
         experiment_name=job.experiment_name,
         config=_kept(job),
-        predictors=resolve_predictors(job),
-        learnt=resolve_learnt(job, hardware),
         fail_fast=job.fail_fast,
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,

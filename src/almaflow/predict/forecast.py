@@ -1,33 +1,31 @@
-"""Predictions without running: what the predictors say of each conversion on each machine, also on those not here."""
+"""Predictions without running, for each conversion on each machine, also for machines that are not here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.config.resolve import describe_hardware, resolve_learnt, resolve_model
-from almaflow.conversions.catalogue.plan import plan
-from almaflow.errors import AlmaflowError, TrackingError
+from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.predict import PredictorPool, with_baselines
-from almaflow.predict.configured import resolve_predictors
+from almaflow.predict.configured import resolve_job
 from almaflow.predict.workloads import workload_of
 from almaflow.records import PredictionRequest
 from almaflow.tracking.history import known_errors, past_of
-from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from almaflow.analysis.standings import Standing
     from almaflow.config.schema import JobConfig
-    from almaflow.records import HardwareSpec, ModelSpec, PastMeasurement, PlannedConversion, Prediction, Workload
+    from almaflow.predict.configured import ResolvedJob
+    from almaflow.records import HardwareSpec, PlannedConversion, Prediction, Workload
 
 HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one predictor says of one conversion on one machine."""
+    """One predictor's answer about one conversion on one machine."""
 
     model: str
     batch_size: int
@@ -35,7 +33,7 @@ class Forecast:
     conversion: PlannedConversion
     prediction: Prediction
     known: Standing | None
-    """How far the predictor was from measurements on that hardware; None where it was never judged there."""
+    """How far the predictor was from measurements on that hardware; None where it has no scored run there."""
 
     @property
     def throughput(self) -> float:
@@ -54,59 +52,60 @@ class Forecast:
         return None if self.prediction.energy_j is None else self.prediction.energy_j / self.batch_size
 
 
-def forecasts(job: JobConfig, warn: Callable[[str], None]) -> Iterator[Forecast]:
-    """What each predictor says, by conversion.
+def forecasts(job: JobConfig, notify: Callable[[str], None]) -> Iterator[Forecast]:
+    """The answers of each predictor, by conversion.
 
     Args:
         job: A validated configuration; its hardware need not be here.
-        warn: Is told what is missing.
+        notify: Called with a line for each thing that is missing.
 
     Raises:
         UsageError: the model does not build, a name is unknown, or a predictor cannot be used as it is configured.
     """
-    predictors, asking = with_baselines(resolve_predictors(job)), PredictorPool(warn)
-    errors = _errors(job, describe_hardware(job))
-    for question in questions(job, warn):
-        for predictor in predictors:
-            made = asking.ask(predictor, question, early=True)
-            if made is not None:
+    resolved, pool = resolve_job(job, here=False), PredictorPool(notify)
+    try:
+        errors = known_errors(resolved.uri, job.experiment_name, resolved.hardware)
+    except TrackingError:
+        errors = {}
+    for question in questions(resolved, job.experiment_name, notify):
+        for predictor in with_baselines(resolved.predictors):
+            prediction = pool.ask(predictor, question, early=True)
+            if prediction is not None:
                 yield Forecast(
                     question.model.name,
                     question.batch_size,
                     question.hardware,
                     question.conversion,
-                    made,
+                    prediction,
                     errors.get(predictor.name),
                 )
 
 
-def questions(job: JobConfig, warn: Callable[[str], None]) -> Iterator[PredictionRequest]:
-    """One for each conversion of the plan; see ``forecasts``."""
-    model, hardware = resolve_model(job), describe_hardware(job)
+def questions(
+    job: ResolvedJob, experiment_name: str, notify: Callable[[str], None] = lambda _: None
+) -> Iterator[PredictionRequest]:
+    """A request for each conversion of the plan, as a job would ask it before anything is measured.
+
+    Args:
+        job: A resolved configuration.
+        experiment_name: The experiment whose measurements predictors may know.
+        notify: Called with a line where the model's operations cannot be counted.
+
+    Raises:
+        UsageError: the model does not build.
+    """
     workload: Workload | None = None
     try:
-        workload = workload_of(model)
+        workload = workload_of(job.model)
     except AlmaflowError as error:
-        if error.exit_code != AlmaflowError.exit_code:  # a wrong model
+        if isinstance(error, UsageError):
             raise
-        warn(str(error))
-    past, learnt = _past(job, model, hardware), resolve_learnt(job, hardware)
-    conversions = plan(
-        job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override
-    )
-    for conversion in conversions:
-        yield PredictionRequest(model, hardware, conversion, model.batch_size, workload, past=past, learnt=learnt)
-
-
-def _past(job: JobConfig, model: ModelSpec, hardware: HardwareSpec) -> tuple[PastMeasurement, ...]:
+        notify(str(error))
     try:
-        return past_of(resolve_uri(job.tracking.uri), job.experiment_name, model, hardware)
+        past = past_of(job.uri, experiment_name, job.model, job.hardware)
     except TrackingError:
-        return ()
-
-
-def _errors(job: JobConfig, hardware: HardwareSpec) -> dict[str, Standing]:
-    try:
-        return known_errors(resolve_uri(job.tracking.uri), job.experiment_name, hardware)
-    except TrackingError:
-        return {}
+        past = ()
+    for conversion in job.plan:
+        yield PredictionRequest(
+            job.model, job.hardware, conversion, job.model.batch_size, workload, past=past, learnt=job.learnt
+        )

@@ -1,14 +1,16 @@
-"""Judging stored measurements by another predictor, without measuring again."""
+"""Asking another predictor about stored measurements, without measuring again."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import yaml
 
+from almaflow.accuracy.summary import compared, series_of
 from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.resolve import configured_limits, resolve_model
 from almaflow.config.validation import validate_stored
@@ -16,45 +18,60 @@ from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError
 from almaflow.predict import PredictorPool
 from almaflow.records import HardwareSpec, PredictionRequest, RecordedPrediction
-from almaflow.tracking.accuracy.rescored import label
+from almaflow.tracking.accuracy.rescored import label, log_rescored
 from almaflow.tracking.reader import downloaded
 from almaflow.tracking.training_data import kept_workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
     from almaflow.records import PlannedConversion, Prediction, ScoredRun, Workload
+    from almaflow.stats import Paired
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """New predictions of one experiment's measurements, as a run in the store."""
+
+    experiment: str
+    predictor: str
+    """As ``NAME@VERSION``."""
+    run_id: str
+    comparisons: dict[str, Paired | None]
+    """The errors beside those of each other predictor that a job had named, over the same measurements."""
 
 
 @dataclass
 class Rescorer:
-    """One predictor over what was measured."""
+    """Asks one predictor about measurements of a store, and keeps its answers there."""
 
     uri: str
     predictor: Predictor
-    warn: Callable[[str], None]
-    known: int = 0
-    """Measurements that it was asked of before in this version, and that have its answer."""
-    seen: int = 0
+    notify: Callable[[str], None]
+    already: int = 0
+    """Measurements that have an answer of the predictor in this version."""
+    learnt_from: int = 0
     """Measurements of models that the predictor had learnt from."""
     unreadable: int = 0
     """Measurements whose job's configuration is not there, or is another almaflow's."""
-    silent: int = 0
-    """Measurements of which it says nothing."""
-    made: dict[tuple[str, str], list[tuple[ScoredRun, Prediction]]] = field(default_factory=lambda: defaultdict(list))
-    """By experiment and ``NAME@VERSION``: what was learnt on two machines has two versions."""
+    unanswered: int = 0
+    """Measurements that the predictor has no answer about."""
+    predictions: dict[tuple[str, str], list[tuple[ScoredRun, Prediction]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """New ones by experiment and ``NAME@VERSION``: what was learnt on two machines has two versions."""
     _models: dict[str, str] = field(default_factory=dict)
-    """Of the runs, by their IDs."""
+    """The models of the runs by the runs' IDs."""
 
-    def judge(self, runs: Iterable[ScoredRun]) -> Iterator[ScoredRun]:
-        """Ask for each of the runs; yields each one as it is done with."""
+    def ask_about(self, runs: Iterable[ScoredRun]) -> Iterator[ScoredRun]:
+        """Ask about each of the runs, and yield each run when that is done."""
         jobs: dict[str, list[ScoredRun]] = defaultdict(list)
         for run in runs:
             jobs[run.job_run_id].append(run)
             self._models[run.run_id] = run.model
-        asking = PredictorPool(self.warn)
+        pool = PredictorPool(self.notify)
         with tempfile.TemporaryDirectory(prefix="almaflow-rescore-") as scratch:
             for job_run_id, measured in jobs.items():
                 config = self._config(job_run_id, scratch)
@@ -63,35 +80,47 @@ class Rescorer:
                 workload = kept_workload(self.uri, job_run_id, scratch)
                 for run in measured:
                     if config is not None:
-                        self._ask(asking, run, _question(config, workload, run))
+                        self._ask(pool, run, _question(config, workload, run))
                     yield run
 
-    def _ask(self, asking: PredictorPool, run: ScoredRun, question: PredictionRequest) -> None:
-        if run.model in self._models_seen(question):
-            self.seen += 1
+    def _ask(self, pool: PredictorPool, run: ScoredRun, question: PredictionRequest) -> None:
+        if run.model in self._models_learnt_from(question):
+            self.learnt_from += 1
             return
-        made = asking.ask(self.predictor, question, early=True)
-        if made is None:
-            self.silent += 1
-        elif (name := label(made.predictor, made.version)) in {said.predictor for said in run.said}:
-            self.known += 1
+        prediction = pool.ask(self.predictor, question, early=True)
+        if prediction is None:
+            self.unanswered += 1
+        elif (name := label(prediction.predictor, prediction.version)) in {said.predictor for said in run.said}:
+            self.already += 1
         else:
-            self.made[run.experiment, name].append((run, made))
+            self.predictions[run.experiment, name].append((run, prediction))
 
-    def _models_seen(self, question: PredictionRequest) -> set[str]:
-        """What the predictor has learnt from: it is not judged by these models, however often they were measured."""
+    def _models_learnt_from(self, question: PredictionRequest) -> set[str]:
+        """The models that taught the predictor: no measurement of them can test it."""
         learnt = question.learnt.get(getattr(self.predictor, "source", ""))
         return {self._models[run_id] for run_id in learnt.runs if run_id in self._models} if learnt else set()
 
-    def beside(self, runs: Iterable[ScoredRun], name: str) -> Iterator[ScoredRun]:
-        """The runs with what was said of them now among what was said before."""
-        now = {run.run_id: made for (_, each), pairs in self.made.items() if each == name for run, made in pairs}
-        for run in runs:
-            if made := now.get(run.run_id):
-                said = RecordedPrediction(name, made.version, made.latency_ms, made.low_ms, made.high_ms)
-                yield replace(run, said=(*run.said, said))
-            else:
-                yield run
+    def save(self, runs: Sequence[ScoredRun]) -> Iterator[Rescored]:
+        """Write the new predictions, a run for each experiment and version, and compare them with earlier ones.
+
+        Args:
+            runs: The runs that the predictor was asked about.
+
+        Raises:
+            TrackingError: the store cannot be reached or written.
+        """
+        for (experiment, name), pairs in self.predictions.items():
+            new = {run.run_id: each for (_, of), made in self.predictions.items() if of == name for run, each in made}
+            series = series_of(_with_predictions(runs, name, new))
+            own = [each for each in series if each.key.predictor == name]
+            metrics = {
+                "rescore/count": float(len(pairs)),
+                "rescore/mean_abs_error_pct": fmean(each.summary.mean_abs.value for each in own),
+            }
+            run_id = log_rescored(self.uri, experiment, [(run.run_id, each) for run, each in pairs], metrics)
+            others = {each.key.predictor for each in series if each.named and each.key.predictor != name}
+            comparisons = {other: compared(series, name, other) for other in sorted(others)}
+            yield Rescored(experiment, name, run_id, comparisons)
 
     def _config(self, job_run_id: str, scratch: str) -> JobConfig | None:
         try:
@@ -101,8 +130,18 @@ class Rescorer:
             return None
 
 
+def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Prediction]) -> Iterator[ScoredRun]:
+    """The runs, each with its new prediction beside the earlier ones; ``new`` is by the runs' IDs."""
+    for run in runs:
+        if each := new.get(run.run_id):
+            said = RecordedPrediction(name, each.version, each.latency_ms, each.low_ms, each.high_ms)
+            yield replace(run, said=(*run.said, said))
+        else:
+            yield run
+
+
 def _question(config: JobConfig, workload: Workload | None, run: ScoredRun) -> PredictionRequest:
-    """What the predictor would have been asked before the run; the hardware is that of the run, not this machine's."""
+    """The request that the predictor would have got before the run, on the run's hardware and not this machine's."""
     threads = int(run.threads.partition(" ")[0])
     calibrated = calibrated_here(run.machine, threads)
     limits = configured_limits(config.hardware) or (calibrated.limits if calibrated else None)

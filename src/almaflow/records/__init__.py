@@ -24,7 +24,7 @@ from almaflow.records.results import (
 )
 from almaflow.records.specs import InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
-from almaflow.records.sweep import Sweep, SweepJob, asked
+from almaflow.records.sweep import Sweep, SweepJob, measurement_overrides
 from almaflow.records.workload import Operation, Workload
 
 __all__ = [
@@ -63,8 +63,8 @@ __all__ = [
     "WorkerResult",
     "WorkerTask",
     "Workload",
-    "asked",
     "from_dict",
+    "measurement_overrides",
     "read_json",
     "to_dict",
     "write_json",

@@ -13,14 +13,14 @@ ELSEWHERE = ("tracking", "output", "resume")
 """Settings that say where results go and how much is measured. They may hold a path, and do not make another sweep."""
 
 
-def asked(overrides: Iterable[str]) -> tuple[str, ...]:
+def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     """Return the overrides that say what is measured."""
     return tuple(each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE)
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep, as the process that ran it left it."""
+    """One job of a sweep, as the process that ran it recorded it."""
 
     number: int
     """Position in the sweep, from 0 on."""

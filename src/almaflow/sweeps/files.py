@@ -1,9 +1,9 @@
-"""A sweep on disk: each job writes its own file, wherever it runs, so that none depends on another or on the parent.
+"""The files of a sweep. Each job writes a file of its own, wherever it runs, and needs no other job's nor the parent.
 
 ::
 
     sweeps/SWEEP_ID/
-        sweep.json          what was asked for, and how it ended
+        sweep.json          the overrides, and how the sweep ended
         jobs/NNN.json       one file for each job that ended, well or not
         summary/            what becomes the artifacts of the sweep's run
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepFiles:
-    """The places of one sweep's files."""
+    """The paths of one sweep's files."""
 
     root: Path
 
@@ -37,25 +37,25 @@ class SweepFiles:
 
     @property
     def summary(self) -> Path:
-        """Artifacts of the sweep's run."""
+        """The directory whose files become artifacts of the sweep's run."""
         return self.root / "summary"
 
     def lock(self) -> FileLock:
-        """Held by the command that runs the sweep; the system gives it back when the process is gone."""
+        """A lock for the command that runs the sweep; the system frees it when that process is gone."""
         self.root.mkdir(parents=True, exist_ok=True)
         return FileLock(self.root / "lock", mode=0o600)
 
     def write(self, sweep: Sweep) -> None:
-        """Keep what is known of the sweep."""
+        """Write the record of the sweep."""
         (self.root / "jobs").mkdir(parents=True, exist_ok=True)
         write_json(self.root / "sweep.json", sweep)
 
     def read(self) -> Sweep:
-        """The sweep."""
+        """The record of the sweep."""
         return read_json(self.root / "sweep.json", Sweep)
 
     def write_job(self, job: SweepJob) -> None:
-        """Keep how one job ended."""
+        """Write how one job ended."""
         write_json(self.root / "jobs" / f"{job.number:03d}.json", job)
 
     def remove(self) -> None:
@@ -64,8 +64,8 @@ class SweepFiles:
 
     def jobs(self) -> list[SweepJob]:
         """The jobs that ended, by their number."""
-        found = (read_json(path, SweepJob) for path in self.root.glob("jobs/[0-9]*.json"))
-        return sorted(found, key=lambda job: job.number)
+        jobs = (read_json(path, SweepJob) for path in self.root.glob("jobs/[0-9]*.json"))
+        return sorted(jobs, key=lambda job: job.number)
 
 
 def sweeps() -> Iterator[SweepFiles]:

@@ -1,19 +1,18 @@
-"""A sweep from its first job to its last: what the jobs share, and the record that is closed whatever happens."""
+"""The record of a sweep: begun before its first job, and closed whatever happens to its jobs."""
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from almaflow.analysis.sweep import SweepSummary, summarise, what_differs
 from almaflow.errors import UsageError
-from almaflow.records import Sweep, asked, write_json
+from almaflow.records import Sweep, measurement_overrides, write_json
 from almaflow.report.sweep import sweep_markdown
 from almaflow.sweeps.files import SweepFiles, sweeps
 from almaflow.tracking.uris import MASK, display_uri, resolve_uri
@@ -21,65 +20,64 @@ from almaflow.tracking.uris import MASK, display_uri, resolve_uri
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from almaflow.tracking.reader import JobKey
+    from filelock import FileLock
 
-_HELD: dict[str, FileLock] = {}
-"""Locks of the sweeps that this process runs: a lock is given back when nobody knows it any more."""
+    from almaflow.tracking.reader import JobKey
 
 SWEPT = ("model", "batch_size", "tier")
 """What a job's time depends on most, by the names of the overrides."""
 
-SWEEP_ID = "ALMAFLOW_SWEEP_ID"
-"""The environment variable that tells jobs, wherever a launcher starts them, what they belong to."""
+
+@dataclass(frozen=True)
+class HeldSweep:
+    """A sweep that this process runs, with the lock that keeps other processes from its record."""
+
+    files: SweepFiles
+    lock: FileLock
 
 
 def begin(
     sweep_id: str, overrides: Sequence[str], planned: Sequence[Sequence[str]] | None, *, resumed: bool
-) -> SweepFiles:
-    """Start the record of a sweep, or go on with that of the newest one with the same overrides.
+) -> HeldSweep:
+    """Start the record of a sweep, or go on with the newest sweep of the same overrides that no process runs.
 
     Args:
-        sweep_id: What a new one is called.
-        overrides: As they were given, with their several values.
+        sweep_id: The name of a new sweep.
+        overrides: The overrides of the command, with their several values.
         planned: The overrides of each job; None where they are not known beforehand.
         resumed: Whether the jobs are to go on with what the store has.
     """
-    overrides = asked(overrides)
-    files = SweepFiles.of(sweep_id)
+    overrides = measurement_overrides(overrides)
     same = (each for each in sweeps() if resumed and sorted(each.read().overrides) == sorted(overrides))
-    before = (each for each in same if _taken(each))
-    files = next(before, files)
-    _taken(files)
-    os.environ[SWEEP_ID] = sweep_id = files.root.name
-    jobs = None if planned is None else tuple(map(asked, planned))
-    files.write(Sweep(sweep_id, overrides, jobs, time.time()))
-    return files
+    free = (held for files in same if (held := _held(files)).lock.is_locked)
+    held = next(free, None) or _held(SweepFiles.of(sweep_id))
+    jobs = None if planned is None else tuple(map(measurement_overrides, planned))
+    held.files.write(Sweep(held.files.root.name, overrides, jobs, time.time()))
+    return held
 
 
-def _taken(files: SweepFiles) -> bool:
-    """Whether the sweep is this process's now: it is not where another one runs it."""
-    if files.root.name not in _HELD:
-        lock = files.lock()
-        with suppress(Timeout):
-            lock.acquire(blocking=False)
-            _HELD[files.root.name] = lock
-    return files.root.name in _HELD
+def _held(files: SweepFiles) -> HeldSweep:
+    """The sweep with its lock, which stays unlocked where another process runs the sweep."""
+    lock = files.lock()
+    with suppress(Timeout):
+        lock.acquire(blocking=False)
+    return HeldSweep(files, lock)
 
 
 def next_job(files: SweepFiles, number: int, overrides: Sequence[str]) -> str:
-    """What to say before a job: which it is."""
+    """The line that is shown before a job begins: its number, and the overrides that only this job has."""
     planned = files.read().planned
     if planned is None:
         return f"job {number + 1}: {' '.join(overrides)}"
     return f"job {number + 1} of {len(planned)}: {what_differs(dict(enumerate(planned)))[number]}"
 
 
-def left_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[JobKey, float]) -> float | None:
+def remaining_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[JobKey, float]) -> float | None:
     """Seconds that the sweep may take from this job on; None where there is nothing to tell from.
 
     Args:
-        files: The sweep's.
-        number: Of the job that begins.
+        files: The files of the sweep.
+        number: The number of the job that begins.
         same: Its model, batch size and tier, which the other jobs have too where their overrides do not say otherwise.
         history: How long earlier jobs took, from the store.
     """
@@ -92,8 +90,8 @@ def left_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[JobKey
         given = dict(each.split("=", 1) for each in overrides if "=" in each)
         key = tuple(given.get(name, value).strip("'\"") for name, value in zip(SWEPT, same, strict=True))
         expected.append(history.get(key))  # type: ignore[arg-type]  # three words, as JobKey has
-    known = took + [each for each in expected if each is not None]
-    return sum(mean(known) if each is None else each for each in expected) if known else None
+    times = took + [each for each in expected if each is not None]
+    return sum(mean(times) if each is None else each for each in expected) if times else None
 
 
 def end(files: SweepFiles, *, interrupted: bool = False) -> SweepSummary:
@@ -108,20 +106,17 @@ def end(files: SweepFiles, *, interrupted: bool = False) -> SweepSummary:
     return summary
 
 
-def release(files: SweepFiles) -> None:
-    """The command that ran the sweep is done with it."""
-    if lock := _HELD.pop(files.root.name, None):
-        lock.release()
-
-
-def left_over() -> Iterator[SweepFiles]:
-    """Sweeps that are not in their store, or whose command was killed, and that nobody runs any more."""
+def untracked() -> Iterator[SweepFiles]:
+    """Sweeps that are not in their store, or whose command was killed, and that no process runs any more."""
     for files in sweeps():
-        if not files.read().tracked and files.jobs() and _taken(files):
+        if files.read().tracked or not files.jobs():
+            continue
+        held = _held(files)
+        if held.lock.is_locked:
             try:
                 yield files
             finally:
-                release(files)
+                held.lock.release()
 
 
 def store_of(files: SweepFiles) -> tuple[str, str] | None:
@@ -150,8 +145,8 @@ def track(files: SweepFiles, summary: SweepSummary) -> None:
     """
     from almaflow.tracking.sweeps import log_sweep
 
-    place = store_of(files)
-    if place:
+    store_and_experiment = store_of(files)
+    if store_and_experiment:
         sweep = summary.sweep
-        run_id = log_sweep(*place, sweep, summary.metrics, sweep_markdown(summary), files.summary)
+        run_id = log_sweep(*store_and_experiment, sweep, summary.metrics, sweep_markdown(summary), files.summary)
         files.write(replace(sweep, run_id=run_id, tracked=True))

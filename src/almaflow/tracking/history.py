@@ -42,8 +42,8 @@ def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: Hardware
         *islice(conversion_runs(uri, experiment_name, condition(where | same)), SAME_MODEL),
         *islice(conversion_runs(uri, experiment_name, condition(where)), ANY_MODEL),
     ]
-    found = {run.run_id: past for run in runs if (past := _past(run))}
-    return tuple(sorted(found.values(), key=lambda past: past.at, reverse=True))
+    measurements = {run.run_id: past for run in runs if (past := _past(run))}
+    return tuple(sorted(measurements.values(), key=lambda past: past.at, reverse=True))
 
 
 def known_errors(uri: str, experiment_name: str, hardware: HardwareSpec) -> dict[str, Standing]:

@@ -1,4 +1,4 @@
-"""What the store holds, read page by page."""
+"""Read the runs and artifacts of a store."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.errors import TrackingError
+from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, search
-from almaflow.tracking.uris import sqlite_path
+from almaflow.tracking.uris import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from almaflow.records import Job
 
 READY = ("time/load", "time/convert", "time/first_call")
-"""What a conversion does before it is timed."""
+"""Metrics of the phases before a conversion is timed, in seconds."""
 
 JobKey = tuple[str, str, str]
 """Model, batch size and tier."""
 
 MOST_LOOKED_AT = 500
-"""Of earlier runs: reading them takes about a second, and they are for an estimate."""
+"""The number of earlier runs that an estimate reads, which takes about a second."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class StoredRun:
     metrics: Mapping[str, float]
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    """With their prefixes: ``almaflow.status``, ``env.torch`` ..."""
+    """By their full names: ``almaflow.status``, ``env.torch`` ..."""
 
 
 def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "") -> Iterator[StoredRun]:
@@ -64,7 +65,7 @@ def job_runs(uri: str, experiment_name: str | None = None, where: str = "") -> I
 
 
 def runs_of(uri: str, named: str) -> list[StoredRun]:
-    """The conversions of what is named, the newest first; none where there is no such thing.
+    """The conversions of a run, job or sweep, the newest first; none where the store has no such ID.
 
     Args:
         uri: A resolved store.
@@ -76,10 +77,10 @@ def runs_of(uri: str, named: str) -> list[StoredRun]:
     if "'" in named:
         return []
     for tag in ("job_id", "sweep_id", "job_run_id"):
-        if found := list(conversion_runs(uri, where=f"tags.`almaflow.{tag}` = '{named}'")):
-            return found
-    if found := list(conversion_runs(uri, where=f"attributes.run_id = '{named}'")):
-        return found
+        if runs := list(conversion_runs(uri, where=f"tags.`almaflow.{tag}` = '{named}'")):
+            return runs
+    if runs := list(conversion_runs(uri, where=f"attributes.run_id = '{named}'")):
+        return runs
     sweep = next(_runs(uri, "sweep", None, f"attributes.run_id = '{named}'"), None)
     return runs_of(uri, sweep.tags["almaflow.sweep_id"]) if sweep else []
 
@@ -90,10 +91,10 @@ def condition(values: Mapping[str, str]) -> str:
 
 
 def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Iterator[StoredRun]:
-    if (database := sqlite_path(uri)) and not database.exists():
+    if is_missing(uri):
         return
-    with reporting(uri, "nothing could be read"), quiet():
-        client, names = experiments(uri)
+    with session(uri, "nothing could be read") as client:
+        names = experiments(client)
         wanted = [key for key, name in names.items() if experiment_name in {None, name}]
         kind_is = f"tags.`almaflow.kind` = '{kind}'"
         where = f"{kind_is} AND {where}" if where else kind_is
@@ -173,8 +174,8 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
             run = next(_runs(uri, kind, None, where), None) if where or named is None else None
             if run is None:
                 continue
-            with reporting(uri, "the result could not be read"), quiet():
-                path = connect(uri).download_artifacts(run.run_id, artifact, scratch)
+            with session(uri, "the result could not be read") as client:
+                path = client.download_artifacts(run.run_id, artifact, scratch)
                 read = json.loads(Path(path).read_text(encoding="utf-8"))
             return run.tags[f"almaflow.{tag}"], [each for each in (read if kind == "sweep" else [read]) if each]
     return None
@@ -185,16 +186,14 @@ def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
 
     Args:
         uri: A resolved store.
-        run_id: Of the run that keeps it.
-        name: Of the artifact.
-        scratch: A directory.
+        run_id: The ID of the run that keeps the artifact.
+        name: The artifact's name.
+        scratch: A directory for downloads.
     """
-    from mlflow.exceptions import MlflowException
-
-    place = Path(scratch, run_id)
-    place.mkdir(exist_ok=True)
+    directory = Path(scratch, run_id)
+    directory.mkdir(exist_ok=True)
     try:
-        with quiet():
-            return Path(connect(uri).download_artifacts(run_id, name, str(place)))
-    except (MlflowException, OSError):
+        with session(uri, f"{name} could not be read") as client:
+            return Path(client.download_artifacts(run_id, name, str(directory)))
+    except TrackingError:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def publish(  # noqa: PLR0913, PLR0917 - what a version consists of
 
     experiment_id = prepare(uri, experiment_name)
     name = model_name(hardware)
-    with reporting(uri, "what was learnt could not be registered"), quiet():
-        client = connect(uri)
+    with session(uri, "what was learnt could not be registered") as client:
         try:
             client.create_registered_model(name, description="What operations cost on this machine, by conversion.")
         except MlflowException as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.fingerprints import logical_key
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare, search
 from almaflow.tracking.writer import Tracker, milliseconds
 
@@ -53,14 +53,13 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, di
         UsageError: the job's experiment was deleted.
     """
     experiment_id = prepare(uri, job.experiment_name)
-    with reporting(uri, "results could not be written", f"they are kept in {job.directory}"), quiet():
-        client = connect(uri)
+    with session(uri, "results could not be written", f"they are kept in {job.directory}") as client:
         runs = list(search(client, [experiment_id], f"tags.`almaflow.job_id` = '{job.job_id}'"))
         own = [run for run in runs if run.data.tags["almaflow.kind"] == "job"]
         own.sort(key=lambda run: run.info.run_id != job.run_id)
         for run in own[1:]:
             client.delete_run(run.info.run_id)
-        tracker = Tracker(uri, experiment_id, own[0].info.run_id, _client=client) if own else Tracker.open(uri, job)
+        tracker = Tracker(uri, experiment_id, own[0].info.run_id) if own else Tracker.open(uri, job)
         written = {}
         for result in results:
             same = [

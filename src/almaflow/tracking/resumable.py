@@ -13,7 +13,7 @@ from almaflow.records import Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,11 +40,11 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
         # One that was interrupted says nothing, unless it is all there is.
         if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
             newest[name] = run
-    found = {}
+    outcomes = {}
     for name, run in newest.items():
         if outcome := _read(uri, run.run_id):
-            found[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
-    return found
+            outcomes[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
+    return outcomes
 
 
 def earlier_job(job: Job, uri: str) -> StoredRun | None:
@@ -59,11 +59,9 @@ def earlier_job(job: Job, uri: str) -> StoredRun | None:
 
 def _read(uri: str, run_id: str) -> Outcome | None:
     with (
-        reporting(uri, "an earlier result could not be read"),
-        quiet(),
+        session(uri, "an earlier result could not be read") as client,
         tempfile.TemporaryDirectory(prefix="almaflow-") as directory,
     ):
-        client = connect(uri)
         if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
             return None
         path = client.download_artifacts(run_id, OUTCOME, directory)

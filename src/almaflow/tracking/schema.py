@@ -116,7 +116,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
         values.setdefault("failure", planned.unavailable_kind.value if planned.unavailable_kind else None)
     if prediction:
         values["predictor_version"] = prediction.version
-    values |= {f"predictor_version.{made.predictor}": made.version for made in outcome.predictions}
+    values |= {f"predictor_version.{prediction.predictor}": prediction.version for prediction in outcome.predictions}
     if measured:
         values |= {
             "device_actual": measured.device_actual,

@@ -1,22 +1,25 @@
-"""A connection to MLflow: quiet, quick to give up, and with errors of one line."""
+"""A session with an MLflow store: quiet, quick to give up, and with errors of one line."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from contextlib import contextmanager
+import socket
+import sqlite3
+from contextlib import closing, contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from almaflow.errors import AlmaflowError, TrackingError
-from almaflow.tracking.uris import (
-    display_uri,
-    mask_credentials,
-)
+from almaflow.machine import home
+from almaflow.tracking.uris import display_uri, is_server, mask_credentials, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from mlflow import MlflowClient
 
@@ -33,51 +36,57 @@ MLFLOW_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
-
 REASON_LENGTH = 240
-
-
 LOGGERS = ("mlflow", "alembic", "urllib3")
-
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+CONNECT_TIMEOUT_S = 5.0
+LOCK_TIMEOUT_S = 120.0
 
 _QUIET = Lock()
-
-
-_QUIET_LEVELS: list[list[int]] = []
-"""Those of the loggers as each that is inside found them."""
-
-
-def connect(uri: str) -> MlflowClient:
-    """A client of the store at a resolved URI.
-
-    System metrics need no switch: MLflow samples them for its fluent API only, which almaflow does not use.
-    """
-    with quiet():
-        from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+_LEVELS_BEFORE: list[list[int]] = []
+"""The loggers' levels as each open session found them: loggers belong to the process, and so does this list."""
 
 
 @contextmanager
-def reporting(uri: str, failed: str, then: str = "") -> Iterator[None]:
-    """Turn whatever MLflow, its database driver or the disk raises into one ``TrackingError`` line.
+def session(uri: str, failed: str, then: str = "", *, reach: bool = False) -> Iterator[MlflowClient]:
+    """Open a client of the store at a resolved URI, and turn what the body raises into one ``TrackingError`` line.
+
+    The first session with a new store creates its schema; only one process at a time does so.
 
     Args:
         uri: The store; its credentials are masked.
         failed: What could not be done, as in "the run could not be written".
         then: What becomes of the results, or what to do next.
+        reach: Fail within seconds where nothing answers; MLflow alone would retry.
 
     Raises:
-        TrackingError: anything went wrong in the body that is not already an error with a clear line.
+        TrackingError: MLflow, its database driver or the disk raised something that is not already an error of
+            almaflow's with a clear line.
     """
     try:
-        yield
+        with quiet():
+            if reach:
+                _reach(uri)
+            with _initialising(uri):
+                client = connect(uri)
+            yield client
     except AlmaflowError:
         raise
     except Exception as error:  # noqa: BLE001 - three libraries raise here, and none may end the job
         message = f"{failed} in the MLflow store {display_uri(uri)} ({_reason(error)}){then and '; ' + then}"
         # The cause would show the URI as it is, password included, wherever a traceback is printed.
         raise TrackingError(message) from (error if display_uri(uri) == uri else None)
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of the store at a resolved URI, outside a session.
+
+    System metrics need no switch: MLflow samples them for its fluent API only, which almaflow does not use.
+    """
+    with quiet():
+        from mlflow import MlflowClient
+
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _reason(error: Exception) -> str:
@@ -90,6 +99,46 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
+def _initialising(uri: str) -> Iterator[None]:
+    """Keep a second process away while the first creates the schema; a server looks after its own."""
+    if is_server(uri):
+        yield
+        return
+    from filelock import FileLock
+
+    database = sqlite_path(uri)
+    lock = database.with_name(f"{database.name}.lock") if database else home() / "store.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=LOCK_TIMEOUT_S):
+        if database and not (database.exists() and database.stat().st_size):
+            _create(database)
+        yield
+
+
+def _create(database: Path) -> None:
+    """Create the schema beside the place and move it there: MLflow opens no store whose schema was left half made."""
+    part = database.with_name(f".{database.name}.part")
+    part.unlink(missing_ok=True)
+    connect(f"sqlite:///{part.as_posix()}").search_experiments(max_results=1)
+    part.replace(database)
+
+
+def _reach(uri: str) -> None:
+    """Fail within seconds where MLflow would retry for minutes: a dead address, a file that is no database."""
+    if database := sqlite_path(uri):
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA schema_version")
+        return
+    parts = urlsplit(uri)
+    scheme, host = parts.scheme.partition("+")[0], parts.hostname
+    port = parts.port or PORTS.get(scheme)
+    proxied = is_server(uri) and scheme in getproxies() and host and not proxy_bypass(host)
+    if host and port and not proxied:
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Keep MLflow and its HTTP client from printing warnings and tracebacks of errors that have a line of our own."""
     for name, value in MLFLOW_DEFAULTS.items():
@@ -97,14 +146,14 @@ def quiet() -> Iterator[None]:
     import mlflow  # noqa: F401 - before the levels are read, since its import sets them
 
     with _QUIET:
-        _QUIET_LEVELS.append([logging.getLogger(name).level for name in LOGGERS])
+        _LEVELS_BEFORE.append([logging.getLogger(name).level for name in LOGGERS])
         _set_levels([logging.CRITICAL] * len(LOGGERS))
     try:
         yield
     finally:
         with _QUIET:  # threads leave in any order: the last one brings back what the first one found
-            levels = _QUIET_LEVELS.pop()
-            if not _QUIET_LEVELS:
+            levels = _LEVELS_BEFORE.pop()
+            if not _LEVELS_BEFORE:
                 _set_levels(levels)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.tracking import schema as names
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
 from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch, milliseconds
 
@@ -27,8 +27,7 @@ def log_sweep(  # noqa: PLR0913, PLR0917 - what the run is made of
     """
     names.check_metrics(metrics)
     experiment_id = prepare(uri, experiment_name)
-    with reporting(uri, "the sweep's record could not be written", "`almaflow sync` writes it"), quiet():
-        client = connect(uri)
+    with session(uri, "the sweep's record could not be written", "`almaflow sync` writes it") as client:
         wanted = f"tags.`almaflow.kind` = 'sweep' AND tags.`almaflow.sweep_id` = '{sweep.sweep_id}'"
         run, *doubles = client.search_runs([experiment_id], wanted) or [
             client.create_run(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import newest_job
 from almaflow.tracking.uris import link_base
 
@@ -68,19 +68,19 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
         started_at: Of the job, in seconds since the epoch.
         tags: Of the job's run.
     """
-    found = []
+    views = []
     if sweep_id := tags.get("almaflow.sweep_id"):
         columns = [*WORKLOAD, *LATENCY, *PRECISION, *FAILURE]
         state = _page("sweep_id", sweep_id, "params.`model`", columns, CHARTS)
-        found.append(View(SWEEP, f"almaflow: sweep {sweep_id}", started_at, state))
+        views.append(View(SWEEP, f"almaflow: sweep {sweep_id}", started_at, state))
     if job_id := tags.get("almaflow.job_id"):
         columns = [*LATENCY, *PRECISION, *PREDICTION, *FAILURE]
         state = _page("job_id", job_id, "metrics.`latency_ms`", columns, CHARTS)
-        found.append(View(JOB, f"almaflow: newest job, {name}", started_at, state))
+        views.append(View(JOB, f"almaflow: newest job, {name}", started_at, state))
     columns = [*WORKLOAD, "metrics.`latency_ms`", *PREDICTION, "params.`predictor`", "params.`hardware`"]
     state = _page("kind", "conversion", "attributes.start_time", columns, ERROR_CHARTS)
     state |= {"orderByAsc": False, "searchFilter": f"{state['searchFilter']} AND metrics.prediction_abs_error_pct >= 0"}
-    return [*found, View(ACCURACY, "almaflow: prediction errors over time", 0, state)]
+    return [*views, View(ACCURACY, "almaflow: prediction errors over time", 0, state)]
 
 
 def _page(tag: str, value: str, order: str, columns: Sequence[str], charts: Sequence[str]) -> dict[str, Any]:
@@ -135,13 +135,13 @@ def prepare_pages(uri: str) -> Pages | None:
     Raises:
         TrackingError: the store cannot be reached, read or written.
     """
-    found = newest_job(uri)
-    if found is None:
+    newest = newest_job(uri)
+    if newest is None:
         return None
-    job, experiment = found
+    job, experiment = newest
     views = views_of(job.info.run_name, job.info.start_time / 1000, job.data.tags)
-    with reporting(uri, "nothing can be shown"), quiet():
-        write(connect(uri), job.info.experiment_id, views)
+    with session(uri, "nothing can be shown") as client:
+        write(client, job.info.experiment_id, views)
     return Pages(job.info.experiment_id, experiment, tuple(views))
 
 

@@ -70,6 +70,12 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(match[1]) if match else None
 
 
+def is_missing(uri: str) -> bool:
+    """Whether the store is an sqlite file that nobody has created yet: it has no runs, and reading creates none."""
+    path = sqlite_path(uri)
+    return path is not None and not path.exists()
+
+
 def is_server(uri: str) -> bool:
     """Whether an MLflow server of its own answers at this URI."""
     return uri.partition("://")[0].lower() in SERVERS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from errno import ENOTDIR
 from math import ceil
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from almaflow.records import Job, Outcome, Status
 from almaflow.tracking import schema as names
 from almaflow.tracking import ui_views as views
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ class Tracker:
     experiment_id: str
     run_id: str
     """The job's own run."""
-    _client: MlflowClient = field(repr=False, kw_only=True)
 
     @classmethod
     def open(cls, uri: str, job: Job) -> Tracker:
@@ -51,11 +50,10 @@ class Tracker:
             UsageError: the job's experiment was deleted.
         """
         experiment_id = prepare(uri, job.experiment_name)
-        with reporting(uri, "the job cannot be tracked"), quiet():
-            client = connect(uri)
+        with session(uri, "the job cannot be tracked") as client:
             if job.run_id:
                 client.update_run(job.run_id, status="RUNNING")
-                return cls(uri, experiment_id, job.run_id, _client=client)
+                return cls(uri, experiment_id, job.run_id)
             run = client.create_run(
                 experiment_id,
                 start_time=milliseconds(job.started_at),
@@ -64,7 +62,7 @@ class Tracker:
             )
             run_id = str(run.info.run_id)
             log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
-        return cls(uri, experiment_id, run_id, _client=client)
+        return cls(uri, experiment_id, run_id)
 
     def log_outcome(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None) -> str:
         """Write one conversion as a finished run and return the run's ID.
@@ -83,8 +81,8 @@ class Tracker:
         """
         names.check_metrics(metrics)
         then = f"its results are kept in {job.directory}"
-        with reporting(self.uri, f"{outcome.planned.name} could not be written", then), quiet():
-            run = self._client.create_run(
+        with session(self.uri, f"{outcome.planned.name} could not be written", then) as client:
+            run = client.create_run(
                 self.experiment_id,
                 start_time=milliseconds(outcome.started_at),
                 tags=NEUTRAL_TAGS | names.tags(job, outcome) | {"almaflow.job_run_id": self.run_id},
@@ -93,13 +91,13 @@ class Tracker:
             run_id = str(run.info.run_id)
             ended = milliseconds(outcome.ended_at)
             try:
-                log_batch(self._client, run_id, metrics, names.params(job, outcome), ended)
+                log_batch(client, run_id, metrics, names.params(job, outcome), ended)
             except BaseException:
                 # Half a run would be taken for a whole one; and MLflow keeps a deleted run for those who look for it.
                 with suppress(Exception):
-                    self._client.delete_run(run_id)
+                    client.delete_run(run_id)
                 raise
-            self._finish(run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
+            _finish(client, run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
         return run_id
 
     def add_metrics(self, run_id: str, outcome: Outcome, metrics: Mapping[str, float]) -> None:
@@ -110,8 +108,8 @@ class Tracker:
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        with reporting(self.uri, f"{outcome.planned.name}: figures could not be added"), quiet():
-            log_batch(self._client, run_id, metrics, {}, milliseconds(outcome.ended_at))
+        with session(self.uri, f"{outcome.planned.name}: figures could not be added") as client:
+            log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at))
 
     def close(
         self,
@@ -139,21 +137,11 @@ class Tracker:
         tags = {"almaflow.status": "interrupted" if job.interrupted else status.value, "mlflow.note.content": note}
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"
-        with reporting(self.uri, "the job's summary could not be written", then), quiet():
-            log_batch(self._client, self.run_id, metrics, {}, ended, tags)
-            known = views.views_of(names.run_name(job), job.started_at, names.job_tags(job))
-            views.write(self._client, self.experiment_id, known)
-            self._finish(self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
-
-    def _finish(self, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:
-        # The figures are stored by now: the run ends as it should even where its files could not be copied.
-        try:
-            if artifacts_dir is not None:
-                if not artifacts_dir.is_dir():  # MLflow copies nothing then, and says nothing
-                    raise NotADirectoryError(ENOTDIR, "not a directory", str(artifacts_dir))
-                self._client.log_artifacts(run_id, str(artifacts_dir))
-        finally:
-            self._client.set_terminated(run_id, status=status, end_time=ended)
+        with session(self.uri, "the job's summary could not be written", then) as client:
+            log_batch(client, self.run_id, metrics, {}, ended, tags)
+            pages = views.views_of(names.run_name(job), job.started_at, names.job_tags(job))
+            views.write(client, self.experiment_id, pages)
+            _finish(client, self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
 
 
 def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
@@ -178,6 +166,17 @@ def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
             tags=[RunTag(name, value) for name, value in (tags or {}).items()] if call == 0 else [],
             synchronous=True,  # an error has to be seen here, whatever MLFLOW_ENABLE_ASYNC_LOGGING says
         )
+
+
+def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:
+    # The figures are stored by now: the run ends as it should even where its files could not be copied.
+    try:
+        if artifacts_dir is not None:
+            if not artifacts_dir.is_dir():  # MLflow copies nothing then, and says nothing
+                raise NotADirectoryError(ENOTDIR, "not a directory", str(artifacts_dir))
+            client.log_artifacts(run_id, str(artifacts_dir))
+    finally:
+        client.set_terminated(run_id, status=status, end_time=ended)
 
 
 def _run_status(status: Status, *, interrupted: bool) -> str:

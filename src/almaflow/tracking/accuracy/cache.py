@@ -1,4 +1,4 @@
-"""What was read of a store, in a file beside almaflow's own that can be deleted at any time."""
+"""A cache of a store's scored runs: an sqlite file in almaflow's home that can be deleted at any time."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 3
-"""Of the form, in the file's name: what has another one is not looked at."""
+"""The version of the file's form, which is part of its name: files of other versions are not read."""
 _FACTS = [field.name for field in fields(ScoredRun) if field.name not in {"environment", "said"}]
 
 
-class Kept:
-    """The runs of one store in the order in which it lists them.
+class RunCache:
+    """The scored runs of one store in the order in which it lists them.
 
-    Several processes may read and write at once: each writes from one position on, in one transaction.
+    Several processes may read and write at once, since each write is one transaction.
     """
 
     def __init__(self, uri: str) -> None:
-        """Know the place; nothing is opened."""
+        """Name the file; nothing is opened."""
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         self._path = home() / "cache" / f"accuracy-{VERSION}-{digest}.db"
 
     def read(self) -> tuple[list[ScoredRun], int]:
-        """The runs, and how many of them are not expected to change; none where the file is not there or not ours."""
+        """The runs, and how many of them have settled; no runs where the file is missing or broken."""
         try:
             with closing(self._connect()) as connection:
                 (settled,) = connection.execute("SELECT count FROM settled").fetchone()
                 environments = {
                     key: json.loads(text) for key, text in connection.execute("SELECT id, data FROM environments")
                 }
-                found = [
+                runs = [
                     _run(json.loads(text), environments[key])
                     for text, key in connection.execute("SELECT data, environment FROM runs ORDER BY position")
                 ]
@@ -47,10 +47,16 @@ class Kept:
             with suppress(OSError):
                 self._path.unlink()
             return [], 0
-        return found, settled
+        return runs, settled
 
-    def replace(self, position: int, made: Sequence[ScoredRun], settled: int) -> None:
-        """Put runs in place of all from a position on; where that fails, they are read again next time."""
+    def replace(self, position: int, runs: Sequence[ScoredRun], settled: int) -> None:
+        """Replace all runs from a position on; where that fails, they are read again next time.
+
+        Args:
+            position: The position of the first run that is replaced.
+            runs: The runs from there on.
+            settled: How many of all runs are not expected to change any more.
+        """
         with suppress(sqlite3.Error, OSError), closing(self._connect()) as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             (there,) = connection.execute("SELECT count(*) FROM runs").fetchone()
@@ -58,7 +64,7 @@ class Kept:
                 return
             connection.execute("DELETE FROM runs WHERE position >= ?", (position,))
             keys: dict[str, int] = {}
-            for each in made:
+            for each in runs:
                 text = json.dumps(each.environment, sort_keys=True)
                 if text not in keys:
                     connection.execute("INSERT OR IGNORE INTO environments (data) VALUES (?)", (text,))

@@ -1,4 +1,4 @@
-"""Scored runs as accuracy over time takes them, read from the store."""
+"""Read the scored runs of several stores, with the predictions that were made afterwards."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from almaflow.records import ScoredRun
 
 
-def scored_history(uris: Iterable[str], tell: Callable[[str, int], None], *, fresh: bool = False) -> list[ScoredRun]:
-    """All measurements of the stores, with everything that was said of them.
+def scored_history(uris: Iterable[str], notify: Callable[[str, int], None], *, fresh: bool = False) -> list[ScoredRun]:
+    """All measurements of the stores, with all predictions of them.
 
     Args:
         uris: Resolved stores; one that is named twice counts once.
-        tell: Is told of a store how many runs were read from it so far.
+        notify: Called with a store and the number of runs that were read from it so far.
         fresh: Read all again, instead of what is new.
 
     Raises:
         TrackingError: a store cannot be reached or read.
     """
-    found: list[ScoredRun] = []
+    scored: list[ScoredRun] = []
     for uri in dict.fromkeys(uris):
-        runs = scored_runs(uri, partial(tell, uri), fresh=fresh)
+        runs = scored_runs(uri, partial(notify, uri), fresh=fresh)
         with tempfile.TemporaryDirectory(prefix="almaflow-rescored-") as scratch:
             later = rescored(uri, scratch)
-        found += [
+        scored += [
             replace(run, said=(*run.said, *later[run.run_id].values())) if run.run_id in later else run for run in runs
         ]
-    return found
+    return scored

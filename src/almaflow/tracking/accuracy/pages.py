@@ -1,8 +1,8 @@
-"""The conversions that were measured, in the order of their start, from a position on: quickly, of many thousands.
+"""Read measured conversions page by page, in the order of their start, fast enough for stores of many thousands.
 
-MLflow gives pages by their position and, for each, sorts all runs that match. Of a database that is opened here, that
-is what would grow faster than the store does; of a server, what takes the time is that each run is written down as JSON
-there and read here.
+MLflow finds a page by its position, and sorts all matching runs for each page. For a database that is opened here,
+that cost would grow faster than the store; so pages are windows of time. For a server, most time goes into writing each
+run as JSON there and reading it here; so the next page is requested meanwhile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.store import experiments
-from almaflow.tracking.uris import is_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,19 +22,19 @@ if TYPE_CHECKING:
     from mlflow.store.entities import PagedList
 
 MEASURED = "tags.`almaflow.device_actual`"
-"""What conversions that were measured have, and nothing else has."""
+"""A tag of the runs of measured conversions, and of no others."""
 ORDER = ["attributes.start_time ASC"]
 """MLflow puts runs that started at once in the order of their IDs."""
 PAGE = 1000
 AT_ONCE = 2
-"""Pages that a server is asked for at once: it makes one while the other is read."""
+"""Pages that are requested from a server at once: it makes one while the other is read."""
 
 
 @dataclass(frozen=True)
 class MeasuredRuns:
-    """Those of all experiments of a store.
+    """The measured runs of all experiments of a store.
 
-    ``names`` are the experiments' by their IDs; ``where`` is MLflow's filter.
+    ``names`` holds the experiments' names by their IDs; ``where`` is MLflow's filter; ``serves`` tells a server.
     """
 
     client: MlflowClient
@@ -44,28 +43,28 @@ class MeasuredRuns:
     serves: bool
 
     @classmethod
-    def of(cls, uri: str) -> MeasuredRuns:
-        """Open the store at a resolved URI.
+    def of(cls, client: MlflowClient, *, serves: bool) -> MeasuredRuns:
+        """Choose the filter that the store of a client understands.
 
         For each page, MLflow joins the tags of all runs where a filter compares a tag's value, and looks up those of
         runs within reach where it asks whether a tag is there. Older servers can only compare.
         """
         from mlflow.exceptions import MlflowException
 
-        client, names = experiments(uri)
+        names = experiments(client)
         where = f"{MEASURED} IS NOT NULL"
         try:
             client.search_runs(list(names), where, max_results=1)
         except MlflowException:
             where = f"{MEASURED} != ''"
-        return cls(client, names, where, is_server(uri))
+        return cls(client, names, where, serves)
 
     def at(self, position: int) -> Run | None:
-        """The run there; None behind the last."""
+        """The run at a position; None behind the last one."""
         return next(iter(self._page(self.where, position, 1)), None)
 
     def since(self, position: int) -> Iterator[Run]:
-        """Those from there on."""
+        """The runs from a position on."""
         return self._ahead(position) if self.serves else self._in_windows(position)
 
     def _page(self, where: str, position: int, most: int) -> PagedList[Run]:
@@ -75,22 +74,22 @@ class MeasuredRuns:
         return self.client.search_runs(list(self.names), where, max_results=most, order_by=ORDER, page_token=token)
 
     def _ahead(self, position: int) -> Iterator[Run]:
-        """By position, and the next page is asked for meanwhile."""
+        """Pages by their position; the next one is requested while one is read."""
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
-            asked = deque(pool.submit(self._page, self.where, position + PAGE * k, PAGE) for k in range(AT_ONCE))
+            requests = deque(pool.submit(self._page, self.where, position + PAGE * k, PAGE) for k in range(AT_ONCE))
             while True:
-                page = asked.popleft().result()
+                page = requests.popleft().result()
                 yield from page
                 if not page.token:
                     return
                 position += PAGE
-                asked.append(pool.submit(self._page, self.where, position + PAGE * (AT_ONCE - 1), PAGE))
+                requests.append(pool.submit(self._page, self.where, position + PAGE * (AT_ONCE - 1), PAGE))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_windows(self, position: int) -> Iterator[Run]:
-        """By the time at which the page before ended, and up to a time that fills a page if it is like that one."""
+        """Pages by windows of time, each as long as fills a page where runs come as often as in the page before."""
         since, until = 0, 0
         while True:
             window = f"{self.where} AND attributes.start_time >= {since}"

@@ -1,10 +1,9 @@
-"""What the store measured beside what predictors had said, read once and then only what is new.
+"""Read the scored runs of a store: all of them once, then only what is new.
 
-What was read is kept beside almaflow's other files and can be deleted at any time. It is never believed unseen: MLflow
-lists runs in the order of their start, and a run that is put in, taken out or changed shifts or differs at some
-position, so that the runs at a few positions, the first, the last and some drawn anew each time, are read again and
-compared. What lies behind the first one that differs is read again. A change of an old run's own values that no
-position meets stays unseen until one does, or until ``fresh``.
+What was read is cached, and checked against the store. MLflow lists runs in the order of their start. A run that is
+added, removed or changed therefore shifts or differs at some position. The runs at a few positions (the first, the
+last, and some drawn each time) are read again and compared; all from the first difference on are read again. A change
+of an old run's values stays unseen until such a position meets it, or until ``fresh``.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from almaflow.records import RecordedPrediction, ScoredRun
 from almaflow.records.prediction import BASELINE_NAMES
-from almaflow.tracking.accuracy.cache import Kept
+from almaflow.tracking.accuracy.cache import RunCache
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
 from almaflow.tracking.reader import stored_run
-from almaflow.tracking.session import quiet, reporting
-from almaflow.tracking.uris import sqlite_path
+from almaflow.tracking.session import session
+from almaflow.tracking.uris import is_missing, is_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,74 +37,74 @@ _CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
 """Settings that make a timed call another thing, and what they are where nothing was set."""
 
 
-def scored_runs(uri: str, tell: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[ScoredRun]:
-    """All conversions that gave a latency, in the order in which they were measured.
+def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[ScoredRun]:
+    """All conversions with a latency that counts, each with its predictions, in the order of their start.
 
     Args:
         uri: A resolved store.
-        tell: Is told how many runs were read from the store so far.
+        notify: Called with the number of runs that were read from the store so far.
         fresh: Read all of them again.
 
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    if (database := sqlite_path(uri)) and not database.exists():
+    if is_missing(uri):
         return []
-    kept = Kept(uri)
-    with reporting(uri, "predictions could not be read"), quiet():
-        runs = MeasuredRuns.of(uri)
+    cache = RunCache(uri)
+    with session(uri, "predictions could not be read") as client:
+        runs = MeasuredRuns.of(client, serves=is_server(uri))
 
         def at(position: int) -> ScoredRun | None:
-            found = runs.at(position)
-            return judged(stored_run(found, runs.names)) if found else None
+            run = runs.at(position)
+            return scored_run(stored_run(run, runs.names)) if run else None
 
-        known, settled = ([], 0) if fresh else kept.read()
-        start = _agreeing(known, settled, at)
-        made: list[ScoredRun] = []
+        cached, settled = ([], 0) if fresh else cache.read()
+        start = _agreeing(cached, settled, at)
+        new: list[ScoredRun] = []
         written_at: list[float] = []
         environments: dict[tuple[str, ...], dict[str, str]] = {}
         for run in runs.since(start):
-            one = judged(stored_run(run, runs.names))
+            one = scored_run(stored_run(run, runs.names))
             # Most of a run are the versions of packages, and most runs have the same.
             same = environments.setdefault((*one.environment, *one.environment.values()), one.environment)
-            made.append(replace(one, environment=same))
+            new.append(replace(one, environment=same))
             written_at.append(_written_at(run.info.start_time, run.info.end_time))
-            if len(made) % PAGE == 0:
-                tell(len(made))
-        tell(len(made))
+            if len(new) % PAGE == 0:
+                notify(len(new))
+        notify(len(new))
     recent = time.time() - SETTLED_AFTER_S
-    fixed = next((index for index, at in enumerate(written_at) if at > recent), len(made))
-    kept.replace(start, made, start + fixed)
-    return [run for run in (*known[:start], *made) if run.latency_ms > 0 and run.floor_ms > 0]
+    fixed = next((index for index, at in enumerate(written_at) if at > recent), len(new))
+    cache.replace(start, new, start + fixed)
+    return [run for run in (*cached[:start], *new) if run.latency_ms > 0 and run.floor_ms > 0]
 
 
 def _written_at(started_ms: int, ended_ms: int | None) -> float:
-    """When a run got its figures, in seconds: just now, if it has no end yet, unless its process is long gone."""
+    """When a run got its figures, in seconds since the epoch; one without an end may still get some for a day."""
     if ended_ms is None:
         return max(time.time() - SETTLED_AFTER_S, started_ms / 1000 + UNFINISHED_S)
     return ended_ms / 1000
 
 
-def _agreeing(known: list[ScoredRun], settled: int, at: Callable[[int], ScoredRun | None]) -> int:
-    """How many of the first runs are still there as they were."""
-    count = min(len(known), settled)
+def _agreeing(cached: list[ScoredRun], settled: int, at: Callable[[int], ScoredRun | None]) -> int:
+    """How many of the first cached runs are still in the store as they were."""
+    count = min(len(cached), settled)
     if not count:
         return 0
-    places = {0, count - 1, *(random.randrange(count) for _ in range(PROBES))}  # noqa: S311 - no secret
-    wrong = next((place for place in sorted(places) if at(place) != known[place]), None)
+    positions = {0, count - 1, *(random.randrange(count) for _ in range(PROBES))}  # noqa: S311 - no secret
+    wrong = next((position for position in sorted(positions) if at(position) != cached[position]), None)
     if wrong is None:
         return count
     low, high = 0, wrong  # all below ``low`` agree, the one at ``high`` does not
     while low < high:
         middle = (low + high) // 2
-        if at(middle) == known[middle]:
+        if at(middle) == cached[middle]:
             low = middle + 1
         else:
             high = middle
     return low
 
 
-def judged(run: StoredRun) -> ScoredRun:
+def scored_run(run: StoredRun) -> ScoredRun:
     """A run as accuracy needs it; one without a latency that counts has zeros."""
     metrics, params, tags = run.metrics, run.params, run.tags
     latency = metrics.get("latency_ms", 0.0) if tags.get("almaflow.status") == "ok" else 0.0
@@ -141,11 +140,11 @@ def judged(run: StoredRun) -> ScoredRun:
 
 
 def _said(run: StoredRun, first: str) -> Iterator[RecordedPrediction]:
-    """What each predictor said; a baseline was asked for where the job named it first, or it is told by nothing."""
+    """The predictions of a run. A baseline counts as named only where it was the job's first predictor."""
     baselines = set(BASELINE_NAMES)
     for name, value in sorted(run.metrics.items()):
-        if (found := _SAID.fullmatch(name)) and value > 0:
-            predictor = found["predictor"]
+        if (match := _SAID.fullmatch(name)) and value > 0:
+            predictor = match["predictor"]
             section = f"prediction/{predictor}"
             yield RecordedPrediction(
                 predictor,

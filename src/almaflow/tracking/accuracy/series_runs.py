@@ -1,8 +1,8 @@
-"""A run for each series of errors, with the error as a metric over time: MLflow plots the steps of one run.
+"""Write each series of errors as a run of its own, with the error as a metric over time, which MLflow plots.
 
-A point is written with the second of its measurement as the step, and MLflow keeps a metric's value once for each
-step, time and value: writing a point twice leaves one. So whoever is ended halfway is finished by the next, and two at
-once write the same. Should both make the run of a new series, the one with the smaller ID stays.
+The step of a point is the second of its measurement. MLflow keeps a metric's value once for each step, time and value,
+so that writing a point twice leaves one. A process that was ended halfway is finished by the next one, and two at once
+write the same. Where both create the run of a new series, the run with the smaller ID stays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.schema import PARAM_LENGTH, cut
-from almaflow.tracking.session import connect, quiet, reporting
+from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare, search
 from almaflow.tracking.writer import METRICS_PER_CALL, NEUTRAL_TAGS, log_batch, milliseconds
 
@@ -26,52 +26,51 @@ if TYPE_CHECKING:
     from almaflow.accuracy.series import Point, Series
 
 EXPERIMENT = "{} accuracy"
-"""Beside the experiment of the measurements, whose list of runs stays what was measured."""
+"""The experiment of these runs: the one of the measurements keeps a list of what was measured."""
 KIND = "accuracy"
 ATTEMPTS = 3
 METRICS = ("error_pct", "abs_error_pct", "predicted_ms", "measured_ms")
 
 
-def track(uri: str, found: Iterable[Series]) -> int:
-    """Bring the runs of the series up to date, and give how many had news.
+def track(uri: str, all_series: Iterable[Series]) -> int:
+    """Bring the runs of the series up to date, and return how many had news.
 
     Args:
         uri: A resolved store.
-        found: Series with all their points; those of several experiments have a run in each.
+        all_series: Series with all their points; those of several experiments have a run in each.
 
     Raises:
         TrackingError: the store cannot be reached or written; trying again does no harm.
         UsageError: the experiment was deleted.
     """
     by_experiment: dict[str, list[tuple[Series, list[Point]]]] = {}
-    for series in found:
+    for series in all_series:
         for experiment in dict.fromkeys(point.run.experiment for point in series.points):
             own = [point for point in series.points if point.run.experiment == experiment]
             by_experiment.setdefault(experiment, []).append((series, own))
     written = 0
     for experiment, pairs in by_experiment.items():
         experiment_id = prepare(uri, EXPERIMENT.format(experiment))
-        with reporting(uri, "accuracy could not be tracked", "run the same again"), quiet():
-            client = connect(uri)
-            there = _there(client, experiment_id)
+        with session(uri, "accuracy could not be tracked", "run the same again") as client:
+            runs = _runs_by_series(client, experiment_id)
             written += sum(
-                _bring_up(client, experiment_id, series, points, there.get(_digest(series.key), []))
+                _update(client, experiment_id, series, points, runs.get(_digest(series.key), []))
                 for series, points in pairs
             )
     return written
 
 
-def _there(client: MlflowClient, experiment_id: str) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {}
+def _runs_by_series(client: MlflowClient, experiment_id: str) -> dict[str, list[Run]]:
+    runs: dict[str, list[Run]] = {}
     for run in search(client, [experiment_id], f"tags.`almaflow.kind` = '{KIND}'"):
-        found.setdefault(run.data.tags.get("almaflow.series", ""), []).append(run)
-    return found
+        runs.setdefault(run.data.tags.get("almaflow.series", ""), []).append(run)
+    return runs
 
 
-def _bring_up(
+def _update(
     client: MlflowClient, experiment_id: str, series: Series, points: Sequence[Point], runs: Sequence[Run]
 ) -> bool:
-    """Whether the series' run had to be written."""
+    """Write the series' run where it is not up to date, and return whether it was not."""
     from mlflow.exceptions import MlflowException
 
     state = _digest([[point.run.run_id, point.error] for point in points])
@@ -82,7 +81,7 @@ def _bring_up(
             _write(client, experiment_id, series, points, state, runs)
         except MlflowException:
             # Another process made the same run and took ours away: its own is the one to go on with.
-            runs = _there(client, experiment_id).get(_digest(series.key), [])
+            runs = _runs_by_series(client, experiment_id).get(_digest(series.key), [])
             if attempt == ATTEMPTS - 1:
                 raise
         else:
@@ -118,17 +117,17 @@ def _write(  # noqa: PLR0913, PLR0917 - what a series' run consists of
 
 
 def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequence[Run]) -> Run:
-    """The run of the series: a new one where there is none, the one with the smallest ID where there are several."""
+    """The run of the series, created where there is none; the smallest ID where there are several."""
     if not runs:
         facts = {name: cut(str(value), PARAM_LENGTH) for name, value in series.key._asdict().items() if value != ""}
-        made = client.create_run(
+        run = client.create_run(
             experiment_id,
             start_time=milliseconds(series.points[0].run.at),
             tags=NEUTRAL_TAGS | {"almaflow.kind": KIND, "almaflow.series": _digest(series.key)},
             run_name=str(series.key),
         )
-        log_batch(client, made.info.run_id, {}, facts, made.info.start_time)
-    runs = _there(client, experiment_id)[_digest(series.key)]
+        log_batch(client, run.info.run_id, {}, facts, run.info.start_time)
+    runs = _runs_by_series(client, experiment_id)[_digest(series.key)]
     first, *others = sorted(runs, key=lambda run: run.info.run_id)
     for other in others:
         with suppress(Exception):  # another process deletes it as well
@@ -137,9 +136,11 @@ def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequen
 
 
 def _within(client: MlflowClient, run: Run, points: Sequence[Point]) -> bool:
-    """Whether all that the run has is among the points."""
-    known = {(_step(point), point.error) for point in points}
-    return {(metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, METRICS[0])} <= known
+    """Whether every value that the run has is among the points."""
+    expected = {(_step(point), point.error) for point in points}
+    return {
+        (metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, METRICS[0])
+    } <= expected
 
 
 def _log(client: MlflowClient, run_id: str, points: Sequence[Point]) -> None:
@@ -157,7 +158,7 @@ def _log(client: MlflowClient, run_id: str, points: Sequence[Point]) -> None:
 
 
 def _step(point: Point) -> int:
-    """Seconds since the epoch: the same whoever writes it, and whatever was measured in between later on."""
+    """Seconds since the epoch: no other process and no later measurement changes the step of a point."""
     return int(point.run.at)
 
 

@@ -1,14 +1,17 @@
-"""Options that ``almaflow accuracy`` and ``almaflow rescore`` have in common."""
+"""Options that several commands have in common."""
 
 from __future__ import annotations
 
 import gc
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+
+from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from almaflow.accuracy.filter import Filter
     from almaflow.records import ScoredRun
 
+PICTURES = {".svg", ".png", ".pdf"}
 OPTIONS = (
     click.option("--model", "models", multiple=True, metavar="PATTERN", help="Only these: resnet18, 'resnet*'."),
     click.option("--hardware", multiple=True, metavar="PATTERN", help="Only these hardware configs."),
@@ -28,20 +32,20 @@ OPTIONS = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What these options come to."""
+class Selection:
+    """The scored runs that the options select."""
 
     filter: Filter
     stores: tuple[str, ...]
-    """Resolved."""
+    """The stores to read, resolved."""
     fresh: bool
 
 
 def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command these options, as one argument ``asked``."""
+    """Give a command the options that select scored runs, as one argument ``selection``."""
 
     @wraps(command)
-    def with_asked(  # noqa: PLR0913 - one for each option
+    def with_selection(  # noqa: PLR0913 - one for each option
         *,
         models: tuple[str, ...],
         hardware: tuple[str, ...],
@@ -58,15 +62,31 @@ def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         earliest = None if since is None else moment_of(since)
         chosen = Filter(models, hardware, conversions, experiments=experiments, since=earliest)
         stores = tuple(resolve_uri(uri) for uri in uris) or (resolve_uri(None),)
-        return command(asked=Asked(chosen, stores, fresh), **others)
+        return command(selection=Selection(chosen, stores, fresh), **others)
 
     for option in reversed(OPTIONS):
-        with_asked = option(with_asked)
-    return with_asked
+        with_selection = option(with_selection)
+    return with_selection
 
 
-def read(asked: Asked) -> list[ScoredRun]:
-    """All judgements of the stores; says on standard error how far it is, where that takes long."""
+def _picture(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.suffix.lower() not in PICTURES:
+        message = f"--plot {path}: must end in .svg, .png or .pdf"
+        raise UsageError(message)
+    return path
+
+
+plotted = click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_picture,
+    help="Draw it: FILE.svg, .png or .pdf.",
+)
+"""Gives a command the option ``--plot``: a file whose name says that it is a picture."""
+
+
+def read_selected(selection: Selection) -> list[ScoredRun]:
+    """All scored runs of the selected stores; shows on standard error how far reading is."""
     from almaflow.tracking.accuracy.history import scored_history
     from almaflow.tracking.uris import display_uri
 
@@ -76,7 +96,7 @@ def read(asked: Asked) -> list[ScoredRun]:
     console = Console(stderr=True)
     with console.status("reading the store") as status:
         return scored_history(
-            asked.stores,
+            selection.stores,
             lambda uri, count: status.update(f"reading {display_uri(uri)}: {count} runs"),
-            fresh=asked.fresh,
+            fresh=selection.fresh,
         )

@@ -44,7 +44,6 @@ WORKER_LIBRARIES = {
 """Libraries that only a worker may load while a module of ours is imported."""
 
 WORKER_MODULES = {
-    "conversions/build.py",
     "conversions/dynamo_backends/graphs.py",
     "conversions/alma/inputs.py",
     "conversions/native/model_changes.py",
@@ -52,12 +51,11 @@ WORKER_MODULES = {
     "conversions/native/executorch.py",
     "conversions/native/onnxruntime.py",
     "conversions/native/openvino.py",
-    "conversions/native/interface.py",
     "conversions/dynamo_backends/onnxruntime.py",
     "conversions/dynamo_backends/openvino_bfloat16.py",
     "conversions/alma/patches_quantisers.py",
     "conversions/alma/patches_runtimes.py",
-    "conversions/size.py",
+    "conversions/built/size.py",
     "conversions/dynamo_backends/tvm.py",
     "worker/reference.py",
     "worker/conversion.py",
@@ -75,7 +73,13 @@ WORKER_MODULES = {
 }
 """Modules that import PyTorch at their top, because only a worker imports them."""
 
-THROUGH_THEM = {"conversions/native/__init__.py", "conversions/alma/patches.py"}
+THROUGH_THEM = {
+    "conversions/build.py",
+    "conversions/converted.py",
+    "conversions/built/onnx_sessions.py",
+    "conversions/native/__init__.py",
+    "conversions/alma/patches.py",
+}
 """Modules that import those at their top."""
 
 UNPUBLISHED = {"graphs"}

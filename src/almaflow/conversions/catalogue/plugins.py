@@ -1,18 +1,21 @@
 """Conversions that other packages bring, by the entry point group ``almaflow.conversions``.
 
-An entry point names an ``ConversionPlugin`` or a list of them. It is loaded whenever the catalogue is asked for, so its
+An entry point names a ``ConversionPlugin`` or a list of them. It is loaded whenever the catalogue is asked for, so its
 module should import nothing slow; what builds the conversion is imported in the worker only.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
+from packaging.requirements import Requirement
+
 from almaflow.conversions.catalogue.alma import ALMA
+from almaflow.conversions.catalogue.families import FAMILIES, INDUCTOR, Family
 from almaflow.conversions.catalogue.native import NATIVE, STEPS
 from almaflow.conversions.catalogue.steps import Step, compose
 
@@ -38,9 +41,14 @@ class ConversionPlugin:
     """Arithmetic type, which sets the tolerance of the output."""
     needs: tuple[str, ...] = ()
     """Packages as pip names them, with version bounds where it takes some."""
+    runtimes: tuple[str, ...] | None = None
+    """Distributions whose versions make a figure another one; by default its own package and those of ``needs``."""
 
-    def entry(self) -> Conversion:
-        """As the catalogue has it.
+    def entry(self, package: str | None = None) -> Conversion:
+        """The entry of the catalogue.
+
+        Args:
+            package: The distribution that brings it.
 
         Raises:
             ValueError: the builder is no ``module:function``, or a step before the last is unknown.
@@ -54,8 +62,19 @@ class ConversionPlugin:
             message = f"{self.name}: no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}"
             raise ValueError(message)
         dtype = None if self.dtype == "float32" else self.dtype
-        own = Step(self.does, self.family, self.device, self.needs, dtype)
+        own = Step(self.does, self.family, self.device, self.needs, dtype, own_row=self._row(package, last))
         return compose(self.name, STEPS | {last: own}, needs=("torch>=2.7",), engine="registered", builder=self.builder)
+
+    def _row(self, package: str | None, step: str) -> Family:
+        """Its family's row, where there is one, with its own runtimes and the profiler that sees any conversion."""
+        row = FAMILIES.get(self.family, Family())
+        own = self.runtimes
+        if own is None:
+            own = (*filter(None, [package]), *(Requirement(need).name for need in self.needs))
+        traits = replace(row.traits, runtimes=tuple(dict.fromkeys((*row.traits.runtimes, *own))), profiler="torch")
+        if step.startswith("COMPILE_"):
+            traits = replace(traits, dynamo=True, preload=(*INDUCTOR, *traits.preload))
+        return replace(row, traits=traits)
 
 
 @cache
@@ -80,7 +99,8 @@ def registered() -> tuple[Conversion, ...]:
 
 def _load(point: EntryPoint) -> list[Conversion]:
     loaded = point.load()
-    return [own.entry() for own in ([loaded] if isinstance(loaded, ConversionPlugin) else loaded)]
+    package = point.dist.name if point.dist else None
+    return [own.entry(package) for own in ([loaded] if isinstance(loaded, ConversionPlugin) else loaded)]
 
 
 def _warn(point: EntryPoint, why: str) -> None:

@@ -7,7 +7,7 @@ module should import nothing slow; what builds the conversion is imported in the
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from almaflow.conversions.catalogue.alma import ALMA
 from almaflow.conversions.catalogue.families import FAMILIES, INDUCTOR, Family
 from almaflow.conversions.catalogue.native import NATIVE, STEPS
 from almaflow.conversions.catalogue.steps import Step, compose
+from almaflow.records.plan import RuntimeTraits
 
 if TYPE_CHECKING:
     from almaflow.conversions.catalogue.entry import Conversion
@@ -30,7 +31,10 @@ class ConversionPlugin:
     """A conversion of a package of your own."""
 
     name: str
-    """Steps joined by plus signs: known ones that change the model (``FP16+``), and last one of your own."""
+    """Steps joined by plus signs: known ones that change the model (``FP16+``), and last one of your own.
+
+    One of your own that begins with ``COMPILE_`` goes through torch.compile, whose graphs are then looked at.
+    """
     builder: str
     """``module:function`` of that last step: takes the model and a ``BuildInputs``, returns a ``BuiltModel``."""
     does: str
@@ -66,15 +70,21 @@ class ConversionPlugin:
         return compose(self.name, STEPS | {last: own}, needs=("torch>=2.7",), engine="registered", builder=self.builder)
 
     def _row(self, package: str | None, step: str) -> Family:
-        """Its family's row, where there is one, with its own runtimes and the profiler that sees any conversion."""
-        row = FAMILIES.get(self.family, Family())
+        """What is known of it: of a known family what its figures mean, and nothing of how almaflow runs that."""
+        known = FAMILIES.get(self.family, Family()).traits
         own = self.runtimes
         if own is None:
             own = (*filter(None, [package]), *(Requirement(need).name for need in self.needs))
-        traits = replace(row.traits, runtimes=tuple(dict.fromkeys((*row.traits.runtimes, *own))), profiler="torch")
-        if step.startswith("COMPILE_"):
-            traits = replace(traits, dynamo=True, preload=(*INDUCTOR, *traits.preload))
-        return replace(row, traits=traits)
+        compiles = step.startswith("COMPILE_")
+        return Family(
+            RuntimeTraits(
+                tuple(dict.fromkeys((*known.runtimes, *own))),
+                INDUCTOR if compiles else (),
+                recommended_for=known.recommended_for,
+                dynamo=compiles,
+                keeps_memory=known.keeps_memory,
+            )
+        )
 
 
 @cache

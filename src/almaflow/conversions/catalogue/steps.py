@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.catalogue.entry import Conversion
@@ -79,12 +80,14 @@ def compose(name: str, steps: Mapping[str, Step], *, needs: tuple[str, ...], eng
     own = [steps[step] for step in names]
     casting = [step.dtype for step in own if step.dtype and step.casts_inputs]
     quantising = [step.dtype for step in own if step.dtype and step.quantises]
-    main = _main(own)
+    main, each = _main(own), [step.row.traits for step in own]
     traits = replace(
         main.row.traits,
-        preload=tuple(dict.fromkeys((*BUILDER_MODULES[engine], *(m for step in own for m in step.row.traits.preload)))),
-        dynamo=any(step.row.traits.dynamo for step in own),
-        fuses_elementwise=any(step.row.traits.fuses_elementwise for step in own),
+        runtimes=tuple(dict.fromkeys(chain(*(one.runtimes for one in each)))),
+        preload=tuple(dict.fromkeys(chain(BUILDER_MODULES[engine], *(one.preload for one in each)))),
+        dynamo=any(one.dynamo for one in each),
+        fuses_elementwise=any(one.fuses_elementwise for one in each),
+        replaces_weights=any(one.replaces_weights for one in each),
     )
     others.setdefault("number", None)
     others.setdefault("summary", ", then ".join(step.does for step in own))

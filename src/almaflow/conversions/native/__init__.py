@@ -46,7 +46,7 @@ def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: 
 
 
 def __getattr__(name: str) -> Any:
-    """The names of before 0.2, which packages that bring conversions import."""
+    """The names of almaflow 0.1, which packages that bring conversions import."""
     new = {"Native": BuiltModel, "Work": BuildInputs}.get(name)
     if new is None:
         message = f"module {__name__!r} has no attribute {name!r}"

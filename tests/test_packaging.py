@@ -44,6 +44,7 @@ WORKER_LIBRARIES = {
 """Libraries that only a worker may load while a module of ours is imported."""
 
 WORKER_MODULES = {
+    "conversions/alma/build.py",
     "conversions/dynamo_backends/graphs.py",
     "conversions/alma/inputs.py",
     "conversions/native/model_changes.py",

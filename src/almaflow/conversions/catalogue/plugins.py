@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from almaflow.conversions.catalogue.alma import ALMA
 from almaflow.conversions.catalogue.families import FAMILIES, INDUCTOR, Family
@@ -74,7 +75,8 @@ class ConversionPlugin:
         known = FAMILIES.get(self.family, Family()).traits
         own = self.runtimes
         if own is None:
-            own = (*filter(None, [package]), *(Requirement(need).name for need in self.needs))
+            named = (*filter(None, [package]), *(Requirement(need).name for need in self.needs))
+            own = tuple(map(canonicalize_name, named))
         compiles = step.startswith("COMPILE_")
         return Family(
             RuntimeTraits(

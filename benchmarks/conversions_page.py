@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME")
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
-    from almaflow.conversions.catalogue.tiers import CATALOGUE
+    from almaflow.conversions.catalogue.tiers import everything
     from almaflow.tracking.reader import conversion_runs
     from almaflow.tracking.uris import resolve_uri
 
@@ -48,9 +48,9 @@ def main() -> None:
         raise BenchmarkError(message)
     page = arguments.page.read_text(encoding="utf-8")
     for name, lines in {
-        "counts": counts(CATALOGUE, runs, arguments.models),
-        "results": results(CATALOGUE, runs, arguments.models),
-        "reasons": reasons(CATALOGUE, runs, arguments.models),
+        "counts": counts(everything(), runs, arguments.models),
+        "results": results(everything(), runs, arguments.models),
+        "reasons": reasons(everything(), runs, arguments.models),
     }.items():
         page = replaced(page, name, lines)
     arguments.page.write_text(page, encoding="utf-8")

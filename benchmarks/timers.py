@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    Batch = tuple[torch.Tensor, ...]
+    from almaflow.models.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def openvino_loop(work: Work) -> Timed:
     import openvino.torch  # noqa: F401 - registers the backend
     import torch
 
-    from almaflow.conversions.evidence import openvino_evidence
+    from almaflow.conversions.built.evidence import openvino_evidence
 
     if hasattr(torch._dynamo.config, "prepare_freezing"):  # noqa: SLF001 - PyTorch has no public place for it
         torch._dynamo.config.prepare_freezing = True  # noqa: SLF001 - the same

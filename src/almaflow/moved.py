@@ -11,7 +11,7 @@ import sys
 import warnings
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,17 @@ class OldModules(MetaPathFinder, Loader):
         new = importlib.import_module(name)
         module.__dict__.update({key: value for key, value in vars(new).items() if not key.startswith("__")})
         module.__dict__.update({old: getattr(new, current) for old, current in NAMES.get(name, {}).items()})
+        if module.__name__ == "almaflow.conversions.adapter":
+            module.__dict__["build"] = _build
+
+
+def _build(planned: Any, model: Any, batches: Any, task: Any) -> Any:
+    """Convert a model as ``conversions.adapter.build`` did: the task has threads, streams and the level of the log."""
+    conversions = importlib.import_module("almaflow.conversions")
+    catalogue = importlib.import_module("almaflow.conversions.catalogue.plan")
+    build = importlib.import_module("almaflow.conversions.build").build
+    inputs = conversions.BuildInputs(batches, task.hardware.threads, task.measure.streams)
+    return build(catalogue.planned_with_traits(planned), model, inputs, task.measure.log_level)
 
 
 def find_old_modules() -> None:

@@ -29,7 +29,7 @@ def perceptron() -> torch.nn.Module:
 
 
 def size_mb(module: torch.nn.Module) -> float:
-    from almaflow.conversions.size import module_mb
+    from almaflow.conversions.built.size import module_mb
 
     return module_mb(module)
 
@@ -137,7 +137,7 @@ def test_the_module_is_left_as_it_is() -> None:
 def test_an_onnx_file_counts_with_the_weights_beside_it(tmp_path: Path, external: bool) -> None:
     import torch
 
-    from almaflow.conversions.size import file_mb
+    from almaflow.conversions.built.size import file_mb
 
     path = tmp_path / "model.onnx"
     torch.onnx.export(perceptron(), (torch.zeros(1, 256),), path, dynamo=True, external_data=external, verbose=False)
@@ -147,7 +147,7 @@ def test_an_onnx_file_counts_with_the_weights_beside_it(tmp_path: Path, external
 
 
 def test_a_file_alone_is_its_bytes(tmp_path: Path) -> None:
-    from almaflow.conversions.size import file_mb
+    from almaflow.conversions.built.size import file_mb
 
     path = tmp_path / "model.onnx"
     path.write_bytes(b"x" * 1500)

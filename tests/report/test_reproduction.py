@@ -57,6 +57,25 @@ def test_it_converts_and_compares_with_eager(name: str, told: str, tmp_path: Pat
     assert told in done.stdout
 
 
+ON_TENSOR_CORES = """
+import runpy
+from almaflow.worker import conversion
+
+conversion.arithmetic = lambda *_: "tf32"
+runpy.run_path("reproduce.py")
+"""
+
+
+@pytest.mark.slow
+def test_it_judges_as_the_worker_does_where_a_gpu_rounds_float32_to_tf32(tmp_path: Path) -> None:
+    made = reproduction(outcome("JIT_TRACE"), replace(job(), model=MODEL, hardware=HARDWARE))
+    (tmp_path / "reproduce.py").write_text(made, encoding="utf-8")
+    command = [sys.executable, "-c", ON_TENSOR_CORES]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "tolerance_db=25.0" in done.stdout
+
+
 @pytest.mark.slow
 def test_it_raises_what_the_conversion_raised(tmp_path: Path) -> None:
     model = replace(MODEL, target="torch.nn.ReLU", kwargs={})

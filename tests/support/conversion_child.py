@@ -61,15 +61,14 @@ def convert(name: str, model: str, *, skip: tuple[str, ...] = (), rows: int = 2,
     from tests.support.example_models import MODELS
 
     from almaflow.conversions.build import build
+    from almaflow.conversions.built.model import BuildInputs
     from almaflow.conversions.catalogue.plan import plan
     from almaflow.models.outputs import flatten_outputs
-    from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask
     from almaflow.worker.failures import classify
     from almaflow.worker.fidelity import compare
 
     _forget()
     planned = plan([name], 1, "cpu", allow_device_override=True)[0]
-    task = WorkerTask(ModelSpec(model), HardwareSpec("cpu", "cpu", 1), MeasureSpec(), planned, ".", "unused")
     make, draw = MODELS[model]
     torch.manual_seed(1)
     torch.set_num_threads(1)
@@ -79,7 +78,7 @@ def convert(name: str, model: str, *, skip: tuple[str, ...] = (), rows: int = 2,
     with torch.no_grad():
         references = [flatten_outputs(module(*batch)) for batch in batches]
         try:
-            converted = build(planned, module, cast, task, frozenset(skip))
+            converted = build(planned, module, BuildInputs(cast, 1), skip_repairs=frozenset(skip))
             converted.call(cast[0])
             converted.start_counting()
             outputs = [[each.clone() for each in flatten_outputs(converted.call(batch))] for batch in cast]

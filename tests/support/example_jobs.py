@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from almaflow.conversions.catalogue.plan import traits_of
 from almaflow.records import (
     Failure,
     FailureKind,
@@ -30,14 +31,16 @@ WRONG = replace(GOOD, max_abs_diff=3.0, sqnr_db=1.0, ok=False, reason="SQNR 1.0 
 
 
 def planned(name: str = "EAGER", device: str = "cpu", dtype: str = "float32") -> PlannedConversion:
+    family = name.split("_", maxsplit=1)[0].lower()
     return PlannedConversion(
         name=name,
         requested=name,
-        family=name.split("_", maxsplit=1)[0].lower(),
+        family=family,
         steps=tuple(name.split("+")),
         engine="alma",
         device=device,
         dtype=dtype,
+        traits=traits_of(name, family),
     )
 
 

@@ -10,7 +10,7 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Batch = tuple[torch.Tensor, ...]
+    from almaflow.models.batches import Batch
 
 
 class Line(nn.Module):

@@ -78,7 +78,7 @@ class Conversion:
     repairs = ()
 
     def __init__(self, answers: list[object], **evidence: Any) -> None:
-        from almaflow.conversions.evidence import ExecutionEvidence
+        from almaflow.conversions.built.evidence import ExecutionEvidence
 
         self._answers = iter(answers)
         self._evidence = ExecutionEvidence(**evidence)

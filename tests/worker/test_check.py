@@ -23,18 +23,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes secon
 def test_inputs_are_cast_and_copied_inside_the_call_only_where_asked(tmp_path: Path) -> None:
     import torch
 
-    from almaflow.worker.conversion import _Inputs
+    from almaflow.worker.conversion import Inputs
 
     host: list[tuple[torch.Tensor, ...]] = [
         (torch.ones(2, 6), torch.ones(2, dtype=torch.int64)),
         (torch.zeros(2, 6), torch.zeros(2, dtype=torch.int64)),
     ]
     half = replace(planned("FP16+EAGER", dtype="float16"), input_dtype="float16")
-    inputs = _Inputs(host, half, make_task(tmp_path))
+    inputs = Inputs(host, half, make_task(tmp_path))
     assert [tensor.dtype for tensor in inputs.get(0)] == [torch.float16, torch.int64]
     assert inputs.get(0) is inputs.get(2)  # round and round
     assert torch.equal(inputs.get(3)[1], host[1][1])
-    copied = _Inputs(host, half, make_task(tmp_path, include_transfer=True))
+    copied = Inputs(host, half, make_task(tmp_path, include_transfer=True))
     assert copied.get(0) is not copied.get(0)
     assert all(torch.equal(a, b) for a, b in zip(copied.get(1), inputs.get(1), strict=True))
 
@@ -55,7 +55,7 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
 ) -> None:
     import torch
 
-    from almaflow.worker.conversion import _check, _Inputs
+    from almaflow.worker.conversion import Inputs, _check
 
     batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(2, 6),), (torch.randn(2, 6),)]
     references = [[torch.randn(2, 3)], [torch.randn(2, 3)]]
@@ -64,7 +64,7 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
         answers = [reference[0] if answer == "right" else -reference[0] for reference in references]
     before = misbehaving_workers.measurement((1.0,), None)
     conversion: Any = Conversion(answers, **evidence)
-    found, fault = _check(conversion, before, _Inputs(batches, planned(), make_task(tmp_path)), references, planned())
+    found, fault = _check(conversion, before, Inputs(batches, planned(), make_task(tmp_path)), references, planned())
     if error is None:
         assert fault is None
     else:

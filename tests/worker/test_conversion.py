@@ -96,8 +96,8 @@ def test_what_is_kept_after_many_rounds_is_all_of_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "checked"),
     [
-        (lambda c: replace(c, forward=lambda x: -c.forward(x)), True),
-        (lambda c: replace(c, forward=lambda _: "text"), False),
+        (lambda c: replace(c, built=replace(c.built, forward=lambda x: -c.built.forward(x))), True),
+        (lambda c: replace(c, built=replace(c.built, forward=lambda _: "text")), False),
     ],
     ids=["another answer", "no tensor"],
 )
@@ -128,7 +128,7 @@ class Falling(Conversion):
         return self._converted.call(batch)
 
     def evidence(self) -> object:
-        from almaflow.conversions.evidence import ExecutionEvidence
+        from almaflow.conversions.built.evidence import ExecutionEvidence
 
         return ExecutionEvidence(fell_back="eager ran it" if self._left < 0 else None)
 

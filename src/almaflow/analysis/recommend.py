@@ -55,11 +55,12 @@ def _gpu(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
 
 
 def _cross_platform(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
-    rows = [row for row in ranked if _is_onnx(row.outcome.planned)]
+    use = "cross-platform"
+    rows = [row for row in ranked if row.outcome.planned.traits.recommended_for == use]
     if not rows:
         return None
     return _made(
-        "cross-platform",
+        use,
         rows[0],
         "the fastest as an ONNX file, which runs wherever ONNX Runtime does",
         pace(rows[0], ranked),
@@ -87,12 +88,13 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
 
 
 def _intel(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
-    rows = [row for row in ranked if "openvino" in f"{row.outcome.planned.family} {row.name}".lower()]
+    use = "Intel hardware"
+    rows = [row for row in ranked if row.outcome.planned.traits.recommended_for == use]
     if not rows:
         return None
     cpu = job.environment.get("cpu", "")
     elsewhere = [f"measured on {cpu}, which is not Intel's"] if cpu and "intel" not in cpu.lower() else []
-    return _made("Intel hardware", rows[0], "the fastest through OpenVINO", pace(rows[0], ranked), *elsewhere)
+    return _made(use, rows[0], "the fastest through OpenVINO", pace(rows[0], ranked), *elsewhere)
 
 
 def _quick(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
@@ -121,15 +123,10 @@ def _precision(row: Row) -> str:
 
 
 def _is_quantised(planned: PlannedConversion) -> bool:
-    """Whether narrow numbers are computed with or stored; fake quantisation emulates them in float32."""
-    return planned.dtype.startswith(("int", "uint", "float8")) and "FAKE_QUANTIZED" not in planned.name
-
-
-def _is_onnx(planned: PlannedConversion) -> bool:
-    """Whether a file for ONNX Runtime is made; COMPILE_ONNXRT is not, since it still needs PyTorch."""
-    return any(step.startswith("ONNX") for step in planned.name.split("+"))
+    """Whether narrow numbers are computed with or stored, not only emulated in float32."""
+    return planned.dtype.startswith(("int", "uint", "float8")) and not planned.traits.emulated
 
 
 def _is_plain_compile(planned: PlannedConversion) -> bool:
     """Whether ``torch.compile(model)`` alone does it, without export, quantisation or another precision."""
-    return "+" not in planned.name and planned.name.startswith(("COMPILE_INDUCTOR", "COMPILE_CUDAGRAPHS"))
+    return len(planned.steps) == 1 and planned.traits.recommended_for == "quick deploy"

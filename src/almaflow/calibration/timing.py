@@ -22,15 +22,13 @@ from almaflow.errors import AlmaflowError
 from almaflow.processes.conversation import Conversation
 from almaflow.processes.environment import server_environment
 from almaflow.records import HardwareSpec, to_dict
+from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from almaflow.records import ModelSpec, PlannedConversion
 
-EAGER = "EAGER"
-OWN_MEMORY = ("onnx", "openvino")
-"""Families whose runtimes keep the memory that a call needed for the next one, as PyTorch does on a GPU."""
 TOGETHER = 2
 """Conversions: each takes several GB until it was timed."""
 PER_PROCESS = 30
@@ -119,12 +117,12 @@ def _time_group(
 
 
 def _own_memory(planned: PlannedConversion) -> bool:
-    return planned.family in OWN_MEMORY or planned.device != "cpu"
+    return planned.traits.keeps_memory or planned.device != "cpu"
 
 
 def compiles(planned: PlannedConversion) -> bool:
     """Whether it takes seconds to build even a small network."""
-    return any(step.startswith("COMPILE") for step in planned.steps)
+    return planned.traits.dynamo
 
 
 def _builders() -> int:

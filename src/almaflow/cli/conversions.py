@@ -66,6 +66,7 @@ def conversions(
 def _fields(entry: Conversion, here: Availability, device: str) -> dict[str, Any]:
     """Every field of an entry, with its tiers on this device and what this machine says to it."""
     fields = asdict(entry) | {"tiers": catalogue.tiers_on(entry, device)}
+    del fields["traits"], fields["checks"]
     return fields | {
         "available": here.available,
         "runs_on": here.device,

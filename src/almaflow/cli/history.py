@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from almaflow.cli.console import wide_console
-from almaflow.records.runtimes import RUNTIMES
+from almaflow.conversions.catalogue.plan import traits_of
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) 
     """
     groups: dict[tuple[str, str, str], list[tuple[float, Mapping[str, str]]]] = defaultdict(list)
     for started_at, params, tags in runs:
-        groups[params.get("conversion", ""), params.get("model", ""), _versions(tags)].append((started_at, tags))
+        name = params.get("conversion", "")
+        groups[name, params.get("model", ""), _versions(name, tags)].append((started_at, tags))
     return [_fared(key, sorted(found, key=lambda each: each[0])) for key, found in sorted(groups.items())]
 
 
-def _versions(tags: Mapping[str, str]) -> str:
-    names = ("torch", *RUNTIMES.get(tags.get("almaflow.family", ""), ()))
+def _versions(name: str, tags: Mapping[str, str]) -> str:
+    names = ("torch", *traits_of(name, tags.get("almaflow.family", "")).runtimes)
     return ", ".join(f"{name} {tags[f'env.{name}']}" for name in names if f"env.{name}" in tags)
 
 

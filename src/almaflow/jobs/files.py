@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from filelock import FileLock, Timeout
 
+from almaflow.conversions.catalogue.plan import with_traits
 from almaflow.errors import AlmaflowError
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
 
@@ -122,7 +123,7 @@ class JobFiles:
         """
         found = {}
         for path in sorted(self.root.glob("conversions/*/outcome.json")):
-            outcome = _read(path, Outcome)
+            outcome = with_traits(_read(path, Outcome))
             if outcome.log_path:
                 outcome = replace(outcome, log_path=str(path.parent / outcome.log_path))
             found[outcome.planned.name] = path.parent, outcome
@@ -135,11 +136,11 @@ class JobFiles:
             AlmaflowError: a file is not one of this version of almaflow.
         """
         job = _read(self.root / "job.json", Job)
-        known = {outcome.planned.name: outcome for outcome in job.outcomes}
+        known = {outcome.planned.name: with_traits(outcome) for outcome in job.outcomes}
         for name, (_, outcome) in self.outcomes().items():
             if name not in known or known[name].started_at < outcome.started_at:
                 known[name] = outcome
-        return replace(job, outcomes=tuple(known.values()))
+        return replace(job, outcomes=tuple(known.values()), references=tuple(map(with_traits, job.references)))
 
     def write_outcome(self, directory: Path, outcome: Outcome) -> None:
         """Keep one outcome: the record, and apart from it what a person or a script opens first."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.analysis import EAGER, INDUCTOR, counts
+from almaflow.conversions.catalogue.plan import with_traits
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import sync
 from almaflow.records import Status
@@ -60,7 +61,7 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
     """
     for _ in sync(uri):
         pass
-    found = earlier_results(job, plan, uri)
+    found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
     retried = {name for name, each in found.items() if each.interrupted or (failures_only and _failed(each))}
     known = {name: each for name, each in found.items() if name not in retried}
     to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]

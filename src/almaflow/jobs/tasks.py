@@ -32,7 +32,7 @@ def new_job(request: Request) -> Job:
         experiment_name=request.experiment_name,
         config=request.config,
         sweep_id=request.sweep_id,
-        environment=machine.environment(),
+        environment=machine.environment(name for planned in request.plan for name in planned.traits.runtimes),
         started_at=started,
     )
 

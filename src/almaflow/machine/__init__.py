@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 import psutil
 
 from almaflow.machine import cpus, gpus
 from almaflow.machine.gpus import Gpu
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Gpu", "Machine", "describe", "environment", "has_cuda", "home"]
 
@@ -95,14 +99,16 @@ def has_cuda() -> bool:
     return bool(describe().gpus)
 
 
-def environment(*, git: bool = True) -> dict[str, str]:
+def environment(runtimes: Iterable[str] = (), *, git: bool = True) -> dict[str, str]:
     """Collect the values of the ``env.*`` tags, by name without the prefix. What is unknown has no key.
 
     Args:
-        git: whether to add the commit of the working directory, ``-dirty`` where tracked files were changed.
+        runtimes: Further distributions whose versions are wanted, under their own names.
+        git: Whether to add the commit of the working directory, ``-dirty`` where tracked files were changed.
     """
     here = describe()
     values: dict[str, str | None] = {
+        **{name: _version(name) for name in runtimes},
         "cpu": here.cpu,
         "physical_cores": str(here.physical_cores),
         **cpus.settings(),

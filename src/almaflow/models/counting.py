@@ -24,12 +24,10 @@ from almaflow.records import Operation, Workload
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    Batch = Sequence[torch.Tensor]
-
 MEGA = 1e6
 
 
-def count(model: torch.nn.Module, batch: Batch) -> Workload:
+def count(model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> Workload:
     """Count the operations of one forward call.
 
     Args:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
     import torch
 
+    from almaflow.models.batches import Batch
     from almaflow.records import ModelSpec
-
-    Batch = tuple[torch.Tensor, ...]
 
 
 class Inputs:

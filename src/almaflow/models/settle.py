@@ -9,9 +9,12 @@ models that almaflow itself builds with random weights are settled; a caller's m
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-Batch = tuple[torch.Tensor, ...]
+if TYPE_CHECKING:
+    from almaflow.models.batches import Batch
 
 AS_GOOD_AS_ZERO = 1e-3
 WAKE_STD = 0.02

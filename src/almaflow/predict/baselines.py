@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from almaflow.predict.roofline import Roofline
 from almaflow.records import Prediction
+from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
     from almaflow.predict.protocol import Predictor
     from almaflow.records import PastMeasurement, PredictionRequest
-
-EAGER = "EAGER"
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MEGA, GIGA = 1e6, 1e9
 BYTES = {"float64": 8.0, "float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "float8": 1.0, "int4": 0.5}
 FLOATING = frozenset({"float64", "float32", "float16", "bfloat16"})
-PLAIN = frozenset({"EAGER", "CHANNELS_LAST", "JIT_TRACE", "TORCH_SCRIPT"})
-"""Steps after which PyTorch still runs one kernel for each operation; all others join what can be joined."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Roofline:
 
 def joins_operations(conversion: PlannedConversion) -> bool:
     """Whether the conversion computes elementwise operations together with what made their input."""
-    return not PLAIN.issuperset(step for step in conversion.steps if step not in {"FP16", "BF16", "EXPORT"})
+    return conversion.traits.fuses_elementwise
 
 
 def level_of(limits: Limits, size_mb: float) -> Level:

@@ -21,11 +21,11 @@ import json
 
 import torch
 
-from almaflow.conversions.adapter import build
-from almaflow.measure.fidelity import compare
-from almaflow.measure.prepare import example_model
 from almaflow.models.build import flatten_outputs
 from almaflow.records import WorkerTask, from_dict
+from almaflow.worker.conversion import Inputs, convert, fidelity_of
+from almaflow.worker.reference import example_model
+from almaflow.worker.threads import set_threads, threads_per_stream
 
 TASK = from_dict(
     WorkerTask,
@@ -36,20 +36,17 @@ TASK = from_dict(
     ),
 )
 
-planned = TASK.conversion
-torch.set_num_threads(TASK.hardware.threads)
+planned, eager_device = TASK.conversion, TASK.hardware.device
+set_threads(threads_per_stream(TASK))
 model, batches = example_model(TASK)[:2]
 with torch.no_grad():
-    expected = [flatten_outputs(model(*batch)) for batch in batches]
-    model.to(planned.device)
-    dtype = getattr(torch, planned.input_dtype)
-    inputs = [
-        tuple(t.to(planned.device, dtype if t.is_floating_point() else t.dtype) for t in batch) for batch in batches
-    ]
-    converted = build(planned, model, inputs, TASK)
-    found = [[t.clone() for t in flatten_outputs(converted.call(batch))] for batch in inputs]
+    model.to(eager_device)
+    expected = [flatten_outputs(model(*(tensor.to(eager_device) for tensor in batch))) for batch in batches]
+    inputs = Inputs(batches, planned, TASK)
+    converted = convert(planned, model.to(planned.device), inputs, TASK)
+    fidelity = fidelity_of(converted, inputs, expected, planned)
 print("what really ran:", converted.evidence())
-print("against eager:  ", compare(expected, found, planned.dtype))
+print("against eager:  ", fidelity)
 '''
 
 

@@ -6,8 +6,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from almaflow.records.runtimes import RUNTIMES
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -64,7 +62,7 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
         "inputs": [input_shape(job), _input_dtypes(job), model.batch_size],
         "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
         "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
-        "runtimes": {name: environment.get(name) for name in RUNTIMES.get(planned.family, ())},
+        "runtimes": {name: environment.get(name) for name in planned.traits.runtimes},
     }
     return _digest(facts)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions.build import build
+from almaflow.conversions.built.model import BuildInputs
 from almaflow.models.build import build_model, flatten_outputs, weights_digest
 from almaflow.models.settle import restore
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.conversions.converted import ConvertedModel
+    from almaflow.models.batches import Batch
+    from almaflow.records import Fidelity
     from almaflow.records.protocol import EventWriter
     from almaflow.worker.turns import TurnInbox
-
-Batch = tuple[torch.Tensor, ...]
 
 KEEPING_SHARE = 10
 """Of the time that writing the samples takes: so long the next writing waits."""
@@ -61,7 +62,7 @@ def run_conversion(
         raise ValueError(msg)
     model, reference = _load(task)
     model.to(planned.device)
-    inputs = _Inputs(reference["batches"], planned, task)
+    inputs = Inputs(reference["batches"], planned, task)
     baseline_mb = devices.resident_mb()
     devices.reset_peak()
     load_s = time.perf_counter() - started
@@ -70,7 +71,7 @@ def run_conversion(
     with torch.no_grad():
         events.enter("convert")
         begin = time.perf_counter()
-        converted = build(planned, model, inputs.batches, task)
+        converted = convert(planned, model, inputs, task)
         synchronize()
         convert_s = time.perf_counter() - begin
 
@@ -158,19 +159,36 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
     return model, reference
 
 
+def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask) -> ConvertedModel:
+    """Build the conversion as the task says; whatever the converter raises goes on."""
+    given = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams)
+    return build(planned, model, given, task.measure.log_level)
+
+
+def fidelity_of(
+    converted: ConvertedModel, inputs: Inputs, references: list[list[torch.Tensor]], planned: PlannedConversion
+) -> Fidelity:
+    """How near the outputs are to eager's on the same inputs.
+
+    Raises:
+        WrongOutputError: there is no output to compare.
+    """
+    outputs = [_answer(converted.call(inputs.get(i))) for i in range(len(references))]
+    return compare(references, outputs, arithmetic(planned.dtype, planned.device))
+
+
 def _check(
     converted: ConvertedModel,
     measurement: Measurement,
-    inputs: _Inputs,
+    inputs: Inputs,
     references: list[list[torch.Tensor]],
     planned: PlannedConversion,
 ) -> tuple[Measurement, Exception | None]:
     """Compare the outputs with eager's; the measurement with the result, and what is wrong with it, if anything is."""
     try:
-        outputs = [_answer(converted.call(inputs.get(i))) for i in range(len(references))]
+        fidelity = fidelity_of(converted, inputs, references, planned)
     except WrongOutputError as error:
         return measurement, error
-    fidelity = compare(references, outputs, arithmetic(planned.dtype, planned.device))
     return _judge(converted, replace(measurement, fidelity=fidelity), planned)
 
 
@@ -204,10 +222,11 @@ def _answer(output: object) -> list[torch.Tensor]:
     return [tensor.clone() for tensor in tensors]
 
 
-class _Inputs:
+class Inputs:
     """The batches as the conversion takes them: cast, on its device, or copied there inside the call."""
 
     def __init__(self, host: list[Batch], planned: PlannedConversion, task: WorkerTask) -> None:
+        """Cast and copy the batches."""
         dtype = getattr(torch, planned.input_dtype)
         self._device = torch.device(planned.device)
         self._non_blocking = task.measure.non_blocking
@@ -221,5 +240,6 @@ class _Inputs:
         return tuple(t.to(self._device, non_blocking=self._non_blocking) for t in batch)
 
     def get(self, index: int) -> Batch:
+        """The batch for a call; indices go round and round."""
         index %= len(self.batches)
         return self._copy(self._host[index]) if self._inside else self.batches[index]

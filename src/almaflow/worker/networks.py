@@ -22,7 +22,7 @@ from time import perf_counter_ns, sleep
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict, to_dict
+from almaflow.records import ModelSpec, PlannedConversion, from_dict, to_dict
 from almaflow.records.child_entry import answers_only
 from almaflow.worker.device import synchronizer
 
@@ -145,6 +145,7 @@ class _Network:
 
     def _built(self) -> dict[str, Any]:
         from almaflow.conversions.build import build
+        from almaflow.conversions.built.model import BuildInputs
         from almaflow.models.build import build_batches, build_model
         from almaflow.models.counting import count
 
@@ -156,10 +157,7 @@ class _Network:
             said["workload"] = to_dict(count(model, batches[0]))
         device = self._planned.device
         model, batches = model.to(device), [tuple(each.to(device) for each in batch) for batch in batches]
-        hardware = HardwareSpec("here", device, self._asked["threads"])
-        place = str(self._place)
-        task = WorkerTask(self._spec, hardware, MeasureSpec(), self._planned, place, str(self._place / "none"))
-        converted = build(self._planned, model, batches, task)
+        converted = build(self._planned, model, BuildInputs(batches, self._asked["threads"]))
         converted.call(batches[0])
         self._made = converted, batches
         return said

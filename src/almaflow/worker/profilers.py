@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict
+from almaflow.records import ModelSpec, PlannedConversion, from_dict
 from almaflow.records.child_entry import answer_once
 
 if TYPE_CHECKING:
@@ -45,19 +45,19 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Pa
     import torch
 
     from almaflow.conversions.build import build
+    from almaflow.conversions.built.model import BuildInputs
     from almaflow.models.build import build_batches, build_model
     from almaflow.worker.threads import set_threads
 
     set_threads(threads)
-    if planned.family == "inductor":
+    if planned.traits.profiler == "inductor":
         torch._inductor.config.cpp.enable_kernel_profile = True  # noqa: SLF001 - no other way
     model, batches = build_model(spec), build_batches(spec, BATCHES)
-    task = WorkerTask(spec, HardwareSpec("here", "cpu", threads), MeasureSpec(), planned, str(place), str(place))
     with torch.no_grad(), _profiling_sessions(place):
-        converted = build(planned, model, batches, task)
-        if converted.session is not None:
+        converted = build(planned, model, BuildInputs(batches, threads))
+        if planned.traits.profiler == "onnxruntime" and converted.built.sessions:
             times = _by_onnx_runtime(converted, batches[0])
-        elif "openvino" in planned.family and not planned.steps[0].startswith("COMPILE"):
+        elif planned.traits.profiler == "openvino":
             times = _by_openvino(batches[0], threads)
         else:
             times = _by_torch(converted, batches)
@@ -96,7 +96,7 @@ def _by_onnx_runtime(converted: ConvertedModel, batch: Batch) -> Times:
     """ONNX Runtime's profile, which has all calls since the session was opened."""
     for _ in range(WARM_CALLS + CALLS):
         converted.call(batch)
-    events = json.loads(Path(converted.session.end_profiling()).read_text(encoding="utf-8"))
+    events = json.loads(Path(converted.built.sessions[0].end_profiling()).read_text(encoding="utf-8"))
     runs = sum(event["name"] == "model_run" for event in events)
     nodes = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
     times: Times = defaultdict(float)

@@ -13,7 +13,7 @@ from almaflow.conversions.catalogue import requirements
 from almaflow.conversions.catalogue.availability import Availability, check
 from almaflow.conversions.catalogue.names import resolve
 from almaflow.conversions.catalogue.plan import plan
-from almaflow.conversions.catalogue.tiers import CATALOGUE, tier
+from almaflow.conversions.catalogue.tiers import everything, tier
 from almaflow.errors import UsageError
 from almaflow.records import FailureKind
 
@@ -68,7 +68,7 @@ def _check(name: str, device: str = "cpu", *, allow: bool = True) -> Availabilit
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_where_everything_is_installed_everything_runs(here: Here, device: str) -> None:
     here.gpu = True
-    for entry in CATALOGUE:
+    for entry in everything():
         assert check(entry, device, allow_device_override=True).available, entry.name
 
 

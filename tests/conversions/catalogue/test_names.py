@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almaflow.conversions.catalogue.names import nearest, resolve
-from almaflow.conversions.catalogue.tiers import CATALOGUE, tier
+from almaflow.conversions.catalogue.tiers import everything, tier
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from random import Random
 
-NAMES = [entry.name for entry in CATALOGUE]
-SPELLINGS = {spelling.casefold(): entry.name for entry in CATALOGUE for spelling in (entry.name, *entry.aliases)} | {
-    str(entry.number): entry.name for entry in CATALOGUE if entry.number is not None
+NAMES = [entry.name for entry in everything()]
+SPELLINGS = {spelling.casefold(): entry.name for entry in everything() for spelling in (entry.name, *entry.aliases)} | {
+    str(entry.number): entry.name for entry in everything() if entry.number is not None
 }
 
 
@@ -50,7 +50,7 @@ def test_any_unknown_string_is_one_line_of_usage_error(text: str, known: str) ->
 @given(st.integers())
 def test_numbers_are_those_of_alma_and_no_others(number: int) -> None:
     if 0 <= number < 94:
-        assert _names(number) == _names(str(number)) == [CATALOGUE[number].name]
+        assert _names(number) == _names(str(number)) == [everything()[number].name]
     else:
         with pytest.raises(UsageError, match="the numbers are 0 to 93"):
             resolve([number])

@@ -17,22 +17,24 @@ if TYPE_CHECKING:
 
 MODULE = """
 import torch
-from almaflow.conversions.registered import OwnConversion
+from almaflow.conversions import ConversionPlugin
 
-TWICE = OwnConversion("TWICE", "own_package:twice", "calls the model twice", dtype="float32")
-HALF = [OwnConversion("FP16+TWICE", "own_package:twice", "in float16, twice", family="mine", device="cpu")]
-SAME = OwnConversion("eager", "own_package:twice", "a name that is taken")
-WRONG = OwnConversion("WRONG", "own_package.twice", "no colon")
+TWICE = ConversionPlugin("TWICE", "own_package:twice", "calls the model twice", dtype="float32")
+NEEDY = ConversionPlugin("NEEDY", "own_package:twice", "counts what it needs", needs=("Toy_Runtime>=1", "nowhere"))
+NAMED = ConversionPlugin("NAMED", "own_package:twice", "counts what it names", runtimes=("toy-runtime",))
+HALF = [ConversionPlugin("FP16+TWICE", "own_package:twice", "in float16, twice", family="mine", device="cpu")]
+SAME = ConversionPlugin("eager", "own_package:twice", "a name that is taken")
+WRONG = ConversionPlugin("WRONG", "own_package.twice", "no colon")
 
 
 def twice(model, work):
-    from almaflow.conversions.native import Native
+    from almaflow.conversions import BuiltModel
 
     def forward(*inputs):
         model(*inputs)
         return model(*inputs)
 
-    return Native(forward, model=model)
+    return BuiltModel(forward, model=model)
 """
 
 
@@ -40,23 +42,30 @@ def twice(model, work):
 def package(tmp_path: Path) -> Path:
     """An installed package, as the metadata on the path tell."""
     (tmp_path / "own_package.py").write_text(MODULE, encoding="utf-8")
-    metadata = tmp_path / "own_package-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: own-package\nVersion: 1.0\n", encoding="utf-8")
-    return metadata / "entry_points.txt"
+    for name in ("own-package", "toy-runtime"):
+        (tmp_path / f"{name.replace('-', '_')}-1.0.dist-info").mkdir()
+        set_version(tmp_path, name, "1.0")
+    return tmp_path / "own_package-1.0.dist-info" / "entry_points.txt"
+
+
+def set_version(place: Path, name: str, version: str) -> None:
+    """The version of an installed package, as its metadata tell."""
+    metadata = place / f"{name.replace('-', '_')}-1.0.dist-info" / "METADATA"
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
 
 
 def register(entry_points: Path, *lines: str) -> None:
     entry_points.write_text("\n".join(["[almaflow.conversions]", *lines]), encoding="utf-8")
 
 
-def run(package: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "PYTHONPATH": str(package.parents[1]),
-        "ALMAFLOW_HOME": str(package.parents[1] / "home"),
-    }
+def run(
+    package: Path, *arguments: str, start: tuple[str, str] = ("-m", "almaflow")
+) -> subprocess.CompletedProcess[str]:
+    place = package.parents[1]
+    paths = [str(place), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "ALMAFLOW_HOME": str(place / "home")}
     return subprocess.run(
-        [sys.executable, "-m", "almaflow", *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *start, *arguments], env=environment, capture_output=True, text=True, check=False
     )
 
 
@@ -98,6 +107,58 @@ def test_what_cannot_be_taken_is_left_out_with_a_warning(package: Path, line: st
 def test_a_step_before_the_last_has_to_be_a_known_one() -> None:
     with pytest.raises(ValueError, match="no such step: FP17"):
         ConversionPlugin("FP17+MINE", "a:b", "does").entry()
+
+
+JOB = """
+import json
+from almaflow.config.composition import compose
+from almaflow.jobs.request import make_request
+from almaflow.jobs.tasks import new_job
+from almaflow.tracking.fingerprints import fingerprint
+
+names = "[EAGER,TWICE,FP16+TWICE,NEEDY,NAMED]"
+request = make_request(compose(["model=simple", "hardware=cpu", f"conversions={names}"]))
+job = new_job(request)
+print(json.dumps([{each.name: fingerprint(job, each) for each in request.plan}, job.environment]))
+"""
+
+
+def test_figures_of_another_version_of_its_runtime_are_others(package: Path) -> None:
+    """By default its own package and what it needs count; ``runtimes`` names others."""
+    register(package, *(f"{each.lower()} = own_package:{each}" for each in ("TWICE", "HALF", "NEEDY", "NAMED")))
+
+    def job() -> tuple[dict[str, str], dict[str, str]]:
+        done = run(package, start=("-c", JOB))
+        assert done.returncode == 0, done.stderr
+        fingerprints, environment = json.loads(done.stdout)
+        return fingerprints, environment
+
+    before, _ = job()
+    for changed, others in (
+        ("own-package", {"TWICE", "FP16+TWICE", "NEEDY"}),
+        ("toy-runtime", {"NEEDY", "NAMED"}),
+    ):
+        set_version(package.parents[1], changed, "2.0")
+        after, environment = job()
+        assert {name for name in before if after[name] != before[name]} == others
+        assert environment[changed] == "2.0"
+        assert "nowhere" not in environment
+        before = after
+
+
+@pytest.mark.slow
+def test_names_of_almaflow_0_1_still_work_and_say_what_they_are_called_now() -> None:
+    from almaflow.conversions import BuildInputs, BuiltModel, native
+
+    with pytest.warns(DeprecationWarning, match="native.Native is almaflow.conversions.BuiltModel now"):
+        assert native.Native is BuiltModel
+    with pytest.warns(DeprecationWarning, match="native.Work is almaflow.conversions.BuildInputs now"):
+        assert native.Work is BuildInputs
+
+
+def test_what_a_plug_in_is_described_with_imports_nothing_heavy() -> None:
+    code = "import sys; from almaflow.conversions import ConversionPlugin; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
 
 
 @pytest.mark.slow

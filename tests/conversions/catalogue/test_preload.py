@@ -11,20 +11,19 @@ from dataclasses import replace
 import pytest
 from tests.support.example_jobs import planned
 
-from almaflow.conversions.catalogue.preload import ALMA, ALWAYS, INDUCTOR, NATIVE, ONNX, OPENVINO, modules_for
+from almaflow.conversions.catalogue.families import INDUCTOR, ONNX, OPENVINO
+from almaflow.conversions.catalogue.preload import ALWAYS, modules_for
+from almaflow.conversions.catalogue.steps import BUILDER_MODULES
 from almaflow.processes.environment import server_environment
-from almaflow.records import FailureKind, HardwareSpec, ModelSpec, PlannedConversion
+from almaflow.records import FailureKind, HardwareSpec, ModelSpec
 
 OWN = ModelSpec("own", target="some.where.Model")
 RESNET = ModelSpec("resnet18", arch="resnet18")
-
-
-def native(name: str) -> PlannedConversion:
-    return replace(planned(name), engine="native")
+(ALMA,), NATIVE = BUILDER_MODULES["alma"], BUILDER_MODULES["native"]
 
 
 def test_torch_and_the_work_come_first_whatever_is_planned() -> None:
-    for plan in ([], [planned()], [planned("ONNX_CPU"), native("COMPILE_OPENVINO")]):
+    for plan in ([], [planned()], [planned("ONNX_CPU"), planned("OPENVINO_INT8")]):
         assert modules_for(OWN, plan)[: len(ALWAYS)] == ALWAYS
     assert ALWAYS[0] == "torch"
     assert modules_for(OWN, []) == ALWAYS
@@ -37,7 +36,7 @@ def test_torchvision_is_for_its_own_models() -> None:
 
 def test_alma_is_for_what_alma_builds() -> None:
     assert ALMA in modules_for(OWN, [planned()])
-    assert ALMA not in modules_for(OWN, [native("ONNX_CPU_INT8_STATIC")])
+    assert ALMA not in modules_for(OWN, [planned("ONNX_CPU_INT8_STATIC")])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_what_cannot_run_here_is_not_imported_for() -> None:
     missing = replace(
         planned("COMPILE_OPENVINO"), unavailable="not installed", unavailable_kind=FailureKind.MISSING_DEPENDENCY
     )
-    assert modules_for(OWN, [native("EAGER"), missing]) == (*ALWAYS, *NATIVE)
+    assert modules_for(OWN, [planned("CHANNELS_LAST+EAGER"), missing]) == (*ALWAYS, *NATIVE)
 
 
 LOOK = """

@@ -19,48 +19,48 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from almaflow.conversions import evidence as evidences
 from almaflow.conversions.alma.build_context import AlmaBuild
 from almaflow.conversions.alma.inputs import (
     SPREADING,
-    Batch,
     LikeOneTensor,
     Packed,
     cast_each,
     casts_its_argument,
-    spread,
+    one_by_one,
 )
 from almaflow.conversions.alma.patches import PATCHES
+from almaflow.conversions.alma.patches_runtimes import openvino_precision
 from almaflow.conversions.alma.repairs import apply_repairs
-from almaflow.conversions.converted import ConvertedModel
+from almaflow.conversions.built import evidence as evidences
+from almaflow.conversions.built.model import BuiltModel
+from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions
 
 if TYPE_CHECKING:
-    from almaflow.records import PlannedConversion, WorkerTask
+    from almaflow.conversions.built.model import BuildInputs
+    from almaflow.models.batches import Batch
+    from almaflow.records import PlannedConversion
 
 
 def build_with_alma(
-    planned: PlannedConversion,
-    model: torch.nn.Module,
-    batches: list[Batch],
-    task: WorkerTask,
-    skip: frozenset[str],
-) -> ConvertedModel:
+    planned: PlannedConversion, model: torch.nn.Module, inputs: BuildInputs, log_level: str, skip: frozenset[str]
+) -> BuiltModel:
     """Convert a model by Alma's builder; see ``conversions.build.build``."""
     repairs = list(apply_repairs(planned.steps, skip))
     select = importlib.import_module("alma.conversions.select")
     # Alma asks the root logger whether to print graphs; a handler is what brings its messages into the worker's log.
-    logging.basicConfig(level=task.measure.log_level, force=True)
+    logging.basicConfig(level=log_level, force=True)
     name = _alma_name(planned, model, skip, repairs)
+    batches = inputs.batches
     several = len(batches[0]) > 1
     spreading = several and not SPREADING.isdisjoint(planned.steps)
     casting = casts_its_argument(planned.steps) and (several or not batches[0][0].is_floating_point())
     casting = casting and "cast-inputs" not in skip
     packed = casting or (several and not spreading)
     module = Packed(model, len(batches[0])) if packed else model
-    example = _examples(batches, packed=packed)[0]
-    if several and planned.family == "fx":
-        example = LikeOneTensor(batches[0])
-    building = AlmaBuild(planned, model, task, _examples(batches, packed=packed), spreading)
+    examples = _examples(batches, packed=packed)
+    example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
+    sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
+    building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         for patch in PATCHES:
@@ -77,19 +77,20 @@ def build_with_alma(
     if casting:
         forward = cast_each(forward)
         repairs.append("cast-inputs")
-    if several and planned.family == "torchscript":
-        forward = spread(forward)
-    session = building.sessions[0] if building.sessions else None
-    size_mb = sum(building.sizes_mb) if building.sizes_mb else None
-    return ConvertedModel(
-        forward,
-        planned,
-        tuple(repairs),
-        session,
-        model,
-        witness=lambda: evidences.ExecutionEvidence(building.found),
-        file_mb=size_mb,
+    elif several and planned.family != "torchscript":  # which spreads a tuple also when it is called
+        forward = one_by_one(forward)
+    return BuiltModel(
+        forward, lambda: _evidence(building), sessions.file_mb, model, tuple(sessions.opened), tuple(repairs)
     )
+
+
+def _evidence(building: AlmaBuild) -> evidences.ExecutionEvidence:
+    found = [evidences.ExecutionEvidence(building.found), building.sessions.evidence()]
+    if building.has("COMPILE_OPENVINO"):
+        found.append(evidences.openvino_evidence(openvino_precision(building.planned.dtype)))
+    if building.has("COMPILE_CUDAGRAPHS"):
+        found.append(evidences.cudagraphs_evidence())
+    return evidences.together(found)
 
 
 def _examples(batches: list[Batch], *, packed: bool) -> list[Any]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from almaflow.records import PlannedConversion, WorkerTask
+    from almaflow.conversions.built.onnx_sessions import OnnxSessions
+    from almaflow.records import PlannedConversion
 
 
 @dataclass
@@ -17,15 +18,13 @@ class AlmaBuild:
 
     planned: PlannedConversion
     model: torch.nn.Module
-    task: WorkerTask
+    threads: int
     examples: list[Any]
     """Example inputs as the model takes them: a tensor, or a tuple of several."""
     spreading: bool
     """Whether the converter spreads a tuple over the model's inputs."""
-    sessions: list[Any] = field(default_factory=list)
-    """ONNX Runtime's."""
-    sizes_mb: list[float] = field(default_factory=list)
-    """Of the files that they were opened on."""
+    sessions: OnnxSessions
+    """On the device's provider."""
     found: dict[str, str] = field(default_factory=dict)
     """What our own backends found out about their work."""
 

@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Batch = tuple[torch.Tensor, ...]
+    from almaflow.models.batches import Batch
 
 SPREADING = frozenset({"JIT_TRACE", "TORCH_SCRIPT", "ONNX_CPU", "ONNX_GPU"})
 """Steps whose converters spread a tuple of example inputs over the model's inputs by themselves."""
@@ -53,11 +53,11 @@ def casts_its_argument(steps: tuple[str, ...]) -> bool:
     return steps in {("FP16", "EAGER"), ("BF16", "EAGER")} or "TORCHAO_QUANT_I4_WEIGHT_ONLY" in steps
 
 
-def cast_each(forward: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A forward call that takes a tensor or a tuple, of one that casts its argument and takes a tuple."""
-    return lambda data: forward(LikeOneTensor(data if isinstance(data, tuple) else (data,)))
+def cast_each(forward: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A forward call that takes inputs one by one, of one that casts its argument."""
+    return lambda *inputs: forward(LikeOneTensor(inputs))
 
 
-def spread(forward: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A forward call that takes a tuple, of one that takes several tensors."""
-    return lambda data: forward(*data)
+def one_by_one(forward: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A forward call that takes inputs one by one, of one that takes a tuple."""
+    return lambda *inputs: forward(inputs)

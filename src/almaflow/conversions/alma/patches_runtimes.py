@@ -10,11 +10,10 @@ from unittest.mock import patch
 
 import torch
 
+from almaflow.conversions.built.onnx_sessions import feed
 from almaflow.conversions.dynamo_backends.onnxruntime import OnnxRuntime
 from almaflow.conversions.dynamo_backends.openvino_bfloat16 import keep_bfloat16_partitions
 from almaflow.conversions.dynamo_backends.tvm import Tvm
-from almaflow.conversions.native.onnx_session import feed, open_session
-from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,17 +21,13 @@ if TYPE_CHECKING:
     from almaflow.conversions.alma.build_context import AlmaBuild
 
 COMPILE = "alma.conversions.options.compile"
-ONNX_PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
 def own_sessions(building: AlmaBuild) -> Any:
     """Sessions with the threads asked for, which are fed every input."""
 
-    def open_and_feed(path: Any, provider: str | None = None) -> Callable[[Any], list[Any]]:
-        provider = provider or ONNX_PROVIDERS[building.planned.device]
-        building.sessions.append(open_session(path, provider, building.task.hardware.threads))
-        building.sizes_mb.append(file_mb(path))  # now: Alma removes it soon
-        return feed(building.sessions[-1])
+    def open_and_feed(path: Any, _provider: str | None = None) -> Callable[[Any], list[Any]]:
+        return feed(building.sessions.open(path))
 
     return patch("alma.conversions.options.onnx._get_onnx_forward_call", open_and_feed)
 
@@ -81,7 +76,7 @@ def openvino_options(building: AlmaBuild) -> Any:
         options["aot_autograd"] = True
         options["config"] = options["config"] | {
             "INFERENCE_PRECISION_HINT": openvino_precision(building.planned.dtype),
-            "INFERENCE_NUM_THREADS": building.task.hardware.threads,
+            "INFERENCE_NUM_THREADS": building.threads,
         }
         return result
 
@@ -113,11 +108,9 @@ def _own_backend(backend: Any, check: str) -> Iterator[None]:
 
 def onnxrt_backend(building: AlmaBuild) -> Any:
     """Our backend in the place of the one that PyTorch had."""
-    provider, threads = ONNX_PROVIDERS[building.planned.device], building.task.hardware.threads
-    backend = OnnxRuntime(provider, threads, building.sessions, building.sizes_mb, building.found)
-    return _own_backend(backend, "check_onnxrt")
+    return _own_backend(OnnxRuntime(building.sessions, building.found), "check_onnxrt")
 
 
 def tvm_backend(building: AlmaBuild) -> Any:
     """Our backend in the place of PyTorch's."""
-    return _own_backend(Tvm(building.task.hardware.threads, building.found), "check_tvm")
+    return _own_backend(Tvm(building.threads, building.found), "check_tvm")

@@ -135,7 +135,7 @@ REPAIRS: tuple[ImportFix, ...] = (
         _name_device,
     ),
 )
-"""Repairs that are a missing name or place. Those that change what Alma does are in ``adapter``."""
+"""Repairs that are a missing name or place. Those that change what Alma does are in ``patches``."""
 
 
 def apply_repairs(steps: tuple[str, ...], skip: frozenset[str] = frozenset()) -> tuple[str, ...]:

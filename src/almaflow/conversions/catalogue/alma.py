@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.catalogue.steps import Step, compose
+from almaflow.conversions.catalogue.steps import ONNX, SHARED, Step, compose, inductor
 
 if TYPE_CHECKING:
     from almaflow.conversions.catalogue.entry import Conversion
@@ -15,10 +15,6 @@ QUANTO = "quanto: "
 CALIBRATED = ", activations int8, calibrated on the example inputs"
 
 
-def _inductor(mode: str) -> Step:
-    return Step(f"torch.compile with inductor, {mode}", "inductor")
-
-
 def _quanto(does: str, dtype: str) -> Step:
     return Step(QUANTO + does, "quanto", needs=("optimum-quanto",), dtype=dtype)
 
@@ -27,35 +23,26 @@ def _pt2e(does: str) -> Step:
     return Step(AI8WI8 + does, "pt2e", needs=("torchao",), dtype="int8")
 
 
-_CUDAGRAPHS = Step("torch.compile that replays CUDA graphs", "cudagraphs", "cuda")
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
-
-STEPS: dict[str, Step] = {
+STEPS: dict[str, Step] = SHARED | {
     "EAGER": Step("PyTorch runs the model as it is", "eager"),
-    "FP16": Step("weights and inputs cast to float16", dtype="float16", casts_inputs=True),
-    "BF16": Step("weights and inputs cast to bfloat16", dtype="bfloat16", casts_inputs=True),
     "EXPORT": Step("torch.export", "export"),
     "JIT_TRACE": Step("TorchScript by tracing", "torchscript"),
     "TORCH_SCRIPT": Step("TorchScript by compiling the source", "torchscript"),
-    "ONNX_CPU": Step("ONNX export, run by ONNX Runtime on the CPU", "onnx", "cpu", _ONNX),
-    "ONNX_GPU": Step(
-        "ONNX export, run by ONNX Runtime's CUDA provider", "onnx", "cuda", ("onnx", "onnxscript", "onnxruntime-gpu")
-    ),
-    "ONNX": Step("ONNX", "onnx", needs=_ONNX),
+    "ONNX_CPU": Step("ONNX export, run by ONNX Runtime on the CPU", "onnx", "cpu", ONNX),
+    "ONNX": Step("ONNX", "onnx", needs=ONNX),
     # Alma opens the session with the CPU provider, whatever the device.
     "DYNAMO_EXPORT": Step("export through torch.export, run by ONNX Runtime on the CPU", "onnx", "cpu"),
-    "COMPILE_CUDAGRAPHS": _CUDAGRAPHS,
-    "COMPILE_INDUCTOR_DEFAULT": _inductor("mode default"),
-    "COMPILE_INDUCTOR_REDUCE_OVERHEAD": _inductor("mode reduce-overhead (CUDA graphs where there is a GPU)"),
-    "COMPILE_INDUCTOR_MAX_AUTOTUNE": _inductor("mode max-autotune"),
-    "COMPILE_INDUCTOR_EAGER_FALLBACK": _inductor(f"mode default; {EAGER_FALLBACK}"),
-    "COMPILE_INDUCTOR_DEFAULT_EAGER_FALLBACK": _inductor(f"mode default; {EAGER_FALLBACK}"),
+    "COMPILE_CUDAGRAPHS": Step("torch.compile that replays CUDA graphs", "cudagraphs", "cuda"),
+    "COMPILE_INDUCTOR_REDUCE_OVERHEAD": inductor("mode reduce-overhead (CUDA graphs where there is a GPU)"),
+    "COMPILE_INDUCTOR_MAX_AUTOTUNE": inductor("mode max-autotune"),
+    "COMPILE_INDUCTOR_EAGER_FALLBACK": inductor(f"mode default; {EAGER_FALLBACK}"),
+    "COMPILE_INDUCTOR_DEFAULT_EAGER_FALLBACK": inductor(f"mode default; {EAGER_FALLBACK}"),
     "AOT_INDUCTOR": Step("compiled ahead of time into a library by AOTInductor", "aot_inductor"),
-    "COMPILE_ONNXRT": Step("torch.compile with ONNX Runtime", "onnxrt", needs=_ONNX),
+    "COMPILE_ONNXRT": Step("torch.compile with ONNX Runtime", "onnxrt", needs=ONNX),
     "COMPILE_OPENXLA": Step("torch.compile with OpenXLA", "xla", "xla", ("torch-xla",)),
     "COMPILE_TVM": Step("torch.compile with TVM, untuned", "tvm", needs=("apache-tvm",)),
-    "COMPILE_TENSORRT": Step("torch.compile with TensorRT", "tensorrt", "cuda", ("torch-tensorrt",)),
-    "COMPILE_OPENVINO": Step("torch.compile with OpenVINO", "openvino", "cpu", ("openvino>=2025.0",)),
+    "COMPILE_TENSORRT": Step("torch.compile with TensorRT", "compiled_tensorrt", "cuda", ("torch-tensorrt",)),
+    "COMPILE_OPENVINO": Step("torch.compile with OpenVINO", "compiled_openvino", "cpu", ("openvino>=2025.0",)),
     "AI8WI8_FLOAT_QUANTIZED": _pt2e("int8 values dequantised before each operation"),
     "AI8WI8_STATIC_QUANTIZED": _pt2e("integer arithmetic in PyTorch's reference operators"),
     "RUN_DECOMPOSITION": Step("exported again and decomposed into core operators"),
@@ -64,7 +51,7 @@ STEPS: dict[str, Step] = {
     ),
     "NATIVE_FAKE_QUANTIZED_AI8WI8_STATIC": Step(
         "FX graph mode fake quantisation: int8 emulated in float32, calibrated on the example inputs",
-        "fx",
+        "fake_fx",
         dtype="int8",
     ),
     "OPTIMUM_QUANTO_AI8WI8": _quanto("weights int8" + CALIBRATED, "int8"),
@@ -79,10 +66,13 @@ STEPS: dict[str, Step] = {
     # The registry's own spelling.
     "OPTIMIM_QUANTO_Wf8E5M2": _quanto("weights float8 (e5m2), float32 arithmetic", "float8_e5m2"),
     "TORCHAO_AUTOQUANT_DEFAULT": Step(
-        "torchao picks float or int8 per layer by timing it", "torchao", needs=("torchao",), dtype="int8"
+        "torchao picks float or int8 per layer by timing it", "torchao_autoquant", needs=("torchao",), dtype="int8"
     ),
     "TORCHAO_AUTOQUANT_NONDEFAULT": Step(
-        "torchao picks among its int4 kinds per layer by timing it", "torchao", needs=("torchao",), dtype="int4"
+        "torchao picks among its int4 kinds per layer by timing it",
+        "torchao_autoquant",
+        needs=("torchao",),
+        dtype="int4",
     ),
     "TORCHAO_QUANT_I4_WEIGHT_ONLY": Step(
         "torchao: weights int4, bfloat16 arithmetic", "torchao", needs=("torchao",), dtype="int4"

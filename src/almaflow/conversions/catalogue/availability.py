@@ -10,22 +10,10 @@ from almaflow.conversions.catalogue.requirements import Obstacle
 from almaflow.records import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from almaflow.conversions.catalogue.entry import Conversion
 
 _ALMA_IMPORTS = ("onnx", "onnxruntime", "optimum-quanto", "torchao")
 """Imported by Alma, whichever conversion it builds (torchao holds what newer PyTorch has moved out)."""
-
-_BY_STEP: dict[str, tuple[Callable[[str], Obstacle | None], ...]] = {
-    "COMPILE_INDUCTOR": (requirements.inductor,),
-    "AOT_INDUCTOR": (requirements.cpp_compiler,),
-    "COMPILE_ONNXRT": (requirements.onnxruntime_on,),
-    "ONNX_GPU": (requirements.onnxruntime_cuda,),
-    "COMPILE_TVM": (requirements.torch_tvm,),
-    "TORCHAO_AUTOQUANT": (requirements.torchao_autoquant,),
-}
-"""What a step needs beside packages, by how its name begins."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +74,8 @@ def _needs(conversion: Conversion, target: str) -> Obstacle | None:
     if obstacle := requirements.package(torch):
         return obstacle
     # Before the packages: no use in installing one for a backend that the installed PyTorch has not.
-    for step in conversion.steps:
-        for look in (look for beginning, looks in _BY_STEP.items() if step.startswith(beginning) for look in looks):
-            if obstacle := look(target):
-                return obstacle
+    for look in conversion.checks:
+        if obstacle := look(target):
+            return obstacle
     of_alma = _ALMA_IMPORTS if conversion.engine == "alma" else ()
     return next(filter(None, map(requirements.package, dict.fromkeys((*others, *of_alma)))), None)

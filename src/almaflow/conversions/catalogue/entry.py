@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.conversions.catalogue.requirements import Obstacle
+    from almaflow.records.plan import RuntimeTraits
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Conversion:
     """Arithmetic type; of a quantised model, the narrowest type that its weights pass through."""
     summary: str
     """What it does, in one line."""
+    traits: RuntimeTraits
+    """Of its runtime."""
     input_dtype: str = "float32"
     """What floating inputs are cast to before the timed call."""
     quantised: bool = False
@@ -32,9 +41,9 @@ class Conversion:
     """Packages as pip names them, PyTorch first, with version bounds where it takes some."""
     aliases: tuple[str, ...] = ()
     """Other names of the same thing."""
-    tiers: tuple[int, ...] = ()
-    """Tiers that have it on some device; ``catalogue.tiers_on`` tells for one device."""
     in_alma: str | None = None
     """Where Alma has it: in the published release (``0.3.7``) or in its repository only (``HEAD``)."""
     builder: str | None = None
     """``module:function`` of what runs the model, where another package has it."""
+    checks: tuple[Callable[[str], Obstacle | None], ...] = ()
+    """What it needs beside packages, step by step."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.catalogue.steps import Step, compose
+from almaflow.conversions.catalogue.steps import ONNX, SHARED, Step, compose, inductor
 
 if TYPE_CHECKING:
     from almaflow.conversions.catalogue.entry import Conversion
 
-_ONNX = ("onnx", "onnxscript", "onnxruntime")
 _TORCHAO = ("torchao",)
 _OPENVINO = "OpenVINO's own converter and runtime"
 
@@ -18,13 +17,7 @@ def _openvino(does: str, *needs: str, dtype: str | None = None) -> Step:
     return Step(f"{_OPENVINO}, {does}", "openvino", "cpu", ("openvino>=2025.0", *needs), dtype)
 
 
-def _inductor(mode: str) -> Step:
-    return Step(f"torch.compile with inductor, {mode}", "inductor")
-
-
-STEPS: dict[str, Step] = {
-    "FP16": Step("weights and inputs cast to float16", dtype="float16", casts_inputs=True),
-    "BF16": Step("weights and inputs cast to bfloat16", dtype="bfloat16", casts_inputs=True),
+STEPS: dict[str, Step] = SHARED | {
     "CHANNELS_LAST": Step("weights and images in channels-last order"),
     "TORCHAO_QUANT_INT8": Step(
         "torchao: linear layers with int8 weights and activations", "torchao", needs=_TORCHAO, dtype="int8"
@@ -33,12 +26,11 @@ STEPS: dict[str, Step] = {
         "torchao: linear layers with float8 weights", "torchao", needs=_TORCHAO, dtype="float8_e4m3fn"
     ),
     "TORCHAO_AUTOQUANT": Step(
-        "torchao picks float or int8 per layer by timing it", "torchao", needs=_TORCHAO, dtype="int8"
+        "torchao picks float or int8 per layer by timing it", "torchao_autoquant", needs=_TORCHAO, dtype="int8"
     ),
     "EAGER": Step("PyTorch runs the model", "eager"),
-    "COMPILE_INDUCTOR": _inductor("mode default"),
-    "COMPILE_INDUCTOR_DEFAULT": _inductor("mode default"),
-    "COMPILE_INDUCTOR_FREEZING": _inductor("weights frozen into constants"),
+    "COMPILE_INDUCTOR": inductor("mode default"),
+    "COMPILE_INDUCTOR_FREEZING": inductor("weights frozen into constants"),
     "AOT_INDUCTOR_PACKAGE": Step("torch.export, compiled ahead of time by AOTInductor into a package", "aot_inductor"),
     "OPENVINO": _openvino("in float32"),
     "OPENVINO_FP16": _openvino("weights stored in float16, float32 arithmetic", dtype="float16"),
@@ -48,11 +40,8 @@ STEPS: dict[str, Step] = {
         "ONNX export, ONNX Runtime's static INT8 quantisation (QDQ), calibrated on the model's example inputs",
         "onnx",
         "cpu",
-        _ONNX,
+        ONNX,
         "int8",
-    ),
-    "ONNX_GPU": Step(
-        "ONNX export, run by ONNX Runtime's CUDA provider", "onnx", "cuda", (*_ONNX[:2], "onnxruntime-gpu")
     ),
     "EXECUTORCH_XNNPACK": Step("an ExecuTorch program, run by XNNPACK", "executorch", "cpu", ("executorch>=1.0",)),
     "TENSORRT": Step("a TensorRT engine built ahead of time", "tensorrt", "cuda", ("torch-tensorrt",)),

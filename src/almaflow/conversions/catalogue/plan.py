@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.availability import check
+from almaflow.conversions.catalogue.families import FAMILIES, Family
 from almaflow.conversions.catalogue.names import resolve
 from almaflow.errors import UsageError
 from almaflow.records import PlannedConversion
+from almaflow.records.plan import UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from almaflow.conversions.catalogue.entry import Conversion
+    from almaflow.records import Outcome
+    from almaflow.records.plan import RuntimeTraits
 
 
 def plan(
@@ -60,4 +66,27 @@ def _planned(requested: str, entry: Conversion, device: str, *, allow_device_ove
         unavailable_kind=here.kind,
         install=here.install,
         builder=entry.builder,
+        traits=entry.traits,
     )
+
+
+def with_traits(outcome: Outcome) -> Outcome:
+    """Give an outcome from a file or the store the traits that those of an older almaflow do not have."""
+    planned = planned_with_traits(outcome.planned)
+    return outcome if planned is outcome.planned else replace(outcome, planned=planned)
+
+
+def planned_with_traits(planned: PlannedConversion) -> PlannedConversion:
+    """Give a planned conversion of an older almaflow its traits."""
+    if planned.traits != UNKNOWN:
+        return planned
+    # What another package had registered went by its family, and by no version of its own.
+    return replace(planned, traits=traits_of("" if planned.builder else planned.name, planned.family))
+
+
+@cache
+def traits_of(name: str, family: str) -> RuntimeTraits:
+    """The traits of a conversion of the catalogue, or of the family of one that it has no more."""
+    entry: Conversion | Family = FAMILIES.get(family, Family())
+    entry = next((each for each in catalogue.everything() if each.name == name), entry)
+    return entry.traits

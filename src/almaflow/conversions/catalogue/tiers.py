@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from almaflow.conversions.catalogue.alma import ALMA
-from almaflow.conversions.catalogue.entry import Conversion
 from almaflow.conversions.catalogue.native import NATIVE
 from almaflow.conversions.catalogue.plugins import registered
 from almaflow.errors import UsageError
 
-__all__ = ["CATALOGUE", "DEVICES", "TIERS", "Conversion", "everything", "tier", "tiers_on"]
+if TYPE_CHECKING:
+    from almaflow.conversions.catalogue.entry import Conversion
 
 TIERS = (1, 2, 3)
 DEVICES = ("cpu", "cuda")
@@ -32,27 +32,18 @@ _CORE: dict[str, tuple[str, ...]] = {
 """The deployment paths of a device, in the order in which they are run."""
 
 
+@cache
+def everything() -> tuple[Conversion, ...]:
+    """The catalogue: Alma's by their numbers, those that are built here, and what installed packages bring."""
+    return (*ALMA, *NATIVE, *registered())
+
+
 def _tier_names(number: int, device: str) -> tuple[str, ...]:
     if number == 1:
         return _QUICK
     if number == 2:  # noqa: PLR2004 - the tiers are 1, 2 and 3
         return _CORE[device]
-    return tuple(conversion.name for conversion in (*ALMA, *NATIVE, *registered()))
-
-
-def _with_tiers(conversion: Conversion) -> Conversion:
-    tiers = tuple(n for n in TIERS if any(conversion.name in _tier_names(n, device) for device in DEVICES))
-    return replace(conversion, tiers=tiers)
-
-
-CATALOGUE: tuple[Conversion, ...] = (*ALMA, *NATIVE)
-"""Alma's by their numbers, then those that are built here."""
-
-
-@cache
-def everything() -> tuple[Conversion, ...]:
-    """The catalogue with its tiers, and what installed packages have registered behind it."""
-    return tuple(map(_with_tiers, (*CATALOGUE, *registered())))
+    return tuple(conversion.name for conversion in everything())
 
 
 def tier(number: int, device: str) -> list[Conversion]:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow.conversions.built.onnx_sessions import CPU
 from almaflow.conversions.dynamo_backends.graphs import InFloat32, computes_in, examples_like
-from almaflow.conversions.native.onnx_session import open_session
-from almaflow.conversions.size import file_mb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from almaflow.conversions.built.onnx_sessions import OnnxSessions
 
 ELEMENT_TYPES = {
     torch.float32: 1,
@@ -33,18 +34,13 @@ ELEMENT_TYPES = {
 }
 """``onnx.TensorProto.DataType``."""
 
-CPU = "CPUExecutionProvider"
-
 
 @dataclass
 class OnnxRuntime:
-    """The backend, and the sessions that it has opened."""
+    """The backend."""
 
-    provider: str
-    threads: int
-    sessions: list[Any] = field(default_factory=list)
-    sizes_mb: list[float] = field(default_factory=list)
-    """Of the files that the sessions were opened on."""
+    sessions: OnnxSessions
+    """Opens one for each graph."""
     found: dict[str, str] = field(default_factory=dict)
     """What it found out about its work."""
 
@@ -57,15 +53,13 @@ class OnnxRuntime:
         examples = examples_like(inputs)
         # ONNX Runtime has no bfloat16 kernels for CPUs; for float16 it computes in float32 by itself.
         module: torch.nn.Module = graph
-        if self.provider == CPU and computes_in(graph, torch.bfloat16):
+        if self.sessions.provider == CPU and computes_in(graph, torch.bfloat16):
             module, self.found["computes_in"] = InFloat32(graph), "float32"
         with torch.no_grad(), tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "graph.onnx")
             torch.onnx.export(module.eval(), examples, str(path), dynamo=True, external_data=False)
-            session = open_session(path, self.provider, self.threads)
+            session = self.sessions.open(path)
             outputs = module(*examples)
-            self.sizes_mb.append(file_mb(path))
-        self.sessions.append(session)
         return _Call(session, outputs if isinstance(outputs, tuple | list) else [outputs])
 
 

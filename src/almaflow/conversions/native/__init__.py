@@ -1,30 +1,29 @@
 """Conversions that deployers use and Alma has not, built from small steps.
 
 A name is a chain: steps that change the model (``FP16``, ``CHANNELS_LAST``, ``TORCHAO_QUANT_INT8`` ...), then one that
-says what runs it (``EAGER``, where none is named). ``CHANGES`` and ``RUNS`` have them by name, and
-``docs/conversions.md`` shows how one is added.
+says what runs it (``EAGER``, where none is named). Each module here has some of them by name, in ``CHANGES`` and
+``RUNS``, and ``docs/conversions.md`` shows how one is added.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.native import executorch as edge
-from almaflow.conversions.native import model_changes as changes
-from almaflow.conversions.native import onnxruntime as onnx
-from almaflow.conversions.native import openvino
-from almaflow.conversions.native import pytorch as compiled
-from almaflow.conversions.native.interface import Backend, BuildInputs, BuiltModel, ModelChange
+from almaflow.conversions.built.model import Backend, BuildInputs, BuiltModel, ModelChange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
 
-__all__ = ["CHANGES", "RUNS", "Backend", "BuildInputs", "BuiltModel", "ModelChange", "build"]
-
-CHANGES: dict[str, ModelChange] = changes.CHANGES
-RUNS: dict[str, Backend] = {**compiled.RUNS, **onnx.RUNS, **openvino.RUNS, **edge.RUNS}
+CHANGES: dict[str, ModelChange] = {}
+RUNS: dict[str, Backend] = {}
+for _found in pkgutil.iter_modules(__path__, f"{__name__}."):
+    _module = importlib.import_module(_found.name)
+    CHANGES.update(getattr(_module, "CHANGES", {}))
+    RUNS.update(getattr(_module, "RUNS", {}))
 
 
 def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: Backend | None = None) -> BuiltModel:
@@ -43,3 +42,10 @@ def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: 
     for step in steps[:-1] if run else steps:
         model = CHANGES[step](model, work)
     return (run or RUNS["EAGER"])(model, work)
+
+
+def __getattr__(name: str) -> object:
+    """Give a name of almaflow 0.1, which packages that bring conversions import."""
+    from almaflow.moved import renamed
+
+    return renamed(__name__, name)

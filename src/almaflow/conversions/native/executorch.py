@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from almaflow.conversions.evidence import ExecutionEvidence
-from almaflow.conversions.native.interface import BuiltModel
-from almaflow.conversions.size import file_mb
+from almaflow.conversions.built.evidence import ExecutionEvidence
+from almaflow.conversions.built.model import BuiltModel
+from almaflow.conversions.built.size import file_mb
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Backend, BuildInputs
+    from almaflow.conversions.built.model import Backend, BuildInputs
 
 
 def executorch_xnnpack(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import BuildInputs, ModelChange
+    from almaflow.conversions.built.model import BuildInputs, ModelChange
 
 IMAGES = 4
 """Dimensions of the tensors that PyTorch has a channels-last format for, (N, C, H, W)."""

@@ -8,25 +8,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow import machine
-from almaflow.conversions.evidence import ExecutionEvidence, onnx_evidence, together
-from almaflow.conversions.native.interface import BuiltModel
-from almaflow.conversions.native.onnx_session import feed, open_session
-from almaflow.conversions.size import file_mb
+from almaflow.conversions.built.evidence import ExecutionEvidence, together
+from almaflow.conversions.built.model import BuiltModel
+from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions, feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from almaflow.conversions.native.interface import Backend, Batch, BuildInputs
-
-CPU = "CPUExecutionProvider"
+    from almaflow.conversions.built.model import Backend, BuildInputs
+    from almaflow.models.batches import Batch
 
 
 def session_on(provider: str) -> Backend:
     """ONNX export through torch.export, and a session on one provider."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-        path = _export(model, work)
-        return _native(open_session(path, provider, work.threads), provider, path)
+        return _opened(_export(model, work), OnnxSessions(provider, work.threads))
 
     return run
 
@@ -37,12 +34,13 @@ def _export(model: torch.nn.Module, work: BuildInputs) -> Path:
     return path
 
 
-def _native(session: Any, provider: str, path: Path, **found: str) -> BuiltModel:
-    forward = feed(session)
+def _opened(path: Path, sessions: OnnxSessions, **found: str) -> BuiltModel:
+    forward = feed(sessions.open(path))
     return BuiltModel(
         lambda *inputs: forward(inputs),
-        lambda: together([ExecutionEvidence(found), onnx_evidence(session, provider)]),
-        file_mb(path),
+        lambda: together([ExecutionEvidence(found), sessions.evidence()]),
+        sessions.file_mb,
+        sessions=tuple(sessions.opened),
     )
 
 
@@ -77,8 +75,7 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     if not weights:
         msg = f"nothing to quantise: the model's graph has no {', '.join(CONTRACTIONS)} with a constant weight"
         raise NotImplementedError(msg)
-    session = open_session(quantised, CPU, work.threads)
-    return _native(session, CPU, quantised, quantised_weights=str(weights))
+    return _opened(quantised, OnnxSessions(CPU, work.threads), quantised_weights=str(weights))
 
 
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")
@@ -125,6 +122,6 @@ class _Calibration:
 
 
 RUNS: dict[str, Backend] = {
-    "ONNX_GPU": session_on("CUDAExecutionProvider"),
+    "ONNX_GPU": session_on(CUDA),
     "ONNX_CPU_INT8_STATIC": int8_static,
 }

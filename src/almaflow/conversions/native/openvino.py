@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from almaflow.conversions.evidence import ExecutionEvidence, precision_fault
-from almaflow.conversions.native.interface import BuiltModel
+from almaflow.conversions.built.evidence import ExecutionEvidence, precision_fault
+from almaflow.conversions.built.model import BuiltModel
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Backend, BuildInputs
+    from almaflow.conversions.built.model import Backend, BuildInputs
 
 
 def _precision(precision: str, *, compress: bool = False) -> Backend:

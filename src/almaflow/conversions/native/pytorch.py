@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from almaflow.conversions.evidence import forget
-from almaflow.conversions.native.interface import BuiltModel
-from almaflow.conversions.size import file_mb
+from almaflow.conversions.built.evidence import forget
+from almaflow.conversions.built.model import BuiltModel
+from almaflow.conversions.built.size import file_mb
 
 if TYPE_CHECKING:
-    from almaflow.conversions.native.interface import Backend, BuildInputs
+    from almaflow.conversions.built.model import Backend, BuildInputs
 
 
 def eager(model: torch.nn.Module, _work: BuildInputs) -> BuiltModel:

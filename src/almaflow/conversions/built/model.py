@@ -1,16 +1,17 @@
-"""What passes between the steps of a conversion that is built here."""
+"""What passes between the steps that build a conversion, and what comes out of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from almaflow.conversions.built.evidence import ExecutionEvidence
 
-from almaflow.conversions.evidence import ExecutionEvidence
+if TYPE_CHECKING:
+    import torch
 
-Batch = tuple[torch.Tensor, ...]
+    from almaflow.models.batches import Batch
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class BuiltModel:
     """Size of the converted model on disk in MB, where it is a file."""
     model: torch.nn.Module | None = None
     """What holds the weights, where it is no file."""
+    sessions: tuple[Any, ...] = ()
+    """ONNX Runtime's, for its profiler."""
+    repairs: tuple[str, ...] = ()
+    """Names of the repairs of Alma that were applied."""
 
 
-ModelChange = Callable[[torch.nn.Module, BuildInputs], torch.nn.Module]
-Backend = Callable[[torch.nn.Module, BuildInputs], BuiltModel]
+ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]
+Backend = Callable[["torch.nn.Module", BuildInputs], BuiltModel]

@@ -1,0 +1,66 @@
+"""The families of conversions: one row for each runtime, with all that differs between runtimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.conversions.catalogue import requirements
+from almaflow.records.plan import UNKNOWN
+from almaflow.records.plan import RuntimeTraits as Traits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.conversions.catalogue.requirements import Obstacle
+
+INDUCTOR = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.codegen.cpp")
+ONNX = ("onnxscript", "torch.onnx._internal.exporter._core", "onnxruntime", "onnxruntime.quantization")
+OPENVINO = (*INDUCTOR, "openvino", "openvino.torch")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a runtime is like, and what it needs."""
+
+    traits: Traits = UNKNOWN
+    check: Callable[[str], Obstacle | None] | None = None
+    """Tells for a device what is missing beside packages."""
+    label: str | None = None
+    """The family's name as users see it, where several rows share one."""
+
+
+PLAIN = Family(Traits(fuses_elementwise=False))
+"""PyTorch runs one kernel for each operation."""
+
+FAMILIES: dict[str, Family] = {
+    "eager": PLAIN,
+    "export": PLAIN,
+    "torchscript": PLAIN,
+    "inductor": Family(Traits((), INDUCTOR, "inductor", "quick deploy", dynamo=True), requirements.inductor),
+    "cudagraphs": Family(Traits((), INDUCTOR, recommended_for="quick deploy", dynamo=True)),
+    "aot_inductor": Family(Traits(preload=INDUCTOR), requirements.cpp_compiler),
+    "onnx": Family(
+        Traits(("onnxruntime",), ONNX, "onnxruntime", "cross-platform", keeps_memory=True), requirements.onnxruntime_on
+    ),
+    "onnxrt": Family(
+        Traits(("onnxruntime",), (*INDUCTOR, *ONNX), "onnxruntime", dynamo=True), requirements.onnxruntime_on
+    ),
+    "openvino": Family(Traits(("openvino", "nncf"), ("openvino",), "openvino", "Intel hardware", keeps_memory=True)),
+    "compiled_openvino": Family(
+        Traits(("openvino", "nncf"), OPENVINO, recommended_for="Intel hardware", dynamo=True, keeps_memory=True),
+        label="openvino",
+    ),
+    "tensorrt": Family(Traits(("tensorrt",))),
+    "compiled_tensorrt": Family(Traits(("tensorrt",), INDUCTOR, dynamo=True), label="tensorrt"),
+    "tvm": Family(Traits(("tvm",), INDUCTOR, dynamo=True), requirements.torch_tvm),
+    "xla": Family(Traits(preload=INDUCTOR, dynamo=True)),
+    "executorch": Family(Traits(("executorch",))),
+    "pt2e": Family(Traits(("torchao",))),
+    "fx": Family(),
+    "fake_fx": Family(Traits(emulated=True), label="fx"),
+    "quanto": Family(Traits(("quanto",), replaces_weights=True)),
+    "torchao": Family(Traits(("torchao",), replaces_weights=True)),
+    "torchao_autoquant": Family(Traits(("torchao",)), requirements.torchao_autoquant, label="torchao"),
+}
+"""By the name that a step gives. ``traits.runtimes`` are distributions, or names of ``machine.environment``."""

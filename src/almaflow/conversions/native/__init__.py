@@ -11,12 +11,16 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
-from almaflow.conversions.built.model import Backend, BuildInputs, BuiltModel, ModelChange
+from almaflow.conversions.built.model import BuildInputs, BuiltModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
+
+    from almaflow.conversions.built.model import Backend, ModelChange
+
+__all__ = ["BuildInputs", "BuiltModel", "build"]
 
 CHANGES: dict[str, ModelChange] = {}
 RUNS: dict[str, Backend] = {}

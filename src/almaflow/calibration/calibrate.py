@@ -34,7 +34,7 @@ CONVERSIONS = {
     "cpu": ("COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "EAGER", "OPENVINO"),
     "cuda": ("COMPILE_INDUCTOR_DEFAULT", "EAGER"),
 }
-"""What is calibrated where nothing else is asked for; what takes longest to build goes first."""
+"""The conversions that are calibrated by default; those that take longest to build come first."""
 
 COMPILED = 3
 """A compiler that takes seconds for each network builds each third one only."""
@@ -139,7 +139,7 @@ def _timed(conversions: Sequence[PlannedConversion], threads: int, progress: Cal
 
 
 def _learnt_before(name: str, processor: str, threads: int) -> dict[str, LearnedCosts]:
-    """What an earlier calibration learnt of this machine, which measuring its limits alone does not change."""
+    """The costs that an earlier calibration learnt of this machine; measuring its limits alone does not change them."""
     with suppress(UsageError):
         before = read(name)
         return before.learnt if (before.processor, before.threads) == (processor, threads) else {}

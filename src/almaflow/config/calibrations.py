@@ -36,14 +36,14 @@ class Calibration:
     description: str
     threads: int
     measured: dict[str, Any]
-    """Limits as the config has them."""
+    """The limits as the config has them."""
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
-    """What operations cost there: from ``kernels`` alone, and with the store's ``history``."""
+    """Learned costs by their source: ``kernels`` are small networks alone, ``history`` adds the store's models."""
     remark: str = ""
 
     @property
     def limits(self) -> Limits:
-        """As predictors know them."""
+        """The limits as predictors take them."""
         return from_dict(Limits, self.measured)
 
 
@@ -132,7 +132,7 @@ def _read(file: Path) -> Calibration:
 
 
 def _nested(learnt: LearnedCosts) -> dict[str, Any]:
-    """Parameters by class: ``conv/gflops`` is ``gflops`` of ``conv``."""
+    """The costs with nested parameters: ``conv/gflops`` becomes ``gflops`` of ``conv``."""
     data: dict[str, Any] = to_dict(learnt)
     for backend in data["backends"].values():
         by_class: dict[str, Any] = {}

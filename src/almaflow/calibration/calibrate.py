@@ -94,7 +94,7 @@ def calibrate_machine(
         name: The name of the hardware config.
         hardware: The device and the threads to measure with.
         conversions: The conversions to time networks by; with none, only the limits are measured.
-        progress: Shown meanwhile.
+        progress: Shows how far it is.
 
     Raises:
         AlmaflowError: something could not be measured.
@@ -103,7 +103,13 @@ def calibrate_machine(
     processor = here.processor(device)
     with alone("wait", progress.notify):
         progress.status(f"measuring the limits with {threads} threads, about 20 seconds")
-        limits = limits_of(threads, device)
+        limits: dict[str, Any] = answer_of(
+            "almaflow.worker.limits",
+            str(threads),
+            device,
+            failed="this machine could not be measured",
+            timeout_s=LIMITS_S,
+        )
         times = _timed(conversions, threads, progress) if conversions else None
     if times:
         save_times(name, times)
@@ -115,18 +121,6 @@ def calibrate_machine(
     if device == "cuda":
         description = f"{processor} beside {description}"
     return Calibration(name, device, processor, description, threads, limits, learnt, remark)
-
-
-def limits_of(threads: int, device: str) -> dict[str, Any]:
-    """Measure this machine's limits in a process of their own, as a hardware config has them.
-
-    Raises:
-        AlmaflowError: they could not be measured.
-    """
-    limits: dict[str, Any] = answer_of(
-        "almaflow.worker.limits", str(threads), device, failed="this machine could not be measured", timeout_s=LIMITS_S
-    )
-    return limits
 
 
 def _timed(conversions: Sequence[PlannedConversion], threads: int, progress: CalibrationProgress) -> NetworkTimes:

@@ -66,8 +66,9 @@ def check_writable(files: Iterable[Path]) -> None:
         UsageError: one cannot.
     """
     for file in files:
-        existing = next(each for each in (file.absolute(), *file.absolute().parents) if each.exists())
-        if not os.access(existing, os.W_OK) or (existing != file.absolute() and not existing.is_dir()):
+        path = file.absolute()
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        if not os.access(existing, os.W_OK) or (existing != path and not existing.is_dir()):
             message = f"{file}: cannot be written"
             raise UsageError(message)
 

@@ -3,7 +3,7 @@
 #   make run [ARGS='model=resnet50 tier=1']   measure a model (default: resnet18, the core conversions)
 #   make test                                 style, types, every test
 #   make fast                                 only the tests that take seconds
-#   make lint                                 style and types
+#   make lint                                 style, types, and who imports whom
 #   make alma-era                             the tests that must hold on the older set of versions too
 #   make environments                         make both sets of versions; with -j2 at the same time
 #   make clean                                remove environments, caches and builds
@@ -42,6 +42,7 @@ lint: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m ruff check
 	$(CURRENT)/bin/python -m ruff format --check
 	$(CURRENT)/bin/python -m mypy
+	$(CURRENT)/bin/lint-imports --no-logo
 
 alma-era: $(ERA)/$(READY)
 	$(ERA)/bin/python -m pytest -m alma $(PARALLEL) $(PYTEST_ARGS)
@@ -49,7 +50,7 @@ alma-era: $(ERA)/$(READY)
 environments: $(CURRENT)/$(READY) $(ERA)/$(READY)
 
 clean:
-	rm -rf $(CURRENT) $(ERA) .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(CURRENT) $(ERA) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(CURRENT)/$(READY): pyproject.toml constraints/current.txt

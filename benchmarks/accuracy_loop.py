@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from almaflow.processes.logs import reason_of
 from shared import BenchmarkError, at_least, make_parser, run_script, save, say, show
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def main() -> None:
                 say(f"{state}: {night + 1} of {arguments.nights}")
                 with _busy(2 if STATES[state] == "machine" else 0):
                     _measure(place, here, higher)
-        found = _accuracy(environment)
+        found: dict[str, Any] = json.loads(_almaflow(environment, "accuracy", "--json"))
     rows = [
         [
             f"{series['model']} {series['conversion']}", str(series["n"]), change["cause"],
@@ -79,13 +80,9 @@ def _install(package: str, place: Path) -> None:
 def _measure(place: Path, environment: Mapping[str, str], higher: float) -> None:
     table = place / "predictions.csv"
     table.write_text(f"model,latency_ms\n,{10 * higher}\n", encoding="utf-8")
-    command = [
-        sys.executable, "-m", "almaflow", "run", "-m", "model=torchvision", f"model.arch={','.join(MODELS)}",
-        f"conversions=[{','.join(CONVERSIONS)}]", *MEASURE, "predictor=given", f"predictor.given.path={table}",
-    ]  # fmt: skip
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchmarkError(done.stderr.strip().splitlines()[-1])
+    overrides = ["model=torchvision", f"model.arch={','.join(MODELS)}", f"conversions=[{','.join(CONVERSIONS)}]"]
+    overrides += [*MEASURE, "predictor=given", f"predictor.given.path={table}"]
+    _almaflow(environment, "run", "-m", *overrides)
 
 
 @contextmanager
@@ -100,15 +97,13 @@ def _busy(count: int) -> Iterator[None]:
             process.wait()
 
 
-def _accuracy(environment: Mapping[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "almaflow", "accuracy", "--json"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def _almaflow(environment: Mapping[str, str], *arguments: str) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "almaflow", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BenchmarkError(done.stderr.strip().splitlines()[-1])
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+        raise BenchmarkError(reason_of(done.returncode, done.stderr))
+    return done.stdout
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from processes import call, home_environment, last_line, run_almaflow
+from almaflow.processes.logs import last_line
+from processes import call, home_environment, run_almaflow
 from shared import FOUR, HERE, BenchmarkError, at_least, figure, make_parser, run_script, save, say, show
 
 if TYPE_CHECKING:

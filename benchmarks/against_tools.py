@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from shared import BenchmarkError, at_least, figure, make_parser, run_script, save, say, seconds, show
-from sides import prepared, round_ms, start_tool, why
+from sides import prepared, round_ms, start_tool, tool_ms, why
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -161,7 +161,7 @@ def take_turns(launcher: Launcher, task: WorkerTask, pairs: list[Pair], argument
         tools = []
         for number, pair in enumerate(pairs):  # one compiles after the other
             tools.append(stack.enter_context(start_tool(pair.tool, task, Path(task.work_dir) / f"tool-{number}")))
-            tools[-1].ask({"min_time_s": WARM_S})
+            tool_ms(tools[-1], WARM_S)
         say(f"{pairs[0].model} {pairs[0].conversion}: {arguments.rounds} rounds")
         for pair in pairs:
             pair.almaflow_ms.append([])
@@ -175,10 +175,10 @@ def take_turns(launcher: Launcher, task: WorkerTask, pairs: list[Pair], argument
                     for pair in pairs:
                         pair.almaflow_ms[-1].append(ours)
                 else:
-                    pairs[side].tool_ms[-1].append(tools[side].ask({"min_time_s": arguments.turn})["median_ms"])
-        left = worker.finish()
-        if left.result.failure:
-            raise BenchmarkError(left.result.failure.message)
+                    pairs[side].tool_ms[-1].append(tool_ms(tools[side], arguments.turn))
+        exit_state = worker.finish()
+        if exit_state.result.failure:
+            raise BenchmarkError(exit_state.result.failure.message)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from almaflow.processes.logs import last_line, reason_of
+from almaflow.processes.process import end_session
 from shared import BenchmarkError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def call(
     directory: Path | None = None,
     timeout_s: float | None = None,
 ) -> float:
-    """Run a child to its end; the seconds from starting it to its exit.
+    """Seconds from starting a child to its exit: a stopwatch for whole commands, whose output is only kept.
 
     Args:
         command: What to run.
@@ -60,34 +60,17 @@ def call(
         message = f"{shown(command)}: not done after {timeout_s:g} s, ended; it last said: {last_line(log)}"
         raise BenchmarkError(message) from error
     finally:
-        end(process)
+        end_session(process, END_S)
     if code:
-        message = f"{shown(command)}: ended with exit code {code}: {last_line(log)}"
+        message = f"{shown(command)}: {reason_of(code, log)}"
         raise BenchmarkError(message)
     return wall_s
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a child that leads a session of its own, politely first, and all that it has started in it."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(END_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def shown(command: Sequence[str]) -> str:
     """A command as a reader would write it: without where the interpreter is."""
     words = ["python" if word == sys.executable else word for word in command]
     return " ".join(words[:8] + ["..."] * (len(words) > 8))  # noqa: PLR2004 - what comes then are overrides
-
-
-def last_line(log: Path) -> str:
-    """The last line that says something."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1][-400:] if lines else "(nothing)"
 
 
 @dataclass(frozen=True)

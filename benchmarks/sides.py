@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import selectors
-import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING
 
-from processes import END_S, end, last_line
+from almaflow.errors import AlmaflowError
+from almaflow.processes.conversation import Conversation
+from almaflow.processes.environment import module_search_path, worker_environment
 from shared import HERE, BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from almaflow.jobs.request import Request
     from almaflow.processes.launcher import Launcher
     from almaflow.processes.worker_handle import WorkerHandle
@@ -29,58 +26,6 @@ ANSWER_S = 1200.0
 MAX_TURN_S = 60.0
 
 
-class Asked:
-    """A child that reads one JSON line after the other and answers each with one."""
-
-    def __init__(self, command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> None:
-        """Start it in a new directory, which gets its stderr."""
-        directory.mkdir()
-        self._log = directory / "log.txt"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=directory,
-                env=dict(environment),
-                start_new_session=True,
-            )
-        self._stdin, self._stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
-
-    def __enter__(self) -> Self:
-        """Give itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End it."""
-        end(self._process)
-        with suppress(OSError):  # it is gone, and what it was to read with it
-            self._stdin.close()
-        self._stdout.close()
-
-    def ask(self, question: Mapping[str, object]) -> dict[str, Any]:
-        """Its answer, however long it takes up to ``ANSWER_S``.
-
-        Raises:
-            BenchmarkError: it has ended instead, or says nothing.
-        """
-        line = b""
-        with suppress(OSError), selectors.DefaultSelector() as selector:
-            self._stdin.write(json.dumps(question).encode() + b"\n")
-            self._stdin.flush()
-            selector.register(self._stdout, selectors.EVENT_READ)
-            if selector.select(ANSWER_S):
-                line = self._stdout.readline()
-        if not line:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(END_S)  # it may still be saying why
-            message = f"no answer; it last said: {last_line(self._log)}"
-            raise BenchmarkError(message)
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
 def prepared(launcher: Launcher, request: Request, directory: Path) -> WorkerTask:
     """The preparing worker's task, once it has written the reference, with the digest of the weights."""
     from almaflow.records import WorkerTask
@@ -88,8 +33,9 @@ def prepared(launcher: Launcher, request: Request, directory: Path) -> WorkerTas
     own = directory / "prepare"
     own.mkdir()
     reference = str(directory / "reference.pt")
-    sys_path = tuple(path for path in sys.path if path)
-    task = WorkerTask(request.model, request.hardware, request.measure, None, str(own), reference, sys_path=sys_path)
+    task = WorkerTask(
+        request.model, request.hardware, request.measure, None, str(own), reference, sys_path=module_search_path()
+    )
     with closing(launcher.start(task)) as worker:
         worker.until_ready()
         result = worker.finish().result
@@ -99,13 +45,25 @@ def prepared(launcher: Launcher, request: Request, directory: Path) -> WorkerTas
     return replace(task, weights_digest=result.prepared.weights_digest)
 
 
-def start_tool(name: str, task: WorkerTask, directory: Path) -> Asked:
+def start_tool(name: str, task: WorkerTask, directory: Path) -> Conversation:
     """A tool's process, with the threads that almaflow's worker has and a compile cache of its own."""
-    from almaflow.processes.environment import worker_environment
-
+    directory.mkdir()
     environment = {**os.environ, **worker_environment(replace(task, work_dir=str(directory), cache_dir=None))}
     command = [sys.executable, str(HERE / "tool.py"), str(Path(task.work_dir) / "task.json"), name]
-    return Asked(command, directory, environment)
+    return Conversation(command, directory / "log.txt", name, environment, directory)
+
+
+def tool_ms(tool: Conversation, seconds: float) -> float:
+    """One turn of a tool: the median in milliseconds.
+
+    Raises:
+        BenchmarkError: it has ended instead, or says nothing.
+    """
+    try:
+        median_ms: float = tool.ask({"min_time_s": seconds}, ANSWER_S)["median_ms"]
+    except AlmaflowError as error:
+        raise BenchmarkError(str(error)) from error
+    return median_ms
 
 
 def round_ms(worker: WorkerHandle, index: int, seconds: float) -> float:
@@ -120,5 +78,5 @@ def round_ms(worker: WorkerHandle, index: int, seconds: float) -> float:
 
 def why(worker: WorkerHandle) -> str:
     """What a worker that has ended says of it."""
-    result = worker.left().result
+    result = worker.exit_state().result
     return result.bad_input or (result.failure.message if result.failure else "almaflow's worker has ended")

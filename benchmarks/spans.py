@@ -6,21 +6,18 @@ import functools
 import time
 from collections import defaultdict
 from contextlib import ExitStack, closing
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
-
-from rich.console import Console
 
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.jobs import run as runner
 from almaflow.jobs.store import JobStore
 from almaflow.measure.drift import DriftProbe
 from almaflow.measure.interleave import MeasuredWorker
+from almaflow.measure.progress import SilentProgress
 from almaflow.processes.launcher import Launcher
 from almaflow.processes.worker_handle import WorkerHandle
 from almaflow.records import WorkerTask
-from almaflow.report.progress import Progress
 from shared import BenchmarkError, say
 
 if TYPE_CHECKING:
@@ -43,18 +40,16 @@ WORK = ("load", "convert", "first call", "check", "warm-up")
 """Phases that a conversion has however it is run."""
 
 
-class Marks(Progress):
+class Marks(SilentProgress):
     """Shows nothing but warnings, and keeps when which phase began."""
 
     def __init__(self) -> None:
         """Nothing has begun."""
-        super().__init__(Console(file=StringIO()))
         self.marks: list[tuple[float, str, str]] = []
 
     def phase(self, name: str, phase: str) -> None:
         """Keep it."""
         self.marks.append((time.perf_counter(), name, phase))
-        super().phase(name, phase)
 
     def warn(self, text: str) -> None:
         """Show it."""
@@ -92,7 +87,7 @@ def run_watched(request: Request) -> tuple[Job, dict[tuple[str, str], float], fl
     """
     marks, spans = Marks(), Spans()
     watched: list[tuple[Any, str, Callable[..., str], str]] = [
-        (MeasuredWorker, "take", lambda turns, *_: _name(turns.worker), "turns"),
+        (MeasuredWorker, "take", lambda measured, *_: _name(measured.handle), "turns"),
         (WorkerHandle, "finish", _name, "end"),
         (Launcher, "start", lambda _launcher, task, *_: task.conversion.name if task.conversion else "", "fork"),
         (DriftProbe, "at_start", lambda *_: "", "control"),

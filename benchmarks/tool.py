@@ -13,6 +13,7 @@ import os
 import sys
 import time
 
+from almaflow.records.child_entry import answers_only
 from timers import TOOLS, Work
 
 REFILL_S = 0.03
@@ -25,8 +26,7 @@ def main() -> None:
     parser.add_argument("task", help="the task of the almaflow worker that measures the same, a JSON file")
     parser.add_argument("tool", choices=TOOLS)
     arguments = parser.parse_args()
-    with os.fdopen(os.dup(1), "w", encoding="ascii") as answers:
-        os.dup2(2, 1)  # libraries print
+    with answers_only() as answer:
         import torch
 
         timed = TOOLS[arguments.tool](load(arguments.task))
@@ -37,8 +37,7 @@ def main() -> None:
                 while time.perf_counter() < end:
                     timed.refill()
                 median_ms, calls = timed.measure(seconds)
-                answers.write(json.dumps({"median_ms": median_ms, "calls": calls}) + "\n")
-                answers.flush()
+                answer({"median_ms": median_ms, "calls": calls})
 
 
 def load(task_path: str) -> Work:

@@ -12,7 +12,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.fake_workers import House
+    from tests.support.fake_workers import Rig
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("almaflow", deadline=None)
@@ -32,18 +32,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def house(monkeypatch: pytest.MonkeyPatch) -> House:
-    """The surroundings of a job's conversions, made: no process, no machine and no clock is looked at."""
-    from tests.support.fake_workers import House
+def rig(tmp_path: Path) -> Rig:
+    """The surroundings of a job's conversions, faked: no process, no machine and no clock is looked at."""
+    from tests.support.fake_workers import Rig
 
-    from almaflow.measure import interleave
-    from almaflow.measure import loop as measuring
-
-    made = House()
-    monkeypatch.setattr(interleave, "GAP_S", 0.0)
-    monkeypatch.setattr(measuring, "StateWatch", lambda *_: made)
-    monkeypatch.setattr(measuring, "free_memory_mb", lambda: 1000.0)
-    return made
+    return Rig(tmp_path)
 
 
 @pytest.fixture

@@ -8,12 +8,16 @@ from __future__ import annotations
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING
 
+from almaflow.moved import find_old_modules
+
 if TYPE_CHECKING:
     from almaflow.api import validate
 
     __version__: str
 
 __all__ = ["__version__", "validate"]
+
+find_old_modules()
 
 
 def __getattr__(name: str) -> object:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import tempfile
 from copy import deepcopy
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from almaflow.analysis import to_output
-from almaflow.config import composition, files
-from almaflow.config.overrides import override
+from almaflow.config import files
 from almaflow.errors import AlmaflowError
 from almaflow.jobs.artifacts import write_output
 from almaflow.jobs.request import make_request
 from almaflow.jobs.run import run_job
+from almaflow.measure.progress import SilentProgress
 from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import ModelSpec, Status
 from almaflow.report.progress import Progress
@@ -157,6 +153,9 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         AlmaflowError: the store is broken, the model could not be prepared, or ``strict`` and a conversion failed.
         KeyboardInterrupt: interrupted by the user; what was measured by then is recorded.
     """
+    from almaflow.config.composition import compose
+    from almaflow.config.overrides import override
+
     inputs = Inputs(example_input, data_loader)
     settings = {
         "model.name": model_name or name_of(model),
@@ -176,7 +175,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "output": output,
     }
     given = [override(key, value) for key, value in settings.items() if value is not None]
-    job_config = composition.compose(["model=custom", *given, *overrides])
+    job_config = compose(["model=custom", *given, *overrides])
     with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
         spec = ModelSpec(
             name=job_config.model.name or "",
@@ -190,30 +189,19 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         inputs.write(Path(directory, "batches.pt"), spec, job_config.measure.fidelity_inputs)
         write_model(Path(directory, "model.pkl"), model)
         if verbose:
-            announce(request)
-        with Progress() if verbose else _Quiet() as progress:
-            job = run_job(request, progress)
+            announce(request.uri, request.experiment_name)
+        job = run_job(request, Progress() if verbose else SilentProgress())
     try:
         if job_config.output:
             write_output(job_config.output, job)
     finally:
         if verbose:
-            present(request, job)
+            present(request.uri, job)
     if job.interrupted:
         raise KeyboardInterrupt
     if job_config.strict:
         _raise_if_failed(job)
     return ValidationResult(**to_output(job))
-
-
-class _Quiet(Progress):
-    """Says nothing but warnings, and these through the logger."""
-
-    def __init__(self) -> None:
-        super().__init__(Console(file=StringIO()))
-
-    def warn(self, text: str) -> None:
-        logging.getLogger("almaflow").warning(text)
 
 
 def _hardware(name: str) -> str:

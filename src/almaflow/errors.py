@@ -1,4 +1,4 @@
-"""The errors that a user can do something about. Each is one line that says what to do next."""
+"""Errors that a user can do something about. The message of each is one line that says what to do next."""
 
 from __future__ import annotations
 

@@ -167,11 +167,11 @@ def test_doctor_says_what_is_wrong_and_what_to_do(monkeypatch: pytest.MonkeyPatc
     assert "mlflow: 2.0 is installed" in run(doctor, code=1)
 
 
-def test_doctor_sees_that_alma_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "IMPORT_ALMA", "print('noise')\nimport no_such_alma")
-    finding = checkup._alma()
+def test_doctor_sees_that_alma_does_not_import() -> None:
+    finding = checkup._alma("no_such_alma")
     assert not finding.ok
-    assert finding.detail == "does not import: ModuleNotFoundError: No module named 'no_such_alma'"
+    assert finding.detail.startswith("does not import: ")
+    assert finding.detail.endswith("No module named no_such_alma")
 
 
 @pytest.mark.slow

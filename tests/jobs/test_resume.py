@@ -29,7 +29,7 @@ INTERRUPTED = replace(BROKEN, failure=None, interrupted=True)
 
 
 def left(resumed: Resumed) -> list[str]:
-    return [each.name for each in resumed.left]
+    return [each.name for each in resumed.to_measure]
 
 
 def known(resumed: Resumed) -> list[str]:
@@ -59,7 +59,7 @@ def test_the_rest_of_a_job(
     earlier = stored("earlier", *outcomes, plan=plan)
     resumed = resume(new("later", plan), plan, resolve_uri(None), failures_only=failures_only)
     assert left(resumed) == to_measure
-    assert [each.name for each in resumed.again] == again
+    assert [each.name for each in resumed.to_remeasure] == again
     assert known(resumed) == [each.planned.name for each in outcomes if each.planned.name not in to_measure]
     # It goes on as the same job, with the same runs.
     assert (resumed.job.job_id, resumed.job.run_id) == ("earlier", earlier.run_id)
@@ -145,6 +145,6 @@ def test_a_job_that_only_its_own_run_is_missing_of_is_closed() -> None:
     for index, outcome in enumerate(earlier.outcomes):
         files.write_outcome(files.conversion_dir(index, outcome.planned), outcome)
     resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
-    assert (left(resumed), resumed.to_close) == ([], True)
+    assert (left(resumed), resumed.needs_closing) == ([], True)
     stored("earlier-too", EAGER, plan=PLAN[:1])
-    assert not resume(new("later", PLAN[:1]), PLAN[:1], resolve_uri(None), failures_only=False).to_close
+    assert not resume(new("later", PLAN[:1]), PLAN[:1], resolve_uri(None), failures_only=False).needs_closing

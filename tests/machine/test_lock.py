@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HOLDER = """
 import sys, tempfile, time
-from almaflow.measure.exclusive import alone
+from almaflow.machine.lock import alone
 tempfile.tempdir = sys.argv[1]
 with alone("wait", print):
     print("held", flush=True)

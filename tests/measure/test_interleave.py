@@ -3,65 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import cycle
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.example_jobs import planned
+from tests.support.fake_workers import HARDWARE, RAISED, SPEC, FakeWorker
 
-from almaflow.measure import interleave
 from almaflow.measure.interleave import MeasuredWorker, settled, take_rounds
-from almaflow.records import HardwareSpec, MachineState, MeasureSpec, ModelSpec, WorkerTask
-from almaflow.records.protocol import MINIMUM_ROUNDS, RoundReport, RoundRequest, round_request
+from almaflow.records import MachineState, MeasureSpec, ModelSpec, WorkerTask
+from almaflow.records.protocol import MINIMUM_ROUNDS, RoundReport, RoundRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-SPEC = MeasureSpec(min_samples=18, min_time_s=0.0, rel_precision=None, max_time_s=90.0)
-
-
-@dataclass
-class Process:
-    pid: int
-
-
-class Worker:
-    """A worker whose calls take made times, in a round as long as the turn asks for."""
-
-    def __init__(self, name: str, call_ms: Iterable[float], *, lasts: int | None = None, ready: bool = True) -> None:
-        self.process = Process(hash(name) % 30000)
-        self.task = WorkerTask(ModelSpec("m"), HardwareSpec("here", "cpu", 1), MeasureSpec(), planned(name), "", "")
-        self.turns: list[RoundRequest] = []
-        self.report: RoundReport | None = None
-        self._call_ms = iter(cycle(call_ms))
-        self._lasts = lasts
-        self._ready = ready
-
-    def until_ready(self) -> bool:
-        if self._ready:
-            self.report = self._round(round_request(SPEC, 0))
-        return self._ready
-
-    def turn(self, turn: RoundRequest) -> RoundReport | None:
-        self.turns.append(turn)
-        if self._lasts is not None and len(self.turns) > self._lasts:
-            return None
-        return self._round(turn)
-
-    def _round(self, turn: RoundRequest) -> RoundReport:
-        samples: list[float] = []
-        while True:
-            samples.append(next(self._call_ms))
-            wall_s = sum(samples) / 1000
-            if wall_s >= turn.max_time_s or (len(samples) >= turn.min_calls and wall_s >= turn.min_time_s):
-                return RoundReport(len(samples), median(samples), wall_s)
-
-    @property
-    def numbers(self) -> list[int]:
-        return [turn.index for turn in self.turns]
 
 
 @dataclass
@@ -77,20 +32,19 @@ class Watch:
         return MachineState(others_cpus=float(len(self.seen)))
 
 
-@pytest.fixture(autouse=True)
-def _without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interleave, "GAP_S", 0.0)
-
-
 def turns(name: str, call_ms: Iterable[float] = (1.0,), spec: MeasureSpec = SPEC, **settings: Any) -> MeasuredWorker:
-    made = MeasuredWorker(Worker(name, call_ms, **settings), spec)  # type: ignore[arg-type]
+    made = MeasuredWorker(fake(name, call_ms, **settings), spec, gap_s=0.0)
     made.begin()
     return made
 
 
-def worker(of: MeasuredWorker) -> Worker:
-    made: Any = of.worker
-    found: Worker = made
+def fake(name: str, call_ms: Iterable[float], **settings: Any) -> Any:
+    return FakeWorker(WorkerTask(ModelSpec("m"), HARDWARE, SPEC, planned(name), "", ""), call_ms, **settings)
+
+
+def worker(of: MeasuredWorker) -> FakeWorker:
+    handle: Any = of.handle
+    found: FakeWorker = handle
     return found
 
 
@@ -118,12 +72,12 @@ def test_the_round_that_a_worker_brings_counts_and_has_no_neighbours() -> None:
 
 
 def test_one_that_did_not_get_ready_takes_no_turn() -> None:
-    dead = turns("JIT_TRACE", ready=False)
+    dead = turns("JIT_TRACE", failure=RAISED)
     assert dead.ended
     assert dead.done
     assert dead.begin() is False
     assert take([dead]) == (1, [])
-    assert not worker(dead).turns
+    assert not worker(dead).requests
 
 
 def test_rounds_of_neighbours_have_the_same_number_and_are_taken_in_turns() -> None:
@@ -143,7 +97,7 @@ def test_what_changes_steadily_weighs_on_all_alike() -> None:
     everybody = [turns(name) for name in ("EAGER", "ONNX_CPU", "JIT_TRACE")]
     watch = Watch()
     take_rounds(everybody, [], 1, watch, lambda *_: None)  # type: ignore[arg-type]
-    places = [[place for place, pid in enumerate(watch.seen) if pid == each.worker.process.pid] for each in everybody]
+    places = [[place for place, pid in enumerate(watch.seen) if pid == each.handle.process.pid] for each in everybody]
     assert len({sum(place) for place in places}) == 1
 
 
@@ -151,7 +105,7 @@ def test_each_turn_is_a_ninth_of_what_is_asked_in_all() -> None:
     spec = replace(SPEC, min_samples=64, min_time_s=0.9)
     one = turns("EAGER", spec=spec)
     take([one])
-    assert worker(one).turns[0] == RoundRequest(1, 8, pytest.approx(0.1), pytest.approx(10.0))  # type: ignore[arg-type]
+    assert worker(one).requests[0] == RoundRequest(1, 8, pytest.approx(0.1), pytest.approx(10.0))  # type: ignore[arg-type]
 
 
 def test_all_that_have_time_take_part_as_long_as_anybody_needs_it() -> None:
@@ -159,7 +113,7 @@ def test_all_that_have_time_take_part_as_long_as_anybody_needs_it() -> None:
     settled_early, eager = turns("ONNX_CPU"), turns("EAGER")
     slow = turns("JIT_TRACE", noise(10.0, 20.0), never_settles)
     take([eager, settled_early, slow], anchors=[eager])
-    assert len(worker(slow).turns) > 3 * MINIMUM_ROUNDS
+    assert len(worker(slow).requests) > 3 * MINIMUM_ROUNDS
     # Who settled while the machine was fast would win over those that went on while it was slow.
     assert worker(settled_early).numbers == worker(slow).numbers == worker(eager).numbers
 
@@ -170,8 +124,8 @@ def test_one_that_has_used_its_time_leaves_the_others_to_themselves() -> None:
     slow = turns("JIT_TRACE", noise(10.0, 20.0), never_settles)
     take([short, slow])
     assert 0.3 <= sum(report.wall_s for report in short.reports) < 0.33
-    assert worker(short).numbers == worker(slow).numbers[: len(worker(short).turns)]
-    assert len(worker(short).turns) < len(worker(slow).turns)
+    assert worker(short).numbers == worker(slow).numbers[: len(worker(short).requests)]
+    assert len(worker(short).requests) < len(worker(slow).requests)
     assert not short.ended
     assert short.spent
     assert settled(short.spec, short.reports)
@@ -186,21 +140,21 @@ def test_an_anchor_that_is_over_its_time_still_takes_part() -> None:
 
 
 def test_an_anchor_that_died_takes_no_part() -> None:
-    eager, other = turns("EAGER", lasts=2), turns("ONNX_CPU")
+    eager, other = turns("EAGER", dies_in=3), turns("ONNX_CPU")
     take([eager, other], anchors=[eager])
     assert worker(eager).numbers == [1, 2, 3]
-    assert len(worker(other).turns) == MINIMUM_ROUNDS - 1
+    assert len(worker(other).requests) == MINIMUM_ROUNDS - 1
 
 
 def test_a_worker_that_ends_drops_out_and_keeps_what_it_gave() -> None:
-    dying, other = turns("JIT_TRACE", lasts=3), turns("ONNX_CPU")
+    dying, other = turns("JIT_TRACE", dies_in=4), turns("ONNX_CPU")
     after, shown = take([dying, other])
     assert dying.ended
     assert dying.done
     assert len(dying.reports) == 4
     assert len(dying.states) == 5  # it was looked at in its last turn too
     assert worker(dying).numbers == [1, 2, 3, 4]
-    assert len(worker(other).turns) == MINIMUM_ROUNDS - 1
+    assert len(worker(other).requests) == MINIMUM_ROUNDS - 1
     assert after == MINIMUM_ROUNDS
     assert ("ONNX_CPU", 5, 1, 2) in shown
 
@@ -209,7 +163,7 @@ def test_the_machine_is_looked_at_during_each_turn_of_each() -> None:
     one, other = turns("EAGER"), turns("ONNX_CPU")
     watch = Watch()
     take_rounds([one, other], [], 1, watch, lambda *_: None)  # type: ignore[arg-type]
-    first, second = (each.worker.process.pid for each in (one, other))
+    first, second = (each.handle.process.pid for each in (one, other))
     assert watch.seen == [first, second, second, first] * ((MINIMUM_ROUNDS - 1) // 2)
     seen = [state.others_cpus for state in one.states if state]
     assert seen == [float(place) for place, pid in enumerate(watch.seen, 1) if pid == first]
@@ -227,7 +181,7 @@ def test_the_machine_is_looked_at_during_each_turn_of_each() -> None:
 )
 def test_minima_are_reached_with_the_fewest_rounds_that_carry_an_interval(asked: dict[str, Any], rounds: int) -> None:
     spec = replace(SPEC, **asked)
-    one = MeasuredWorker(Worker("EAGER", (1.0,)), spec)  # type: ignore[arg-type]
+    one = MeasuredWorker(fake("EAGER", (1.0,)), spec, gap_s=0.0)
     take([one])
     assert len(one.reports) == rounds
     assert settled(spec, one.reports)
@@ -286,7 +240,7 @@ def test_calls_that_take_longer_than_all_that_is_allowed_are_few() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     workers=st.lists(
-        st.tuples(st.lists(st.floats(1.0, 300.0), min_size=1, max_size=12), st.none() | st.integers(0, 12)),
+        st.tuples(st.lists(st.floats(1.0, 300.0), min_size=1, max_size=12), st.none() | st.integers(1, 13)),
         min_size=1,
         max_size=4,
     ),
@@ -309,7 +263,7 @@ def test_it_always_ends_and_nobody_takes_more_than_its_time(
     spec = MeasureSpec(
         min_samples=min_samples, min_time_s=min_time_s, max_time_s=max_time_s, rel_precision=rel_precision
     )
-    everybody = [turns(f"W{index}", call_ms, spec, lasts=lasts) for index, (call_ms, lasts) in enumerate(workers)]
+    everybody = [turns(f"W{index}", call_ms, spec, dies_in=dies_in) for index, (call_ms, dies_in) in enumerate(workers)]
     after, _ = take(everybody, everybody[:anchors], first)
     assert all(each.done for each in everybody)
     for index, each in enumerate(everybody):
@@ -319,14 +273,14 @@ def test_it_always_ends_and_nobody_takes_more_than_its_time(
         if index >= anchors:
             *before, _ = each.reports
             assert not before or sum(report.wall_s for report in before) < max_time_s
-    longest = max(len(worker(each).turns) for each in everybody)
+    longest = max(len(worker(each).requests) for each in everybody)
     assert after == first + longest
     for index, each in enumerate(everybody):
         # Whoever had the time took part to the end, and somebody needed it.
-        assert len(worker(each).turns) == longest or each.ended or (index >= anchors and each.spent)
+        assert len(worker(each).requests) == longest or each.ended or (index >= anchors and each.spent)
 
     def needed_the_last_round(each: MeasuredWorker) -> bool:
         without = replace(each, reports=each.reports[:-1], ended=False)
-        return len(worker(each).turns) == longest and (each.ended or not without.done)
+        return len(worker(each).requests) == longest and (each.ended or not without.done)
 
     assert not longest or any(map(needed_the_last_round, everybody))

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from tests.support.fake_workers import EAGER, INDUCTOR, SPEC, House, indices, measurement, outcome, status
+from tests.support.fake_workers import EAGER, INDUCTOR, SPEC, Rig, indices, measurement, outcome, status
 
-from almaflow.measure import loop as measuring
 from almaflow.records import Status
 from almaflow.records.protocol import MINIMUM_ROUNDS
 
-if TYPE_CHECKING:
-    import pytest
 
-
-def test_all_get_ready_in_the_order_of_the_plan_then_take_turns_then_end(house: House) -> None:
-    finished, entries = house.run(EAGER, "ONNX_CPU", "JIT_TRACE")
+def test_all_get_ready_in_the_order_of_the_plan_then_take_turns_then_end(rig: Rig) -> None:
+    finished, entries = rig.run(EAGER, "ONNX_CPU", "JIT_TRACE")
     assert finished
     names = [EAGER, "ONNX_CPU", "JIT_TRACE"]
-    assert house.lines("start", "finish", "control") == [
-        "control start",
+    assert rig.lines("start", "finish", "probe") == [
+        "probe start",
         *(f"start {name}" for name in names),
         *(f"finish {name}" for name in names),
-        "control end",
+        "probe end",
     ]
-    assert house.diary.index("start JIT_TRACE") < house.diary.index(f"turn {EAGER} 1")
-    assert house.lines("done") == [f"done {name}" for name in names]
+    assert rig.diary.index("start JIT_TRACE") < rig.diary.index(f"turn {EAGER} 1")
+    assert rig.lines("done") == [f"done {name}" for name in names]
     assert status(entries) == dict.fromkeys(names, Status.OK)
     for name, entry in entries.items():
         assert indices(entry) == list(range(MINIMUM_ROUNDS))
-        assert outcome(entry).log_path == f"/conversions/{name}/worker.log"
+        assert outcome(entry).log_path == str(rig.root / name / "worker.log")
         assert measurement(entry).stable
         first, *others = measurement(entry).rounds
         assert first.state is None
@@ -38,16 +33,17 @@ def test_all_get_ready_in_the_order_of_the_plan_then_take_turns_then_end(house: 
         assert 0 < entry.started_at <= outcome(entry).ended_at
 
 
-def test_an_outcome_is_given_on_after_its_process_was_tidied_up(house: House) -> None:
-    house.run("A")
-    assert house.lines("finish", "ended", "done") == ["finish A", "ended A 0", "done A"]
+def test_an_outcome_is_given_on_after_its_process_was_tidied_up(rig: Rig) -> None:
+    rig.run("A")
+    assert rig.lines("finish", "done") == ["finish A", "done A"]
+    assert rig.logs("A") == ["worker.log"]
 
 
-def test_no_more_processes_than_asked_wait_at_once_and_the_anchors_stay_to_the_end(house: House) -> None:
+def test_no_more_processes_than_asked_wait_at_once_and_the_anchors_stay_to_the_end(rig: Rig) -> None:
     names = ["A", EAGER, "B", INDUCTOR, "C", "D", "E"]
-    _, entries = house.run(*names, spec=replace(SPEC, interleave=4))
-    assert house.most_alive == 4
-    assert house.lines("start", "finish") == [
+    _, entries = rig.run(*names, spec=replace(SPEC, interleave=4))
+    assert rig.most_alive == 4
+    assert rig.lines("start", "finish") == [
         *(f"start {name}" for name in ("A", EAGER, "B", INDUCTOR)),
         *(f"finish {name}" for name in "AB"),
         *(f"start {name}" for name in "CD"),
@@ -65,38 +61,38 @@ def test_no_more_processes_than_asked_wait_at_once_and_the_anchors_stay_to_the_e
     assert status(entries) == dict.fromkeys(names, Status.OK)
 
 
-def test_more_anchors_than_may_wait_leave_room_for_one_at_a_time(house: House) -> None:
-    _, entries = house.run(EAGER, INDUCTOR, "A", "B", spec=replace(SPEC, interleave=2))
-    assert house.most_alive == 3
+def test_more_anchors_than_may_wait_leave_room_for_one_at_a_time(rig: Rig) -> None:
+    _, entries = rig.run(EAGER, INDUCTOR, "A", "B", spec=replace(SPEC, interleave=2))
+    assert rig.most_alive == 3
     assert status(entries) == dict.fromkeys((EAGER, INDUCTOR, "A", "B"), Status.OK)
-    assert house.diary.index("finish A") < house.diary.index("start B")
+    assert rig.diary.index("finish A") < rig.diary.index("start B")
 
 
-def test_without_interleaving_each_is_measured_and_ended_before_the_next_one(house: House) -> None:
+def test_without_interleaving_each_is_measured_and_ended_before_the_next_one(rig: Rig) -> None:
     names = [EAGER, "A", INDUCTOR]
-    _, entries = house.run(*names, spec=replace(SPEC, interleave=1))
-    assert house.most_alive == 1
-    assert house.lines("start", "finish", "done") == [
+    _, entries = rig.run(*names, spec=replace(SPEC, interleave=1))
+    assert rig.most_alive == 1
+    assert rig.lines("start", "finish", "done") == [
         f"{verb} {name}" for name in names for verb in ("start", "finish", "done")
     ]
     assert status(entries) == dict.fromkeys(names, Status.OK)
 
 
 def test_little_memory_left_ends_those_that_wait_before_another_one_starts(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    rig: Rig,
 ) -> None:
-    monkeypatch.setattr(measuring, "free_memory_mb", lambda: 1000.0 - 200.0 * len(house.alive))
-    house.run(EAGER, "A", "B", "C", "D")
-    assert house.most_alive == 3  # with three of them, less than half is left
-    assert house.lines("start", "finish")[:5] == [f"start {EAGER}", "start A", "start B", "finish A", "finish B"]
+    rig.memory_of_each_mb = 200.0
+    rig.run(EAGER, "A", "B", "C", "D")
+    assert rig.most_alive == 3  # with three of them, less than half is left
+    assert rig.lines("start", "finish")[:5] == [f"start {EAGER}", "start A", "start B", "finish A", "finish B"]
 
 
-def test_processes_of_the_same_conversion_are_one_outcome(house: House) -> None:
-    _, entries = house.run(EAGER, "A", spec=replace(SPEC, replicates=3))
-    assert house.lines("start") == [f"start {EAGER}", "start A"] * 3
-    assert house.lines("ended") == [f"ended {name} {replicate}" for replicate in range(3) for name in (EAGER, "A")]
-    assert house.lines("done") == [f"done {EAGER}", "done A"]
-    assert house.lines("control") == ["control start", "control end"]
+def test_processes_of_the_same_conversion_are_one_outcome(rig: Rig) -> None:
+    _, entries = rig.run(EAGER, "A", spec=replace(SPEC, replicates=3))
+    assert rig.lines("start") == [f"start {EAGER}", "start A"] * 3
+    assert all(rig.logs(name) == ["worker-1.log", "worker-2.log", "worker.log"] for name in (EAGER, "A"))
+    assert rig.lines("done") == [f"done {EAGER}", "done A"]
+    assert rig.lines("probe") == ["probe start", "probe end"]
     for entry in entries.values():
         found = measurement(entry)
         count = 2 * MINIMUM_ROUNDS
@@ -107,6 +103,6 @@ def test_processes_of_the_same_conversion_are_one_outcome(house: House) -> None:
     assert [indices(entries["A"], replicate)[1] for replicate in range(3)] == [1, 9, 17]
 
 
-def test_nothing_planned_is_nothing_measured(house: House) -> None:
-    assert house.run() == (True, {})
-    assert house.diary == ["control start", "control end"]
+def test_nothing_planned_is_nothing_measured(rig: Rig) -> None:
+    assert rig.run() == (True, {})
+    assert rig.diary == ["probe start", "probe end"]

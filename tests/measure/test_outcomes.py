@@ -66,7 +66,7 @@ def turns(
     medians_ms: Sequence[float], states: Sequence[MachineState | None], spec: MeasureSpec | None = None
 ) -> MeasuredWorker:
     reports = [RoundReport(8, value, 0.2) for value in medians_ms]
-    return MeasuredWorker(cast("WorkerHandle", None), spec or MeasureSpec(), reports, list(states))
+    return MeasuredWorker(cast("WorkerHandle", None), spec or MeasureSpec(), 0.0, reports, list(states))
 
 
 def busy(cpus: float) -> MachineState:

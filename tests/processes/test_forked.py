@@ -80,7 +80,7 @@ def _run(launcher: Launcher, task: WorkerTask, turns: int) -> WorkerResult:
         assert worker.until_ready(), worker.finish()
         for index in range(1, turns + 1):
             assert worker.turn(RoundRequest(index, 3, 0.15, 5.0)), worker.finish()
-            if index >= LEAST_TURNS and _busy(worker.left().result) >= BUSY_ENOUGH * task.hardware.threads / 2:
+            if index >= LEAST_TURNS and _busy(worker.exit_state().result) >= BUSY_ENOUGH * task.hardware.threads / 2:
                 break
         return worker.finish().result
 

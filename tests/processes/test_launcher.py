@@ -46,7 +46,7 @@ def test_no_process_survives_closing_the_launcher(tmp_path: Path) -> None:
     assert gone(*started, server._popen.pid)
     for worker in workers:  # it was closed in the wrong order, and that is no reason to raise
         worker.close()
-    assert measurement_of(workers[0].left().result).rounds
+    assert measurement_of(workers[0].exit_state().result).rounds
 
 
 def test_descriptors_and_processes_do_not_leak_over_many_workers(tmp_path: Path, device: str) -> None:

@@ -40,11 +40,11 @@ def test_a_worker_takes_rounds_when_it_is_asked_and_finishes_when_it_is_asked(tm
         assert worker.until_ready()
         assert [worker.turn(turn(index)) for index in (1, 2)] == [misbehaving_workers.REPORT] * 2
         assert worker.process.poll() is None
-        left = worker.finish()
+        exit_state = worker.finish()
     assert phases == ["load", "ready", "measure", "ready", "measure", "ready"]
-    assert left.result.finished
-    assert left.result.failure is None
-    assert [each.index for each in measurement_of(left.result).rounds] == [0, 1, 2]
+    assert exit_state.result.finished
+    assert exit_state.result.failure is None
+    assert [each.index for each in measurement_of(exit_state.result).rounds] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_closing_a_worker_that_waits_ends_it_and_keeps_what_it_has(tmp_path: Pat
         worker.close()
         worker.close()
         assert gone(*pids(tmp_path))
-        left = worker.left()
-    assert left.result.failure is None
-    assert not left.result.finished
-    assert len(measurement_of(left.result).rounds) == 2
+        exit_state = worker.exit_state()
+    assert exit_state.result.failure is None
+    assert not exit_state.result.finished
+    assert len(measurement_of(exit_state.result).rounds) == 2

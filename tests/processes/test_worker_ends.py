@@ -43,18 +43,18 @@ pytestmark = pytest.mark.usefixtures("troubled_workers")
 
 def test_a_good_worker_gives_its_result_and_its_phases(tmp_path: Path, device: str) -> None:
     phases: list[str] = []
-    left = run_worker(make_task(tmp_path, "good", device), phases.append)
-    assert left.result.prepared == misbehaving_workers.PREPARED
-    assert left.result.failure is None
-    assert left.result.finished
+    exit_state = run_worker(make_task(tmp_path, "good", device), phases.append)
+    assert exit_state.result.prepared == misbehaving_workers.PREPARED
+    assert exit_state.result.failure is None
+    assert exit_state.result.finished
     assert phases == ["load"]
-    assert left.phase == "load"
+    assert exit_state.phase == "load"
 
 
 def test_garbage_on_stdout_and_stderr_is_kept_in_the_log_and_disturbs_nothing(tmp_path: Path, device: str) -> None:
-    left = run(tmp_path, "chatter", device, kwargs={"megabytes": 4})
-    assert left.result.prepared == misbehaving_workers.PREPARED
-    log = left.log_path.read_bytes()
+    exit_state = run(tmp_path, "chatter", device, kwargs={"megabytes": 4})
+    assert exit_state.result.prepared == misbehaving_workers.PREPARED
+    log = exit_state.log_path.read_bytes()
     assert len(log) > 8_000_000
     assert log.startswith(b"first words")
     assert log.endswith(b"last words\n")
@@ -63,9 +63,9 @@ def test_garbage_on_stdout_and_stderr_is_kept_in_the_log_and_disturbs_nothing(tm
 @pytest.mark.parametrize("function", ["close_descriptors", "write_everywhere"])
 def test_descriptors_that_are_closed_or_written_to_cost_nothing(tmp_path: Path, device: str, function: str) -> None:
     phases: list[str] = []
-    left = run_worker(make_task(tmp_path, function, device), phases.append)
-    assert left.result.prepared == misbehaving_workers.PREPARED
-    assert left.result.failure is None
+    exit_state = run_worker(make_task(tmp_path, function, device), phases.append)
+    assert exit_state.result.prepared == misbehaving_workers.PREPARED
+    assert exit_state.result.failure is None
     assert set(phases) <= set(PHASES)
 
 
@@ -82,11 +82,11 @@ def test_descriptors_that_are_closed_or_written_to_cost_nothing(tmp_path: Path, 
 def test_each_end_has_its_class(
     tmp_path: Path, device: str, function: str, kwargs: dict[str, int], kind: FailureKind, message: str, logged: str
 ) -> None:
-    left = run(tmp_path, function, device, kwargs=kwargs)
-    failure = failure_of(left.result)
+    exit_state = run(tmp_path, function, device, kwargs=kwargs)
+    failure = failure_of(exit_state.result)
     assert (failure.kind, failure.message, failure.phase) == (kind, message, "load")
-    assert left.result.prepared is None
-    assert logged in left.log_path.read_text(encoding="utf-8")
+    assert exit_state.result.prepared is None
+    assert logged in exit_state.log_path.read_text(encoding="utf-8")
 
 
 def test_what_was_measured_before_a_crash_is_kept(tmp_path: Path, device: str) -> None:
@@ -112,24 +112,24 @@ def test_a_result_may_have_tens_of_megabytes(tmp_path: Path, device: str) -> Non
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"\xff{"), lambda path: path.write_text('{"x": 1}')])
 def test_a_result_that_is_not_ours_counts_as_none(tmp_path: Path, device: str, spoil: Callable[[Path], object]) -> None:
     spoil(tmp_path / "result.json")
-    left = run(tmp_path, "leave_at_once", device, kwargs={"code": 0})
-    assert failure_of(left.result).message == "the worker ended without a result"
+    exit_state = run(tmp_path, "leave_at_once", device, kwargs={"code": 0})
+    assert failure_of(exit_state.result).message == "the worker ended without a result"
 
 
 def test_a_worker_that_somebody_kills_counts_as_the_kernels_victim(tmp_path: Path, device: str) -> None:
     killer = threading.Thread(target=lambda: os.kill(pids(tmp_path)[0], signal.SIGKILL))
     killer.start()
-    left = run(tmp_path, "sleep_for_ever", device)
+    exit_state = run(tmp_path, "sleep_for_ever", device)
     killer.join()
-    assert failure_of(left.result).kind is FailureKind.OUT_OF_MEMORY
-    assert "most likely for want of memory" in failure_of(left.result).message
+    assert failure_of(exit_state.result).kind is FailureKind.OUT_OF_MEMORY
+    assert "most likely for want of memory" in failure_of(exit_state.result).message
     assert gone(*pids(tmp_path))
 
 
 def test_a_worker_over_its_memory_limit_is_ended(tmp_path: Path, device: str) -> None:
-    left = run(tmp_path, "eat_memory", device, memory_limit_mb=300.0)
-    assert failure_of(left.result).kind is FailureKind.OUT_OF_MEMORY
-    assert "of the 300 MB it may use" in failure_of(left.result).message
+    exit_state = run(tmp_path, "eat_memory", device, memory_limit_mb=300.0)
+    assert failure_of(exit_state.result).kind is FailureKind.OUT_OF_MEMORY
+    assert "of the 300 MB it may use" in failure_of(exit_state.result).message
 
 
 @pytest.mark.slow
@@ -142,18 +142,18 @@ def test_a_hang_ends_with_its_budget_and_takes_its_helpers_along_while_the_paren
         began = time.monotonic()
         with closing(worker):
             assert not worker.until_ready()
-            left = worker.finish()
+            exit_state = worker.finish()
         took = time.monotonic() - began
-    assert failure_of(left.result).kind is FailureKind.TIMEOUT
-    assert "measure.time_budget_s=2" in failure_of(left.result).message
+    assert failure_of(exit_state.result).kind is FailureKind.TIMEOUT
+    assert "measure.time_budget_s=2" in failure_of(exit_state.result).message
     assert 2.0 <= took < 2.0 + watch.TERMINATE_GRACE_S + 3.0
     assert time.process_time() - busy < 0.1 * took
     assert gone(*pids(tmp_path))
 
 
 def test_a_helper_does_not_outlive_a_worker_that_ended_well(tmp_path: Path, device: str) -> None:
-    left = run(tmp_path, "with_helper", device)
-    assert left.result.prepared == misbehaving_workers.PREPARED
+    exit_state = run(tmp_path, "with_helper", device)
+    assert exit_state.result.prepared == misbehaving_workers.PREPARED
     assert gone(*pids(tmp_path))
 
 
@@ -177,14 +177,14 @@ def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path: Path, device: str,
     write_json(tmp_path / "given.json", task)
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from almaflow.measure import launcher, process; from almaflow.records.protocol import Turn\n"
+        "from almaflow.processes import launcher, process; from almaflow.records.protocol import RoundRequest\n"
         "from almaflow.records import WorkerTask, read_json\n"
         "process.WORKER_MODULE = process.SERVER_MODULE = 'misbehaving_workers'\n"
         "task = read_json(sys.argv[1], WorkerTask)\n"
         "with launcher.Launcher(task.hardware, Path('server.log')) as started:\n"
         "    worker = started.start(task)\n"
         "    worker.until_ready()\n"
-        "    worker.turn(Turn(1, 1, 0.0, 1.0))\n"
+        "    worker.turn(RoundRequest(1, 1, 0.0, 1.0))\n"
         "    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "given.json")], cwd=tmp_path) as parent:

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -80,7 +81,7 @@ def take_turns(progress: Progress, clock: Clock, *names: str, rounds: int = 9, t
 
 def test_a_log_gets_one_plain_line_per_event_and_none_per_round() -> None:
     progress, stream, clock = started()
-    with progress:
+    with closing(progress):
         get_ready(progress, clock, "EAGER", 40.0)
         get_ready(progress, clock, "ONNX_CPU", 60.0)
         take_turns(progress, clock, "EAGER", "ONNX_CPU", rounds=50)

@@ -1,16 +1,18 @@
-"""Made workers for tests of a job's conversions: they do as a script says and keep a diary of it."""
+"""Fake workers, handed to the measurement loop: they do as a script says, and a rig keeps a diary of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from io import StringIO
+from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from tests.support.example_jobs import GOOD, WRONG, measured, planned
 
-from almaflow.measure.loop import ConversionRun, MeasurementLoop
+from almaflow.measure.conversion_run import ConversionRun
+from almaflow.measure.loop import MeasurementLoop
+from almaflow.measure.progress import SilentProgress
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
@@ -27,11 +29,10 @@ from almaflow.records import (
     WorkerResult,
     WorkerTask,
 )
-from almaflow.records.protocol import RoundReport
-from almaflow.report.progress import Progress
+from almaflow.records.protocol import RoundReport, round_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from almaflow.records.protocol import RoundRequest
 
@@ -54,49 +55,80 @@ class Script:
     """The process and the number of its turn in which it crashes."""
 
 
-class Worker:
-    """A process with a made clock, which says to the house's diary what it does."""
+class FakeWorker:
+    """A worker's handle whose calls take the times that it is given; it tells ``notify`` what it is asked.
 
-    def __init__(self, house: House, task: WorkerTask, script: Script, failure: Failure | str | None) -> None:
+    Args:
+        task: With the conversion that it stands for.
+        call_ms: What its calls take, over and over.
+        failure: What keeps it from getting ready: a failure, or with a text its bad input.
+        dies_in: The number of the turn in which it crashes.
+        notify: Told what it is asked, in a line each.
+        on_close: Called once, as it ends.
+    """
+
+    def __init__(
+        self,
+        task: WorkerTask,
+        call_ms: Iterable[float] = (1.0,),
+        *,
+        failure: Failure | str | None = None,
+        dies_in: int | None = None,
+        notify: Callable[[str], None] = lambda _line: None,
+        on_close: Callable[[FakeWorker], None] = lambda _worker: None,
+    ) -> None:
         assert task.conversion is not None
         self.name = task.conversion.name
         self.task = task
         self.process = self
-        self.pid = 1
+        self.pid = hash(self.name) % 30000
         self.report: RoundReport | None = None
+        self.requests: list[RoundRequest] = []
         self.closed = False
-        self._house = house
-        self._script = script
+        self._call_ms = iter(cycle(call_ms))
         self._failure = failure
-        self._indices: list[int] = []
+        self._dies_in = dies_in
+        self._notify = notify
+        self._on_close = on_close
+        self._rounds: list[int] = []
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the rounds that it was asked for."""
+        return [request.index for request in self.requests]
 
     def until_ready(self) -> bool:
-        self._house.say(f"start {self.name}")
+        self._notify(f"start {self.name}")
         if self._failure is not None:
             return False
-        self._take(0)
+        self.report = self._take(round_request(SPEC, 0))
         return True
 
-    def turn(self, turn: RoundRequest) -> RoundReport | None:
-        self._house.say(f"turn {self.name} {turn.index}")
-        if self._script.dies_in == (self.task.replicate, len(self._indices)):
+    def turn(self, request: RoundRequest) -> RoundReport | None:
+        self._notify(f"turn {self.name} {request.index}")
+        self.requests.append(request)
+        if len(self.requests) == self._dies_in:
             self._failure = CRASHED
             return None
-        return self._take(turn.index)
+        return self._take(request)
 
-    def _take(self, index: int) -> RoundReport:
-        self._indices.append(index)
-        self.report = RoundReport(2, 1.0, 0.002)
-        return self.report
+    def _take(self, request: RoundRequest) -> RoundReport:
+        self._rounds.append(request.index)
+        samples: list[float] = []
+        while True:
+            samples.append(next(self._call_ms))
+            wall_s = sum(samples) / 1000
+            if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
+                return RoundReport(len(samples), median(samples), wall_s)
 
     def finish(self) -> WorkerExit:
-        self._house.say(f"finish {self.name}")
+        self._notify(f"finish {self.name}")
         self.close()
-        return self.left()
+        return self.exit_state()
 
-    def left(self) -> WorkerExit:
+    def exit_state(self) -> WorkerExit:
         replicate = self.task.replicate
-        rounds = tuple(Round(replicate, index, 2, 0.0, 0.002, 0.002, 1.0) for index in self._indices)
+        rounds = tuple(Round(replicate, index, 2, 0.0, 0.002, 0.002, 1.0) for index in self._rounds)
         samples = [float(replicate) + 1] * (2 * len(rounds))
         wrong = self._failure is LIED
         measurement = replace(
@@ -112,24 +144,40 @@ class Worker:
 
     def close(self) -> None:
         if not self.closed:
-            self._house.alive.remove(self)
+            self._on_close(self)
         self.closed = True
 
 
-@dataclass
-class House:
-    """Everything around ``MeasurementLoop``, made, and a diary of what it does."""
+class Warnings(SilentProgress):
+    """Progress that keeps warnings."""
 
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@dataclass
+class Rig:
+    """Everything that a ``MeasurementLoop`` is handed, faked, and a diary of what it does."""
+
+    root: Path
+    """The conversions' directories are made here."""
     scripts: dict[str, Script] = field(default_factory=dict)
     interrupt_at: str | None = None
     """The line of the diary at which the user interrupts, once."""
     before_start: Callable[[WorkerTask], None] = lambda _task: None
     """Called before each process starts."""
+    memory_of_each_mb: float = 0.0
+    """What each process that is alive takes from the 1000 MB that are free."""
+    keep_fails: BaseException | None = None
+    """What keeps the first outcomes from being kept."""
     diary: list[str] = field(default_factory=list)
-    alive: list[Worker] = field(default_factory=list)
+    alive: list[FakeWorker] = field(default_factory=list)
     most_alive: int = 0
-    begun: list[Worker] = field(default_factory=list)
-    written: StringIO = field(default_factory=StringIO)
+    begun: list[FakeWorker] = field(default_factory=list)
+    progress: Warnings = field(default_factory=Warnings)
 
     def say(self, line: str) -> None:
         self.diary.append(line)
@@ -137,69 +185,87 @@ class House:
             self.interrupt_at = None
             raise KeyboardInterrupt
 
-    def start(self, task: WorkerTask, on_phase: Callable[[str], None]) -> Worker:
+    def start(self, task: WorkerTask, on_phase: Callable[[str], None]) -> FakeWorker:
+        """Start a worker, as the launcher does."""
         assert task.conversion is not None
         self.before_start(task)
         script = self.scripts.get(task.conversion.name, Script())
         on_phase("load")
-        worker = Worker(self, task, script, script.starts.pop(0) if script.starts else None)
+        (Path(task.work_dir) / "worker.log").touch()
+        process, turn = script.dies_in or (None, None)
+        worker = FakeWorker(
+            task,
+            failure=script.starts.pop(0) if script.starts else None,
+            dies_in=turn if process == task.replicate else None,
+            notify=self.say,
+            on_close=self.alive.remove,
+        )
         self.alive.append(worker)
         self.begun.append(worker)
         self.most_alive = max(self.most_alive, len(self.alive))
         return worker
 
     def at_start(self) -> None:
-        self.say("control start")
+        """Probe for drift at the start, as at the end."""
+        self.say("probe start")
 
     def at_end(self) -> None:
-        self.say("control end")
+        self.say("probe end")
 
     def begin(self, _pid: int) -> None:
-        pass
+        """Look at the machine, as the monitor does."""
 
     def end(self) -> MachineState:
         return MachineState(others_cpus=0.5)
 
-    def ended(self, entry: ConversionRun, replicate: int) -> None:
-        self.say(f"ended {entry.planned.name} {replicate}")
-
-    def done(self, entries: Sequence[ConversionRun]) -> None:
-        self.diary += [f"done {entry.planned.name}" for entry in entries]
-
     @property
     def said(self) -> str:
-        """What the user was told."""
-        return self.written.getvalue()
+        """What the user was warned of."""
+        return "\n".join(self.progress.warnings)
 
     def run(
         self, *names: str, spec: MeasureSpec = SPEC, fail_fast: bool = False
     ) -> tuple[bool, dict[str, ConversionRun]]:
-        entries = [ConversionRun(planned(name), Path("/conversions") / name) for name in names]
-        finished = self.measuring(spec, fail_fast=fail_fast).run(entries)
-        assert not self.alive, "a process was left"
-        told = [line for line in self.diary if line.startswith("done ")]
-        assert told == list(dict.fromkeys(told)), "an outcome was given twice"
-        assert {line.removeprefix("done ") for line in told} == {
-            entry.planned.name for entry in entries if entry.outcome
-        }, "an outcome was lost"
-        return finished, {entry.planned.name: entry for entry in entries}
+        """Measure these conversions: whether they were finished, and their runs."""
+        runs = {name: ConversionRun(planned(name), self.root / name) for name in names}
+        for run in runs.values():
+            run.directory.mkdir(exist_ok=True)
+        loop = self.loop(spec, fail_fast=fail_fast)
+        try:
+            for known in loop.run(list(runs.values())):
+                self._keep(known)
+                if self.keep_fails is not None:
+                    loop.stop(self.keep_fails)
+                    self.keep_fails = None
+        finally:
+            assert not self.alive, "a process was left"
+            given = self.lines("done")
+            assert given == list(dict.fromkeys(given)), "an outcome was given twice"
+            assert set(given) == {f"done {name}" for name, run in runs.items() if run.outcome}, "an outcome was lost"
+        return not loop.interrupted, runs
 
-    def measuring(self, spec: MeasureSpec = SPEC, *, fail_fast: bool = False) -> MeasurementLoop:
-        anything: Any = self
+    def loop(self, spec: MeasureSpec = SPEC, *, fail_fast: bool = False) -> MeasurementLoop:
+        fake: Any = self
         return MeasurementLoop(
-            spec=spec,
-            hardware=HARDWARE,
-            launcher=anything,
-            control=anything,
-            task_of=lambda entry, replicate: WorkerTask(
-                ModelSpec("m"), HARDWARE, spec, entry.planned, "", "", replicate=replicate
-            ),
-            ended=self.ended,
-            done=self.done,
-            progress=Progress(Console(file=self.written)),
+            task=WorkerTask(ModelSpec("m"), HARDWARE, spec, None, "", ""),
+            launcher=fake,
+            probe=fake,
+            monitor=fake,
+            progress=self.progress,
             interrupts=Interrupts(),
             fail_fast=fail_fast,
+            free_memory_mb=lambda: 1000.0 - self.memory_of_each_mb * len(self.alive),
+            gap_s=0.0,
         )
+
+    def _keep(self, known: Sequence[ConversionRun]) -> None:
+        for run in known:
+            self.diary.append(f"done {run.planned.name}")
+            assert not (run.directory / "work").exists(), "its process was not tidied up after"
+
+    def logs(self, name: str) -> list[str]:
+        """The logs that a conversion's processes left, one each."""
+        return sorted(path.name for path in (self.root / name).glob("worker*.log"))
 
     def lines(self, *verbs: str) -> list[str]:
         return [line for line in self.diary if line.split()[0] in verbs]

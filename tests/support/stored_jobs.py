@@ -9,7 +9,7 @@ from tests.support.example_jobs import job, planned
 
 from almaflow import machine
 from almaflow.jobs.files import JobFiles
-from almaflow.jobs.sync import record
+from almaflow.jobs.sync import close_in_store
 from almaflow.records import MeasureSpec, ReferenceInfo
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
@@ -34,4 +34,4 @@ def stored(job_id: str, *outcomes: Outcome, plan: tuple[PlannedConversion, ...] 
     files.create()
     for index, outcome in enumerate(outcomes):
         files.write_outcome(files.conversion_dir(index, outcome.planned), outcome)
-    return record(files, made, resolve_uri(None))
+    return close_in_store(files, made, resolve_uri(None))

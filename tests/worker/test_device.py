@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from almaflow.measure import device
+from almaflow.worker import device
 resident = device.resident_mb()
 device.reset_peak()
 held = bytearray(200_000_000)

@@ -1,4 +1,4 @@
-"""What the outcomes of a job mean: metrics, the best conversion, headroom and recommendations."""
+"""The meaning of a job's outcomes: metrics, the best conversion, headroom and recommendations."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ COMPARED = (
     "time/convert",
     "time/first_call",
 )
-"""Metrics in the order in which they are shown; the others are there with ``everything``."""
+"""Metrics in the order in which they are shown; ``everything`` adds the others."""
 
 MATTERS = (
     "params.model",
@@ -41,11 +41,11 @@ MATTERS = (
     "tags.env.gpu",
     "tags.env.physical_cores",
 )
-"""Where these differ, the two do not measure the same thing on the same machine, and a difference in latency is no
-verdict on a runtime. Versions are not among them: what a new version brings is a question that people ask."""
+"""Settings that have to agree: else the two results do not measure the same thing on the same machine, and a difference
+in latency is no verdict on a runtime. Versions are not among them: people ask what a new version brings."""
 
 HIDDEN = ("tags.mlflow.", "tags.almaflow.")
-"""Tags that say who, when and how it ended, not what was measured."""
+"""Tags that tell who ran it, when, and how it ended, not what was measured."""
 
 FASTER, SLOWER, SAME, UNKNOWN, FAILED = "faster", "slower", "no difference", "not known", "failed"
 
@@ -62,13 +62,13 @@ class Side:
 
     @property
     def workload(self) -> tuple[str, str, str]:
-        """What has to be equal for two results to be each other's counterpart."""
+        """Model, batch size and conversion, which two results that are paired have in common."""
         return self.facts.get("params.model", ""), self.facts.get("params.batch_size", ""), self.conversion
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of both."""
+    """A metric of both results."""
 
     metric: str
     before: float | None
@@ -76,7 +76,7 @@ class Difference:
 
     @property
     def percent(self) -> float | None:
-        """Of the first one; None where either is not known, or the first is zero."""
+        """The change in percent of ``before``; None where either value is not known, or ``before`` is zero."""
         if self.before is None or self.after is None or self.before == 0:
             return None
         return 100 * (self.after - self.before) / abs(self.before)
@@ -90,12 +90,12 @@ class Comparison:
     after: Side
     differences: tuple[Difference, ...]
     verdict: str
-    """Of the latency: ``faster``, ``slower``, ``no difference``, ``not known`` or ``failed``."""
+    """Verdict on the latency: ``faster``, ``slower``, ``no difference``, ``not known`` or ``failed``."""
     why: str
     settings: tuple[tuple[str, str, str], ...]
     """Name, first and second value of every param and environment tag that differs."""
     warnings: tuple[str, ...]
-    """Why the two are not comparable."""
+    """Reasons why the two are not comparable."""
 
 
 def compare(before: Side, after: Side, *, everything: bool = False) -> Comparison:
@@ -107,14 +107,14 @@ def compare(before: Side, after: Side, *, everything: bool = False) -> Compariso
     2001), which suits figures that also vary from process to process.
 
     Args:
-        before: What the other one is measured against.
-        after: The other one.
-        everything: Take in every metric, not only those that people decide by.
+        before: The result that ``after`` is compared with.
+        after: The result that is called faster or slower.
+        everything: Compare every metric, not only those that people decide by.
     """
-    known = before.metrics.keys() | after.metrics.keys()
-    names = [name for name in COMPARED if name in known or name == "latency_ms"]
+    recorded = before.metrics.keys() | after.metrics.keys()
+    names = [name for name in COMPARED if name in recorded or name == "latency_ms"]
     if everything:
-        names += sorted(known - set(names))
+        names += sorted(recorded - set(names))
     differences = tuple(Difference(name, before.metrics.get(name), after.metrics.get(name)) for name in names)
     settings = _settings(before, after)
     differing = {name: (first, second) for name, first, second in settings}
@@ -157,13 +157,13 @@ def _interval(side: Side) -> Interval | None:
 
 
 def pair(before: Sequence[Side], after: Sequence[Side]) -> tuple[list[tuple[Side, Side]], list[Side]]:
-    """Results with their counterparts, and those that have none.
+    """Return the results with their counterparts, and those that have none.
 
-    A single result on either side is compared with a single one on the other whatever they are.
+    Where both sides have a single result, the two are paired whatever they are.
     """
     if len(before) == len(after) == 1:
         return [(before[0], after[0])], []
-    there = {side.workload: side for side in after}
-    pairs = [(side, there.pop(side.workload)) for side in before if side.workload in there]
+    unpaired = {side.workload: side for side in after}
+    pairs = [(side, unpaired.pop(side.workload)) for side in before if side.workload in unpaired]
     paired = {side.workload for side, _ in pairs}
-    return pairs, [*(side for side in before if side.workload not in paired), *there.values()]
+    return pairs, [*(side for side in before if side.workload not in paired), *unpaired.values()]

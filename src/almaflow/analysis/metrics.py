@@ -29,18 +29,18 @@ HEADLINES = (
     "prediction_error_pct",
     "prediction_abs_error_pct",
 )
-"""The metrics without a section. All but ``predicted_latency_ms`` exist only where ``counts`` says so."""
+"""The metrics without a section. All but ``predicted_latency_ms`` exist only for an outcome that ``counts``."""
 
 
 def device_type(device: str) -> str:
-    """Leave the index out: ``cuda`` of ``cuda:0``."""
+    """Return the device without its index: ``cuda`` of ``cuda:0``."""
     return device.partition(":")[0].lower()
 
 
 def counts(outcome: Outcome) -> bool:
-    """Whether the timings are those of the planned conversion giving the right answer, so that it may win.
+    """Whether the planned conversion ran as planned and gave the right answer, so that its latency may win.
 
-    One that failed, fell back, ran on another device than planned, gave a wrong answer or has no samples does not.
+    An outcome that failed, fell back, ran on another device, gave a wrong answer or has no samples does not count.
     """
     measured = outcome.measurement
     return (
@@ -54,16 +54,16 @@ def counts(outcome: Outcome) -> bool:
 
 
 def timings(outcome: Outcome) -> Summary | None:
-    """Summarise what was timed, whether it counts or not; None where nothing was."""
+    """Summarise the timings, whether they count or not; None where nothing was timed."""
     if outcome.measurement is None or not outcome.measurement.samples_ms:
         return None
     return summary(outcome.measurement.samples_ms)
 
 
 def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
-    """Metrics of one of the job's outcomes; one that is not known is absent, never zero.
+    """Return the metrics of one of the job's outcomes; one that is not known is absent, never zero.
 
-    The headline metrics are given only where ``counts(outcome)``, so that no chart or sort lets a wrong answer win. The
+    The headline metrics are there only where ``counts(outcome)``, so that no chart or sort lets a wrong answer win. The
     sections (``latency/...``, ``noise/...``) keep what was timed for diagnosis. Infinite values, such as the SQNR of an
     output that is equal to eager's, are left out: neither JSON nor MLflow can hold them.
     """
@@ -87,7 +87,7 @@ def _headlines(job: Job, outcome: Outcome, timed: Summary) -> dict[str, float | 
     batch_size = outcome.measurement.batch_size if outcome.measurement else job.model.batch_size
     metrics: dict[str, float | None] = {"latency_ms": timed.median}
     rate = _rate(job, outcome, timed)
-    # A clock too coarse for the call reads zero: there is then no rate and no ratio to give.
+    # A clock too coarse for the call reads zero: then there is no rate and no ratio.
     if rate is not None:
         metrics["throughput"] = batch_size * rate
     if timed.median > 0:
@@ -100,41 +100,41 @@ def _headlines(job: Job, outcome: Outcome, timed: Summary) -> dict[str, float | 
 
 
 def _predictions(outcome: Outcome, timed: Summary | None) -> dict[str, float | None]:
-    """What each predictor said, and how far that is from the median and from the floor where these count.
+    """Return each prediction, and its errors against the median and the floor where these count.
 
     The floor repeats from day to day, the median is what an application sees: see docs/measurement.md.
     """
     metrics: dict[str, float | None] = {}
-    for made in outcome.predictions:
-        section = f"prediction/{made.predictor}"
+    for prediction in outcome.predictions:
+        section = f"prediction/{prediction.predictor}"
         metrics |= {
-            f"{section}/latency_ms": made.latency_ms,
-            f"{section}/low_ms": made.low_ms,
-            f"{section}/high_ms": made.high_ms,
-            f"{section}/energy_j": made.energy_j,
+            f"{section}/latency_ms": prediction.latency_ms,
+            f"{section}/low_ms": prediction.low_ms,
+            f"{section}/high_ms": prediction.high_ms,
+            f"{section}/energy_j": prediction.energy_j,
         }
         if timed is not None and counts(outcome) and timed.floor > 0:
-            metrics[f"{section}/error_pct"] = error_pct(made.latency_ms, timed.median)
-            metrics[f"{section}/floor_error_pct"] = error_pct(made.latency_ms, timed.floor)
+            metrics[f"{section}/error_pct"] = error_pct(prediction.latency_ms, timed.median)
+            metrics[f"{section}/floor_error_pct"] = error_pct(prediction.latency_ms, timed.floor)
     return metrics
 
 
 def _errors_beside(outcome: Outcome, timed: Summary, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Errors in percent by what was measured beside the calls: how fast the machine was, and its energy.
+    """Return errors in percent that need more than the calls: with the machine's pace taken out, and of the energy.
 
-    A prediction for a machine on which the control workload takes ``control_ms`` is for one that is half as fast where
-    it takes twice as long: it is scaled by that before it is held against the floor.
+    A prediction holds for a machine on which the control workload takes the prediction's ``control_ms``. Where the
+    workload took twice as long, the prediction is doubled before it is compared with the floor.
     """
     errors: dict[str, float | None] = {}
-    control, joules = metrics.get("machine/control_ms"), metrics.get("energy/j_per_sample")
+    control_ms, joules = metrics.get("machine/control_ms"), metrics.get("energy/j_per_sample")
     batch_size = outcome.measurement.batch_size if outcome.measurement else 1
-    for made in outcome.predictions:
-        section = f"prediction/{made.predictor}"
-        if control and made.control_ms and timed.floor > 0:
-            scaled = made.latency_ms * control / made.control_ms
+    for prediction in outcome.predictions:
+        section = f"prediction/{prediction.predictor}"
+        if control_ms and prediction.control_ms and timed.floor > 0:
+            scaled = prediction.latency_ms * control_ms / prediction.control_ms
             errors[f"{section}/scaled_error_pct"] = error_pct(scaled, timed.floor)
-        if joules and made.energy_j is not None:
-            errors[f"{section}/energy_error_pct"] = error_pct(made.energy_j, joules * batch_size)
+        if joules and prediction.energy_j is not None:
+            errors[f"{section}/energy_error_pct"] = error_pct(prediction.energy_j, joules * batch_size)
     return errors
 
 
@@ -148,21 +148,20 @@ def _rate(job: Job, outcome: Outcome, timed: Summary) -> float | None:
 
 
 def _speedup(job: Job, outcome: Outcome, timed: Summary, other: str, name: str) -> dict[str, float | None]:
-    """How many times faster than the baseline: over rounds taken next to each other, else the ratio of medians.
+    """Return how many times faster than the baseline: over rounds taken next to each other, else by the medians.
 
-    What a resumed job measured at another time is no baseline: it has its own.
-    The ratio of the floors beside it is the one that repeats from job to job on a shared machine.
+    A baseline that a resumed job measured at another time is none: each attempt has its own.
+    The ratio of the floors is there too, since it repeats from job to job on a shared machine.
     """
-    known = (*job.outcomes, *job.references)
-    found = (each for each in known if each.planned.name == name and counts(each) and same_attempt(each, outcome))
-    baseline = next(found, None)
-    below = timings(baseline) if baseline else None
-    if baseline is None or below is None:
+    named = (each for each in (*job.outcomes, *job.references) if each.planned.name == name)
+    baseline = next((each for each in named if counts(each) and same_attempt(each, outcome)), None)
+    baseline_timed = timings(baseline) if baseline else None
+    if baseline is None or baseline_timed is None:
         return {}
     paired = ratio(round_medians(baseline), round_medians(outcome))
     metrics: dict[str, float | None] = {
-        f"speedup_vs_{other}": paired.value if paired else below.median / timed.median,
-        f"speedup/floor_vs_{other}": below.floor / timed.floor if timed.floor > 0 else None,
+        f"speedup_vs_{other}": paired.value if paired else baseline_timed.median / timed.median,
+        f"speedup/floor_vs_{other}": baseline_timed.floor / timed.floor if timed.floor > 0 else None,
     }
     if paired and paired.interval and name != outcome.planned.name:
         metrics |= {
@@ -195,7 +194,7 @@ def _details(measured: Measurement) -> dict[str, float | None]:
         metrics["noise/stable"] = measured.stable
     if measured.recompiles is not None:
         metrics["noise/recompiles"] = measured.recompiles
-    # A wrong output without any difference is one that could not be compared (its shape, NaN): zeros would look right.
+    # A wrong output without a difference could not be compared (its shape, NaN): zeros would look right.
     if measured.fidelity is not None and (measured.fidelity.ok or measured.fidelity.max_abs_diff > 0):
         for name in ("max_abs_diff", "cosine", "sqnr_db", "top1_agreement"):
             metrics[f"fidelity/{name}"] = getattr(measured.fidelity, name)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def to_output(job: Job) -> dict[str, Any]:
-    """Plain data for JSON, without NaN or infinity.
+    """Return the job as plain data for JSON, without NaN or infinity.
 
-    Every entry of ``conversions`` (in plan order) has all headline metrics, null where there is none, and those metrics
-    with a section that are known, all beside ``conversion`` and ``status``.
+    Every entry of ``conversions`` (in plan order) has all headline metrics, null where there is none, and of the
+    metrics with a section those that are known. They stand beside ``conversion`` and ``status``.
     """
     analysis = analyse(job)
     rows = {id(row.outcome): row for row in analysis.rows}
@@ -39,7 +39,7 @@ def to_output(job: Job) -> dict[str, Any]:
         "best_speedup_vs_eager": analysis.best_speedup_vs_eager,
         "best_speedup_vs_inductor": analysis.best_speedup_vs_inductor,
         "tied_with_best": list(analysis.tied_with_best),
-        "recommendations": [asdict(made) for made in analysis.recommendations],
+        "recommendations": [asdict(each) for each in analysis.recommendations],
         "headroom": analysis.headroom,
     }
 

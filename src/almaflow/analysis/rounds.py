@@ -1,4 +1,4 @@
-"""What the rounds of one conversion say: how sure its median is, how far processes differ, how the machine was."""
+"""Metrics from the rounds of one conversion: how sure its median is, how far processes differ, how the machine was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
-    """The median of each round that was taken, in order."""
+    """Return the median of each round that was taken, in order."""
     measured = outcome.measurement
     medians, first = [], 0
     for each in measured.rounds if measured else ():
@@ -24,13 +24,13 @@ def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
 
 
 def same_attempt(one: Outcome, other: Outcome) -> bool:
-    """Whether both were measured in one go: a job that is resumed numbers its processes on."""
+    """Whether both were measured in one attempt: a resumed job goes on with the numbers of its processes."""
     first, second = ({each.replicate for each in round_medians(outcome)} for outcome in (one, other))
     return not first or not second or bool(first & second)
 
 
 def round_metrics(outcome: Outcome) -> dict[str, float | None]:
-    """Metrics of the rounds, by the names that MLflow gets; None for what is not known, nothing without rounds."""
+    """Return metrics of the rounds by their names in MLflow: None for one that is not known, empty without rounds."""
     measured, medians = outcome.measurement, round_medians(outcome)
     if measured is None or not medians:
         return {}
@@ -52,9 +52,9 @@ def round_metrics(outcome: Outcome) -> dict[str, float | None]:
 
 
 def _energy(measured: Measurement) -> float | None:
-    """Joules for each sample: the mean power while rounds were watched, for as long as their calls took.
+    """Joules for each sample: the mean power while the rounds were watched, times the time that their calls took.
 
-    A round's control workload and untimed calls are in the power, not in the time.
+    The power includes a round's control workload and untimed calls, the time does not.
     """
     energy_j = watched_s = wall_s = 0.0
     calls = 0

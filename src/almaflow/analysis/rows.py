@@ -1,4 +1,4 @@
-"""One outcome with its figures, in the order in which people read them."""
+"""Outcomes with their figures, in the order in which people read them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Row:
     outcome: Outcome
     metrics: dict[str, float]
     timed: Summary | None
-    """What was timed, also where it does not count."""
+    """Summary of the timings, also where they do not count."""
     counts: bool
-    """Whether it has a latency that may win."""
+    """Whether the latency may win: see ``metrics.counts``."""
 
     @property
     def name(self) -> str:
@@ -32,24 +32,24 @@ class Row:
 
     @property
     def latency_ms(self) -> float | None:
-        """Median of one forward call, where it counts."""
+        """Median of one forward call; None where it does not count."""
         return self.metrics.get("latency_ms")
 
     @property
     def device(self) -> str:
-        """Where it ran, or where it was to run."""
+        """The device that the conversion ran on, or was planned for."""
         measured = self.outcome.measurement
         return measured.device_actual if measured else self.outcome.planned.device
 
     @property
     def failure_kind(self) -> FailureKind | None:
-        """The class of the failure, or of what is missing."""
+        """The class of the failure, or of the reason why the conversion cannot run here."""
         failure = self.outcome.failure
         return failure.kind if failure else self.outcome.planned.unavailable_kind
 
     @property
     def message(self) -> str | None:
-        """Why there is no latency that counts; None where there is one."""
+        """The reason why there is no latency that counts; None where there is one."""
         if self.counts:
             return None
         planned, failure, measured = self.outcome.planned, self.outcome.failure, self.outcome.measurement
@@ -63,7 +63,7 @@ class Row:
 
 
 def make_rows(job: Job) -> tuple[Row, ...]:
-    """Rows of the job: those that count from the fastest on, then the others in plan order."""
+    """Return the rows of the job: those that count, the fastest first, then the others in plan order."""
     rows = [Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome)) for outcome in job.outcomes]
     ranked = sorted((row for row in rows if row.counts), key=lambda row: row.metrics["latency_ms"])
     return (*ranked, *(row for row in rows if not row.counts))
@@ -72,8 +72,8 @@ def make_rows(job: Job) -> tuple[Row, ...]:
 def tied(one: Row, other: Row) -> bool:
     """Whether two rows that count are too close to call either the faster one.
 
-    They are where the interval of their ratio, over the rounds taken next to each other, holds 1; without such rounds,
-    where each median lies within the other's interquartile range.
+    They are if the interval of their ratio, over the rounds taken next to each other, holds 1. Without such an
+    interval, they are if each median lies within the other's interquartile range.
     """
     paired = ratio(round_medians(one.outcome), round_medians(other.outcome))
     if paired and paired.interval:

@@ -1,4 +1,4 @@
-"""How far each predictor was from what a job measured, side by side."""
+"""Predictors side by side: how far each was from what a job measured."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Standing:
     count: int
     """Conversions that it predicted and that gave a latency that counts."""
     mean_abs_error_pct: float
-    """Against the median."""
+    """Mean absolute error against the median."""
     mean_abs_floor_error_pct: float
-    """Against the floor."""
+    """Mean absolute error against the floor."""
 
 
 def standings(metrics: Iterable[Mapping[str, float]]) -> list[Standing]:
-    """The nearest to the medians first.
+    """Return each predictor's errors, the nearest to the medians first.
 
     Args:
-        metrics: Of each conversion, as ``outcome_metrics`` gives them.
+        metrics: The metrics of each conversion, as ``outcome_metrics`` returns them.
     """
     errors: dict[str, list[tuple[float, float]]] = {}
     for each in metrics:
         for name, value in each.items():
-            if found := _ERROR.fullmatch(name):
-                section = f"prediction/{found['predictor']}"
-                errors.setdefault(found["predictor"], []).append((abs(value), abs(each[f"{section}/floor_error_pct"])))
-    made = [
+            if match := _ERROR.fullmatch(name):
+                section = f"prediction/{match['predictor']}"
+                errors.setdefault(match["predictor"], []).append((abs(value), abs(each[f"{section}/floor_error_pct"])))
+    unsorted = [
         Standing(name, len(pairs), fmean(pair[0] for pair in pairs), fmean(pair[1] for pair in pairs))
         for name, pairs in errors.items()
     ]
-    return sorted(made, key=lambda standing: standing.mean_abs_error_pct)
+    return sorted(unsorted, key=lambda standing: standing.mean_abs_error_pct)

@@ -26,10 +26,10 @@ class SweepRow:
     latency_ms: float | None
     speedup_vs_eager: float | None
     counts: Counter[str]
-    """Conversions by their status."""
+    """Number of conversions by status."""
     took_s: float | None
     problem: str | None
-    """Why the job has no result, or why it is not a good one."""
+    """The reason why the job has no result, or no good one."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class SweepFailure:
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """All that is known of a sweep."""
+    """A sweep with the results and failures of its jobs."""
 
     sweep: Sweep
     rows: tuple[SweepRow, ...]
     failures: tuple[SweepFailure, ...]
     latencies: dict[str, dict[str, float]]
-    """Milliseconds by conversion, then by what a job was."""
+    """Milliseconds by conversion, then by the job's ``what``."""
 
     @property
     def failed_jobs(self) -> int:
-        """Jobs without a result, or whose settings say that they failed."""
+        """Number of jobs without a result, or with one that their settings call a failure."""
         return sum(row.problem is not None for row in self.rows)
 
     @property
@@ -66,23 +66,23 @@ class SweepSummary:
 
 
 def what_differs(overrides: Mapping[int, Sequence[str]]) -> dict[int, str]:
-    """Of each job, the overrides that not all of them have."""
+    """Return for each job, by number, the overrides that not all of them have."""
     common = set.intersection(*map(set, overrides.values())) if len(overrides) > 1 else set()
     return {
-        number: " ".join(each for each in given if each not in common) or f"job {number}"
-        for number, given in overrides.items()
+        number: " ".join(each for each in own if each not in common) or f"job {number}"
+        for number, own in overrides.items()
     }
 
 
 def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
-    """Put the jobs that ended and those that did not into one summary."""
+    """Summarise the sweep: the jobs that ended, and those that are planned and did not run."""
     ended = {job.number: job for job in jobs}
     overrides = {job.number: job.overrides for job in jobs}
     overrides |= dict(enumerate(sweep.planned or ()))
-    named = what_differs(overrides)
+    labels = what_differs(overrides)
     outputs = {number: job.output for number, job in ended.items() if job.output}
     failures = [
-        SweepFailure(named[number], entry["conversion"], entry["failure"] or "interrupted", entry["message"] or "")
+        SweepFailure(labels[number], entry["conversion"], entry["failure"] or "interrupted", entry["message"] or "")
         for number, output in sorted(outputs.items())
         for entry in output["conversions"]
         if entry["status"] == "failed"
@@ -91,8 +91,8 @@ def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
     for number, output in sorted(outputs.items()):
         for entry in output["conversions"]:
             if entry["latency_ms"] is not None:
-                latencies.setdefault(entry["conversion"], {})[named[number]] = entry["latency_ms"]
-    rows = tuple(_row(number, named[number], ended.get(number)) for number in sorted(named))
+                latencies.setdefault(entry["conversion"], {})[labels[number]] = entry["latency_ms"]
+    rows = tuple(_row(number, labels[number], ended.get(number)) for number in sorted(labels))
     return SweepSummary(sweep, rows, tuple(failures), latencies)
 
 

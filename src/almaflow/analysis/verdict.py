@@ -1,4 +1,4 @@
-"""Which conversion won, by how much, and what to use it for."""
+"""The verdict on a job: which conversion won, by how much, and what to use it for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Analysis:
     """The verdict on a job. A figure is None where no outcome gives it."""
 
     rows: tuple[Row, ...]
-    """Those that count from the fastest on, then the others in plan order."""
+    """Outcomes that count, the fastest first, then the others in plan order."""
     best: Row | None
     tied_with_best: tuple[str, ...]
     """Conversions that are too close to the best one to call it faster (``rows.tied``)."""
@@ -34,7 +34,7 @@ class Analysis:
 
     @property
     def best_latency_ms(self) -> float | None:
-        """Its median."""
+        """Median of the fastest conversion."""
         return self.best.latency_ms if self.best else None
 
     @property
@@ -49,7 +49,7 @@ class Analysis:
 
 
 def analyse(job: Job) -> Analysis:
-    """Judge the job by the outcomes it has, be it finished or not."""
+    """Judge the job by the outcomes it has, whether it is finished or not."""
     rows = make_rows(job)
     ranked = tuple(row for row in rows if row.counts)
     best = ranked[0] if ranked else None
@@ -63,7 +63,7 @@ def analyse(job: Job) -> Analysis:
 
 
 def job_metrics(job: Job) -> dict[str, float]:
-    """Figures of the job's own run; one that is not known is absent."""
+    """Return the metrics of the job's own run; one that is not known is absent."""
     analysis = analyse(job)
     figures = {
         "best_latency_ms": analysis.best_latency_ms,
@@ -74,5 +74,5 @@ def job_metrics(job: Job) -> dict[str, float]:
         "machine/drift_resolved_pct": 100 * job.drift.resolved if job.drift else None,
     }
     counts = {status: sum(outcome.status is status for outcome in job.outcomes) for status in Status}
-    known = {name: value for name, value in figures.items() if value is not None}
-    return {f"conversions_{status}": float(count) for status, count in counts.items()} | known
+    metrics = {f"conversions_{status}": float(count) for status, count in counts.items()}
+    return metrics | {name: value for name, value in figures.items() if value is not None}

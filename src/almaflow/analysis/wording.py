@@ -1,4 +1,4 @@
-"""How figures are put into words, the same in every document."""
+"""Figures put into words, the same in every document."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from almaflow.analysis.rows import Row
 
 _PLAIN_FROM = 0.1
-"""Ratios from here on have two decimals; a smaller one keeps two figures, so that it never reads as 0.00x."""
+"""Ratios from this one on have two decimals; smaller ones have two significant digits, so as never to read 0.00x."""
 
 
 def ratio(value: float) -> str:
-    """A speedup: ``2.05x``, ``0.013x``."""
+    """Return a speedup as text: ``2.05x``, ``0.013x``."""
     return f"{value:.2f}x" if value >= _PLAIN_FROM else f"{value:.2g}x"
 
 
 def figure(value: float) -> str:
-    """A time or a rate to about four figures, without its unit."""
+    """Return a time or a rate as text, to about four significant digits, without its unit."""
     for limit, digits in ((1000, 0), (100, 1), (1, 2), (0.01, 4)):
         if value >= limit:
             return f"{value:.{digits}f}"
@@ -30,12 +30,12 @@ def figure(value: float) -> str:
 
 
 def names(several: Sequence[str]) -> str:
-    """``A``, ``A and B``, ``A, B and C``."""
+    """Join names: ``A``, ``A and B``, ``A, B and C``."""
     return " and ".join(filter(None, (", ".join(several[:-1]), *several[-1:])))
 
 
 def pace(row: Row, rows: Sequence[Row]) -> str:
-    """Tell what keeps a row that counts from being called faster than eager; nothing where it is faster."""
+    """Tell what keeps a row that counts from being called faster than eager; empty where it is faster."""
     speedup = row.metrics.get("speedup_vs_eager")
     if row.name == EAGER:
         return ""

@@ -105,8 +105,7 @@ def calibrate_machine(
         progress.status(f"measuring the limits with {threads} threads, about 20 seconds")
         limits: dict[str, Any] = answer_of(
             "almaflow.worker.limits",
-            str(threads),
-            device,
+            {"threads": threads, "device": device},
             failed="this machine could not be measured",
             timeout_s=LIMITS_S,
         )

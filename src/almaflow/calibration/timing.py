@@ -7,25 +7,24 @@ moments.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError
+from almaflow.processes.conversation import Conversation
 from almaflow.processes.environment import server_environment
 from almaflow.records import HardwareSpec, to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from almaflow.records import ModelSpec, PlannedConversion
 
@@ -44,12 +43,12 @@ PASSES = 8
 
 @dataclass
 class Timed:
-    """What came of it."""
+    """Times of networks, and what could not be timed."""
 
     workloads: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of each network, as ``to_dict`` gives a workload; counted by eager's process, where there is one."""
+    """The workload of each network, as ``to_dict`` gives it; counted by eager's process, where there is one."""
     visits: dict[str, dict[str, list[tuple[list[float], float]]]] = field(default_factory=dict)
-    """By conversion and network, for each pass: single calls in ms, and the control workload before them."""
+    """Times of each pass by conversion and network: single calls in ms, and the control workload before them."""
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     """Conversion, network and why."""
 
@@ -97,15 +96,17 @@ def _time_group(
         ExitStack() as stack,
     ):
         children = [
-            stack.enter_context(_Child(planned, specs, threads, Path(scratch, str(number)), counts=counts))
+            _child(planned, specs, threads, Path(scratch, str(number)), counts=counts)
             for number, (planned, specs, counts) in enumerate(parts)
         ]
+        for child in children:
+            stack.enter_context(child.conversation)
         with ThreadPoolExecutor(_builders()) as pool:
             try:
                 list(pool.map(lambda child: _build(child, found, tell), children))
             except BaseException:
                 for child in children:
-                    child.end()  # the threads wait for what they say
+                    child.conversation.end()  # the threads wait for what they say
                 raise
         for planned in {child.planned for child in children}:
             if not any(child.built for child in children if child.planned == planned):
@@ -137,102 +138,50 @@ def _parts(specs: Sequence[ModelSpec], per_process: int) -> list[Sequence[ModelS
     return [part for first in range(count) if (part := specs[first::count])]
 
 
+@dataclass
+class _Child:
+    """One process, with the networks that it builds and times."""
+
+    planned: PlannedConversion
+    task: dict[str, Any]
+    """The first question."""
+    conversation: Conversation
+    built: int = 0
+    """How many of its networks."""
+
+
+def _child(
+    planned: PlannedConversion, specs: Sequence[ModelSpec], threads: int, place: Path, *, counts: bool
+) -> _Child:
+    place.mkdir()
+    environment = os.environ | server_environment(HardwareSpec("here", planned.device, threads))
+    if planned.device != "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    environment |= {"TORCHINDUCTOR_CACHE_DIR": str(place / "compile-cache"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    task = {
+        "threads": threads,
+        "place": str(place),
+        "conversion": to_dict(planned),
+        "kernels": [to_dict(spec) for spec in specs],
+        "counts": counts,
+        "forks": not _own_memory(planned),
+    }
+    command = [sys.executable, "-m", "almaflow.worker.networks"]
+    return _Child(planned, task, Conversation(command, place / "log", f"calibrating {planned.name}", environment))
+
+
 def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
-    for said in child.start():
+    for said in child.conversation.ask_until("ready", child.task):
         child.built += "built" in said
         if "workload" in said:
             found.workloads[said["built"]] = said["workload"]
         if "failed" in said:
             found.failed.append((child.planned.name, said["failed"], said["why"]))
-        if "ready" not in said:
-            tell(f"building for {child.planned.name}", 1)
+        tell(f"building for {child.planned.name}", 1)
 
 
 def _take_pass(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
     visits = found.visits.setdefault(child.planned.name, {})
-    for said in child.take_pass():
-        if "timed" in said:
-            visits.setdefault(said["timed"], []).append((said["samples_ms"], said["control_ms"]))
-            tell(f"timing {child.planned.name}", 1)
-
-
-class _Child:
-    """One process, from its start to its end."""
-
-    def __init__(
-        self, planned: PlannedConversion, specs: Sequence[ModelSpec], threads: int, place: Path, *, counts: bool
-    ) -> None:
-        self.planned, self._specs, self._threads, self._place = planned, specs, threads, place
-        self.built = 0
-        """Networks."""
-        self._counts = counts
-        self._process: subprocess.Popen[str] | None = None
-        self._log: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-        pipes = (self._process.stdin, self._process.stdout) if self._process else ()
-        for stream in (*pipes, self._log):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
-
-    def end(self) -> None:
-        """End the process, whatever it does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def start(self) -> Iterator[dict[str, Any]]:
-        """Start it; what it says until it is ready."""
-        self._place.mkdir()
-        environment = os.environ | server_environment(HardwareSpec("here", self.planned.device, self._threads))
-        if self.planned.device != "cpu":
-            environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-        cache = str(self._place / "compile-cache")
-        environment |= {"TORCHINDUCTOR_CACHE_DIR": cache, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
-        self._log = (self._place / "log").open("w+", encoding="utf-8", errors="replace")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "almaflow.worker.networks"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, env=environment,
-        )  # fmt: skip
-        asked = {
-            "threads": self._threads,
-            "place": str(self._place),
-            "conversion": to_dict(self.planned),
-            "kernels": [to_dict(spec) for spec in self._specs],
-            "counts": self._counts,
-            "forks": not _own_memory(self.planned),
-        }
-        return self._until("ready", json.dumps(asked))
-
-    def take_pass(self) -> Iterator[dict[str, Any]]:
-        """Time each network; what it says meanwhile."""
-        return self._until("passed", "pass")
-
-    def _until(self, last: str, line: str) -> Iterator[dict[str, Any]]:
-        if self._process is None or self._process.stdin is None or self._process.stdout is None:
-            message = "the process was not started"
-            raise RuntimeError(message)
-        try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # its output has ended too, which is told below
-        for said in self._process.stdout:
-            made: dict[str, Any] = json.loads(said)
-            yield made
-            if last in made:
-                return
-        raise AlmaflowError(self._end())
-
-    def _end(self) -> str:
-        code = self._process.wait() if self._process else None
-        last = ""
-        if self._log is not None:
-            self._log.seek(0)
-            last = (self._log.read().strip().splitlines() or [""])[-1][:300]
-        return f"calibrating {self.planned.name}: its process ended with {code}: {last}"
+    for said in child.conversation.ask_until("passed", {"pass": True}):
+        visits.setdefault(said["timed"], []).append((said["samples_ms"], said["control_ms"]))
+        tell(f"timing {child.planned.name}", 1)

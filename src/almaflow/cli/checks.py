@@ -5,11 +5,9 @@ Libraries that could take this process down with them, PyTorch first, are tried 
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +26,8 @@ from almaflow.conversions.catalogue.plan import plan
 from almaflow.conversions.catalogue.requirements import cuda_build, inductor, installed
 from almaflow.errors import AlmaflowError
 from almaflow.processes.launcher import run_worker
+from almaflow.processes.logs import last_line
+from almaflow.processes.one_shot import answer_of
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerTask
 from almaflow.tracking.store import newest_job
 from almaflow.tracking.uris import display_uri, resolve_uri, sqlite_path
@@ -38,14 +38,6 @@ if TYPE_CHECKING:
 STACK = ("torch", "torchvision", "alma-torch", "torchao", "onnxruntime", "openvino", "mlflow", "hydra-core")
 """Shown by their versions; every other dependency is looked at too."""
 
-IMPORT_ALMA = """
-import json, time
-began = time.perf_counter()
-from almaflow.conversions.repairs import apply_repairs
-repairs = apply_repairs(())
-import alma.conversions.select
-print(json.dumps([time.perf_counter() - began, repairs]))
-"""
 IMPORT_WITHIN_S = 300.0
 TINY = ModelSpec("SimpleCNN", target="almaflow.models.simple.SimpleCNN", inputs=(InputSpec((3, 32, 32)),))
 QUICK = MeasureSpec(min_samples=5, min_time_s=0, max_time_s=5, warmup_calls=1, warmup_time_s=0, time_budget_s=300)
@@ -172,20 +164,15 @@ def _schema(database: Path) -> str:
     return str(version)
 
 
-def _alma() -> Finding:
-    command = [sys.executable, "-c", IMPORT_ALMA]
+def _alma(module: str = "almaflow.conversions.alma.try_import") -> Finding:
     try:
         # An empty directory, so that nothing that lies around is imported in place of a library.
         with tempfile.TemporaryDirectory() as empty:
-            done = subprocess.run(
-                command, cwd=empty, capture_output=True, text=True, check=True, timeout=IMPORT_WITHIN_S
+            took_s, repairs = answer_of(
+                module, None, failed="does not import", timeout_s=IMPORT_WITHIN_S, directory=Path(empty)
             )
-    except subprocess.CalledProcessError as error:
-        detail = (error.stderr.strip().splitlines() or [f"the process ended with {error.returncode}"])[-1]
-        return Finding("alma", ok=False, detail=f"does not import: {detail}", todo=_REINSTALL)
-    except subprocess.TimeoutExpired:
-        return Finding("alma", ok=False, detail=f"not imported within {IMPORT_WITHIN_S:.0f} s", todo=_REINSTALL)
-    took_s, repairs = json.loads(done.stdout.splitlines()[-1])
+    except AlmaflowError as error:
+        return Finding("alma", ok=False, detail=str(error), todo=_REINSTALL)
     repaired = f", repaired: {', '.join(repairs)}" if repairs else ""
     return Finding("alma", ok=True, detail=f"imports in {took_s:.1f} s{repaired}")
 
@@ -207,17 +194,17 @@ def _eager() -> Finding:
             reference_path=str(Path(directory, "reference.pt")),
         )
         Path(task.work_dir).mkdir()
-        left = run_worker(task)
-        if left.result.prepared:
-            digest = left.result.prepared.weights_digest
+        worker = run_worker(task)
+        if worker.result.prepared:
+            digest = worker.result.prepared.weights_digest
             task = replace(task, conversion=eager, work_dir=str(Path(directory, "eager")), weights_digest=digest)
             Path(task.work_dir).mkdir()
-            left = run_worker(task)
-        result = left.result
+            worker = run_worker(task)
+        result = worker.result
         if result.failure or result.bad_input or not result.measurement:
-            log = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = last_line(worker.log_path)
             told = result.failure.message if result.failure else result.bad_input or "no result"
-            detail = f"a tiny model does not run in a worker: {told}{f' ({log[-1]})' if log else ''}"
+            detail = f"a tiny model does not run in a worker: {told}{f' ({last})' if last else ''}"
             return Finding("worker", ok=False, detail=detail, todo=_REINSTALL)
     took_s = time.perf_counter() - began
     return Finding("worker", ok=True, detail=f"a tiny model ran through EAGER; its two workers took {took_s:.0f} s")

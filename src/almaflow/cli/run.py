@@ -129,17 +129,16 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     job_config = validation.validate(cfg)
     request = make_request(job_config, sweep_id=shared)
     ended.experiment_name, ended.store = request.experiment_name, display_uri(request.uri)
-    announce(request)
+    announce(request.uri, request.experiment_name)
     if shared:
         show_remaining(shared, request)
-    with Progress() as progress:
-        job = run_job(request, progress)
+    job = run_job(request, Progress())
     ended.output = to_output(job)
     try:
         if job_config.output:
             write_output(job_config.output, job)
     finally:
-        present(request, job)
+        present(request.uri, job)
     if job.interrupted:
         return INTERRUPTED
     failed = any(outcome.status is Status.FAILED for outcome in job.outcomes)

@@ -11,9 +11,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import VersionBase
 
-from almaflow.config.explain import (
-    explain,  # by way of the package, which would otherwise keep the module under this name
-)
+from almaflow.config.explain import explain
 from almaflow.config.files import conf_dir
 from almaflow.config.overrides import quote_numbers
 from almaflow.config.store import SCHEMA, register

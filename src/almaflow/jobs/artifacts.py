@@ -1,4 +1,4 @@
-"""What a job gives people and scripts to read: summary, report, ``reproduce.py`` and the file that was asked for."""
+"""Files that a job writes for people and scripts: summary, report, ``reproduce.py``, ``output=FILE.json``."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +26,6 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from filelock import FileLock, Timeout
 
 from almaflow.errors import AlmaflowError
-from almaflow.measure.outcomes import log_name
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
 
 if TYPE_CHECKING:
@@ -52,6 +51,12 @@ class JobFiles:
         """The files of a job whose directory this is."""
         return cls(Path(directory), Path(directory))
 
+    def going_on_in(self, directory: Path | str) -> JobFiles:
+        """Give the files of the job that this attempt goes on with; what only the workers need stays here."""
+        root = Path(directory)
+        root.mkdir(parents=True, exist_ok=True)  # not there where another machine began the job
+        return JobFiles(root, self.scratch)
+
     @property
     def reference(self) -> Path:
         """Inputs and eager outputs, for the workers."""
@@ -59,7 +64,7 @@ class JobFiles:
 
     @property
     def server_log(self) -> Path:
-        """What the workers' server says."""
+        """Log of the server that forks the workers."""
         return self.scratch / "server.log"
 
     @property
@@ -89,8 +94,8 @@ class JobFiles:
         finally:
             lock.release()
 
-    def prepare_dir(self) -> Path:
-        """The preparing worker's directory."""
+    def make_prepare_dir(self) -> Path:
+        """Make the reference worker's directory."""
         path = self.scratch / "prepare"
         path.mkdir()
         return path
@@ -135,18 +140,6 @@ class JobFiles:
             if name not in known or known[name].started_at < outcome.started_at:
                 known[name] = outcome
         return replace(job, outcomes=tuple(known.values()))
-
-    def work_dir(self, directory: Path) -> Path:
-        """The directory of a conversion's process, made anew."""
-        path = directory / "work"
-        path.mkdir()
-        return path
-
-    def end_work(self, directory: Path, replicate: int) -> None:
-        """Keep the log of a conversion's process that has ended, and remove the rest."""
-        with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
-            (directory / "work" / "worker.log").replace(directory / log_name(replicate))
-        shutil.rmtree(directory / "work", ignore_errors=True)
 
     def write_outcome(self, directory: Path, outcome: Outcome) -> None:
         """Keep one outcome: the record, and apart from it what a person or a script opens first."""

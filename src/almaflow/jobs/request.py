@@ -1,4 +1,4 @@
-"""From a validated configuration to a job that can be run: every check that needs no model comes before it."""
+"""Turns a validated configuration into a request. Every check that needs no model comes before it."""
 
 from __future__ import annotations
 

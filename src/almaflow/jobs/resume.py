@@ -1,4 +1,4 @@
-"""What the store already has of a job, so that only the rest is measured."""
+"""Finds out what the store already has of a job, so that only the rest is measured."""
 
 from __future__ import annotations
 
@@ -25,17 +25,22 @@ class Resumed:
     """A job of which a part is known."""
 
     job: Job
-    """With the outcomes that are known. It is the earlier one where that had the same plan, else a new one."""
-    left: tuple[PlannedConversion, ...]
-    """What is to be measured, in plan order."""
-    again: tuple[PlannedConversion, ...]
-    """What is known and has to be timed again beside it, since speedups come from rounds taken in turns."""
-    to_close: bool = False
+    """The job with the outcomes that are known: the earlier one where that had the same plan, else a new one."""
+    to_measure: tuple[PlannedConversion, ...]
+    """In plan order."""
+    to_remeasure: tuple[PlannedConversion, ...]
+    """Known, and timed again beside ``to_measure``, since speedups come from rounds taken in turns."""
+    needs_closing: bool = False
     """All is known, but the earlier job was ended before its own run was."""
 
     @property
+    def anything_to_do(self) -> bool:
+        """Whether something is to be measured or closed."""
+        return bool(self.to_measure or self.needs_closing)
+
+    @property
     def attempt(self) -> int:
-        """Number of this one: the rounds of different attempts were not taken next to each other."""
+        """Number this attempt: the rounds of different attempts were not taken next to each other."""
         return 1 + max(map(_last_process, [*self.job.outcomes, *self.job.references]), default=-1)
 
 
@@ -58,16 +63,23 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
     found = earlier_results(job, plan, uri)
     retried = {name for name, each in found.items() if each.interrupted or (failures_only and _failed(each))}
     known = {name: each for name, each in found.items() if name not in retried}
-    left = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
+    to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
     before = earlier_job(job, uri)
-    to_close = False
+    needs_closing = False
     if before:
         job = _going_on(job, before)
-        to_close = before.tags.get("almaflow.status") != Status.OK
+        needs_closing = before.tags.get("almaflow.status") != Status.OK
     taken = _kept_apart(job, [known[each.name] for each in plan if each.name in known])
-    to_run = any(not each.unavailable for each in left)
-    again = [each for each in plan if to_run and each.name in {EAGER, INDUCTOR} and _counts(known.get(each.name))]
-    return Resumed(replace(job, outcomes=taken), tuple(left), tuple(again), to_close=to_close and not failures_only)
+    to_run = any(not each.unavailable for each in to_measure)
+    to_remeasure = [
+        each for each in plan if to_run and each.name in {EAGER, INDUCTOR} and _counts(known.get(each.name))
+    ]
+    return Resumed(
+        replace(job, outcomes=taken),
+        tuple(to_measure),
+        tuple(to_remeasure),
+        needs_closing=needs_closing and not failures_only,
+    )
 
 
 def _going_on(job: Job, before: StoredRun) -> Job:

@@ -1,4 +1,4 @@
-"""A running job and its store: what cannot be written there waits on disk, and the job goes on."""
+"""Writes a running job to its store. What cannot be written there waits on disk, and the job goes on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from almaflow.errors import AlmaflowError, TrackingError
-from almaflow.jobs.sync import record
+from almaflow.jobs.sync import close_in_store
 from almaflow.tracking.history import past_of
 from almaflow.tracking.store import prepare
 from almaflow.tracking.uris import display_uri, sqlite_path
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
+    from almaflow.measure.progress import Progress
     from almaflow.records import Job, Outcome, PastMeasurement, Status
-    from almaflow.report.progress import Progress
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class JobStore:
         self._try(lambda: prepare(self._uri, experiment_name), before=True)
 
     def past(self, request: Request) -> tuple[PastMeasurement, ...]:
-        """What predictors may learn from; nothing where the store does not answer."""
+        """Read what predictors may learn from; nothing where the store does not answer."""
         return self._try(lambda: past_of(self._uri, request.experiment_name, request.model, request.hardware)) or ()
 
     def open(self, job: Job) -> Job:
@@ -75,13 +75,16 @@ class JobStore:
         """Write whatever is missing, end the job's run, and give the job with the IDs of its runs."""
         answered, self._answers = self._answers, True
         more = {"time/tracking": self._waited_s}
-        closed = self._try(lambda: record(files, job, self._uri, status=status, more=more), say=answered)
+        closed = self._try(lambda: close_in_store(files, job, self._uri, status=status, more=more), say=answered)
         if closed and not answered:
             self._progress.note("the store answers again, and has everything now")
         return closed or job
 
     def _try(self, action: Callable[[], T], *, before: bool = False, say: bool = True) -> T | None:
-        """Bear a store that does not answer; but a broken one on this machine only once something is measured."""
+        """Do it, and bear a store that does not answer: from then on nothing more is tried.
+
+        A broken store on this machine is borne only once something is measured (``before`` is false).
+        """
         if not self._answers:
             return None
         began = time.perf_counter()
@@ -99,7 +102,7 @@ class JobStore:
 
 
 def disk_error(root: Path, error: OSError) -> AlmaflowError:
-    """What to say of a disk that cannot be written."""
+    """Make the error of a disk that cannot be written."""
     return AlmaflowError(
         f"{root}: cannot be written ({error.strerror}); free some space and go on with resume=true, which measures "
         "only what is not in the store yet"

@@ -1,4 +1,4 @@
-"""From a job's files to its runs in the store: at the job's end, and later for what the store missed."""
+"""Writes a job's files to the store: at the job's end, and later where the store missed something."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def record(
+def close_in_store(
     files: JobFiles, job: Job, uri: str, *, status: Status = Status.OK, more: Mapping[str, float] | None = None
 ) -> Job:
     """Bring the store up to date with a job and end its run there.
@@ -57,7 +57,7 @@ def record(
 
 @dataclass(frozen=True)
 class Synced:
-    """What became of one job that the store did not have wholly."""
+    """The result of a sync for one job that the store did not have wholly."""
 
     job: Job
     directory: Path
@@ -108,7 +108,7 @@ def _written(files: JobFiles, uri: str) -> Synced:
         ended_at = max((each.ended_at for each in job.outcomes), default=job.started_at)
         job = replace(job, interrupted=True, ended_at=ended_at)
     try:
-        job = record(files, job, uri)
+        job = close_in_store(files, job, uri)
     except UsageError as error:
         return Synced(job, files.root, len(job.outcomes), str(error))
     return Synced(job, files.root, len(job.outcomes))

@@ -1,20 +1,20 @@
-"""Before the first conversion: the job's record, its workers' tasks, and the model built once."""
+"""A new job's record, and what its workers are told."""
 
 from __future__ import annotations
 
 import secrets
-import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
+from almaflow.processes.environment import module_search_path
 from almaflow.records import Job, WorkerTask
 
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
-    from almaflow.measure.loop import ConversionRun
 
 
 def new_job(request: Request) -> Job:
@@ -37,21 +37,27 @@ def new_job(request: Request) -> Job:
     )
 
 
-def task_of(
-    job: Job, work_dir: Path, files: JobFiles, entry: ConversionRun | None = None, replicate: int = 0
-) -> WorkerTask:
-    """What a worker is told: to prepare the model, or to measure one conversion."""
+def reference_task(job: Job, files: JobFiles) -> WorkerTask:
+    """Tell the reference worker, whose directory is made, to build the model and run it eagerly."""
     return WorkerTask(
         model=job.model,
         hardware=job.hardware,
         measure=job.measure,
-        conversion=entry.planned if entry else None,
-        work_dir=str(work_dir),
+        conversion=None,
+        work_dir=str(files.make_prepare_dir()),
         reference_path=str(files.reference),
-        weights_digest=job.prepared.weights_digest if job.prepared else None,
-        replicate=replicate,
-        # Later processes of the same conversion use what the first one compiled: they are for the timed calls.
-        cache_dir=str(entry.directory / "cache") if entry and job.measure.replicates > 1 else None,
         # A caller's own modules are found from where the command was started, as in the caller's process.
-        sys_path=(str(Path.cwd()), *(path for path in sys.path if path)),
+        sys_path=(str(Path.cwd()), *module_search_path()),
     )
+
+
+def measuring_task(task: WorkerTask, job: Job, attempt: int) -> WorkerTask:
+    """Tell every measuring worker what it shares with the others; the measurement loop fills in the rest.
+
+    Args:
+        task: The reference worker's.
+        job: The job, prepared.
+        attempt: Number of its first process: the rounds of different attempts were not taken next to each other.
+    """
+    digest = job.prepared.weights_digest if job.prepared else None
+    return replace(task, work_dir="", weights_digest=digest, replicate=attempt)

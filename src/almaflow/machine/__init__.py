@@ -1,6 +1,7 @@
-"""What this machine is, without importing torch.
+"""Describes this machine, without importing torch.
 
-Nothing here names the host or its user. Of the environment only almaflow's home and the GPUs that CUDA may see count.
+Nothing here names the host or its user. Environment variables decide only almaflow's home and the GPUs that CUDA may
+see.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _DISTRIBUTIONS = {
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine as this process may use it."""
+    """The hardware and system of this machine, as far as this process may use them."""
 
     cpu: str
     physical_cores: int
@@ -60,28 +61,28 @@ class Machine:
     python: str
 
     def processor(self, device: str) -> str:
-        """The name of the CPU, or for ``cuda`` of the first GPU."""
+        """Return the name of the CPU, or for ``cuda`` of the first GPU."""
         return self.gpus[0].name if device == "cuda" else self.cpu
 
 
 def home() -> Path:
-    """Where almaflow keeps its store, jobs and caches: ``ALMAFLOW_HOME``, else the user's data directory."""
-    given = os.environ.get("ALMAFLOW_HOME")
-    return (Path(given).expanduser() if given else platformdirs.user_data_path("almaflow")).absolute()
+    """Return the directory of the store, jobs and caches: ``ALMAFLOW_HOME``, else the user's data directory."""
+    configured = os.environ.get("ALMAFLOW_HOME")
+    return (Path(configured).expanduser() if configured else platformdirs.user_data_path("almaflow")).absolute()
 
 
 @cache
 def describe() -> Machine:
-    """Look once; a process does not change machines. How the processors are set can change: ``cpus.settings``."""
+    """Look the machine up once, since a process never changes it; ``cpus.settings`` reads what can change."""
     logical = psutil.cpu_count(logical=True) or 1
-    found, driver, cuda = gpus.nvidia()
+    devices, driver, cuda = gpus.nvidia()
     return Machine(
         cpu=cpus.name(home()),
         physical_cores=psutil.cpu_count(logical=False) or logical,
         logical_cores=logical,
         threads=cpus.usable_cores(),
         memory_gb=round(psutil.virtual_memory().total / 1e9, 1),
-        gpus=found,
+        gpus=devices,
         driver=driver,
         cuda=cuda,
         os=platform.platform(),
@@ -95,13 +96,13 @@ def has_cuda() -> bool:
 
 
 def environment(*, git: bool = True) -> dict[str, str]:
-    """Values of the ``env.*`` tags, without the prefix. What is not here has no key.
+    """Collect the values of the ``env.*`` tags, by name without the prefix. What is unknown has no key.
 
     Args:
-        git: with the commit of the working directory, ``-dirty`` where tracked files were changed.
+        git: whether to add the commit of the working directory, ``-dirty`` where tracked files were changed.
     """
     here = describe()
-    found: dict[str, str | None] = {
+    values: dict[str, str | None] = {
         "cpu": here.cpu,
         "physical_cores": str(here.physical_cores),
         **cpus.settings(),
@@ -114,7 +115,7 @@ def environment(*, git: bool = True) -> dict[str, str]:
         **{tag: _version(*names) for tag, names in _DISTRIBUTIONS.items()},
         "git_commit": _git_commit() if git else None,
     }
-    return {tag: value for tag, value in found.items() if value}
+    return {tag: value for tag, value in values.items() if value}
 
 
 def _version(*distributions: str) -> str | None:
@@ -128,9 +129,9 @@ def _git_commit() -> str | None:
     # `describe` with every tag excluded is the short hash, and says in the same call whether the tree was changed.
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=_GIT_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return result.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""The processors: their name, which of them this process may use, and how they are set.
+"""Reads about the processors: their name, which of them this process may use, and how they are set.
 
 Everything but the name is read anew on each call, since affinity and settings change while a process runs.
 """
@@ -24,17 +24,17 @@ SYSTEM = Path("/sys/devices/system/cpu")
 
 
 def read(path: Path) -> str:
-    """Text of a file of the kernel without the blanks around it; empty where it cannot be read."""
+    """Read one of the kernel's files, without the blanks around it; empty where it cannot be read."""
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip()
     return ""
 
 
 def name(keep_in: Path) -> str:
-    """Brand of the CPU, and the board where it has a name (a Jetson's CPU alone does not say which Jetson).
+    """Return the CPU's brand, and the board's name where there is one: a Jetson's CPU does not say which Jetson.
 
     Args:
-        keep_in: directory for a name that takes long to find.
+        keep_in: directory that caches a name which takes long to find.
     """
     brand = field(read(CPUINFO), "model name") or _slow_name(keep_in)
     board = read(BOARD).strip("\0 \n")
@@ -42,22 +42,22 @@ def name(keep_in: Path) -> str:
 
 
 def field(text: str, key: str) -> str:
-    """Value of the first line ``key : value``; empty without one."""
+    """Return the value of the first line ``key : value``; empty without one."""
     for line in text.splitlines():
-        found, _, value = line.partition(":")
-        if found.strip() == key:
+        label, _, value = line.partition(":")
+        if label.strip() == key:
             return value.strip()
     return ""
 
 
 def _slow_name(keep_in: Path) -> str:
-    """What py-cpuinfo finds in more than a second, kept on disk for the next command on the same kind of machine."""
+    """Ask py-cpuinfo, which takes over a second, and cache its answer on disk for machines of the same kind."""
     first_core = read(CPUINFO).partition("\n\n")[0]
     stable = [line for line in first_core.splitlines() if line.startswith("CPU ")]
     key = hashlib.sha256(repr((platform.machine(), platform.release(), os.cpu_count(), stable)).encode()).hexdigest()
-    kept = keep_in / f"cpu-{key[:16]}.json"
+    cache = keep_in / f"cpu-{key[:16]}.json"
     with suppress(OSError, ValueError):
-        return str(json.loads(kept.read_text(encoding="utf-8"))["cpu"])
+        return str(json.loads(cache.read_text(encoding="utf-8"))["cpu"])
     import cpuinfo
 
     try:
@@ -66,13 +66,13 @@ def _slow_name(keep_in: Path) -> str:
         brand = ""
     brand = brand or platform.processor() or platform.machine()
     with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({"cpu": brand}), encoding="utf-8")
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(json.dumps({"cpu": brand}), encoding="utf-8")
     return brand
 
 
 def allowed() -> frozenset[int] | None:
-    """Numbers of the processors that this process may run on; None where the system does not bind processes."""
+    """Return the processors that this process may run on; None where the system does not bind processes."""
     try:
         return frozenset(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -85,7 +85,7 @@ def exists(cpu: int) -> bool:
 
 
 def usable_cores(cpus: Iterable[int] | None = None) -> int:
-    """Physical cores under these processors, no more than the quota of this process's container; 1 or more.
+    """Count the physical cores under these processors, at least 1 and at most the quota of our container.
 
     Args:
         cpus: numbers of processors; None: those that this process may run on.
@@ -103,16 +103,16 @@ def usable_cores(cpus: Iterable[int] | None = None) -> int:
 
 
 def quota(table: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """CPUs that the control groups of this process allow, the tightest of them; None without a limit."""
+    """Return how many CPUs the tightest control group of this process allows; None without a limit."""
     limits = []
     for line in read(table).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        place = root / (controllers and "cpu")
+        hierarchy = root / (controllers and "cpu")
         parts = Path(path.lstrip("/")).parts
         for depth in range(len(parts) + 1):
-            group = place.joinpath(*parts[:depth])
+            group = hierarchy.joinpath(*parts[:depth])
             if controllers:
                 figures = [read(group / "cpu.cfs_quota_us"), read(group / "cpu.cfs_period_us")]
             else:
@@ -123,22 +123,22 @@ def quota(table: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cg
 
 
 def settings() -> dict[str, str]:
-    """How the processors are set, as far as the system says; what it does not say has no key.
+    """Return how the processors are set. What the system does not say has no key.
 
     - ``governor``: what chooses their clock, in one word, or several with commas where they differ.
     - ``smt``: ``on`` where a core runs two threads or more, else ``off``.
-    - ``boost``: ``on`` where they may go beyond their nominal clock, else ``off``.
+    - ``boost``: ``on`` where they may exceed their nominal clock, else ``off``.
     """
     governors = {read(file) for file in SYSTEM.glob("cpu[0-9]*/cpufreq/scaling_governor")} - {""}
     switches = {"0": "off", "1": "on"}
-    turned = {"0": "on", "1": "off"}  # no_turbo says the opposite
-    found = {
+    inverted = {"0": "on", "1": "off"}  # no_turbo says the opposite
+    values = {
         "governor": ",".join(sorted(governors)),
         "smt": switches.get(read(SYSTEM / "smt" / "active")),
-        "boost": turned.get(read(SYSTEM / "intel_pstate" / "no_turbo"))
+        "boost": inverted.get(read(SYSTEM / "intel_pstate" / "no_turbo"))
         or switches.get(read(SYSTEM / "cpufreq" / "boost")),
     }
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in values.items() if value}
 
 
 def int8_overflows() -> bool:
@@ -150,5 +150,5 @@ def int8_overflows() -> bool:
         return False
     flags = set(field(read(CPUINFO), "flags").split())
     if not flags:
-        return False  # nothing says so
+        return False  # without a list of flags nothing says that it overflows
     return flags.isdisjoint({"avx512_vnni", "avx_vnni"})

@@ -1,8 +1,8 @@
-"""Energy from the hardware's counters: RAPL for the processors, NVML for the GPU. Without a counter there is no figure.
+"""Reads the hardware's energy counters: RAPL for the processors, NVML for the GPU. Without one there is no figure.
 
-RAPL counts what whole packages take, whatever runs on them; NVML what the whole board takes. Both are brought up to
-date in steps, of a millisecond (RAPL) to a tenth of a second (NVML): a stretch that is not much longer than a step
-reads as too much or too little, and only the sum of many such stretches is right.
+RAPL counts what whole packages take, whatever runs on them; NVML counts what the whole board takes. Both are updated in
+steps of a millisecond (RAPL) to a tenth of a second (NVML). A stretch that is not much longer than a step reads as too
+much or too little, and only the sum of many such stretches is right.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class EnergyMeter(Protocol):
-    """A counter that only rises; what is of use is the difference of two readings."""
+    """A counter that only rises: the difference of two readings is the energy between them."""
 
     def read_j(self) -> float | None:
         """Joules so far; None where the counter does not answer this time."""
@@ -28,49 +28,44 @@ class EnergyMeter(Protocol):
 
 
 class RaplMeter:
-    """What all packages together have taken since this object was made.
+    """Joules that all packages together have taken since this object was made.
 
-    Their counters start again from zero after minutes to hours: a reading is right if the one before was less than one
-    such turn ago. An older one makes the total too small, and leaves the next difference right.
+    The counters start again from zero after minutes to hours. A reading is right if the one before it is less than one
+    such turn old. If it is older, the total is too small, and the next difference is right again.
+
+    Args:
+        packages: the packages' power zones, whose files can be read.
     """
 
     def __init__(self, packages: Sequence[Path]) -> None:
-        """Start counting.
-
-        Args:
-            packages: the packages' power zones, whose files can be read.
-        """
         self._packages = packages
         self._last_uj = [_uj(zone, "energy_uj") or 0 for zone in packages]
-        self._turn_uj = [_uj(zone, "max_energy_range_uj") or 0 for zone in packages]
+        self._range_uj = [_uj(zone, "max_energy_range_uj") or 0 for zone in packages]
         self._total_uj = 0
 
     def read_j(self) -> float | None:
-        """As ``EnergyMeter`` says."""
         now_uj = [now for zone in self._packages if (now := _uj(zone, "energy_uj")) is not None]
         if len(now_uj) < len(self._packages):
             return None
-        for now, last, turn in zip(now_uj, self._last_uj, self._turn_uj, strict=True):
-            self._total_uj += now - last + (turn if now < last else 0)
+        for now, last, span in zip(now_uj, self._last_uj, self._range_uj, strict=True):
+            self._total_uj += now - last + (span if now < last else 0)
         self._last_uj = now_uj
         return self._total_uj / 1e6
 
 
 class GpuMeter:
-    """What one GPU has taken since its driver was loaded."""
+    """Joules that one GPU, by its NVML handle, has taken since its driver was loaded."""
 
     def __init__(self, handle: object) -> None:
-        """Take NVML's handle of the GPU."""
         self._handle = handle
 
     def read_j(self) -> float | None:
-        """As ``EnergyMeter`` says."""
         millijoules = ask("nvmlDeviceGetTotalEnergyConsumption", self._handle)
         return None if millijoules is None else float(millijoules) / 1e3
 
 
 def meter(device: str, powercap: Path = POWERCAP) -> EnergyMeter | None:
-    """The counter of what a conversion on this device takes; None where there is none that this process may read.
+    """Return the energy counter of a device; None where there is none that this process may read.
 
     Args:
         device: ``cuda`` is the GPU that workers use, anything else the processors.
@@ -89,6 +84,6 @@ def meter(device: str, powercap: Path = POWERCAP) -> EnergyMeter | None:
 
 
 def _uj(zone: Path, file: str) -> int | None:
-    """Microjoules in a file of a zone; None where it cannot be read, as for anyone but root on most machines."""
+    """Read the microjoules in a file of a zone; None where this is not allowed: on most machines only root may."""
     text = read(zone / file)
     return int(text) if text.isdecimal() else None

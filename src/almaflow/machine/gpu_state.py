@@ -1,4 +1,4 @@
-"""The state of the GPU that workers use, as NVML tells it. What the driver or the GPU does not tell is None."""
+"""Reads the state of the GPU that workers use from NVML. What the driver or the GPU does not tell is None."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 HELD_SHARE = 0.05
-"""Share of a round from which on a clock that was held down is named: less moves no median."""
+"""Least share of a round with the clock held down for which the reason is named; less moves no median."""
 
-# Numbers of nvml.h. Not among the reasons: idle, clocks that the user set, and those of a display.
+# Constants of nvml.h. The reasons leave out idling, clocks that the user set, and those of a display.
 _CLOCK_SM = 1
 _SENSOR_GPU = 0
 _REASONS = {
@@ -30,41 +30,40 @@ _POLICIES = {0: "power cap", 1: "thermal slowdown", 2: "sync boost"}
 
 
 class GpuState:
-    """Questions to one GPU."""
+    """Queries to one GPU, by its NVML handle."""
 
     def __init__(self, handle: Any) -> None:
-        """Take NVML's handle of the GPU."""
         self._handle = handle
 
     def clock_mhz(self) -> float | None:
         """Clock of the multiprocessors now, in MHz."""
-        found = ask("nvmlDeviceGetClockInfo", self._handle, _CLOCK_SM)
-        return None if found is None else float(found)
+        mhz = ask("nvmlDeviceGetClockInfo", self._handle, _CLOCK_SM)
+        return None if mhz is None else float(mhz)
 
     def temperature_c(self) -> float | None:
         """Temperature of the chip now, in degrees Celsius."""
         for function in ("nvmlDeviceGetTemperature", "nvmlDeviceGetTemperatureV"):  # the first goes with CUDA 14
-            if (found := ask(function, self._handle, _SENSOR_GPU)) is not None:
-                return float(found)
+            if (celsius := ask(function, self._handle, _SENSOR_GPU)) is not None:
+                return float(celsius)
         return None
 
     def held_ns(self) -> dict[str, int]:
-        """How long the clock has been held down since the driver was loaded, by the reason; nanoseconds."""
-        found = {name: ask("nvmlDeviceGetViolationStatus", self._handle, policy) for policy, name in _POLICIES.items()}
-        return {name: int(status.violationTime) for name, status in found.items() if status is not None}
+        """Nanoseconds, by reason, that the clock has been held down since the driver was loaded."""
+        held = {name: ask("nvmlDeviceGetViolationStatus", self._handle, policy) for policy, name in _POLICIES.items()}
+        return {name: int(status.violationTime) for name, status in held.items() if status is not None}
 
     def held_now(self) -> set[str]:
-        """Why the clock is held down at this moment."""
+        """Reasons for which the clock is held down at this moment."""
         for function in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
             if (bits := ask(function, self._handle)) is not None:
                 return {name for bit, name in _REASONS.items() if bits & bit}
         return set()
 
     def throttle(self, before_ns: dict[str, int], wall_s: float) -> tuple[str, ...]:
-        """Why the clock was held down in the time since ``held_ns`` gave ``before_ns``, ``wall_s`` seconds ago.
+        """Reasons for which the clock was held down since ``held_ns`` returned ``before_ns``, ``wall_s`` seconds ago.
 
-        The GPU is idle again when this is asked, and a power cap is then over: hence the counters. For the reasons
-        without one it is the moment that counts.
+        By now the GPU is idle again and a power cap is over, so the driver's counters are compared. Reasons without a
+        counter are those of this moment.
         """
         now_ns = self.held_ns()
         counted = {
@@ -75,12 +74,12 @@ class GpuState:
         return tuple(sorted(counted | self.held_now()))
 
     def other_processes(self, ours: Collection[int], worker: int) -> int | None:
-        """Processes that compute on the GPU and are not of this job.
+        """Count the processes that compute on the GPU and are not of this job; None where they cannot be told apart.
 
         Args:
-            ours: processes of this job; the children of this process, and theirs, count as such anyway.
-            worker: the process that has just computed on the GPU. Where the driver does not list it, it lists the
-                numbers that processes have outside of our container, and nothing can be said.
+            ours: processes of this job; all descendants of this process count as ours anyway.
+            worker: the process that has just computed on the GPU. A driver that does not list it numbers processes as
+                they are outside of our container, which tells nothing about ours.
         """
         listed = ask("nvmlDeviceGetComputeRunningProcesses", self._handle)
         pids = {int(process.pid) for process in listed or ()}

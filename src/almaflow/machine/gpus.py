@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs as NVML tells of them. Nothing here imports torch, and nothing raises where there is no driver."""
+"""Looks up the NVIDIA GPUs by NVML. Nothing here imports torch, and nothing raises where there is no driver."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Gpu:
 
 
 def nvidia() -> tuple[tuple[Gpu, ...], str | None, str | None]:
-    """GPUs that CUDA may see, driver version and CUDA version; nothing where there is no driver."""
+    """Return the GPUs that CUDA may see, the driver version and the CUDA version; nothing where there is no driver."""
     import pynvml
 
     try:
@@ -43,7 +43,7 @@ def nvidia() -> tuple[tuple[Gpu, ...], str | None, str | None]:
 
 @cache
 def first_handle() -> Any | None:
-    """NVML's handle of the GPU that workers use, the first that CUDA may see; None where there is none.
+    """Return NVML's handle of the GPU that workers use, the first that CUDA may see; None where there is none.
 
     NVML stays initialised from then on, so that ``ask`` can be called at any time and cheaply.
     """
@@ -57,11 +57,11 @@ def first_handle() -> Any | None:
 
 
 def ask(function: str, *arguments: object) -> Any | None:
-    """What NVML answers; None where this driver or GPU has no answer.
+    """Call a function of NVML; None where this driver or GPU has no answer.
 
     Args:
-        function: name in ``pynvml``, which need not exist in the installed version.
-        arguments: what it is called with; a handle is that of ``first_handle``.
+        function: its name in ``pynvml``, which need not exist in the installed version.
+        arguments: its arguments, among them the handle of ``first_handle``.
     """
     import pynvml
 
@@ -71,20 +71,20 @@ def ask(function: str, *arguments: object) -> Any | None:
     return None
 
 
-def visible(found: Sequence[tuple[str, T]]) -> tuple[T, ...]:
-    """Those of the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves, in its order; CUDA ignores all behind a wrong entry.
+def visible(devices: Sequence[tuple[str, T]]) -> tuple[T, ...]:
+    """Select the GPUs that ``CUDA_VISIBLE_DEVICES`` lists, in its order, up to the first wrong entry, as CUDA does.
 
     Args:
-        found: UUID of each GPU and anything that stands for it, in NVML's order.
+        devices: UUID of each GPU and anything that stands for it, in NVML's order.
     """
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is None or "MIG-" in listed:  # a slice of a GPU: which one, the name does not say
-        return tuple(gpu for _, gpu in found)
+    if listed is None or "MIG-" in listed:  # the name of a MIG slice does not say which GPU it is of
+        return tuple(gpu for _, gpu in devices)
     gpus = []
     for entry in (part.strip() for part in listed.split(",")):
-        if entry.isdigit() and int(entry) < len(found):
-            gpus.append(found[int(entry)][1])
-        elif entry.startswith("GPU-") and (match := [gpu for uuid, gpu in found if uuid.startswith(entry)]):
+        if entry.isdigit() and int(entry) < len(devices):
+            gpus.append(devices[int(entry)][1])
+        elif entry.startswith("GPU-") and (match := [gpu for uuid, gpu in devices if uuid.startswith(entry)]):
             gpus.append(match[0])
         else:
             break

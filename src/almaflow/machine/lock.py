@@ -1,4 +1,4 @@
-"""One measurement at a time on a machine.
+"""A lock that lets only one job at a time measure on a machine.
 
 Two jobs on the same cores run at far less than half the speed each, since thread pools spin for each other (resnet18
 eager on two cores: 25 ms alone, 112 and 276 ms beside compilers and tests). So a job holds a lock of the whole
@@ -25,17 +25,17 @@ POLL_S = 1.0
 
 
 def lock_path() -> Path:
-    """The lock file, in the directory for temporary files that all users share."""
+    """Return the lock file, in the directory for temporary files that all users share."""
     return Path(tempfile.gettempdir()) / LOCK_NAME
 
 
 @contextmanager
-def alone(mode: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Be the only job that measures on this machine while the block runs.
+def alone(mode: str, on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Let no other job measure on this machine while the block runs.
 
     Args:
         mode: What to do while another one measures: ``wait``, ``refuse``, or ``ignore`` it, which takes no lock.
-        say: Tells the user that it waits.
+        on_wait: Called with a line for the user before it waits.
 
     Raises:
         AlmaflowError: another job measures, and the mode is ``refuse``.
@@ -50,7 +50,7 @@ def alone(mode: str, say: Callable[[str], None]) -> Iterator[None]:
         if mode == "refuse":
             message = "another almaflow job measures on this machine; try again later, or take measure.exclusive=wait"
             raise AlmaflowError(message) from error
-        say("another almaflow job measures on this machine: waiting for its end (measure.exclusive=wait)")
+        on_wait("another almaflow job measures on this machine: waiting for its end (measure.exclusive=wait)")
         lock.acquire(poll_interval=POLL_S)
     try:
         yield

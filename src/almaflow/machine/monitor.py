@@ -1,4 +1,4 @@
-"""The machine around one round of timed calls, as the parent sees it: what disturbed, and how fast the clocks were."""
+"""Watches the machine around each round of timed calls, from the parent: load by others, clocks, heat, energy."""
 
 from __future__ import annotations
 
@@ -21,31 +21,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 RESOLUTION_CPUS = 0.1
-"""A load that is not known this well is not given."""
+"""Largest error of a load that is reported, in processors."""
 
 TICK_ERROR_S = 0.02
-"""How far off the processor time of one round may be: the kernel tells whole ticks of 10 ms, apart for user and system
-mode, for the machine and for the worker, before and after. Measured beside workers with nothing else running, nineteen
-rounds of twenty were no further off (standard deviation 9.5 ms)."""
+"""Error of the processor time of one round: the kernel counts whole ticks of 10 ms, apart for user and system mode, for
+the machine and for the worker, before and after. Beside workers with nothing else running, nineteen rounds of twenty
+were within it (standard deviation 9.5 ms)."""
 
 
 class StateWatch:
-    """Looks at the machine just before and just after each round of a worker, and does nothing in between.
+    """Reads the machine just before and just after each round of a worker, and does nothing in between.
 
     The load is that of all processes but the worker and this one: other programs, the system, the worker's children,
-    workers that wait. The kernel's ticks are too coarse for the load of a single short round. So the rounds of one
-    worker are added up until their load is known to ``RESOLUTION_CPUS``; until then it is None, and then the mean over
-    all of them. ``TICK_ERROR_S`` grows with the square root of their number, so one round of 0.2 s will do, or three of
+    waiting workers. The kernel's ticks are too coarse for the load of a single short round. So the rounds of one worker
+    are added up until their load is known to ``RESOLUTION_CPUS``: it is None until then, and then the mean over all of
+    them. ``TICK_ERROR_S`` grows with the square root of their number, so one round of 0.2 s suffices, or three of
     0.12 s, or sixteen of 0.05 s.
+
+    Args:
+        device: where the rounds compute, ``cpu`` or ``cuda``: temperature and energy are of this device.
+        bound_to: the processors that workers run on, whose clock is read; None: those that this process may use.
     """
 
     def __init__(self, device: str, bound_to: Iterable[int] | None = None) -> None:
-        """Look up once what there is to be read.
-
-        Args:
-            device: where the rounds compute, ``cpu`` or ``cuda``: temperature and energy are of this device.
-            bound_to: the processors that workers run on, whose clock is read; None: those that this process may use.
-        """
         handle = first_handle() if device == "cuda" else None
         self._device = device
         self._gpu = GpuState(handle) if handle is not None else None
@@ -56,7 +54,7 @@ class StateWatch:
         self._before: _Before | None = None
 
     def begin(self, pid: int) -> None:
-        """Call just before the worker ``pid`` takes its round. That it may be gone already is no error."""
+        """Read the state just before the worker ``pid``, which may be gone already, takes its round."""
         self._pids.add(pid)
         worker = None
         with suppress(psutil.Error):
@@ -66,13 +64,13 @@ class StateWatch:
         self._before = _Before(pid, worker, held_ns, energy_j, _times(worker))
 
     def end(self) -> MachineState:
-        """Call just after the round. What was not begun, or what the system does not tell, is None."""
+        """Return the state over the round that is just over; all of it is unknown where ``begin`` was not called."""
         before, self._before = self._before, None
         if before is None:
             return MachineState()
         now = _times(before.worker)
         energy_j = self._meter.read_j() if self._meter else None
-        load = self._enough(before.pid, _load(before.times, now))
+        load = self._known_load(before.pid, _load(before.times, now))
         gpu, wall_s = self._gpu, now.wall_s - before.times.wall_s
         cpu_c = self._sensors.temperature_c() if self._device != "cuda" else None
         return MachineState(
@@ -86,19 +84,19 @@ class StateWatch:
             energy_j=_difference(energy_j, before.energy_j),
         )
 
-    def _enough(self, pid: int, load: _Load) -> _Load:
-        """This load, or where the round was too short, with those of the worker that were too; else an unknown one."""
+    def _known_load(self, pid: int, load: _Load) -> _Load:
+        """Add the worker's earlier rounds to one that is too short; the load is unknown while the sum is too short."""
         together = load + self._short.pop(pid, _Load())
-        for found in (load, together):
-            if TICK_ERROR_S * sqrt(found.windows) <= RESOLUTION_CPUS * found.wall_s:
-                return found
+        for candidate in (load, together):
+            if TICK_ERROR_S * sqrt(candidate.windows) <= RESOLUTION_CPUS * candidate.wall_s:
+                return candidate
         self._short[pid] = together
         return _UNKNOWN
 
 
 @dataclass(frozen=True)
 class _Times:
-    """Seconds so far: on the clock, and on processors."""
+    """Clock time and processor times so far, in seconds."""
 
     wall_s: float
     busy_s: float
@@ -118,7 +116,7 @@ class _Before:
 
 @dataclass(frozen=True)
 class _Load:
-    """Processor seconds in the windows that were added up; None is not known."""
+    """Processor time in the windows that were added up, in seconds; None where unknown."""
 
     windows: int = 0
     wall_s: float = 0.0
@@ -134,7 +132,7 @@ class _Load:
         )
 
     def per_second(self, seconds: float | None) -> float | None:
-        # Ticks may give the worker more than the machine had.
+        # By the kernel's ticks the worker may have used more than the whole machine.
         return None if seconds is None else max(0.0, seconds / self.wall_s)
 
 
@@ -147,7 +145,7 @@ def _times(worker: psutil.Process | None) -> _Times:
     with suppress(psutil.Error):
         spent = worker.cpu_times() if worker else None
         worker_s = spent.user + spent.system if spent else None
-    # Guests' time is in that of users already, on Linux.
+    # On Linux, user time includes that of guests.
     busy = ("user", "nice", "system", "irq", "softirq")
     return _Times(
         wall_s=time.perf_counter(),

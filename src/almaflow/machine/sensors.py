@@ -1,7 +1,7 @@
-"""Clock and temperature of the processors, read from the kernel's own files.
+"""Reads clock and temperature of the processors from the kernel's own files.
 
-psutil reads the same files, and with them the limits and the sensors of everything else that is built in, some of which
-take milliseconds to answer.
+psutil reads the same files, but also the limits and all other sensors of the machine, some of which answer only after
+milliseconds.
 """
 
 from __future__ import annotations
@@ -21,19 +21,18 @@ CPU_SENSORS = frozenset({"coretemp", "k10temp", "k8temp", "zenpower"})
 """Drivers of the sensors inside AMD's and Intel's processors; those of others have ``cpu`` in their name."""
 
 PLAUSIBLE_C = (0.0, 150.0)
-"""A sensor that is switched off or broken reads as something outside."""
+"""Range of temperatures to believe: a sensor that is switched off or broken reads as something outside."""
 
 
 class CpuSensors:
-    """What there is to be read on this machine, looked up once."""
+    """Clocks and temperature sensors of this machine, looked up once.
+
+    Args:
+        cpus: numbers of the processors whose clock is of interest.
+        sys: where the kernel's file system of that name is.
+    """
 
     def __init__(self, cpus: Iterable[int], sys: Path = SYS) -> None:
-        """Look for the files.
-
-        Args:
-            cpus: numbers of the processors whose clock is of interest.
-            sys: where the kernel's file system of that name is.
-        """
         clocks = (sys / f"devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq" for cpu in sorted(cpus))
         self._clocks = [file for file in clocks if file.exists()]
         chips = [chip for chip in sys.glob("class/hwmon/hwmon*") if _is_cpu(read(chip / "name"))]
@@ -46,12 +45,12 @@ class CpuSensors:
     def frequency_mhz(self) -> float | None:
         """Mean clock in MHz; None without a driver that knows it.
 
-        A virtual machine has none: what ``/proc/cpuinfo`` says there is the nominal clock, whatever the real one is.
+        A virtual machine has none: its ``/proc/cpuinfo`` shows the nominal clock, whatever the real one is.
         """
-        return fmean(known) / 1e3 if (known := _figures(self._clocks)) else None
+        return fmean(clocks_khz) / 1e3 if (clocks_khz := _figures(self._clocks)) else None
 
     def temperature_c(self) -> float | None:
-        """The hottest sensor in degrees Celsius; None without one."""
+        """Temperature of the hottest sensor in degrees Celsius; None without one."""
         low, high = PLAUSIBLE_C
         return max((value / 1e3 for value in _figures(self._sensors) if low < value / 1e3 < high), default=None)
 
@@ -61,5 +60,5 @@ def _is_cpu(driver: str) -> bool:
 
 
 def _figures(files: Iterable[Path]) -> list[int]:
-    """The whole numbers in these files, in kHz or thousandths of a degree; one that cannot be read is left out."""
+    """Read the whole number in each file, in kHz or thousandths of a degree; files that cannot be read are left out."""
     return [int(text) for file in files if (text := read(file)).isdecimal()]

@@ -1,5 +1,1 @@
-"""Measuring one conversion in a process of its own.
-
-``launcher`` is the parent's side, ``worker`` the child's; ``events`` is what they share. Everything that
-imports torch is imported by the worker only.
-"""
+"""Measuring as the parent directs it: who takes turns when, when it is enough, and what became of each conversion."""

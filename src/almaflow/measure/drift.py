@@ -1,4 +1,4 @@
-"""The job's control: eager calls at its start and at its end, which say how far the machine has drifted meanwhile."""
+"""Probes how far the machine drifts during a job, by eager calls at its start and at its end."""
 
 from __future__ import annotations
 
@@ -20,11 +20,15 @@ MIN_CALLS, MIN_TIME_S, MAX_TIME_S = 3, 0.1, 1.0
 
 @dataclass
 class DriftProbe:
-    """The preparing worker, which has the model and waits."""
+    """Takes eager calls in the reference worker, which has the model and waits."""
 
     worker: WorkerHandle
     _start: list[float] = field(default_factory=list)
     _end: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Take over the worker: from here on its phases are no conversion's."""
+        self.worker.on_phase = lambda _phase: None
 
     def at_start(self) -> None:
         """Take the rounds before the first conversion."""
@@ -35,7 +39,7 @@ class DriftProbe:
         self._end = self._rounds()
 
     def drift(self) -> Drift | None:
-        """What the two say; None unless both were taken, or where the clock is too coarse for the call."""
+        """Compare the two; None unless both were taken, or where the clock is too coarse for the call."""
         if not self._start or not self._end or not min(self._start + self._end) > 0:
             return None
         resolved = max((max(ms) - min(ms)) / median(ms) for ms in (self._start, self._end))

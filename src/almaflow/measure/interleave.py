@@ -1,4 +1,4 @@
-"""The parent's side of the rounds: workers take turns until each has what was asked for.
+"""Gives workers their turns until each has the rounds that were asked for.
 
 The stop rule, per conversion: the minimum count and the minimum time, then on until the 95% interval of the median is
 as narrow as ``rel_precision`` asks, or ``max_time_s`` of timed calls or ``MAXIMUM_ROUNDS`` are over. It is that of
@@ -26,37 +26,39 @@ if TYPE_CHECKING:
     from almaflow.records.protocol import RoundReport
 
 GAP_S = 0.02
-"""Between two workers' turns: threads that spin for more work have gone to sleep by then."""
+"""Pause between two workers' turns: threads that spin for more work have gone to sleep by then."""
 
 MAXIMUM_ROUNDS = 100
-"""Of one process: what is between rounds takes longer than a round of very short calls, and would go on for hours."""
+"""Most rounds of one process. What lies between rounds of very short calls takes longer than the rounds, and without a
+limit it would go on for hours."""
 
 
 @dataclass
 class MeasuredWorker:
     """One worker, what its rounds gave so far, and the state of the machine during each."""
 
-    worker: WorkerHandle
+    handle: WorkerHandle
     spec: MeasureSpec
+    gap_s: float = GAP_S
     reports: list[RoundReport] = field(default_factory=list)
     states: list[MachineState | None] = field(default_factory=list)
     ended: bool = False
 
     def begin(self) -> bool:
-        """Wait until the worker is ready; it brings its first round. False where it ended instead."""
-        self.ended = not self.worker.until_ready()
-        if not self.ended and self.worker.report:
-            self.reports.append(self.worker.report)
+        """Wait until the worker is ready and has brought its first round; False where it ended instead."""
+        self.ended = not self.handle.until_ready()
+        if not self.ended and self.handle.report:
+            self.reports.append(self.handle.report)
             self.states.append(None)
         return not self.ended
 
-    def take(self, index: int, watch: StateWatch) -> None:
+    def take(self, index: int, monitor: StateWatch) -> None:
         """Let the worker take a round, unless it has ended."""
-        time.sleep(GAP_S)
+        time.sleep(self.gap_s)
         began = time.perf_counter()
-        watch.begin(self.worker.process.pid)
-        report = self.worker.turn(round_request(self.spec, index))
-        self.states.append(replace(watch.end(), watched_s=time.perf_counter() - began))
+        monitor.begin(self.handle.process.pid)
+        report = self.handle.turn(round_request(self.spec, index))
+        self.states.append(replace(monitor.end(), watched_s=time.perf_counter() - began))
         if report is None:
             self.ended = True
         else:
@@ -64,12 +66,12 @@ class MeasuredWorker:
 
     @property
     def done(self) -> bool:
-        """It needs no further round, or can take none."""
+        """Whether it needs no further round, or can take none."""
         return self.spent or settled(self.spec, self.reports)
 
     @property
     def spent(self) -> bool:
-        """It has ended, or used its time."""
+        """Whether it has ended, or used its time."""
         used = _timed_s(self.reports) >= self.spec.max_time_s or len(self.reports) >= MAXIMUM_ROUNDS
         return self.ended or used
 
@@ -92,29 +94,31 @@ def take_rounds(
     everybody: Sequence[MeasuredWorker],
     anchors: Sequence[MeasuredWorker],
     first_round: int,
-    watch: StateWatch,
+    monitor: StateWatch,
     show: Callable[[str, int, int, int], None],
 ) -> int:
-    """Give turns until nobody needs any more; the number after the last round.
+    """Give turns until no worker needs any more; returns the number after the last round.
 
-    One that needs no more goes on as long as others do and it has time: all then were timed under the same conditions,
-    and their medians can be ranked. Who settled early, while the machine was fast, would win otherwise.
+    A worker that needs no more goes on as long as others do and it has time. So all were timed under the same
+    conditions, and their medians can be ranked. A worker that settled early, while the machine was fast, would win
+    otherwise.
 
     Args:
-        everybody: The workers that are measured now.
-        anchors: Those of them that the others are compared with: their time is that of all.
+        everybody: All workers that are measured now.
+        anchors: The workers among them that the others are compared with; they take part to the end.
         first_round: The number of the first round, at least 1; neighbours share their number.
-        watch: Looks at the machine meanwhile.
-        show: Is told before each turn whose it is, the number of the round, how many need no more, and of how many.
+        monitor: Looks at the machine meanwhile.
+        show: Is called before each turn with the conversion's name, the number of the round, how many workers need no
+            more, and how many there are.
     """
     number = first_round
     while any(not each.done for each in everybody):
         # There and back: what changes steadily weighs on all alike.
         for each in everybody if number % 2 else reversed(everybody):
             if not each.ended and (each in anchors or not each.spent):
-                conversion = each.worker.task.conversion
+                conversion = each.handle.task.conversion
                 name = conversion.name if conversion else ""
                 show(name, number - first_round + 1, sum(other.done for other in everybody), len(everybody))
-                each.take(number, watch)
+                each.take(number, monitor)
         number += 1
     return number

@@ -1,7 +1,7 @@
-"""All conversions of a job, measured: workers that take turns, in one fresh process after another.
+"""Measures all conversions of a job by workers that take turns, in one fresh process after another.
 
-A conversion is loaded, converted, checked and warmed up by itself; then it waits, and the rounds of timed calls are
-taken in turns by all that wait. Eager and inductor, which the others are compared with, take part to the end.
+A conversion is loaded, converted, checked and warmed up by itself. Then it waits, and all that wait take their rounds
+of timed calls in turns. Eager and inductor, which the others are compared with, take part to the end.
 """
 
 from __future__ import annotations
@@ -10,234 +10,192 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from almaflow.analysis import EAGER, INDUCTOR
-from almaflow.machine.monitor import StateWatch
-from almaflow.measure.interleave import MeasuredWorker, take_rounds
-from almaflow.measure.outcomes import log_name, outcome_of, with_states
+from almaflow.measure.interleave import GAP_S, MeasuredWorker, take_rounds
+from almaflow.measure.work_directory import end_work_directory, make_work_directory
 from almaflow.processes.worker_handle import free_memory_mb
-from almaflow.records import FailureKind, Status
+from almaflow.records.plan import EAGER, INDUCTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from almaflow.machine.monitor import StateWatch
+    from almaflow.measure.conversion_run import ConversionRun
     from almaflow.measure.drift import DriftProbe
+    from almaflow.measure.progress import Progress
     from almaflow.processes.interrupts import Interrupts
     from almaflow.processes.launcher import Launcher
-    from almaflow.processes.worker_handle import WorkerExit
-    from almaflow.records import (
-        HardwareSpec,
-        Measurement,
-        MeasureSpec,
-        Outcome,
-        PlannedConversion,
-        WorkerTask,
-    )
-    from almaflow.report.progress import Progress
+    from almaflow.records import WorkerTask
 
 ANCHORS = (EAGER, INDUCTOR)
 
 LEAST_FREE_MEMORY = 0.5
-"""Of what is free at the start. With less than that, those that wait are measured and ended before another one starts,
-so that a conversion's memory limit does not depend much on how many wait beside it."""
-
-
-@dataclass
-class ConversionRun:
-    """One conversion of the plan, and what its processes have given so far."""
-
-    planned: PlannedConversion
-    directory: Path
-    started_at: float = 0.0
-    turns: MeasuredWorker | None = None
-    """Of the process that runs now."""
-    measurements: list[Measurement] = field(default_factory=list)
-    """Of the processes that ended well."""
-    outcome: Outcome | None = None
-    """Set once it is known."""
+"""Share of the memory that was free at the start. With less than that, those that wait are measured and ended before
+another one starts, so that a conversion's memory limit does not depend much on how many wait beside it."""
 
 
 @dataclass
 class MeasurementLoop:
-    """Measures the conversions of one job."""
+    """Measures the conversions of one job, and gives each as soon as its outcome is known."""
 
-    spec: MeasureSpec
-    hardware: HardwareSpec
+    task: WorkerTask
+    """What every worker is told; conversion, directory and number of the process are filled in for each."""
     launcher: Launcher
-    control: DriftProbe
-    task_of: Callable[[ConversionRun, int], WorkerTask]
-    """The task of an entry's process, by replicate; the process's directory is there then."""
-    ended: Callable[[ConversionRun, int], None]
-    """Tidies up after an entry's process, whose replicate it is told."""
-    done: Callable[[Sequence[ConversionRun]], None]
-    """Is given entries as soon as their outcomes are known."""
+    probe: DriftProbe
+    monitor: StateWatch
     progress: Progress
     interrupts: Interrupts
     fail_fast: bool = False
+    free_memory_mb: Callable[[], float] = free_memory_mb
+    gap_s: float = GAP_S
+    interrupted: bool = field(default=False, init=False)
+    """Whether the user or a signal ended it; what was measured by then was given."""
     _waiting: list[ConversionRun] = field(default_factory=list, init=False)
     _anchors: list[ConversionRun] = field(default_factory=list, init=False)
     _round: int = field(default=1, init=False)
+    _stop: BaseException | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Look at the machine before anything runs."""
-        self._free_mb = free_memory_mb()
-        self._watch = StateWatch(self.hardware.device, self.hardware.cpus)
+        """Look at the memory before anything runs."""
+        self._spec = self.task.measure
+        self._free_mb = self.free_memory_mb()
 
-    def run(self, entries: Sequence[ConversionRun]) -> bool:
-        """Measure them; False where an interrupt ended it, with what was measured by then kept.
+    def run(self, runs: Sequence[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
+        """Measure them, and yield those whose outcomes have become known.
 
         Raises:
-            AlmaflowError: no process can be started any more; what was measured by then is kept.
+            AlmaflowError: no process can be started any more; what was measured by then was yielded.
         """
         try:
             with self.interrupts.let_through():
-                self.control.at_start()
-            for replicate in range(self.spec.replicates):
-                self._one_process_each([entry for entry in entries if entry.outcome is None], replicate)
-                if self.fail_fast and _failed(entries):
-                    self._settle_measured(entries)
+                self.probe.at_start()
+            for replicate in range(self._spec.replicates):
+                yield from self._one_process_each([run for run in runs if run.outcome is None], replicate)
+                if self.fail_fast and any(run.failed for run in runs):
+                    yield from self._settle_measured(runs)
                     break
             with self.interrupts.let_through():
-                self.control.at_end()
+                self.probe.at_end()
+        except GeneratorExit:  # nobody listens any more
+            raise
         except KeyboardInterrupt:
-            self._give_up(entries)
-            return False
-        except BaseException:  # no further process can be started, or a fault of ours
-            self._give_up(entries)
+            self.interrupted = True
+            yield from self._give_up(runs)
+        except BaseException:  # no further process can be started, a full disk, or a fault of ours
+            yield from self._give_up(runs)
             raise
         finally:
-            for entry in entries:
-                if entry.turns:
-                    entry.turns.worker.close()
-        return True
+            for run in runs:
+                run.close()
 
-    def _one_process_each(self, entries: Sequence[ConversionRun], replicate: int) -> None:
-        for entry in entries:
-            self._begin(entry, replicate)
+    def stop(self, error: BaseException) -> None:
+        """End what runs as soon as ``run`` goes on, give what was measured, and raise the error there."""
+        self._stop = error
+
+    def _give(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
+        if known := [run for run in runs if run.outcome]:
+            yield known
+        stop, self._stop = self._stop, None
+        if stop:
+            raise stop
+
+    def _one_process_each(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
+        for run in runs:
+            yield from self._begin(run, replicate)
             if self._waiting and self._full():
-                self._take_turns(replicate)
-            if self.fail_fast and (failed := _failed(entries)):
-                self.progress.warn(f"fail_fast: stopped after {failed.planned.name} failed")
+                yield from self._take_turns(replicate)
+            if self.fail_fast and (failed := [run.planned.name for run in runs if run.failed]):
+                self.progress.warn(f"fail_fast: stopped after {failed[0]} failed")
                 break
-        self._take_turns(replicate, last=True)
+        yield from self._take_turns(replicate, last=True)
 
     def _full(self) -> bool:
-        """As many wait as may, or as memory allows."""
+        """Whether no further one may wait, by number or by memory."""
         alive = len(self._waiting) + len(self._anchors)
-        return alive >= self.spec.interleave or free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
+        return alive >= self._spec.interleave or self.free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
 
-    def _begin(self, entry: ConversionRun, replicate: int) -> None:
+    def _begin(self, run: ConversionRun, replicate: int) -> Iterator[Sequence[ConversionRun]]:
         """Start a process and wait until it is ready; one that failed has its outcome then."""
-        ready = self._start(entry, replicate)
+        ready = self._start(run, replicate)
         beside_others = bool(self._waiting or self._anchors)
-        if not ready and beside_others and self.spec.memory_limit_mb is None and _out_of_memory(entry):
+        if not ready and beside_others and self._spec.memory_limit_mb is None and run.out_of_memory:
             # Those that wait hold memory too; with nobody beside it, it may do.
-            if entry.turns:
-                entry.turns.worker.close()
-            self.progress.warn(f"{entry.planned.name}: out of memory beside others, tried again alone")
-            self._take_turns(replicate, last=True)
-            self.ended(entry, replicate)
-            ready = self._start(entry, replicate)
+            run.close()
+            self.progress.warn(f"{run.planned.name}: out of memory beside others, tried again alone")
+            yield from self._take_turns(replicate, last=True)
+            end_work_directory(run.directory, replicate)
+            ready = self._start(run, replicate)
         if not ready:
-            self._finish([entry], replicate)
-        elif entry.planned.name in ANCHORS and self.spec.interleave > 1:
-            self._anchors.append(entry)
+            yield from self._finish([run], replicate)
+        elif run.planned.name in ANCHORS and self._spec.interleave > 1:
+            self._anchors.append(run)
         else:
-            self._waiting.append(entry)
+            self._waiting.append(run)
 
-    def _start(self, entry: ConversionRun, replicate: int) -> bool:
-        planned = entry.planned
+    def _start(self, run: ConversionRun, replicate: int) -> bool:
+        planned = run.planned
         self.progress.phase(planned.name, "start")
-        entry.started_at = entry.started_at or time.time()
+        run.started_at = run.started_at or time.time()
         with self.interrupts.let_through():
-            worker = self.launcher.start(
-                self.task_of(entry, replicate), lambda phase: self.progress.phase(planned.name, phase)
+            handle = self.launcher.start(
+                self._task_of(run, replicate), lambda phase: self.progress.phase(planned.name, phase)
             )
-            entry.turns = MeasuredWorker(worker, self.spec)
-            ready = entry.turns.begin()
+            run.worker = MeasuredWorker(handle, self._spec, self.gap_s)
+            ready = run.worker.begin()
         if ready:
             self.progress.ready(planned)
         return ready
 
-    def _take_turns(self, replicate: int, *, last: bool = False) -> None:
-        """All rounds of those that wait; their processes end with it, those of the anchors only with the last."""
-        everybody = [*self._anchors, *self._waiting]
-        if not everybody:
+    def _task_of(self, run: ConversionRun, replicate: int) -> WorkerTask:
+        """The task of one process, whose directory is made for it."""
+        return replace(
+            self.task,
+            conversion=run.planned,
+            work_dir=str(make_work_directory(run.directory)),
+            replicate=self.task.replicate + replicate,
+            # Later processes of the same conversion use what the first one compiled: they are for the timed calls.
+            cache_dir=str(run.directory / "cache") if self._spec.replicates > 1 else None,
+        )
+
+    def _take_turns(self, replicate: int, *, last: bool = False) -> Iterator[Sequence[ConversionRun]]:
+        """Take all rounds of those that wait; their processes end with it, the anchors' only with the last rounds."""
+        waiting, anchors = self._waiting, self._anchors
+        if not waiting and not anchors:
             return
         with self.interrupts.let_through():
             self._round = take_rounds(
-                [entry.turns for entry in everybody if entry.turns],
-                [entry.turns for entry in self._anchors if entry.turns],
+                [run.worker for run in (*anchors, *waiting) if run.worker],
+                [run.worker for run in anchors if run.worker],
                 self._round,
-                self._watch,
+                self.monitor,
                 self.progress.turns,
             )
-        ending = [*self._anchors, *self._waiting] if last else self._waiting
         self._waiting = []
         if last:
             self._anchors = []
-        self._finish(ending, replicate)
+        yield from self._finish([*anchors, *waiting] if last else waiting, replicate)
 
-    def _finish(self, finished: Sequence[ConversionRun], replicate: int) -> None:
+    def _finish(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
         """End the processes and take in what they left; after the last one, or a failure, that is the outcome."""
         try:
-            for entry in finished:
-                turns = entry.turns
-                if turns is None:
+            for run in runs:
+                if run.worker is None:
                     continue
                 with self.interrupts.let_through():
-                    left = turns.worker.finish()
-                entry.turns = None
-                self.ended(entry, replicate)
-                measurement = with_states(left.result.measurement, turns)
-                last = replicate == self.spec.replicates - 1
-                if left.result.failure or left.result.bad_input or last:
-                    self._settle(entry, measurement, left)
-                elif measurement:
-                    entry.measurements.append(measurement)
-        finally:  # after an interrupt too
-            self.done([entry for entry in finished if entry.outcome])
+                    exit_state = run.worker.handle.finish()
+                run.take_in(exit_state, replicate, last=replicate == self._spec.replicates - 1)
+        finally:  # what is known is given after an interrupt too
+            yield from self._give(runs)
 
-    def _settle_measured(self, entries: Iterable[ConversionRun]) -> None:
-        """With ``fail_fast`` those that would have had further processes have their outcomes by the first ones."""
-        measured = [entry for entry in entries if entry.outcome is None and entry.measurements]
-        for entry in measured:
-            self._settle(entry, None, None)
-        self.done(measured)
+    def _settle_measured(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
+        """Settle, after ``fail_fast``, those that would have had further processes by their first ones."""
+        measured = [run for run in runs if run.outcome is None and run.measurements]
+        for run in measured:
+            run.settle(None, None)
+        yield from self._give(measured)
 
-    def _give_up(self, entries: Iterable[ConversionRun]) -> None:
-        """What was measured and checked counts; what was under way is interrupted."""
-        begun = [entry for entry in entries if entry.outcome is None and (entry.turns or entry.measurements)]
-        for entry in begun:
-            left = measurement = None
-            if entry.turns:
-                entry.turns.worker.close()
-                left = entry.turns.worker.left()
-                # One that was not yet ready has not been found right.
-                ready = bool(entry.turns.reports)
-                measurement = with_states(left.result.measurement, entry.turns) if ready else None
-                entry.turns = None
-                self.ended(entry, len(entry.measurements))
-            self._settle(entry, measurement, left, interrupted=True)
-        self.done(begun)
-
-    @staticmethod
-    def _settle(
-        entry: ConversionRun, measurement: Measurement | None, left: WorkerExit | None, *, interrupted: bool = False
-    ) -> None:
-        outcome = outcome_of(
-            entry.planned, entry.started_at, entry.measurements, measurement, left, interrupted=interrupted
-        )
-        # Of the process that ended it, or of the last one that ended well.
-        number = len(entry.measurements) - (left is None)
-        entry.outcome = replace(outcome, log_path=str(entry.directory / log_name(max(number, 0))))
-
-
-def _failed(entries: Iterable[ConversionRun]) -> ConversionRun | None:
-    """The first one that failed."""
-    return next((entry for entry in entries if entry.outcome and entry.outcome.status is Status.FAILED), None)
-
-
-def _out_of_memory(entry: ConversionRun) -> bool:
-    failure = entry.turns.worker.left().result.failure if entry.turns else None
-    return failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY
+    def _give_up(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
+        """End everything: what was measured and checked counts, what was under way is interrupted."""
+        begun = [run for run in runs if run.outcome is None and (run.worker or run.measurements)]
+        for run in begun:
+            run.give_up()
+        yield from self._give(begun)

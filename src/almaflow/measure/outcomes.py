@@ -1,4 +1,4 @@
-"""From what the processes of one conversion left to its outcome."""
+"""Makes the outcome of one conversion from what its processes left."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from almaflow.processes.worker_handle import WorkerExit
 
 
-def with_states(measurement: Measurement | None, turns: MeasuredWorker) -> Measurement | None:
-    """The measurement with the machine's state in each round, and whether it settled."""
+def with_states(measurement: Measurement | None, worker: MeasuredWorker) -> Measurement | None:
+    """Add the machine's state in each round, and whether the measurement settled."""
     if measurement is None:
         return None
     # A worker that was ended in the middle of a round has left fewer rounds than it was given turns; one more where an
     # interrupt came before its parent had heard of the last one.
-    states = chain(turns.states, repeat(None))
+    states = chain(worker.states, repeat(None))
     rounds = [replace(each, state=state) for each, state in zip(measurement.rounds, states, strict=False)]
-    return replace(measurement, rounds=tuple(rounds), stable=settled(turns.spec, turns.reports))
+    return replace(measurement, rounds=tuple(rounds), stable=settled(worker.spec, worker.reports))
 
 
 def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
@@ -33,23 +33,23 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
     started_at: float,
     before: Sequence[Measurement],
     last: Measurement | None,
-    left: WorkerExit | None,
+    exit_state: WorkerExit | None,
     *,
     interrupted: bool = False,
 ) -> Outcome:
-    """The outcome of a conversion.
+    """Make the outcome of a conversion.
 
     Args:
         planned: The conversion.
         started_at: When its first process was started, in seconds since the epoch.
-        before: What processes gave that ended well.
-        last: What the last process measured, if it got so far.
-        left: What else the last process left, if there was one.
+        before: Measurements of the processes that ended well.
+        last: The last process's measurement, if it got so far.
+        exit_state: How the last process ended, and its result; None where there was none.
         interrupted: The user or a signal ended it; what was checked and timed by then counts, and so does a failure.
     """
-    failure = left.result.failure if left else None
-    if left and left.result.bad_input:
-        failure = Failure(FailureKind.ERROR, left.result.bad_input, left.phase)
+    failure = exit_state.result.failure if exit_state else None
+    if exit_state and exit_state.result.bad_input:
+        failure = Failure(FailureKind.ERROR, exit_state.result.bad_input, exit_state.phase)
     timed = [each for each in (*before, last) if each is not None and each.rounds and each.fidelity]
     measurement = merged(timed) if timed else last
     ok = failure is None and bool(timed)
@@ -65,7 +65,7 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
 
 
 def merged(measurements: Sequence[Measurement]) -> Measurement:
-    """The measurements of fresh processes of the same conversion as one.
+    """Join the measurements of fresh processes of the same conversion.
 
     Samples and rounds are put one behind the other; the times to load and convert, and the fidelity, are the first
     process's, since later ones may use what it compiled. The peak of memory is the highest.
@@ -87,8 +87,3 @@ def merged(measurements: Sequence[Measurement]) -> Measurement:
         recompiles=max(recompiles, default=None),
         notes=tuple(dict.fromkeys(chain.from_iterable(each.notes for each in measurements))),
     )
-
-
-def log_name(replicate: int) -> str:
-    """The log of a conversion's first process, or of a further one."""
-    return f"worker-{replicate}.log" if replicate else "worker.log"

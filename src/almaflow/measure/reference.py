@@ -1,31 +1,32 @@
-"""The parent's wait for the reference run: the model built once and run eagerly."""
+"""The reference run as its parent sees it: the model built once and run eagerly, before any conversion."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import Failure, FailureKind, Job, ReferenceInfo
+from almaflow.processes.logs import last_line
+from almaflow.records import Failure, FailureKind, ReferenceInfo
 
 if TYPE_CHECKING:
     from almaflow.processes.worker_handle import WorkerHandle
 
 
-def prepare(job: Job, worker: WorkerHandle) -> ReferenceInfo:
-    """Build the model once and run it eagerly: a wrong model costs seconds, not a tier.
+def reference_info(model_name: str, worker: WorkerHandle) -> ReferenceInfo:
+    """Wait for the worker that builds the model and runs it eagerly: a wrong model costs seconds, not a tier.
 
     Raises:
         UsageError: the model does not build or run.
         AlmaflowError: the worker ended without a result.
     """
     worker.until_ready()
-    worker.on_phase = lambda _phase: None  # as the control, it speaks for no conversion
-    left = worker.left()
-    if left.result.bad_input:
-        raise UsageError(left.result.bad_input)
-    if left.result.prepared is None or left.result.failure:
-        failure = left.result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
-        tail = left.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        message = f"the model {job.model.name} could not be prepared ({failure.kind}: {failure.message})"
-        raise AlmaflowError("; ".join([message, *tail]))
-    return left.result.prepared
+    exit_state = worker.exit_state()
+    result = exit_state.result
+    if result.bad_input:
+        raise UsageError(result.bad_input)
+    if result.prepared is None or result.failure:
+        failure = result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
+        last = last_line(exit_state.log_path)
+        message = f"the model {model_name} could not be prepared ({failure.kind}: {failure.message})"
+        raise AlmaflowError(f"{message}; {last}" if last else message)
+    return result.prepared

@@ -1,1 +1,1 @@
-"""Models and example inputs from their specs. Used in workers: its modules import torch."""
+"""Builds models and example inputs from their specs. Used in workers: its modules import torch."""

@@ -1,4 +1,4 @@
-"""Example inputs: seeded random data, a data loader's batches, or batches from a file."""
+"""Makes example inputs: seeded random data, a data loader's batches, or batches from a file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _SEED_OFFSET = 0x1A7C
 
 
 def build_batches(spec: ModelSpec, count: int) -> list[Batch]:
-    """Distinct input batches on the CPU, the batch dimension first; the same for the same spec.
+    """Make distinct input batches on the CPU, the batch dimension first; the same for the same spec.
 
-    From ``batches_path`` where it is given, else from ``data_loader``, else random: floating inputs from the normal
-    distribution (0, 1), integer ones uniform from ``low`` up to and without ``high``.
+    The spec's ``batches_path`` is used first, then its ``data_loader``. Without both the inputs are random: floating
+    ones from the normal distribution (0, 1), integer ones uniform from ``low`` up to and without ``high``.
 
     Batches of another size than ``batch_size`` are left out. A data loader's batch may be a tensor, a tuple or list
-    (inputs, then labels) or a mapping: of it come as many tensors as the spec has inputs, a mapping's by their names
-    where all inputs have one, and the first tensor alone where the spec lists none. So labels are left out.
+    (inputs, then labels) or a mapping. As many of its tensors are taken as the spec has inputs, or one where the spec
+    lists none: those of a mapping by name where all inputs have one, else the first. So labels are left out.
 
     Returns:
         ``count`` batches; fewer, but at least one, where the loader or the file has no more.
@@ -48,17 +48,17 @@ def build_batches(spec: ModelSpec, count: int) -> list[Batch]:
         return take_batches(loader, spec, count, origin)
     generator = torch.Generator().manual_seed(spec.seed + _SEED_OFFSET)
     inputs = _input_specs(spec)
-    return [tuple(_random(given, spec.batch_size, generator) for given in inputs) for _ in range(count)]
+    return [tuple(_random(each, spec.batch_size, generator) for each in inputs) for _ in range(count)]
 
 
 def take_batches(loader: Iterable[object], spec: ModelSpec, count: int, origin: str) -> list[Batch]:
-    """The first batches of a data loader that have the spec's ``batch_size``, as ``build_batches`` describes them.
+    """Take the first batches of a data loader that have the spec's ``batch_size``, as ``build_batches`` describes.
 
     Args:
-        loader: Iterated once, no further than needed.
-        spec: Says how many inputs the model has, and the batch size.
-        count: How many batches are wanted.
-        origin: What the loader is, for the messages.
+        loader: Batches, iterated once and no further than needed.
+        spec: The model's inputs and batch size.
+        count: How many batches to take.
+        origin: The loader's name in messages.
 
     Raises:
         UsageError: there is no batch of that size, or its batches do not hold the inputs.
@@ -77,29 +77,29 @@ def _input_specs(spec: ModelSpec) -> tuple[InputSpec, ...]:
     return (default_input(spec.arch, spec.kwargs),)
 
 
-def _random(given: InputSpec, batch_size: int, generator: torch.Generator) -> torch.Tensor:
-    dtype = getattr(torch, given.dtype, None)
-    shape = (batch_size, *given.shape)
+def _random(spec: InputSpec, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+    dtype = getattr(torch, spec.dtype, None)
+    shape = (batch_size, *spec.shape)
     if not isinstance(dtype, torch.dtype) or dtype.is_complex:
-        message = f"model.inputs: {given.dtype} is not an element type that almaflow can draw"
+        message = f"model.inputs: {spec.dtype} is not an element type that almaflow can draw"
         raise UsageError(message)
     if dtype.is_floating_point:
         return torch.randn(shape, generator=generator).to(dtype)
     if dtype is torch.bool:
         return torch.randint(0, 2, shape, generator=generator).to(dtype)
     limits = torch.iinfo(dtype)
-    if given.high is None or not limits.min <= given.low < given.high <= limits.max + 1:
+    if spec.high is None or not limits.min <= spec.low < spec.high <= limits.max + 1:
         message = (
-            f"model.inputs: an input of {given.dtype} needs low < high within the type's range; "
-            f"it has low={given.low} high={given.high}"
+            f"model.inputs: an input of {spec.dtype} needs low < high within the type's range; "
+            f"it has low={spec.low} high={spec.high}"
         )
         raise UsageError(message)
-    return torch.randint(given.low, given.high, shape, generator=generator, dtype=dtype)
+    return torch.randint(spec.low, spec.high, shape, generator=generator, dtype=dtype)
 
 
 def _inputs_of(item: object, spec: ModelSpec, origin: str) -> Batch:
-    """The model's inputs out of one item of a data loader."""
-    names = [given.name for given in spec.inputs or ()]
+    """Pick the model's inputs out of one item of a data loader."""
+    names = [each.name for each in spec.inputs or ()]
     if isinstance(item, Mapping):
         if missing := [name for name in names if name and name not in item]:
             message = f"{origin}: its batches have {', '.join(map(str, item))}, but no {missing[0]!r}"

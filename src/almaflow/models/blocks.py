@@ -1,6 +1,7 @@
-"""Small networks by a list of layers: what ``almaflow calibrate`` measures. Imports torch: for workers only.
+"""Builds the small networks that ``almaflow calibrate`` measures. Imports torch: for workers only.
 
-A layer is a list: its kind, and what that kind takes (``LAYERS``), for instance ``["conv", 64, 3, 2, 1, "relu"]``.
+A network is a list of layers. A layer is a list of its kind and that kind's arguments (``LAYERS``), for instance
+``["conv", 64, 3, 2, 1, "relu"]``.
 Images are (N, channels, height, width), tokens (N, count, width).
 """
 
@@ -47,49 +48,47 @@ class Network(nn.Module):
     """The layers, one after the other."""
 
     def __init__(self, layers: nn.Module) -> None:
-        """Take them."""
         super().__init__()
         self.layers = layers
 
-    def forward(self, given: Tensor) -> Tensor:
-        """Whatever the last layer makes of it."""
-        made: Tensor = self.layers(given)
-        return made
+    def forward(self, inputs: Tensor) -> Tensor:
+        output: Tensor = self.layers(inputs)
+        return output
 
 
 def network(layers: list[Layer], shape: list[int]) -> nn.Module:
-    """A network for inputs of one shape.
+    """Build a network for inputs of one shape.
 
     Args:
-        layers: At least one.
-        shape: Of an input, without the batch.
+        layers: At least one layer.
+        shape: The shape of an input, without the batch.
 
     Raises:
         ValueError: a layer is none of ``LAYERS``.
     """
-    made = Network(_sequence(layers, tuple(shape))[0])
-    # TorchDynamo keeps what it compiled by code object, and looks through all of it at each call: networks of one
-    # process that shared theirs would slow each other down.
+    model = Network(_sequence(layers, tuple(shape))[0])
+    # TorchDynamo keeps what it compiled by code object, and looks through all of it at each call. Networks of one
+    # process that share a code object would slow each other down, so each has its own.
     code = FunctionType(Network.forward.__code__.replace(), globals())
-    made.__class__ = type("Network", (Network,), {"forward": code})
-    return made
+    model.__class__ = type("Network", (Network,), {"forward": code})
+    return model
 
 
 def _sequence(layers: list[Layer], shape: Shape) -> tuple[nn.Module, Shape]:
-    made: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for kind, *arguments in layers:
         if kind not in LAYERS:
             message = f"no layer is called {kind}; there are {', '.join(LAYERS)}"
             raise ValueError(message)
         module, shape = LAYERS[kind](shape, *arguments)
-        made.append(module)
-    return nn.Sequential(*made), shape
+        modules.append(module)
+    return nn.Sequential(*modules), shape
 
 
 def _conv(  # noqa: PLR0913, PLR0917 - a convolution has as many
     shape: Shape, out: int, kernel: int | list[int], stride: int = 1, groups: int = 1, activation: str = "relu"
 ) -> tuple[nn.Module, Shape]:
-    """Convolution, batch normalisation and activation; ``groups`` 0: one for each channel."""
+    """Convolution, batch normalisation and activation; ``groups`` 0 means one for each channel."""
     high, wide = kernel if isinstance(kernel, list) else (kernel, kernel)
     window, padding = (high, wide), (high // 2, wide // 2)
     groups = groups or shape[0]
@@ -104,7 +103,7 @@ def _conv(  # noqa: PLR0913, PLR0917 - a convolution has as many
 
 
 def _patches(shape: Shape, width: int, size: int) -> tuple[nn.Module, Shape]:
-    """A convolution without overlap, as vision transformers begin, and its places as tokens."""
+    """A convolution without overlap, as in vision transformers, and its positions as tokens."""
     count = math.prod(side // size for side in shape[1:])
     return nn.Sequential(nn.Conv2d(shape[0], width, size, size), nn.Flatten(2), Transposed()), (count, width)
 
@@ -115,7 +114,7 @@ def _pool(shape: Shape, kind: str, kernel: int, stride: int) -> tuple[nn.Module,
 
 
 def _head(shape: Shape, classes: int) -> tuple[nn.Module, Shape]:
-    """The mean over all places, and a linear layer."""
+    """The mean over all positions, and a linear layer."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(shape[0], classes)), (classes,)
 
 
@@ -124,13 +123,13 @@ def _residual(shape: Shape, layers: list[Layer], activation: str = "none") -> tu
 
 
 def _branches(shape: Shape, *branches: list[Layer]) -> tuple[nn.Module, Shape]:
-    """Each on the same input, their channels side by side."""
-    made = [_sequence(layers, shape) for layers in branches]
-    return Branches([module for module, _ in made]), (sum(out[0] for _, out in made), *made[0][1][1:])
+    """Several sequences on the same input, whose channels are concatenated."""
+    built = [_sequence(layers, shape) for layers in branches]
+    return Branches([module for module, _ in built]), (sum(out[0] for _, out in built), *built[0][1][1:])
 
 
 def _dense(shape: Shape, growth: int, width: int) -> tuple[nn.Module, Shape]:
-    """Normalisation before two convolutions, whose channels are added to the input's."""
+    """Two convolutions after normalisations, whose channels are appended to the input's."""
     inner = nn.Sequential(
         nn.BatchNorm2d(shape[0]), nn.ReLU(), nn.Conv2d(shape[0], width, 1, bias=False),
         nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, growth, 3, padding=1, bias=False),
@@ -139,7 +138,7 @@ def _dense(shape: Shape, growth: int, width: int) -> tuple[nn.Module, Shape]:
 
 
 def _gate(shape: Shape, width: int, activation: str, gate: str) -> tuple[nn.Module, Shape]:
-    """Squeeze and excitation: each channel times a factor that the means of all channels give."""
+    """Squeeze and excitation: each channel times a factor computed from the means of all channels."""
     gates = nn.Hardsigmoid() if gate == "hardsigmoid" else nn.Sigmoid()
     inner = nn.Sequential(
         nn.AdaptiveAvgPool2d(1), nn.Conv2d(shape[0], width, 1), ACTIVATIONS[activation](),
@@ -149,7 +148,7 @@ def _gate(shape: Shape, width: int, activation: str, gate: str) -> tuple[nn.Modu
 
 
 def _halves(shape: Shape, layers: list[Layer]) -> tuple[nn.Module, Shape]:
-    """The layers on half of the channels, then the channels of both halves in turn."""
+    """The layers on half of the channels, then the channels of both halves interleaved."""
     return Halves(_sequence(layers, (shape[0] // 2, *shape[1:]))[0]), shape
 
 
@@ -167,13 +166,13 @@ def _transformer(shape: Shape, heads: int, ratio: int, attention: str) -> tuple[
 
 
 def _mixing(shape: Shape, kernel: int, ratio: int) -> tuple[nn.Module, Shape]:
-    """A depthwise convolution, then normalisation and two linear layers at each place."""
+    """A depthwise convolution, then normalisation and two linear layers at each position."""
     width = shape[0]
     depthwise = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
-    places = nn.Sequential(
+    pointwise = nn.Sequential(
         nn.LayerNorm(width), nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width)
     )
-    return Residual(nn.Sequential(depthwise, ChannelsLast(places)), nn.Identity()), shape
+    return Residual(nn.Sequential(depthwise, ChannelsLast(pointwise)), nn.Identity()), shape
 
 
 def _rolled(shape: Shape) -> tuple[nn.Module, Shape]:

@@ -1,4 +1,4 @@
-"""Building a model from its spec, and looking at what was built."""
+"""Builds a model from its spec, and checks what was built."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["build_batches", "build_model", "check_forward", "flatten_outputs", "
 
 
 def build_model(spec: ModelSpec) -> torch.nn.Module:
-    """The model on the CPU, in evaluation mode, its random weights drawn with the spec's seed.
+    """Build a model on the CPU, in evaluation mode, its random weights drawn with the spec's seed.
 
     Raises:
-        UsageError: it cannot be built from what the spec says; the line names the key to change.
+        UsageError: it cannot be built from what the spec says; the message names the key to change.
     """
     torch.manual_seed(spec.seed)
     if spec.pickle_path is not None:
@@ -66,7 +66,7 @@ def _unpickled(path: str, origin: str) -> object:
 
 
 def weights_digest(module: torch.nn.Module) -> str:
-    """A hash of all parameters and buffers with their names, types and shapes, at about a second per gigabyte.
+    """Hash all parameters and buffers with their names, types and shapes, at about a second per gigabyte.
 
     Two processes that built the same model from the same seed get the same digest.
     """
@@ -87,7 +87,7 @@ def _content(tensor: torch.Tensor) -> memoryview:
 
 
 def check_forward(module: torch.nn.Module, batch: Batch) -> object:
-    """One eager call without gradients.
+    """Call the model once, eagerly and without gradients.
 
     Returns:
         The model's output as it is.

@@ -1,8 +1,8 @@
-"""Counting what one forward call comes to, without computing it. Imports torch: for workers only.
+"""Counts the operations of one forward call without computing it. Imports torch: for workers only.
 
-The model runs on fake tensors, which have shapes and types but no values, below PyTorch's dispatcher: what is counted
-are the ``aten`` operators that eager PyTorch calls on a CPU or GPU, after composite ones such as ``linear`` were taken
-apart. FLOPs come from PyTorch's own formulas (``torch.utils.flop_counter``) where it has one.
+The model runs on fake tensors, which have shapes and types but no values. Counting is done below
+PyTorch's dispatcher: it sees the ``aten`` operators that eager PyTorch calls on a CPU or GPU, after composite ones such
+as ``linear`` were taken apart. FLOPs come from PyTorch's own formulas (``torch.utils.flop_counter``) where it has one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MEGA = 1e6
 
 
 def count(model: torch.nn.Module, batch: Batch) -> Workload:
-    """The operations of one forward call.
+    """Count the operations of one forward call.
 
     Args:
-        model: In eval mode, real or built on fake tensors; it is not changed.
+        model: A model in eval mode, real or built on fake tensors; it is not changed.
         batch: Inputs, real or fake; only their shapes and types matter.
 
     Raises:
@@ -52,7 +52,7 @@ def count(model: torch.nn.Module, batch: Batch) -> Workload:
 
 @contextmanager
 def _attention_in_parts() -> Iterator[None]:
-    """Without the one kernel that stands for all of ``nn.MultiheadAttention`` in eager PyTorch, and only there."""
+    """Switch off the single kernel for all of ``nn.MultiheadAttention``, which only eager PyTorch has."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -66,13 +66,13 @@ def _is_fake(tensor: torch.Tensor) -> bool:
 
 
 def _mode_of(tensors: Iterable[torch.Tensor]) -> FakeTensorMode | None:
-    """The mode in which a model on fake tensors was built: two modes do not mix."""
+    """Return the mode in which a model on fake tensors was built, since two modes do not mix."""
     modes = (getattr(tensor, "fake_mode", None) for tensor in tensors)
     return next((mode for mode in modes if mode is not None), None)
 
 
 def _bytes(tensor: torch.Tensor) -> float:
-    """Of its elements, each once, however it is strided: an expanded tensor holds fewer than its shape says."""
+    """Count the bytes of a tensor's elements, each once: an expanded tensor holds fewer than its shape says."""
     elements = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         elements *= size if stride else 1
@@ -80,39 +80,40 @@ def _bytes(tensor: torch.Tensor) -> float:
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator on its way to the fake kernels."""
+    """Records every operator on its way to the fake kernels."""
 
     def __init__(self, weights: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
-        self._inputs: list[set[int]] = []
-        """Of each operation: those that gave what it reads."""
+        self._sources: list[set[int]] = []
+        """For each operation, the indices of the operations whose output it reads."""
         self._weights = {id(tensor) for tensor in weights}
-        self._made_by: dict[int, int] = {}
+        self._producers: dict[int, int] = {}
+        """Index of the operation that wrote a tensor, by the tensor's id."""
         self._alive: list[torch.Tensor] = []
-        """Keeps every tensor, so that no two have the same id."""
+        """Every tensor seen so far, kept so that no two have the same id."""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = func(*args, **(kwargs or {}))
-        read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        made = [leaf for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
-        self._alive += [*read, *made]
+        result = func(*args, **(kwargs or {}))
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self._alive += [*inputs, *outputs]
         name = func.overloadpacket.__name__
         if name in FREE:
-            self._pass_on(read, made)
-        elif made:
-            self._add(func, name, args, kwargs or {}, given, read, made)
-        return given
+            self._pass_on(inputs, outputs)
+        elif outputs:
+            self._add(func, name, args, kwargs or {}, result, inputs, outputs)
+        return result
 
-    def _pass_on(self, read: list[torch.Tensor], made: list[torch.Tensor]) -> None:
-        """A view is what it looks at."""
-        for tensor in made if read else ():
-            if id(read[0]) in self._weights:
+    def _pass_on(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+        """Take a view for the tensor that it looks at."""
+        for tensor in outputs if inputs else ():
+            if id(inputs[0]) in self._weights:
                 self._weights.add(id(tensor))
-            if id(read[0]) in self._made_by:
-                self._made_by[id(tensor)] = self._made_by[id(read[0])]
+            if id(inputs[0]) in self._producers:
+                self._producers[id(tensor)] = self._producers[id(inputs[0])]
 
     def _add(  # noqa: PLR0913, PLR0917 - what the dispatcher knows of one call
         self,
@@ -120,57 +121,60 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        given: Any,
-        read: list[torch.Tensor],
-        made: list[torch.Tensor],
+        result: Any,
+        inputs: list[torch.Tensor],
+        outputs: list[torch.Tensor],
     ) -> None:
-        fixed = [tensor for tensor in read if id(tensor) in self._weights]
-        moving = [tensor for tensor in read if id(tensor) not in self._weights]
-        if not moving and all(id(tensor) in self._weights for tensor in made):
+        weights = [tensor for tensor in inputs if id(tensor) in self._weights]
+        activations = [tensor for tensor in inputs if id(tensor) not in self._weights]
+        if not activations and all(id(tensor) in self._weights for tensor in outputs):
             return
-        shapes = tree_map_only(torch.Tensor, lambda tensor: tuple(tensor.shape), (args, kwargs, given))
+        shapes = tree_map_only(torch.Tensor, lambda tensor: tuple(tensor.shape), (args, kwargs, result))
         kind = kind_of(name, shapes[0])
-        read_bytes = sum(map(_bytes, moving))
-        if kind == "gather" and fixed:  # a table is looked into, not read
-            read_bytes, fixed = read_bytes + sum(map(_bytes, made)), []
-        self._inputs.append({self._made_by[id(each)] for each in moving if id(each) in self._made_by})
-        for tensor in made:
-            self._made_by[id(tensor)] = len(self.operations)
+        read_bytes = sum(map(_bytes, activations))
+        if kind == "gather" and weights:  # a table is not read as a whole, only the elements that are looked up
+            read_bytes, weights = read_bytes + sum(map(_bytes, outputs)), []
+        self._sources.append({self._producers[id(each)] for each in activations if id(each) in self._producers})
+        for tensor in outputs:
+            self._producers[id(tensor)] = len(self.operations)
         self.operations.append(
             Operation(
                 name=name,
                 kind=kind,
-                flops=_flops(func, name, args, kwargs, given),
+                flops=_flops(func, name, args, kwargs, result),
                 read_bytes=read_bytes,
-                weight_bytes=sum(map(_bytes, fixed)),
-                written_bytes=sum(map(_bytes, made)),
-                shape=tuple(made[0].shape),
-                dtype=str(made[0].dtype).removeprefix("torch."),
+                weight_bytes=sum(map(_bytes, weights)),
+                written_bytes=sum(map(_bytes, outputs)),
+                shape=tuple(outputs[0].shape),
+                dtype=str(outputs[0].dtype).removeprefix("torch."),
                 sizes=product_sizes(name, *shapes),
             )
         )
 
     def finished(self) -> tuple[Operation, ...]:
-        """With what can be joined to the operation before it: no other reads what that one gave, as large as this."""
+        """Return the operations, marked where they can be fused into the one before them.
+
+        They can if no other operation reads the output of that one, and it has as many elements as their own.
+        """
         uses: dict[int, int] = {}
-        for inputs in self._inputs:
-            for index in inputs:
+        for sources in self._sources:
+            for index in sources:
                 uses[index] = uses.get(index, 0) + 1
         size = [math.prod(each.shape) for each in self.operations]
         return tuple(
             replace(
                 each,
-                fusible=each.kind in JOINABLE and any(uses[at] == 1 and size[at] == size[here] for at in inputs),
+                fusible=each.kind in JOINABLE and any(uses[at] == 1 and size[at] == size[here] for at in sources),
             )
-            for here, (each, inputs) in enumerate(zip(self.operations, self._inputs, strict=True))
+            for here, (each, sources) in enumerate(zip(self.operations, self._sources, strict=True))
         )
 
 
-def _flops(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any) -> float:
-    """By PyTorch's formula for products; one for each element that is written elsewhere."""
+def _flops(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> float:
+    """Return an operator's FLOPs: by PyTorch's formula for products, else one for each element that is written."""
     if "attention" in name:
         return attention_flops(tuple(tuple(tensor.shape) for tensor in args[:3]))
     formula = flop_registry.get(func.overloadpacket)
     if formula is not None:
-        return float(formula(*args, **kwargs, out_val=given))
-    return float(next(leaf.numel() for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)))
+        return float(formula(*args, **kwargs, out_val=result))
+    return float(next(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)))

@@ -1,4 +1,4 @@
-"""A model and inputs that a caller has in hand, written to files for the workers."""
+"""Writes the model and inputs of a caller to files for the workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Inputs:
-    """Example inputs of a model: a batch that was given, or the first ones of a loader.
+    """Example inputs of a model: one batch, or the first ones of a loader.
 
     Args:
         example: A tensor or a sequence of tensors, the batch dimension first.
@@ -35,7 +35,6 @@ class Inputs:
     """
 
     def __init__(self, example: object, loader: object) -> None:
-        """Look at the first batch."""
         self._example = None if example is None else _tensors(example)
         self._items: Iterator[object] | None = None
         if loader is not None:
@@ -54,7 +53,7 @@ class Inputs:
 
     @property
     def specs(self) -> tuple[InputSpec, ...] | None:
-        """The model's inputs without the batch dimension, as far as the example tells."""
+        """The model's inputs without the batch dimension; None without an example."""
         if self._example is None:
             return None
         return tuple(InputSpec(tuple(t.shape[1:]), str(t.dtype).removeprefix("torch.")) for t in self._example)
@@ -72,28 +71,28 @@ class Inputs:
         if self._items is not None:
             batches = take_batches(self._items, spec, count, "data_loader")
         else:
-            given = self._example or ()
+            example = self._example or ()
             if spec.batch_size != self.batch_size:
                 message = f"batch_size={spec.batch_size}: example_input is a batch of {self.batch_size}; let both agree"
                 raise UsageError(message)
             generator = torch.Generator().manual_seed(spec.seed)
-            batches = [given, *(tuple(_permuted(t, generator) for t in given) for _ in range(count - 1))]
-        # A clone, since a view would bring all the memory that it looks into.
+            batches = [example, *(tuple(_permuted(t, generator) for t in example) for _ in range(count - 1))]
+        # Cloned, since a view would be saved with all the memory that it looks into.
         torch.save([tuple(t.detach().cpu().clone() for t in batch) for batch in batches], path)
 
 
 def _tensors(example: object) -> Batch:
     import torch
 
-    given = (example,) if isinstance(example, torch.Tensor) else example
-    if not isinstance(given, Sequence) or not given or not all(isinstance(part, torch.Tensor) for part in given):
+    parts = (example,) if isinstance(example, torch.Tensor) else example
+    if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, torch.Tensor) for part in parts):
         message = f"example_input: is a {type(example).__name__}, and must be a tensor or a tuple or list of tensors"
         raise UsageError(message)
-    return tuple(part.detach().cpu() for part in given)
+    return tuple(part.detach().cpu() for part in parts)
 
 
 def _first_size(item: Any, origin: str) -> int:
-    """The first dimension of the first tensor in a batch."""
+    """Return the first dimension of the first tensor in a batch."""
     while isinstance(item, (Mapping, tuple, list)):
         item = next(iter(item.values() if isinstance(item, Mapping) else item), None)
     shape = getattr(item, "shape", ())
@@ -106,7 +105,7 @@ def _first_size(item: Any, origin: str) -> int:
 
 
 def _permuted(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The same elements in another order, in the same memory format."""
+    """Shuffle the elements of a tensor, keeping its memory format."""
     import torch
 
     order = torch.randperm(tensor.numel(), generator=generator)
@@ -114,10 +113,10 @@ def _permuted(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def name_of(model: object) -> str:
-    """What a model is filed under where nothing else is said: the name of its class, or of the function that builds it.
+    """Return the default name of a model: that of its class, or of the function that builds it.
 
     Raises:
-        UsageError: it has no name that would tell anything.
+        UsageError: that is no proper name, as for a lambda.
     """
     model = _original(model)
     while isinstance(model, functools.partial):
@@ -130,7 +129,7 @@ def name_of(model: object) -> str:
 
 
 def write_model(path: Path, model: object) -> None:
-    """Pickle a module, or a callable that builds one, so that a process which knows neither's script can load it.
+    """Pickle a module, or a callable that builds one, so that a process without the caller's script can load it.
 
     Raises:
         UsageError: it is neither, or cannot be pickled.
@@ -149,12 +148,12 @@ def write_model(path: Path, model: object) -> None:
 
 
 def _original(model: object) -> object:
-    """The module that ``torch.compile`` wrapped, or what is given: compiling is what is to be measured."""
+    """Unwrap a model from ``torch.compile``: whether and how to compile is what conversions are measured for."""
     return getattr(model, "_orig_mod", model)
 
 
 def _on_cpu(model: object) -> object:
-    """A copy with its parameters and buffers on the CPU; the model itself where they are there already."""
+    """Copy a model to the CPU; return the model itself where all its parameters and buffers are there already."""
     import torch
 
     if not isinstance(model, torch.nn.Module):
@@ -162,7 +161,7 @@ def _on_cpu(model: object) -> object:
     elsewhere = [t for t in chain(model.parameters(), model.buffers()) if t.device.type != "cpu"]
     if not elsewhere:
         return model
-    # Given to deepcopy as copied already, so that the copy takes no memory on the device.
+    # deepcopy takes these tensors for copied already, so that the copy takes no memory on the device.
     memo: dict[int, Any] = {}
     for tensor in elsewhere:
         copied = tensor.detach().cpu()

@@ -1,4 +1,4 @@
-"""Classes of operators, by what limits them, and the sizes of the matrix product that some come to. Knows no torch."""
+"""Classes of operators by what limits them, and the sizes of their matrix products. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FREE = frozenset(_FREE.split())
 """Operators that neither read nor write the elements."""
 
 JOINABLE = frozenset({"elementwise", "batch_norm"})
-"""Classes that compilers join to the operation that made their input."""
+"""Classes of operators that compilers fuse into the operation that made their input."""
 
 _BY_NAME = {
     "batch_norm": "native_batch_norm _native_batch_norm_legit_no_training _native_batch_norm_legit cudnn_batch_norm "
@@ -38,10 +38,10 @@ POINTWISE, DEPTHWISE, GROUPED = "conv_pointwise", "conv_depthwise", "conv_groupe
 
 
 def kind_of(name: str, args: tuple[Any, ...]) -> str:
-    """The class of an operator.
+    """Return the class of an operator.
 
     Args:
-        name: As ``aten`` calls it.
+        name: Its name in ``aten``.
         args: Its arguments, tensors replaced by their shapes.
     """
     if name in _CONVOLUTIONS:
@@ -62,24 +62,24 @@ def _convolution_kind(args: tuple[Any, ...]) -> str:
     return POINTWISE if all(size == 1 for size in weight[2:]) else "conv"
 
 
-def product_sizes(name: str, args: tuple[Any, ...], _kwargs: dict[str, Any], given: Any) -> dict[str, int]:
-    """Rows ``m``, columns ``n`` and length ``k`` of the matrix product, and how many (``groups``) of them there are.
+def product_sizes(name: str, args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> dict[str, int]:
+    """Return rows ``m``, columns ``n`` and length ``k`` of an operator's matrix product, and their number (``groups``).
 
     Args:
-        name: As ``aten`` calls the operator.
+        name: Its name in ``aten``.
         args: Its arguments, tensors replaced by their shapes.
-        given: What it returns, likewise.
+        output: Its output, likewise.
 
     Returns:
-        Nothing where the operator is no product. A convolution has its ``kernel``, the elements of one filter's window,
-        and its ``stride`` besides; a pool its ``kernel`` alone.
+        An empty dict where the operator is no product. A convolution also has its ``kernel``, the elements of one
+        filter's window, and its ``stride``; a pool has its ``kernel`` alone.
     """
     if _KINDS.get(name) == "pool":
-        return {"kernel": _pooled(name, args, given)}
+        return {"kernel": _pooled(name, args, output)}
     if name in _CONVOLUTIONS:
         weight, stride, groups = args[1], args[3], args[8]
         window = math.prod(weight[2:])
-        rows = given[0] * math.prod(given[2:])
+        rows = output[0] * math.prod(output[2:])
         sizes = {"m": rows, "n": weight[0] // groups, "k": weight[1] * window, "groups": groups}
         return sizes | {"kernel": window, "stride": max(stride)}
     if name not in _PRODUCTS:
@@ -90,17 +90,17 @@ def product_sizes(name: str, args: tuple[Any, ...], _kwargs: dict[str, Any], giv
     return {"m": left[-2] if len(left) > 1 else 1, "n": columns, "k": left[-1], "groups": groups}
 
 
-def _pooled(name: str, args: tuple[Any, ...], given: Any) -> int:
-    """Elements that one output comes from; of an upsampling, one."""
+def _pooled(name: str, args: tuple[Any, ...], output: Any) -> int:
+    """Return the number of elements that one output comes from; 1 for an upsampling."""
     if "adaptive" in name or name.startswith("upsample"):
-        output = given[0] if isinstance(given[0], tuple) else given
-        return int(max(1, math.prod(args[0][2:]) // max(1, math.prod(output[2:]))))
+        shape = output[0] if isinstance(output[0], tuple) else output
+        return int(max(1, math.prod(args[0][2:]) // max(1, math.prod(shape[2:]))))
     window: list[int] = list(args[1])
     return math.prod(window) if len(window) > 1 else window[0] * window[0]
 
 
 def attention_flops(args: tuple[Any, ...]) -> float:
-    """Both products of scaled dot-product attention; queries, keys and values are (batch, heads, L, width)."""
+    """Return the FLOPs of both products of attention; queries, keys and values are (batch, heads, L, width)."""
     query, key, value = args[0], args[1], args[2]
     rows, length = query[-2], key[-2]
     return float(2 * math.prod(query[:-2]) * rows * length * (query[-1] + value[-1]))

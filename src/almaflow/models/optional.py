@@ -1,4 +1,4 @@
-"""Libraries that only some models need."""
+"""Imports libraries that only some models need."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def optional(module: str, extra: str) -> ModuleType:
-    """The module of an extra.
+    """Import a module that an extra of almaflow installs.
 
     Raises:
-        UsageError: it is not installed; the line says how it is.
+        UsageError: it is not installed; the message says how to install it.
     """
     try:
         return import_module(module)

@@ -1,4 +1,4 @@
-"""What models give back, as a flat list of tensors."""
+"""Flattens the outputs of models to lists of tensors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 
 
 def flatten_outputs(output: object) -> list[torch.Tensor]:
-    """The tensors of a model's output, on the CPU, in the order in which the output holds them.
+    """Return the tensors of a model's output, on the CPU, in the order in which the output holds them.
 
-    Takes a tensor, a numpy array, a number, and tuples, lists, mappings (also the output classes of transformers) and
-    dataclasses of those, nested as deep as they are. Quantised tensors come back as floating ones. What holds no
-    figures (None, text, caches of a model's own class) is left out beside others.
+    The output may be a tensor, a numpy array, a number, or tuples, lists, mappings (also the output classes of
+    transformers) and dataclasses of those, nested to any depth. Quantised tensors come back as floating ones. Parts
+    without figures (None, text, caches of a model's own class) are left out.
 
     Raises:
         TypeError: there is no tensor in it at all.
     """
-    found = list(_tensors(output))
-    if not found:
+    tensors = list(_tensors(output))
+    if not tensors:
         message = f"the output is a {type(output).__name__} without a tensor in it"
         raise TypeError(message)
-    return found
+    return tensors
 
 
 def _tensors(output: object) -> Iterator[torch.Tensor]:

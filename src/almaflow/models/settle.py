@@ -1,4 +1,4 @@
-"""Making random weights behave like trained ones, so that they can be timed and verified.
+"""Makes random weights behave like trained ones, so that they can be timed and verified.
 
 Freshly constructed, many networks compute nothing worth measuring: torchvision's vision transformers have a head of
 zeros and answer zero to everything; ConvNeXt scales its blocks by a millionth; networks with batch normalisation let
@@ -22,9 +22,9 @@ def settle(model: torch.nn.Module, batches: list[Batch], seed: int) -> dict[str,
     """Give zero weights small random values and batch normalisations the statistics of the example inputs.
 
     Args:
-        model: In eval mode, on the CPU; it is changed.
+        model: A model in eval mode on the CPU, which is changed.
         batches: Example inputs, whose rows are taken together.
-        seed: Of the random values.
+        seed: The seed of the random values.
 
     Returns:
         The entries of the state dict that changed, for ``restore``.
@@ -42,7 +42,7 @@ def settle(model: torch.nn.Module, batches: list[Batch], seed: int) -> dict[str,
 
 def restore(model: torch.nn.Module, changed: dict[str, torch.Tensor]) -> None:
     """Bring another build of the same model to the settled state."""
-    state = model.state_dict()  # with the versions of its modules, which some ask for
+    state = model.state_dict()  # holds the modules' versions too, which some modules need to load it
     state.update(changed)
     model.load_state_dict(state)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class SimpleCNN(nn.Module):
     """Three convolutions and two linear layers, 1.1 million parameters with ten classes.
 
-    Takes images of shape (batch, 3, 32, 32), gives logits of shape (batch, classes).
+    Images are of shape (batch, 3, 32, 32), logits of shape (batch, classes).
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -27,7 +27,6 @@ class SimpleCNN(nn.Module):
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(128 * 4 * 4, 480), nn.ReLU(), nn.Linear(480, classes))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of a batch of images."""
         logits: torch.Tensor = self.classifier(self.features(images))
         return logits
 

@@ -1,4 +1,4 @@
-"""Callables by their import path."""
+"""Imports and calls what a configuration names by its import path."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ def call(function: Any, kwargs: dict[str, Any], origin: str) -> object:
     try:
         return function(**kwargs)
     except Exception as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
-        message = f"{origin}: calling it with ({given}) raised {described(error)}"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        message = f"{origin}: calling it with ({arguments}) raised {described(error)}"
         raise UsageError(message) from error
 
 
 def _imported(target: str, key: str) -> Any:
-    """The object at a dotted path: the longest prefix that is a module, then attributes."""
+    """Import the object at a dotted path: the longest prefix that is a module, then attributes."""
     parts = target.split(".")
     if not all(part.isidentifier() for part in parts):
         message = f"{key}._target_={target}: is not an import path like my_package.my_module.MyModel"
         raise UsageError(message)
     origin = f"{key}._target_={target}"
-    found, depth = _module(parts, origin)
+    value, depth = _module(parts, origin)
     for name in parts[depth:]:
-        found = _attribute(found, name, origin)
-    return found
+        value = _attribute(value, name, origin)
+    return value
 
 
 def _module(parts: list[str], origin: str) -> tuple[Any, int]:
-    """The longest prefix of the path that is a module, and its number of parts."""
+    """Import the longest prefix of the path that is a module; returns it with its number of parts."""
     depth = len(parts)
     while True:
         module = ".".join(parts[:depth])
@@ -88,6 +88,6 @@ def _attribute(holder: Any, name: str, origin: str) -> Any:
 
 
 def described(error: Exception) -> str:
-    """Its class and text in one line."""
+    """Return the class and text of an error in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""Language models by the configs of the transformers library, with random weights and one tensor as output."""
+"""Builds language models of the transformers library from configs: random weights, and one tensor as output."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from almaflow.models.optional import optional
 
 
 class FirstOutput(torch.nn.Module):
-    """A model of transformers that answers with a record of outputs: the first of them, as a tensor.
+    """A model of transformers whose output is one tensor, the first of its outputs.
 
     Inputs are token IDs and the attention mask, both of shape (N, tokens).
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Wrap it."""
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """The first output: hidden states (N, tokens, width), or logits (N, tokens, vocabulary)."""
+        """Return hidden states (N, tokens, width), or logits (N, tokens, vocabulary)."""
         output: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask, return_dict=False)[0]
         return output
 
 
 def bert(**config: Any) -> FirstOutput:
-    """BERT's encoder without a head; the defaults are those of bert-base-uncased.
+    """Build BERT's encoder without a head; the defaults are those of bert-base-uncased.
 
     Args:
-        config: Fields of ``transformers.BertConfig`` that are to be others.
+        config: Fields of ``transformers.BertConfig`` to set.
 
     Raises:
         UsageError: the transformers library is not installed.
@@ -40,10 +39,10 @@ def bert(**config: Any) -> FirstOutput:
 
 
 def gpt2(**config: Any) -> FirstOutput:
-    """GPT-2 with its language-model head, without a cache of keys and values; the defaults are those of gpt2.
+    """Build GPT-2 with its language-model head, without a cache of keys and values; the defaults are those of gpt2.
 
     Args:
-        config: Fields of ``transformers.GPT2Config`` that are to be others.
+        config: Fields of ``transformers.GPT2Config`` to set.
 
     Raises:
         UsageError: the transformers library is not installed.

@@ -1,4 +1,4 @@
-"""Torchvision's classification models by name, with random weights."""
+"""Builds torchvision's classification models by name, with random weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def build_arch(arch: str, kwargs: dict[str, Any], *, default_size: bool) -> object:
-    """A model with random weights.
+    """Build a model with random weights.
 
     Args:
         arch: its name in torchvision.
-        kwargs: for its builder.
+        kwargs: arguments of its builder.
         default_size: whether it will get the input of ``default_input``.
 
     Raises:
@@ -33,7 +33,7 @@ def build_arch(arch: str, kwargs: dict[str, Any], *, default_size: bool) -> obje
 
 
 def default_input(arch: str, kwargs: dict[str, Any]) -> InputSpec:
-    """One image of the size that the published weights expect. Reads their metadata, downloads nothing."""
+    """Return one image of the size that the published weights expect, by their metadata: nothing is downloaded."""
     _builder(arch)
     size = int(kwargs.get("image_size", 0)) or _crop_size(arch)
     return InputSpec((3, size, size))

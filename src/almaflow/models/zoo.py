@@ -1,4 +1,4 @@
-"""Image models of other libraries by name, with random weights."""
+"""Builds image models of other libraries by name, with random weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from almaflow.models.optional import optional
 
 
 def timm(model_name: str, **options: Any) -> torch.nn.Module:
-    """A model of timm, PyTorch Image Models.
+    """Build a model of timm, PyTorch Image Models.
 
     Args:
-        model_name: As ``timm.list_models()`` has it.
+        model_name: A name of ``timm.list_models()``.
         options: Further arguments of ``timm.create_model``.
 
     Raises:
@@ -24,22 +24,20 @@ def timm(model_name: str, **options: Any) -> torch.nn.Module:
 
 
 class Detections(torch.nn.Module):
-    """A YOLO without what comes after its network: boxes and class scores of all anchors, (N, 4 + classes, anchors)."""
+    """A YOLO of ultralytics without post-processing: boxes and class scores, (N, 4 + classes, anchors)."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Wrap a detection model of ultralytics."""
         super().__init__()
         self.model = model
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Of the model's outputs the decoded one; the others are for training."""
-        output = self.model(image)
+        output = self.model(image)  # the decoded boxes and scores, perhaps with outputs that are for training
         decoded: torch.Tensor = output[0] if isinstance(output, tuple | list) else output
         return decoded
 
 
 def yolo(cfg: str = "yolov8n.yaml") -> Detections:
-    """A YOLO from its yaml: ultralytics has those of its models, a path may name another.
+    """Build a YOLO from its yaml: the name of one of ultralytics' own, or a path.
 
     Raises:
         UsageError: ultralytics is not installed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -64,8 +63,6 @@ def _version(package: str) -> str | None:
 
 
 def _counted(model: ModelSpec) -> Workload:
-    asked = {"model": to_dict(model), "sys_path": [path for path in sys.path if path]}
     failed = f"the operations of {model.name} could not be counted"
-    return from_dict(
-        Workload, answer_of("almaflow.worker.count_operations", asked=asked, failed=failed, timeout_s=TIME_LIMIT_S)
-    )
+    counted = answer_of("almaflow.worker.count_operations", to_dict(model), failed=failed, timeout_s=TIME_LIMIT_S)
+    return from_dict(Workload, counted)

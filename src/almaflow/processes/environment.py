@@ -1,8 +1,9 @@
-"""The environment of a worker: thread counts for every maths library, set before any of them is loaded."""
+"""The environment of a child: threads of every maths library, set before it is loaded, and where modules are."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,13 @@ THREAD_VARIABLES = (
 )
 
 
+def module_search_path() -> tuple[str, ...]:
+    """Where this process finds modules, but for its working directory, which a child has by itself."""
+    return tuple(path for path in sys.path if path)
+
+
 def server_environment(hardware: HardwareSpec) -> dict[str, str]:
-    """What all workers of a job on the CPU have set beside the parent's environment."""
+    """Variables that all workers of a job on the CPU have set beside the parent's environment."""
     environment = dict.fromkeys(THREAD_VARIABLES, str(hardware.threads))
     # Alma and others take a GPU that they see, whatever device they are asked for.
     environment["CUDA_VISIBLE_DEVICES"] = ""
@@ -38,7 +44,7 @@ def server_environment(hardware: HardwareSpec) -> dict[str, str]:
 
 
 def worker_environment(task: WorkerTask) -> dict[str, str]:
-    """What one worker has set beside the parent's environment: threads, device and compile cache."""
+    """Variables that one worker has set beside the parent's environment: threads, device and compile cache."""
     environment = server_environment(task.hardware)
     device = task.conversion.device if task.conversion else task.hardware.device
     if device != "cpu":

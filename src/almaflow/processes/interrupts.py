@@ -37,7 +37,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        """Handle nothing yet."""
+        """Leave the signals alone until the block begins."""
         self._waiting = False
         self._open = False
         self._before: dict[signal.Signals, signal._HANDLER] = {}
@@ -64,7 +64,7 @@ class Interrupts:
         self._waiting = True
 
     def take(self) -> bool:
-        """Whether one waits, which is thereby taken note of."""
+        """Whether an interrupt waits; it waits no more then."""
         waiting, self._waiting = self._waiting, False
         return waiting
 

@@ -1,9 +1,8 @@
-"""The parent's side of a measurement: start clean workers, give them turns, sleep, and read what they left.
+"""The launcher starts the workers of a job, each as a clean process.
 
 A worker is never forked from a process that has thread pools. On the CPU it is forked by a server that has only
-imported (``server``); for CUDA, which does not survive a fork, it is a fresh interpreter. Each is the leader of a
-session of its own, so that it and whatever it starts can be ended together. The parent sleeps in ``select`` while a
-worker measures and wakes a few times a second to look at the clock and at the worker's memory.
+imported (``worker/fork_server.py``); for CUDA, which does not survive a fork, it is a fresh interpreter. Each is the
+leader of a session of its own, so that it and whatever it starts can be ended together.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Launcher:
-    """Starts the workers of one job.
+    """The starter of one job's workers.
 
     Args:
         hardware: Threads and processors of all workers.
-        log_path: Where the server writes.
+        log_path: The file that gets the server's output.
         preload: Modules that the server imports.
     """
 
@@ -39,13 +38,13 @@ class Launcher:
     _server: Server | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
-        """Start the server at once, so that it imports while the caller does something else."""
+        """Start the server at once; it imports while the caller does something else."""
         if self.hardware.device == "cpu":
             self._server = self._new_server()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the server, and what it has started."""
+        """End the server and the workers that it has forked."""
         if self._server:
             self._server.close()
 
@@ -77,7 +76,7 @@ class Launcher:
         if device != "cpu":
             return Spawned(path, {**os.environ, **environment}, standard_input, log, events)
         if self._server is None or self._server.gone:
-            # The kernel may have picked it for want of memory; the next conversions are not to suffer for it.
+            # The kernel may have killed it for want of memory, which is no reason to fail the next conversions.
             self._server = self._new_server()
         return self._server.fork(path, environment, standard_input, log, events)
 
@@ -87,7 +86,7 @@ class Launcher:
 
 
 def run_worker(task: WorkerTask, on_phase: Callable[[str], None] = lambda _phase: None) -> WorkerExit:
-    """Run one worker by itself to its end, whatever that end is; a conversion takes one round.
+    """Run one worker to its end, whatever that is; a conversion takes one round.
 
     Raises:
         KeyboardInterrupt: the user or a signal interrupted; the worker is gone by then.

@@ -1,4 +1,7 @@
-"""Work in a process of its own that answers once: the last line of its standard output, as JSON."""
+"""A child that answers once: the question is JSON on its standard input, the answer the last line of its output.
+
+The child's end is ``records/child_entry.answer_once``.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +11,54 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.processes.environment import module_search_path
+from almaflow.processes.logs import reason_of
 from almaflow.records.protocol import BAD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-REASON_LENGTH = 300
 
-
-def answer_of(
+def answer_of(  # noqa: PLR0913 - all that one child can be given
     module: str,
-    *arguments: str,
+    question: object,
+    *,
     failed: str,
     timeout_s: float,
-    asked: object = None,
+    late: str = "try it when less else runs",
     environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
 ) -> Any:
-    """Run ``python -m MODULE ARGUMENTS``.
+    """Run ``python -m MODULE``, which finds modules where this process does, and wait for its answer.
 
     Args:
         module: What to run.
-        arguments: For it.
+        question: What it is asked, for JSON.
         failed: The beginning of the error, as in "this machine could not be measured".
         timeout_s: Seconds after which it is ended.
-        asked: What it gets on standard input, as JSON.
+        late: What the user can do about it then.
         environment: Its whole environment; by default this one.
+        directory: Its working directory; by default this one.
 
     Raises:
-        UsageError: it says that its input is wrong.
+        UsageError: the child says that its input is wrong.
         AlmaflowError: it failed, or took too long.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    text = None if asked is None else json.dumps(asked)
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, check=False, timeout=timeout_s, env=environment
-        )
+            [sys.executable, "-m", module],
+            input=json.dumps({"sys_path": module_search_path(), "question": question}),
+            capture_output=True, encoding="utf-8", errors="replace", check=False,
+            timeout=timeout_s, env=environment, cwd=directory,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        message = f"{failed} in {timeout_s:g} s; try it when less else runs"
+        message = f"{failed}: no answer within {timeout_s:g} s; {late}"
         raise AlmaflowError(message) from error
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1][:REASON_LENGTH]
+    reason = reason_of(done.returncode, done.stderr)
     if done.returncode == BAD_INPUT:
-        raise UsageError(last)
-    if done.returncode:
-        message = f"{failed}: {last}"
+        raise UsageError(reason)
+    if done.returncode or not done.stdout:
+        message = f"{failed}: {reason}"
         raise AlmaflowError(message)
     return json.loads(done.stdout.splitlines()[-1])

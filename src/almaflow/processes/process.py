@@ -1,4 +1,4 @@
-"""A worker's process as its parent sees it, whether it was started afresh or forked by the clean server."""
+"""The process of a worker as its parent sees it: a fresh interpreter, or a fork of the clean server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from almaflow.errors import AlmaflowError
+from almaflow.processes.logs import last_line
 from almaflow.records.protocol import MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -23,25 +24,25 @@ if TYPE_CHECKING:
 SERVER_MODULE = "almaflow.worker.fork_server"
 WORKER_MODULE = "almaflow.worker.main"
 SERVER_GRACE_S = 5.0
-POLL_S = 0.02
+POLL_INTERVAL_S = 0.02
 
 
 class Process(Protocol):
-    """The leader of a session of its own."""
+    """A process that leads a session of its own."""
 
     pid: int
 
     def poll(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs."""
+        """The exit code, negative for a signal; None while the process runs."""
 
 
 class Spawned:
-    """A fresh interpreter."""
+    """A worker in a fresh interpreter."""
 
     def __init__(
         self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
     ) -> None:
-        """Start it in the directory of its task."""
+        """Start the worker in the directory of its task."""
         self._popen = subprocess.Popen(  # our own interpreter and module
             [sys.executable, "-m", WORKER_MODULE, str(task_path), str(events)],
             stdin=standard_input,
@@ -55,7 +56,7 @@ class Spawned:
         self.pid = self._popen.pid
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """The exit code, negative for a signal; None while the worker runs."""
         return self._popen.poll()
 
 
@@ -63,13 +64,13 @@ class Server:
     """The parent's side of the clean server: started once a job, asked for each worker.
 
     Raises:
-        AlmaflowError: the server does not start, or has gone.
+        AlmaflowError: the server does not start, or has ended.
     """
 
     def __init__(
         self, environment: Mapping[str, str], cpus: Sequence[int] | None, modules: Sequence[str], log_path: Path
     ) -> None:
-        """Start it; it imports while the caller goes on."""
+        """Start the server, which imports while the caller goes on."""
         self._log_path = log_path
         self._codes: dict[int, int] = {}
         self._alive: set[int] = set()
@@ -90,11 +91,11 @@ class Server:
     def fork(
         self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
     ) -> Forked:
-        """Let it fork a worker, once it has imported.
+        """Have a worker forked, once the server has imported.
 
         Args:
             task_path: The worker's task; its directory becomes the working directory.
-            environment: What is set beside the server's own environment.
+            environment: Variables that are set beside the server's own.
             standard_input: Descriptor of the worker's standard input.
             log: Descriptor of its standard output and error.
             events: Descriptor of its event pipe.
@@ -106,8 +107,7 @@ class Server:
                 self._listen(None)
         except (OSError, EOFError) as error:
             self.close()
-            text = self._log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            message = f"the process that starts the workers has gone ({text[-1] if text else error})"
+            message = f"the process that starts the workers has gone ({last_line(self._log_path) or error})"
             raise AlmaflowError(message) from error
         pid = self._started.pop()
         self._alive.add(pid)
@@ -115,13 +115,13 @@ class Server:
 
     @property
     def gone(self) -> bool:
-        """Whether it has ended."""
+        """Whether the server has ended."""
         return self._popen.poll() is not None
 
     def code(self, pid: int) -> int | None:
-        """The exit code of a worker; None while it runs."""
+        """The exit code of a worker, negative for a signal; None while the worker runs."""
         if pid not in self._codes:
-            # A server that has gone takes its workers along: their ends cannot be told any more.
+            # A server that has ended takes its workers along, and cannot report their ends any more.
             try:
                 while self._listen(0.0):
                     pass
@@ -148,10 +148,10 @@ class Server:
         return True
 
     def close(self) -> None:
-        """End it, and with it every worker that is left."""
+        """End the server, and with it every worker that still runs."""
         self._connection.close()
         try:
-            # With no worker left it has nothing to tidy up, and may still be importing.
+            # Without a worker the server has nothing to tidy up, and may still be importing.
             self._popen.wait(SERVER_GRACE_S if self._alive else 0)
         except subprocess.TimeoutExpired:
             self._popen.kill()
@@ -159,28 +159,28 @@ class Server:
 
 
 class Forked:
-    """A worker that the server forked."""
+    """A worker that the clean server forked."""
 
     def __init__(self, pid: int, server: Server) -> None:
-        """Keep who knows of its end."""
+        """Keep the server, which alone learns of the worker's end."""
         self.pid = pid
         self._server = server
 
     def poll(self) -> int | None:
-        """Its exit code; None while it runs."""
+        """The exit code, negative for a signal; None while the worker runs."""
         return self._server.code(self.pid)
 
 
 def wait(process: Process, timeout_s: float) -> int | None:
-    """The exit code, waited for; None where it still runs after that time."""
+    """The exit code, negative for a signal; None where the process still runs after ``timeout_s`` seconds."""
     deadline = time.monotonic() + timeout_s
     while (code := process.poll()) is None and time.monotonic() < deadline:
-        time.sleep(POLL_S)
+        time.sleep(POLL_INTERVAL_S)
     return code
 
 
 def end_session(process: Process, grace_s: float) -> None:
-    """End the worker and everything in its session, politely first if it still runs."""
+    """End a process and everything in its session; one that still runs is asked with SIGTERM first."""
     if process.poll() is None:
         _signal_session(process, signal.SIGTERM)
         wait(process, grace_s)

@@ -1,4 +1,8 @@
-"""One worker as its parent directs it: until it is ready, turn by turn, to its end or to a limit that it breaks."""
+"""The parent's handle of one worker: it gives the worker its rounds, and ends one that breaks a limit.
+
+The parent sleeps in ``select`` while a worker measures, and wakes a few times a second to look at the clock and at the
+worker's memory.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +25,21 @@ from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, re
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WAKE_S = 0.2
-"""How often the parent looks at the clock and at the worker's memory: rare enough not to disturb it."""
+WATCH_INTERVAL_S = 0.2
+"""Seconds between two looks at the clock and at the worker's memory: rare enough not to disturb the worker."""
 
-ENDING_S = 0.02
-"""How often it looks once the worker has closed its pipe, which it does by ending."""
+ENDING_INTERVAL_S = 0.02
+"""Seconds between two looks once the worker has closed its pipe, which it does by ending."""
 
 DEFAULT_MEMORY_SHARE = 0.9
-"""Of the memory that is free when a worker starts: beyond it the kernel would pick a victim, maybe the parent."""
+"""Share of the memory that is free when a worker starts: beyond it the kernel would kill somebody, maybe the parent."""
 
 TERMINATE_GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
 class WorkerExit:
-    """How a worker ended, with what it left behind."""
+    """A worker's result, log and last phase."""
 
     result: WorkerResult
     log_path: Path
@@ -43,9 +47,9 @@ class WorkerExit:
 
 
 class WorkerHandle:
-    """A running worker. It is to be closed, whatever happens; that ends it where it still runs.
+    """A running worker, which has to be closed, whatever happens; that ends one that still runs.
 
-    The time budget counts only while somebody waits for the worker, not while others have their turns.
+    The time budget counts only while somebody waits for the worker, not while others take rounds.
     """
 
     def __init__(
@@ -53,10 +57,10 @@ class WorkerHandle:
         process: Process,
         task: WorkerTask,
         events: int,
-        turns: int,
+        requests: int,
         on_phase: Callable[[str], None],
     ) -> None:
-        """Take over both descriptors: of the events that come, and of the turns that go."""
+        """Take over the descriptors of both pipes: events come on one, requests for rounds go on the other."""
         self.process = process
         self.task = task
         self.phase = "start"
@@ -67,7 +71,7 @@ class WorkerHandle:
         self._failure: Failure | None = None
         self._code: int | None = None
         self._budget_s = task.measure.time_budget_s
-        self._turns = turns
+        self._requests = requests
         self._reader = EventReader()
         self.on_phase = on_phase
         self._events: int | None = events
@@ -75,25 +79,25 @@ class WorkerHandle:
         self._selector.register(events, selectors.EVENT_READ)
 
     def until_ready(self) -> bool:
-        """Wait until the worker waits for a turn; False where it has ended instead."""
+        """Wait until the worker is ready for a round; False where it has ended instead."""
         self._wait(lambda: self._ready)
         return self._ready and self._running()
 
-    def turn(self, turn: RoundRequest) -> RoundReport | None:
-        """Let it take a round; None where it ended instead."""
-        self._tell(turn)
+    def turn(self, request: RoundRequest) -> RoundReport | None:
+        """Let the worker take a round; None where it ended instead."""
+        self._tell(request)
         return self.report if self.until_ready() else None
 
     def finish(self) -> WorkerExit:
-        """Ask it to finish, if it waits for a turn, wait for its end, and read what it left."""
+        """Let a worker that is ready finish, wait for its end, and read its result."""
         if self._ready:
             self._tell(None)
         self._wait(lambda: False)
         self.close()
-        return self.left()
+        return self.exit_state()
 
-    def left(self) -> WorkerExit:
-        """What it has left so far; after its end, with how it ended."""
+    def exit_state(self) -> WorkerExit:
+        """The result so far, and after the worker's end also how it ended."""
         directory = Path(self.task.work_dir)
         result = _read_result(directory)
         failure = self._failure
@@ -106,28 +110,28 @@ class WorkerHandle:
         return WorkerExit(result, directory / "worker.log", self.phase)
 
     def close(self) -> None:
-        """End it, and everything in its session, if it still runs. May be called again."""
+        """End the worker and everything in its session, if it still runs. May be called again."""
         if self._events is None:
             return
         end_session(self.process, TERMINATE_GRACE_S)
         self._selector.close()
         os.close(self._events)
-        os.close(self._turns)
+        os.close(self._requests)
         self._events = None
 
-    def _tell(self, turn: RoundRequest | None) -> None:
+    def _tell(self, request: RoundRequest | None) -> None:
         self._ready = False
         with contextlib.suppress(OSError):  # it has ended, or closed its standard input
-            os.write(self._turns, request_line(turn))
+            os.write(self._requests, request_line(request))
 
     def _wait(self, enough: Callable[[], bool]) -> None:
-        """Block until ``enough``, the worker's end, or a limit that it breaks, which then ends it."""
+        """Wait until ``enough`` says so or the worker has ended, by itself or for a limit that it breaks."""
         began = time.monotonic()
         deadline = began + self._budget_s
         while self._running() and not enough():
-            # Asked before the pipe is read, so that the last thing a worker said is heard.
+            # Looked at before the pipe is read, so that the last event of a worker is not missed.
             self._code = self.process.poll()
-            self._listen(0.0 if self._code is not None else WAKE_S)
+            self._listen(0.0 if self._code is not None else WATCH_INTERVAL_S)
             if self._code is not None:
                 break
             if self._over_memory():
@@ -147,9 +151,9 @@ class WorkerHandle:
         end_session(self.process, TERMINATE_GRACE_S)
 
     def _listen(self, timeout_s: float) -> None:
-        """Wait for the worker to say something, or for the pipe to close."""
+        """Wait for events of the worker, or for its pipe to close."""
         if not self._selector.get_map():
-            time.sleep(min(timeout_s, ENDING_S))
+            time.sleep(min(timeout_s, ENDING_INTERVAL_S))
         elif self._events is not None and self._selector.select(timeout_s):
             data = os.read(self._events, 65536)
             for event in self._reader.feed(data):
@@ -157,8 +161,8 @@ class WorkerHandle:
                 self.report = event.report or self.report
                 self.on_phase(event.phase)
             if not data:
-                # The pipe also closes when converted code closes descriptors it does not own, so the process
-                # itself decides, not the pipe. It cannot be directed any more: it may finish.
+                # Converted code may close descriptors that it does not own, so a closed pipe is not yet the end.
+                # Such a worker cannot be directed any more, and may finish.
                 self._selector.unregister(self._events)
                 self._tell(None)
 

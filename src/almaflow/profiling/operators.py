@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
@@ -29,7 +28,7 @@ def predicted_parts(predictor: Predictor, question: PredictionRequest) -> dict[s
 
 
 def profiled_parts(question: PredictionRequest, say: Callable[[str], None]) -> dict[str, float]:
-    """The same by a profiler: the conversion is built here and called some times.
+    """Milliseconds of one call by part, as a profiler finds them: the conversion is built here and called some times.
 
     Args:
         question: Of this machine.
@@ -43,16 +42,15 @@ def profiled_parts(question: PredictionRequest, say: Callable[[str], None]) -> d
     if planned.unavailable or planned.device != "cpu":
         message = f"--profile {planned.name}: {planned.unavailable or 'only conversions on the CPU are profiled'}"
         raise UsageError(message)
-    asked = {
+    task = {
         "model": to_dict(question.model),
         "conversion": to_dict(planned),
         "threads": question.hardware.threads,
-        "sys_path": [path for path in sys.path if path],
     }
     with alone("wait", say):
         parts = answer_of(
             "almaflow.worker.profilers",
-            asked=asked,
+            task,
             failed=f"{planned.name} could not be profiled",
             timeout_s=TIME_LIMIT_S,
             environment=os.environ | server_environment(question.hardware),

@@ -1,4 +1,4 @@
-"""Where time goes, in words that a prediction and a profiler share. Knows no torch."""
+"""Names the parts of a model's time, the same for a prediction and a profiler. Does not import torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PARTS = {
     "copy": "copy clone cat reorder transpose permute reshape pad slice split concat stack roll tile broadcast shuffle "
     "contiguous fill memory strided view expand",
 }
-"""What the name of an operator has in it, in lower case, of a part; the first part that fits counts."""
+"""Fragments of operator names, in lower case, by part; the first part with a fragment in the name counts."""
 ELEMENTWISE = "elementwise"
 POINTWISE = frozenset(["maximum", "minimum", "add_relu", "clamp_min", "clamp_max"])
 
@@ -27,10 +27,10 @@ _WORDS = {part: tuple(words.split()) for part, words in PARTS.items()}
 
 
 def part_of(name: str) -> str:
-    """The part that an operator belongs to.
+    """Return the part that an operator belongs to.
 
     Args:
-        name: As PyTorch, ONNX, OpenVINO or inductor calls it: ``aten::addmm``, ``FusedConv``, ``cpp_fused_mean_0``.
+        name: Its name in PyTorch, ONNX, OpenVINO or inductor: ``aten::addmm``, ``FusedConv``, ``cpp_fused_mean_0``.
     """
     short = name.rpartition("::")[2].lower()
     if short in POINTWISE:
@@ -42,12 +42,12 @@ def part_of(name: str) -> str:
 
 
 def by_part(times: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Milliseconds of each part, the longest first; parts that take none are left out.
+    """Sum the milliseconds of each part, the longest first; parts that take none are left out.
 
     Args:
         times: Name and milliseconds of each operator.
     """
-    found: dict[str, float] = {}
+    totals: dict[str, float] = {}
     for name, time_ms in times:
-        found[part_of(name)] = found.get(part_of(name), 0.0) + time_ms
-    return {part: total for part, total in sorted(found.items(), key=lambda item: -item[1]) if total > 0}
+        totals[part_of(name)] = totals.get(part_of(name), 0.0) + time_ms
+    return {part: total for part, total in sorted(totals.items(), key=lambda item: -item[1]) if total > 0}

@@ -1,6 +1,6 @@
-"""What passes between the rooms: small frozen dataclasses that round-trip through JSON.
+"""Records that pass between the rooms: small frozen dataclasses that round-trip through JSON.
 
-Units are in the names. A field that is not known is ``None``, never zero.
+Units are in the names. An unknown value is ``None``, never zero.
 """
 
 from __future__ import annotations
@@ -69,3 +69,10 @@ __all__ = [
     "to_dict",
     "write_json",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Give a record by its old name."""
+    from almaflow.moved import renamed
+
+    return renamed(__name__, name)

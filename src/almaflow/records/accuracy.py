@@ -1,4 +1,4 @@
-"""What was measured beside what predictors had said of it: what accuracy over time is read from."""
+"""Measured runs with the predictions made of them, from which accuracy over time is read."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class RecordedPrediction:
-    """What one predictor said of one conversion."""
+    """The prediction that one predictor made of one conversion."""
 
     predictor: str
-    """Its name; ``NAME@VERSION`` where a measurement was judged afterwards (``almaflow rescore``)."""
+    """Its name; ``NAME@VERSION`` where it predicted after the measurement (``almaflow rescore``)."""
     version: str
     latency_ms: float
     low_ms: float | None = None
     high_ms: float | None = None
-    """Its 90% interval, where it stated one."""
+    """End of its 90% interval, where it stated one; ``low_ms`` is the start."""
     named: bool = True
-    """Whether the job asked for it: baselines are asked always."""
+    """Whether the job named it: baselines are asked in any case."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
-    """A conversion's run that gave a latency, with what predictors said of it."""
+    """A conversion's run that gave a latency, with the predictions of it."""
 
     run_id: str
     experiment: str
     at: float
-    """When it was measured, in seconds since the epoch."""
+    """Time of the measurement, in seconds since the epoch."""
     job_run_id: str
-    """The run of the job that it belongs to."""
+    """ID of the run of its job."""
     model: str
     hardware: str
     """Name of the hardware config."""
     machine: str
-    """The processor that it ran on: one config may stand for several machines."""
+    """Name of the processor that it ran on: one config may stand for several machines."""
     conversion: str
     batch_size: int
     input_shape: str
     dtype: str
     device: str
     threads: str
-    """With the processors that it was bound to, where it was."""
+    """Number of threads, with the processors that they were bound to, if any."""
     calls: str
-    """What one timed call was, where it was not a single call on inputs that were there: ``streams=4``."""
+    """Settings of the timed calls that are not the usual ones, such as ``streams=4``."""
     latency_ms: float
-    """The median."""
+    """Median of the samples."""
     floor_ms: float
     low_ms: float | None
     high_ms: float | None
-    """The 95% interval of the median; None where there were too few rounds for one."""
+    """End of the median's 95% interval, ``low_ms`` the start; None where there were too few rounds for one."""
     control_ms: float | None
-    """The control workload beside it: how fast the machine was."""
+    """Time of the control workload beside it, for how fast the machine was."""
     others_cpus: float | None = None
-    """Processors that other processes, and other machines of the host, took meanwhile."""
+    """Processors that other processes and other virtual machines of the host took meanwhile."""
     environment: dict[str, str] = field(default_factory=dict)
     """Tags ``env.*``, without the prefix."""
     said: tuple[RecordedPrediction, ...] = ()

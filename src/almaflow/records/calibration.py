@@ -1,4 +1,4 @@
-"""What was learnt of one machine: what operations cost by each conversion."""
+"""Costs of operations by each conversion, as they were learned on one machine."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from almaflow.records.workload import Workload
 
 @dataclass(frozen=True)
 class CostModel:
-    """What operations cost by one conversion, as it was learnt on one machine."""
+    """Costs of operations by one conversion, as they were learned on one machine."""
 
     parameters: dict[str, float]
-    """Of the formula in ``predict.costs``, by its names."""
+    """Parameters of the formula in ``predict.costs``, by their names there."""
     low: float
-    """Measured over predicted: the smallest ratio that is to be expected in 90 of 100 cases."""
+    """Smallest ratio of measured over predicted latency that is to be expected in 90 of 100 cases."""
     high: float
-    """The largest."""
+    """Largest such ratio."""
     networks: int
-    """How many it was learnt from, whole models among them."""
+    """Number of networks that it was learned from, whole models included."""
     control_ms: float
-    """The control workload meanwhile: how fast the machine was."""
+    """Time of the control workload meanwhile, for how fast the machine was."""
     whole: float = 1.0
-    """What a model takes over what its operations take in small networks, whose data are in the caches."""
+    """Time of a whole model over that of its operations in small networks, whose data are in the caches."""
 
 
 @dataclass(frozen=True)
 class LearnedCosts:
-    """What was learnt on one machine."""
+    """Cost models that were learned on one machine."""
 
     version: str
-    """A hash of all of it."""
+    """Hash of all the rest."""
     day: str
-    """Of the newest measurement, as YYYY-MM-DD."""
+    """Day of the newest measurement, as YYYY-MM-DD."""
     backends: dict[str, CostModel] = field(default_factory=dict)
-    """By conversion."""
+    """Cost models by the conversion's name."""
     runs: tuple[str, ...] = ()
-    """Of the store, that it was learnt from."""
+    """IDs of the runs in the store that it was learned from."""
 
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """What a model took by one conversion, with its operations: what predictors learn from."""
+    """The latency of a model by one conversion, with the model's operations, for predictors to learn from."""
 
     model: str
     conversion: str
     workload: Workload
     floor_ms: float
     control_ms: float
-    """The control workload beside it: how fast the machine was."""
+    """Time of the control workload beside it, for how fast the machine was."""
     run_id: str = ""
-    """Where the store has it."""
+    """ID of its run in the store."""

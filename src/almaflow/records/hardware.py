@@ -1,4 +1,4 @@
-"""How fast a machine can be, and the device that is measured."""
+"""The limits of a machine's speed, and the device that is measured."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Level:
-    """What memory of one level gives to a working set that fits into it."""
+    """A level of memory, with its bandwidth for a working set that fits into it."""
 
     name: str
     gb_s: float
-    """10^9 bytes per second, of all cores or of the device."""
+    """Bandwidth in 10^9 bytes per second, of all cores or of the device."""
     mb: float | None = None
-    """Its size in 10^6 bytes; None: main memory."""
+    """Size in 10^6 bytes; None: main memory."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How fast a machine can be."""
+    """The limits of a machine's speed."""
 
     gflops: dict[str, float] = field(default_factory=dict)
-    """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
+    """Dense 10^9 operations per second by element type; a multiplication with its addition is two."""
     conv_gflops: dict[str, float] = field(default_factory=dict)
-    """The same of convolutions, where these have another limit: TF32 in cuDNN, or another library."""
+    """Limits of convolutions where these differ, because of TF32 in cuDNN or another library."""
     achieved: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Rates by element type and by what was computed, where they were measured: for people, no predictor reads them."""
+    """Measured rates by element type and by what was computed, for people: no predictor reads them."""
     bandwidth: tuple[Level, ...] = ()
-    """From the smallest level to main memory."""
+    """Levels of memory, from the smallest to main memory."""
     overhead_us: float | None = None
-    """What an operation takes however little it does, in microseconds."""
+    """Time in microseconds that an operation takes however little it does."""
     power_w: float | None = None
-    """What the device draws under load, for energy: its thermal design power, in watts."""
+    """Thermal design power in watts, taken as the device's power under load."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class HardwareSpec:
     threads: int
     description: str = ""
     cpus: tuple[int, ...] | None = None
-    """The processors that workers are bound to; None: those that this process may use."""
+    """Processors that workers are bound to; None: those that this process may use."""
     price_per_hour: float | None = None
-    """USD for an hour of the machine."""
+    """Price in USD for an hour of the machine."""
     price_source: str = ""
     limits: Limits | None = None
-    """How fast it can be, where that is known."""
+    """Limits of its speed, where they are known."""

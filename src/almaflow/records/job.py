@@ -1,4 +1,4 @@
-"""A job and what became of each of its conversions."""
+"""A job and the outcomes of its conversions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from almaflow.records.status import Status
 
 @dataclass(frozen=True)
 class Outcome:
-    """One planned conversion, run or not."""
+    """The outcome of one planned conversion, run or not."""
 
     planned: PlannedConversion
     status: Status
@@ -25,38 +25,38 @@ class Outcome:
     measurement: Measurement | None = None
     failure: Failure | None = None
     prediction: Prediction | None = None
-    """Of the first predictor that the job names."""
+    """Prediction of the first predictor that the job names."""
     predictions: tuple[Prediction, ...] = ()
-    """Of all that had something to say, that one and the baselines included."""
+    """Predictions of all predictors that made one, the first and the baselines included."""
     log_path: str | None = None
-    """The worker's stdout and stderr."""
+    """File with the worker's stdout and stderr."""
     run_id: str | None = None
-    """The MLflow run, once tracked."""
+    """ID of its MLflow run, once tracked."""
     interrupted: bool = False
-    """Ended by the user or a signal: tracked as KILLED."""
+    """Whether the user or a signal ended it: tracked as KILLED."""
     job_id: str | None = None
-    """The job that measured it, where that was another one and this one took it over (``resume``)."""
+    """ID of the job that measured it, if this one took it over from another (``resume``)."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Eager at the job's start and at its end, in a process that only serves as the control."""
+    """Latency of eager at the job's start and at its end, in a process that only serves to probe the machine."""
 
     start_ms: float
     end_ms: float
-    """Medians of the rounds' medians."""
+    """Median of the rounds' medians, as is ``start_ms``."""
     resolved: float
-    """The larger relative spread, (highest - lowest) / median, of the rounds at either end: what is less is noise."""
+    """Larger relative spread, (highest - lowest) / median, of the rounds at either end: a smaller drift is noise."""
 
     @property
     def relative(self) -> float:
-        """(end - start) / start, without unit: positive where the machine became slower."""
+        """Drift as (end - start) / start: positive where the machine became slower."""
         return (self.end_ms - self.start_ms) / self.start_ms
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model on one machine through its conversions."""
+    """One model on one machine, with the outcomes of its conversions."""
 
     job_id: str
     directory: str
@@ -76,14 +76,14 @@ class Job:
     run_id: str | None = None
     interrupted: bool = False
     drift: Drift | None = None
-    """How far the machine moved between the job's start and its end."""
+    """Drift of the machine between the job's start and its end."""
     sweep_id: str | None = None
-    """What the jobs of a multirun share."""
+    """ID that the jobs of a multirun share."""
     plan_fingerprint: str | None = None
-    """Equal where a job would be the same one over again."""
+    """Fingerprint that is equal where a job would be the same one over again."""
     store: str | None = None
-    """The MLflow store that it belongs into, without credentials."""
+    """URI of its MLflow store, without credentials."""
     tracked: bool = False
-    """All that was measured is in the store, and the job's run there is closed."""
+    """Whether all that was measured is in the store, and the job's run there is closed."""
     references: tuple[Outcome, ...] = ()
-    """Eager and inductor, timed again beside what a resumed job measured: for speedups only."""
+    """Outcomes of eager and inductor, timed again beside those of a resumed job, for speedups only."""

@@ -1,4 +1,4 @@
-"""Records as JSON, and JSON as files that are never half written."""
+"""Turns records into JSON and back, in files that are never half written."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def _converter() -> cattrs.Converter:
 
 
 def to_dict(record: Any) -> Any:
-    """Plain lists, dicts, strings and numbers of a record."""
+    """Turn a record into plain lists, dicts, strings and numbers."""
     return _converter().unstructure(record)
 
 
 def from_dict(kind: type[T], data: Any) -> T:
-    """The record of the given kind that ``to_dict`` took apart."""
+    """Make a record of the given kind from the output of ``to_dict``."""
     return _converter().structure(data, kind)
 
 
 def write_json(path: Path | str, record: Any) -> None:
-    """Write beside the place and move into it, so that a reader never sees half a file.
+    """Write beside the path and then rename, so that a reader never sees half a file.
 
     Raises:
         ValueError: a figure is NaN or infinite, which JSON does not know.
@@ -45,5 +45,5 @@ def write_json(path: Path | str, record: Any) -> None:
 
 
 def read_json(path: Path | str, kind: type[T]) -> T:
-    """The record that ``write_json`` wrote."""
+    """Read the record that ``write_json`` wrote."""
     return from_dict(kind, json.loads(Path(path).read_text(encoding="utf-8")))

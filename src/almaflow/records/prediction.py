@@ -1,4 +1,4 @@
-"""What predictors are asked, what they may know, and what they answer."""
+"""Requests to predictors, the history they may learn from, and their answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from almaflow.records.specs import ModelSpec
 
 BASELINE_NAMES = ("last_measured", "eager_ratio", "roofline")
-"""Predictors that every job asks, whichever it names: what a prediction has to beat."""
+"""Predictors that every job asks besides those it names, as the baselines that a prediction has to beat."""
 
 
 @dataclass(frozen=True)
 class PastMeasurement:
-    """A conversion that was measured earlier, as predictors may learn from it."""
+    """An earlier measurement of a conversion, for predictors to learn from."""
 
     model: str
     hardware: str
@@ -29,7 +29,7 @@ class PastMeasurement:
     latency_ms: float
     floor_ms: float
     fingerprint: str
-    """Equal where the same work was measured in the same way."""
+    """Fingerprint that is equal where the same work was measured in the same way."""
     job_id: str
     run_id: str
     at: float
@@ -39,21 +39,21 @@ class PastMeasurement:
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What a conversion is expected to take, and all that may be known before it is measured."""
+    """A conversion whose latency is asked for, with all that may be known before it is measured."""
 
     model: ModelSpec
     hardware: HardwareSpec
     conversion: PlannedConversion
     batch_size: int
     workload: Workload | None = None
-    """None where it could not be counted."""
+    """Operations of the model; None where they could not be counted."""
     fingerprint: str | None = None
     past: tuple[PastMeasurement, ...] = ()
-    """Of the same hardware and threads, newest first."""
+    """Measurements on the same hardware with the same threads, newest first."""
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
-    """By ``almaflow calibrate`` on that hardware: from ``kernels`` alone, and with the store's ``history``."""
+    """Costs by ``almaflow calibrate`` on that hardware: of ``kernels`` alone, and with the store's ``history``."""
     eager_ms: float | None = None
-    """The median of eager in the same job; None where it was not measured."""
+    """Median latency of eager in the same job; None where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,6 @@ class Prediction:
     """Joules per batch."""
     low_ms: float | None = None
     high_ms: float | None = None
-    """The interval that is to hold the latency in 90 of 100 cases, where the predictor states one."""
+    """End of the interval to hold the latency in 90 of 100 cases, where the predictor states one, from ``low_ms``."""
     control_ms: float | None = None
-    """What the control workload took when the machine was as fast as the prediction supposes."""
+    """Time of the control workload on a machine as fast as the prediction supposes."""

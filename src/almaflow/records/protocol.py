@@ -1,9 +1,9 @@
-"""The two lines between a worker and its parent: one JSON object a line.
+"""The messages between a worker and its parent: one JSON object a line.
 
-Up, over a pipe of their own, go the phases and a short report of each round. Results do not travel here but in a
-file, so that they may have any size and survive the process. A line that is not one of ours is ignored: converted
-code may write to any descriptor it finds. Down, over the worker's standard input, come the turns: when to take the
-next round, and how long.
+The worker sends its phases and a short report of each round over a pipe of their own. Results do not travel here but in
+a file, so that they may have any size and survive the process. A line that is not one of ours is ignored: converted
+code may write to any descriptor it finds. The parent sends over the worker's standard input when to take the next
+round, and how long.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 PHASES = ("start", "load", "convert", "first call", "check", "warm-up", "measure", "ready")
-"""What a worker does, in this order. ``ready`` is its waiting for the next turn."""
+"""Phases of a worker, in this order. In ``ready`` it waits for the next turn."""
 
 
 @dataclass(frozen=True)
 class RoundRequest:
-    """One round as the parent asks for it: it ends with the call that reaches both minima, or the maximum."""
+    """A round to take. It ends with the call that reaches both minima, or the maximum."""
 
     index: int
     min_calls: int
@@ -35,7 +35,7 @@ class RoundRequest:
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What the parent needs to know of a round to decide about the next one."""
+    """The figures of a round by which the parent decides about the next one."""
 
     count: int
     median_ms: float
@@ -44,17 +44,16 @@ class RoundReport:
 
 @dataclass(frozen=True)
 class Event:
-    """A phase begins; ``ready`` may bring the report of the round that was just taken."""
+    """The beginning of a phase. ``ready`` may carry the report of the round that was just taken."""
 
     phase: str
     report: RoundReport | None = None
 
 
 class EventWriter:
-    """The worker's end of the pipe."""
+    """The worker's end of the pipe, a descriptor that the programs started by converted code do not inherit."""
 
     def __init__(self, descriptor: int) -> None:
-        """Take over the descriptor; programs that converted code starts do not inherit it."""
         self._descriptor = descriptor
         os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only
         self.phase = PHASES[0]
@@ -71,60 +70,59 @@ class EventWriter:
 
 @dataclass
 class EventReader:
-    """The parent's end: bytes in, events out."""
+    """The parent's end of the pipe, which turns bytes into events."""
 
     _rest: bytes = b""
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that the new bytes complete."""
+        """Return the events that the new bytes complete."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._rest = self._rest[-4096:]
         return [event for line in lines if (event := _event(line))]
 
 
 def _event(line: bytes) -> Event | None:
-    found = _object(line)
-    phase = found.get("phase")
+    message = _object(line)
+    phase = message.get("phase")
     if phase not in PHASES:
         return None
-    report: Any = found.get("report")
+    report: Any = message.get("report")
     with contextlib.suppress(TypeError, ValueError, KeyError, OverflowError):
         return Event(phase, RoundReport(int(report["count"]), float(report["median_ms"]), float(report["wall_s"])))
     return Event(phase)
 
 
 def request_line(turn: RoundRequest | None) -> bytes:
-    """What is written to a worker's standard input for its next turn; None asks it to finish."""
+    """Write the line for a worker's standard input that asks for a turn, or with None to finish."""
     return json.dumps(asdict(turn) if turn else {"finish": True}).encode() + b"\n"
 
 
 def read_request(line: bytes) -> RoundRequest | None:
-    """The turn of a line that ``request_line`` wrote; None where it asks to finish."""
-    found = _object(line)
-    return None if found.get("finish") else RoundRequest(**found)
+    """Read a line that ``request_line`` wrote; None where it asks to finish."""
+    message = _object(line)
+    return None if message.get("finish") else RoundRequest(**message)
 
 
 def _object(line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 BAD_INPUT = 2
 """Exit code of a child whose last line on standard error says what the caller has to mend."""
 
-
 MESSAGE_BYTES = 65536
-
+"""Most bytes of one message between the server that forks workers and its parent."""
 
 MINIMUM_ROUNDS = 9
-"""Of independent rounds, 95% needs six; nine leave room for some that are alike, and tell whether they are."""
+"""A 95% interval needs six independent rounds; nine leave room for some that are alike, and tell whether they are."""
 
 
 def round_request(spec: MeasureSpec, index: int) -> RoundRequest:
-    """One of ``MINIMUM_ROUNDS`` equal parts of what is asked for in all."""
+    """Ask for one of ``MINIMUM_ROUNDS`` equal parts of the samples and times of the spec."""
     return RoundRequest(
         index=index,
         min_calls=ceil(spec.min_samples / MINIMUM_ROUNDS),

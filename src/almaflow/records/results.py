@@ -1,4 +1,4 @@
-"""What a worker found out."""
+"""Results of a worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from almaflow.records.workload import Workload
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor as the model really got or gave it, batch dimension included."""
+    """An input or output tensor as the model really had it, batch dimension included."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -19,7 +19,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ReferenceInfo:
-    """What the preparing worker found out about the model."""
+    """Properties of the model that the preparing worker found out."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -29,7 +29,7 @@ class ReferenceInfo:
     threads: dict[str, int]
     """Thread counts as each library reports them in the worker."""
     eager_s: float
-    """One eager forward call, in seconds: enough for an estimate, not a measurement."""
+    """Time of one eager forward call: enough for an estimate, not a measurement."""
     notes: tuple[str, ...] = ()
     workload: Workload | None = None
     """The operations of the eager model; None where they could not be counted."""
@@ -37,7 +37,7 @@ class ReferenceInfo:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """A conversion's output beside eager's on the same inputs."""
+    """The comparison of a conversion's output with eager's on the same inputs."""
 
     max_abs_diff: float
     cosine: float
@@ -52,10 +52,10 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class MachineState:
-    """The machine while one round was timed, as the parent sees it; ``None`` where the system does not tell."""
+    """The machine while one round was timed, as the parent saw it; ``None`` where the system does not tell."""
 
     others_cpus: float | None = None
-    """Processors that other programs kept busy, on average: 0.5 is half of one."""
+    """Mean number of processors that other programs kept busy: 0.5 is half of one."""
     steal_cpus: float | None = None
     """Processors' worth of time that the hypervisor gave to other virtual machines."""
     frequency_mhz: float | None = None
@@ -64,55 +64,55 @@ class MachineState:
     """The hottest sensor of the CPU, or of the GPU for a conversion that runs there."""
     gpu_clock_mhz: float | None = None
     gpu_throttle: tuple[str, ...] = ()
-    """Why the GPU's clock was held down: the driver's reasons that matter to a measurement."""
+    """Reasons of the driver for holding the GPU's clock down, those that matter to a measurement."""
     gpu_other_processes: int | None = None
     """Processes on the GPU that are not of this job."""
     energy_j: float | None = None
-    """What the package (RAPL) or the GPU (NVML) took meanwhile, idle share included."""
+    """Energy that the package (RAPL) or the GPU (NVML) took meanwhile, idle share included."""
     watched_s: float | None = None
-    """How long all of this was looked at: the timed calls and the untimed ones around them."""
+    """Seconds that this state covers: the timed calls and the untimed ones around them."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A stretch of timed calls of one worker; between two of its rounds the other conversions have theirs.
+    """A stretch of timed calls of one worker. Between two of its rounds the other conversions have theirs.
 
     Rounds of different conversions with the same replicate and index were taken next to each other.
     """
 
     replicate: int
     index: int
-    """0 for the round that a worker takes by itself as soon as it is warm; from 1 on they are interleaved."""
+    """Number of the round. A worker takes round 0 by itself once it is warm; from 1 on they are interleaved."""
     count: int
-    """How many of the measurement's samples are its, in their order."""
+    """Number of the measurement's samples that belong to this round, in their order."""
     started_at: float
     """Seconds since the epoch."""
     wall_s: float
-    """From the start of the first timed call to the end of the last one."""
+    """Time from the start of the first timed call to the end of the last one."""
     cpu_s: float
     """Processor time of the worker meanwhile: divided by ``wall_s``, the processors that it kept busy."""
     control_ms: float
-    """The control workload just before (``measure.control``): how fast the machine was."""
+    """Time of the control workload just before (``worker.control_workload``), for how fast the machine was."""
     state: MachineState | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a worker measured. Raw samples are kept; statistics are computed on demand."""
+    """The measurement of one conversion. Raw samples are kept; statistics are computed on demand."""
 
     samples_ms: tuple[float, ...]
     batch_size: int
     load_s: float
-    """Interpreter start, imports, building the model, moving it to the device."""
+    """Time of interpreter start, imports, building the model and moving it to the device."""
     convert_s: float
     first_call_s: float
     total_s: float
     warmup_calls: int
     stable: bool
-    """The counts, the times and the precision that were asked for are reached; set by the parent at the end."""
+    """Whether the required counts, times and precision were reached; set by the parent at the end."""
     device_actual: str
     runtime: dict[str, str]
-    """What really ran it: provider, precision, partitions, threads as the runtime reports them."""
+    """Provider, precision, partitions and threads that really ran it, as the runtime reports them."""
     threads: dict[str, int]
     repairs: tuple[str, ...] = ()
     """The repairs of Alma that were applied."""
@@ -125,16 +125,16 @@ class Measurement:
     fidelity: Fidelity | None = None
     notes: tuple[str, ...] = ()
     rounds: tuple[Round, ...] = ()
-    """What the samples are made of; empty where they were not taken in rounds."""
+    """Rounds that the samples belong to; empty where they were not taken in rounds."""
     device_samples_ms: tuple[float, ...] = ()
-    """The same calls by CUDA events, which leave out the launch; empty on a CPU."""
+    """Times of calls by CUDA events, which leave out the launch; empty on a CPU."""
     model_mb: float | None = None
     """Size of the converted model: its file where it has one, else its parameters and buffers."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a conversion failed: its class, the line that matters, and where to read more."""
+    """A conversion's failure: its class, the line that matters, and where to read more."""
 
     kind: FailureKind
     message: str
@@ -144,12 +144,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """What a worker leaves on disk, replaced as it gets further; a crash keeps the last one."""
+    """A worker's results on disk, replaced as it gets further, so that a crash keeps the last ones."""
 
     prepared: ReferenceInfo | None = None
     measurement: Measurement | None = None
     failure: Failure | None = None
     bad_input: str | None = None
-    """The model or its inputs are wrong: one line for the user."""
+    """Line for the user where the model or its inputs are wrong."""
     finished: bool = False
-    """The worker got to its end; without this it died on the way."""
+    """Whether the worker got to its end; if not, it died on the way."""

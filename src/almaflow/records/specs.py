@@ -1,4 +1,4 @@
-"""What is to be done: the model, the machine, how to measure, and one worker's task."""
+"""Specifications: the model, its inputs, how to measure it, and one worker's task."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TargetSpec:
-    """A callable by its import path, and what to call it with."""
+    """A callable by its import path, with its keyword arguments."""
 
     target: str
     kwargs: dict[str, Any] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class TargetSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the worker builds: exactly one of ``target``, ``arch`` and ``pickle_path`` is used.
+    """The model to build, from exactly one of ``target``, ``arch`` and ``pickle_path``.
 
     ``pickle_path`` wins over ``target``, which wins over ``arch`` (a torchvision classification model).
     """
@@ -45,66 +45,66 @@ class ModelSpec:
     inputs: tuple[InputSpec, ...] | None = None
     data_loader: TargetSpec | None = None
     pickle_path: str | None = None
-    """A cloudpickled module, or a callable that builds one."""
+    """File with a cloudpickled module, or with a callable that builds one."""
     batches_path: str | None = None
-    """A ``torch.save`` file with a list of input tuples, used instead of random data."""
+    """File by ``torch.save`` with a list of input tuples, used instead of random data."""
     batch_size: int = 1
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class MeasureSpec:
-    """How one conversion is measured, and what it may cost."""
+    """Settings by which each conversion is measured, with the limits of its cost."""
 
     min_samples: int = 64
     min_time_s: float = 1.0
     rel_precision: float | None = 0.02
     """Half the width of the median's 95% interval, as a share of the median, at which measuring ends; None: any."""
     max_time_s: float = 6.0
-    """Timed calls of one conversion end after this in any case."""
+    """Limit after which the timed calls of one conversion end in any case."""
     replicates: int = 1
-    """Fresh processes that each conversion is measured in."""
+    """Number of fresh processes in which each conversion is measured."""
     interleave: int = 8
-    """Workers that take their rounds in turns; 1: one conversion after the other."""
+    """Number of workers that take their rounds in turns; 1: one conversion after the other."""
     streams: int = 1
-    """Threads that call the model at the same time; more than 1 measures throughput under load."""
+    """Number of threads that call the model at the same time; more than 1 measures throughput under load."""
     warmup_calls: int = 10
     warmup_time_s: float = 0.5
     time_budget_s: float = 600.0
     memory_limit_mb: float | None = None
     fidelity_inputs: int = 4
     include_transfer: bool = False
-    """Copy the inputs from the host inside the timed call."""
+    """Whether the inputs are copied from the host inside the timed call."""
     pin_memory: bool = False
     non_blocking: bool = False
     compile_cache: str = "cold"
     """``cold``: every worker compiles from nothing; ``warm``: compilers may reuse what earlier jobs compiled."""
     exclusive: str = "wait"
-    """While another job measures on this machine: ``wait``, ``refuse`` to run, or ``ignore`` it."""
+    """Reaction to another job that measures on this machine: ``wait``, ``refuse`` to run, or ``ignore`` it."""
     log_level: str = "WARNING"
     """Alma's logging level in the worker's log."""
 
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """Everything one worker process needs. ``conversion`` is None for the preparing worker."""
+    """Everything that one worker process needs. ``conversion`` is None for the preparing worker."""
 
     model: ModelSpec
     hardware: HardwareSpec
     measure: MeasureSpec
     conversion: PlannedConversion | None
     work_dir: str
-    """A directory of this worker's own; its working directory."""
+    """The worker's working directory, which no other shares."""
     reference_path: str
-    """The inputs and eager outputs that the preparing worker writes and the others compare with."""
+    """File with the inputs and eager outputs that the preparing worker writes and the others compare with."""
     weights_digest: str | None = None
     replicate: int = 0
     cache_dir: str | None = None
-    """Where compilers keep what they compiled; None: in ``work_dir``."""
+    """Directory where compilers keep what they compiled; None: in ``work_dir``."""
     sys_path: tuple[str, ...] = ()
 
 
 def family_of(model: str) -> str:
-    """``resnet`` of ``resnet18``, ``mobilenet`` of ``mobilenet_v3_small``: the letters that the name begins with."""
-    found = re.match(r"[^\W\d_]+", model)
-    return found[0].lower() if found else model
+    """Return the first letters of a name: ``resnet`` of ``resnet18``, ``mobilenet`` of ``mobilenet_v3_small``."""
+    letters = re.match(r"[^\W\d_]+", model)
+    return letters[0].lower() if letters else model

@@ -1,4 +1,4 @@
-"""How things end."""
+"""The statuses and failures of conversions, and the modes of resuming a job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How a planned conversion ended."""
+    """The status in which a planned conversion ended."""
 
     OK = "ok"
     FAILED = "failed"
@@ -14,7 +14,7 @@ class Status(StrEnum):
 
 
 class FailureKind(StrEnum):
-    """Why a conversion has no latency that may win."""
+    """The reason why a conversion has no latency that may win."""
 
     MISSING_DEPENDENCY = "missing_dependency"
     UNSUPPORTED = "unsupported"
@@ -27,11 +27,11 @@ class FailureKind(StrEnum):
 
 
 class Resume(StrEnum):
-    """What of a job is measured where the store has a part of it."""
+    """The part of a job that is measured when the store already has some of it."""
 
     NO = "false"
-    """All of it."""
+    """Measure all of it."""
     REST = "true"
-    """What the store does not have."""
+    """Measure what the store does not have."""
     FAILED = "failed"
-    """What failed, and nothing else."""
+    """Measure what failed, and nothing else."""

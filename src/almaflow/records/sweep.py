@@ -1,4 +1,4 @@
-"""A sweep, and how each of its jobs ended."""
+"""A multirun: its overrides, and the outcome of each of its jobs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE = ("tracking", "output", "resume")
-"""Settings that say where results go and how much is measured: they may hold a path, and make no other sweep."""
+"""Settings that say where results go and how much is measured. They may hold a path, and do not make another sweep."""
 
 
 def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
-    """The overrides that say what is measured."""
+    """Return the overrides that say what is measured."""
     return tuple(each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE)
 
 
@@ -23,36 +23,36 @@ class SweepJob:
     """One job of a sweep, as the process that ran it recorded it."""
 
     number: int
-    """From 0 on, in the order of the sweep."""
+    """Position in the sweep, from 0 on."""
     overrides: tuple[str, ...]
-    """What Hydra was given for this job."""
+    """Overrides that Hydra composed this job from."""
     started_at: float
     """Seconds since the epoch."""
     ended_at: float
     code: int
-    """What ``almaflow run`` would have exited with."""
+    """Exit code that ``almaflow run`` would have had."""
     error: str | None = None
-    """Why the job has no result: one line."""
+    """Reason in one line why the job has no result."""
     experiment_name: str | None = None
     store: str | None = None
-    """The MLflow store that it belongs into, without credentials."""
+    """URI of its MLflow store, without credentials."""
     output: dict[str, Any] | None = None
-    """What ``output=FILE.json`` holds."""
+    """Content that ``output=FILE.json`` would have."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Jobs that one command asked for."""
+    """The jobs of one multirun."""
 
     sweep_id: str
     overrides: tuple[str, ...]
-    """As they were given, with their several values, but for where results go."""
+    """Overrides of the command with all their values, without those that say where results go."""
     planned: tuple[tuple[str, ...], ...] | None
-    """The overrides of each job; None where the sweeper makes them up as it goes."""
+    """Overrides of each job; None where the sweeper chooses them as it goes."""
     started_at: float
     """Seconds since the epoch."""
     ended_at: float | None = None
     interrupted: bool = False
     run_id: str | None = None
     tracked: bool = False
-    """Its run is in the store, with all that is known of its jobs."""
+    """Whether its run is in the store, with all that is known of its jobs."""

@@ -1,4 +1,4 @@
-"""What one forward call of a model consists of."""
+"""The operations that one forward call of a model consists of."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ class Operation:
     """One operator of the eager model as PyTorch dispatches it, on one batch."""
 
     name: str
-    """As ``aten`` calls it: ``convolution``, ``addmm``."""
+    """Name in ``aten``, such as ``convolution`` or ``addmm``."""
     kind: str
-    """Its class: ``conv``, ``conv_depthwise``, ``matmul``, ``attention``, ``elementwise`` ..."""
+    """Class of the operator: ``conv``, ``conv_depthwise``, ``matmul``, ``attention``, ``elementwise`` ..."""
     flops: float
-    """A multiplication with its addition is two; one for each written element where it is no product."""
+    """FLOPs: two for a multiplication with its addition, or one for each written element where it is no product."""
     read_bytes: float
-    """Of its inputs, weights left out."""
+    """Size of its inputs without the weights."""
     weight_bytes: float
     written_bytes: float
     shape: tuple[int, ...]
-    """Of its first output."""
+    """Shape of its first output."""
     dtype: str
     sizes: dict[str, int] = field(default_factory=dict)
-    """What a kernel's speed depends on: ``m``, ``n``, ``k`` of the product that it comes to, ``groups``, ``kernel``."""
+    """Sizes that a kernel's speed depends on: ``m``, ``n``, ``k`` of its matrix product, ``groups``, ``kernel``."""
     fusible: bool = False
-    """An elementwise operation or a normalisation on the only use of what the operation before it gave."""
+    """Whether it is elementwise or a normalisation, and alone reads the output of the operation before it."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What one forward call on one batch comes to."""
+    """The work of one forward call on one batch."""
 
     operations: tuple[Operation, ...]
     parameters_mb: float
-    """10^6 bytes."""
+    """Size of the parameters in 10^6 bytes."""
     batch_size: int
 
     @property
     def flops(self) -> float:
-        """Of all operations."""
+        """FLOPs of all operations."""
         return sum(operation.flops for operation in self.operations)

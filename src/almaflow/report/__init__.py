@@ -1,4 +1,4 @@
-"""What people read: the table and progress on the terminal, and the summary in Markdown.
+"""Everything people read: tables, progress, Markdown, HTML and pictures.
 
 Import the modules themselves: ``table`` and ``progress`` need rich, which a command that shows neither need not load.
 """

@@ -10,47 +10,60 @@ from almaflow.analysis.wording import figure, names, ratio
 from almaflow.records.plan import INDUCTOR
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from almaflow.analysis import Analysis, Row
     from almaflow.records import Job
+
+    # A row's metrics, or the job's entry of one conversion in ``output=FILE.json``, which has them all.
+    Metrics = Mapping[str, float | None]
 
 UNSTABLE = "~ unstable: measure.max_time_s ended before the calls or the precision that were asked for"
 OVERRIDDEN = "! ran on another device than the job's"
 
 
 def device(row: Row) -> str:
-    """Where it ran, with a mark where that is not the job's device."""
+    """Name the device that the conversion ran on, with a mark where it is not the job's."""
     return row.device + ("!" if row.outcome.planned.device_override else "")
 
 
-def latency(row: Row) -> str:
+def latency(metrics: Metrics) -> str:
     """Median in milliseconds, with a mark where the measurement did not settle."""
-    value = row.metrics.get("latency_ms")
+    value = metrics.get("latency_ms")
     if value is None:
         return ""
-    return figure(value) + ("~" if is_unstable(row) else "")
+    return figure(value) + ("~" if is_unstable(metrics) else "")
 
 
-def interval(row: Row) -> str:
+def interval(metrics: Metrics, to: str = "-", unknown: str = "?") -> str:
     """The 95% interval of the median in milliseconds; it is unknown for fewer than six rounds."""
-    low, high = row.metrics.get("latency/ci_low"), row.metrics.get("latency/ci_high")
-    return "?" if low is None or high is None else f"{figure(low)}-{figure(high)}"
+    low, high = metrics.get("latency/ci_low"), metrics.get("latency/ci_high")
+    return unknown if low is None or high is None else f"{figure(low)}{to}{figure(high)}"
 
 
-def is_unstable(row: Row) -> bool:
-    """Whether it was measured and did not settle."""
-    return row.outcome.measurement is not None and not row.outcome.measurement.stable
+def is_unstable(metrics: Metrics) -> bool:
+    """Whether the conversion was timed and its measurement did not settle."""
+    return metrics.get("noise/stable") == 0
 
 
-def throughput(row: Row) -> str:
+def throughput(metrics: Metrics) -> str:
     """Samples per second."""
-    value = row.metrics.get("throughput")
+    value = metrics.get("throughput")
     return "" if value is None else figure(value)
 
 
-def speedup(row: Row, baseline: str) -> str:
+def speedup(metrics: Metrics, baseline: str) -> str:
     """Speedup beside ``eager`` or ``inductor``."""
-    value = row.metrics.get(f"speedup_vs_{baseline}")
+    value = metrics.get(f"speedup_vs_{baseline}")
     return "" if value is None else ratio(value)
+
+
+def sqnr(metrics: Metrics) -> str:
+    """The signal-to-noise ratio of the output against eager's, in decibels, or ``equal``."""
+    decibels = metrics.get("fidelity/sqnr_db")
+    if metrics.get("fidelity/max_abs_diff") == 0:
+        return "equal"
+    return "" if decibels is None else f"{decibels:.1f} dB"
 
 
 def fidelity(row: Row) -> tuple[str, str]:
@@ -58,14 +71,12 @@ def fidelity(row: Row) -> tuple[str, str]:
     measured = row.outcome.measurement
     if measured is None or measured.fidelity is None:
         return "", "unchecked"
-    found = measured.fidelity
-    value = "equal" if found.max_abs_diff == 0 else f"{found.sqnr_db:.1f} dB"
-    return value, "ok" if found.ok else "wrong"
+    return sqnr(row.metrics), "ok" if measured.fidelity.ok else "wrong"
 
 
-def error(row: Row) -> str:
+def error(metrics: Metrics) -> str:
     """Signed prediction error in percent."""
-    value = row.metrics.get("prediction_error_pct")
+    value = metrics.get("prediction_error_pct")
     return "" if value is None else f"{value:+.1f}%"
 
 
@@ -83,10 +94,10 @@ def predictions(analysis: Analysis) -> list[tuple[str, str, str, str]]:
 
 
 def legend(analysis: Analysis) -> list[str]:
-    """Explain the marks that the table really has, and pass on what the worker noted."""
+    """Explain the marks that the table has, and pass on recompilations, the worker's notes and disturbances."""
     shown = [row for row in analysis.rows if row.counts]
     lines = []
-    if any(is_unstable(row) for row in shown):
+    if any(is_unstable(row.metrics) for row in shown):
         lines.append(UNSTABLE)
     if any(row.outcome.planned.device_override for row in shown):
         lines.append(OVERRIDDEN)
@@ -100,19 +111,19 @@ def legend(analysis: Analysis) -> list[str]:
 
 
 def drift(job: Job) -> str:
-    """Tell that the machine was faster or slower at the job's end than at its start; nothing where that is noise."""
-    found = job.drift
-    if found is None or abs(found.relative) <= found.resolved:
+    """Tell that the machine was faster or slower at the job's end than at its start; empty where that is noise."""
+    change = job.drift
+    if change is None or abs(change.relative) <= change.resolved:
         return ""
-    change = "slower" if found.relative > 0 else "faster"
+    pace = "slower" if change.relative > 0 else "faster"
     return (
-        f"The machine drifted: eager was {abs(found.relative):.0%} {change} at the job's end than at its start, where "
-        f"rounds differ by {found.resolved:.0%}; medians may be off by as much, ratios less"
+        f"The machine drifted: eager was {abs(change.relative):.0%} {pace} at the job's end than at its start, where "
+        f"rounds differ by {change.resolved:.0%}; medians may be off by as much, ratios less"
     )
 
 
 def title(job: Job) -> str:
-    """Tell what was measured where."""
+    """Name the model, the machine, the batch size and the tier."""
     cpu = job.environment.get("gpu" if job.hardware.device.startswith("cuda") else "cpu", "")
     # Without a named machine the hardware's name is the processor's.
     where = f"{job.hardware.name} ({cpu})" if cpu and cpu != job.hardware.name else job.hardware.name
@@ -120,7 +131,7 @@ def title(job: Job) -> str:
 
 
 def best(analysis: Analysis) -> str:
-    """Name the best conversion and those that it is not told apart from."""
+    """Name the best conversion, and those too close to it to call it faster."""
     if analysis.best is None or analysis.best_latency_ms is None:
         return "Best: none, no conversion gave a latency that counts"
     beside = [
@@ -133,7 +144,7 @@ def best(analysis: Analysis) -> str:
     ]
     text = f"Best: {analysis.best_conversion}, {figure(analysis.best_latency_ms)} ms"
     text += f" ({', '.join(beside)})" if beside else ""
-    if is_unstable(analysis.best):
+    if is_unstable(analysis.best.metrics):
         text += "; its measurement did not settle"
     if analysis.tied_with_best:
         text += f"; not told apart from {names(analysis.tied_with_best)}"
@@ -141,7 +152,7 @@ def best(analysis: Analysis) -> str:
 
 
 def headroom(analysis: Analysis) -> str:
-    """Tell how much is left beyond inductor."""
+    """Tell how much faster than inductor the best conversion is."""
     if analysis.headroom is None:
         return f"Headroom beyond inductor: unknown, {INDUCTOR} gave no latency to compare with"
     if analysis.best_conversion == INDUCTOR:
@@ -156,7 +167,7 @@ def failures(analysis: Analysis) -> list[Row]:
 
 
 def failure(row: Row) -> str:
-    """Tell class, phase and the first line of the reason, and that a time was measured where one was."""
+    """Tell the failure's class, its phase, the first line of its reason, and the time that was measured, if any."""
     failed = row.outcome.failure
     kind = "interrupted" if row.outcome.interrupted else row.failure_kind or row.outcome.status
     phase = f" in {failed.phase}" if failed and failed.phase else ""
@@ -167,12 +178,12 @@ def failure(row: Row) -> str:
 
 
 def first_line(text: str | None) -> str:
-    """Take the first line that says something."""
+    """Return the first line that is not blank, or say that no reason was given."""
     return next((line.strip() for line in (text or "").splitlines() if line.strip()), "no reason was given")
 
 
 def unavailable(analysis: Analysis) -> dict[str, list[str]]:
-    """Reasons (with the install line) of what cannot run here, each with the conversions that it keeps from running."""
+    """Group the conversions that cannot run here by the reason, with the install line where there is one."""
     groups: dict[str, list[str]] = {}
     for row in analysis.rows:
         planned = row.outcome.planned

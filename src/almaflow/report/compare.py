@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 COLORS = {"faster": "green", "slower": "red", "failed": "red"}
 
 
-def render_comparisons(found: Sequence[Comparison], alone: Sequence[Side], console: Console) -> None:
-    """Print what differs, then the figures of each pair."""
-    for settings in _shared_settings(found):
+def render_comparisons(comparisons: Sequence[Comparison], alone: Sequence[Side], console: Console) -> None:
+    """Print the settings that differ in every pair, warnings, the figures of each pair, and results without a pair."""
+    for settings in _shared_settings(comparisons):
         console.print(Text("  ".join(settings)))
-    for text in _warnings(found):
+    for text in _warnings(comparisons):
         console.print(Text(f"warning: {text}", style="yellow"))
-    for each in found:
+    for each in comparisons:
         console.print(Text(f"\n{_name(each)}", style="bold"))
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         table.add_column("")
@@ -42,32 +42,32 @@ def render_comparisons(found: Sequence[Comparison], alone: Sequence[Side], conso
         console.print(Text(f"only in {side.label}: {' '.join(filter(None, side.workload))}"))
 
 
-def comparisons_markdown(found: Sequence[Comparison], alone: Sequence[Side]) -> str:
-    """The same as Markdown."""
+def comparisons_markdown(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> str:
+    """Return comparisons and results without a pair as Markdown."""
     parts = []
-    if settings := _shared_settings(found):
+    if settings := _shared_settings(comparisons):
         parts += [markdown_table(("what differs", "before", "after"), settings)]
-    parts += [f"Warning: {text}" for text in _warnings(found)]
-    for each in found:
+    parts += [f"Warning: {text}" for text in _warnings(comparisons)]
+    for each in comparisons:
         table = markdown_table(("", each.before.label, each.after.label, "change"), _rows(each))
         parts += [f"## {_name(each)}", table, f"Latency: **{each.verdict}**, {each.why}"]
     parts += [f"Only in {side.label}: {' '.join(filter(None, side.workload))}" for side in alone]
     return "\n\n".join(parts) + "\n"
 
 
-def comparisons_json(found: Sequence[Comparison], alone: Sequence[Side]) -> str:
-    """The same for scripts."""
+def comparisons_json(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> str:
+    """Return comparisons and results without a pair as JSON, for scripts."""
     pairs = []
-    for each in found:
-        told: dict[str, Any] = asdict(each)
-        for difference, known in zip(told["differences"], each.differences, strict=True):
-            difference["percent"] = known.percent
-        pairs.append(told)
+    for each in comparisons:
+        pair: dict[str, Any] = asdict(each)
+        for as_data, difference in zip(pair["differences"], each.differences, strict=True):
+            as_data["percent"] = difference.percent
+        pairs.append(pair)
     return json.dumps({"pairs": pairs, "alone": [asdict(side) for side in alone]}, indent=1)
 
 
-def comparisons_table(found: Sequence[Comparison], kind: str) -> str:
-    """A line for each pair and metric, as ``csv`` or ``html``."""
+def comparisons_table(comparisons: Sequence[Comparison], kind: str) -> str:
+    """Return a line for each pair and metric, as ``csv`` or ``html``."""
     import pandas as pd
 
     rows = [
@@ -82,7 +82,7 @@ def comparisons_table(found: Sequence[Comparison], kind: str) -> str:
             "verdict": each.verdict if difference.metric == "latency_ms" else "",
             "warnings": "; ".join(each.warnings),
         }
-        for each in found
+        for each in comparisons
         for difference in each.differences
     ]
     frame = pd.DataFrame(rows)
@@ -110,12 +110,12 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _shared_settings(found: Sequence[Comparison]) -> list[tuple[str, str, str]]:
-    """What differs in every pair, once."""
-    if not found:
+def _shared_settings(comparisons: Sequence[Comparison]) -> list[tuple[str, str, str]]:
+    """Return the settings that differ in every pair alike, so that they are shown once."""
+    if not comparisons:
         return []
-    return [row for row in found[0].settings if all(row in each.settings for each in found)]
+    return [row for row in comparisons[0].settings if all(row in each.settings for each in comparisons)]
 
 
-def _warnings(found: Sequence[Comparison]) -> list[str]:
-    return list(dict.fromkeys(text for each in found for text in each.warnings))
+def _warnings(comparisons: Sequence[Comparison]) -> list[str]:
+    return list(dict.fromkeys(text for each in comparisons for text in each.warnings))

@@ -1,4 +1,4 @@
-"""How long a job may still take, from what it has done so far."""
+"""Estimate how long a job may still take, from what it has done so far."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Estimate:
-    """Keeps the books of a job. Every field is replaced whole, never changed, since a display's thread reads them."""
+    """Keeps the books of a job. Each field is replaced, never changed in place, since a display's thread reads them."""
 
     def __init__(
         self,
@@ -21,71 +21,71 @@ class Estimate:
         estimate_s: Mapping[str, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin.
+        """Begin with the whole plan remaining.
 
         Args:
-            plan: What is planned.
+            plan: The conversions to run.
             measure: How long the timed calls take.
             estimate_s: Seconds that a conversion is expected to take until it is ready, by name.
             clock: Seconds from any origin.
         """
-        self.left: tuple[PlannedConversion, ...] = tuple(plan)
+        self.remaining: tuple[PlannedConversion, ...] = tuple(plan)
         self._clock = clock
         self._estimate_s = dict(estimate_s or {})
         self._rounds_s, self._processes = (_expected_s(measure), measure.replicates) if measure else (0.0, 1)
         self._took_s: Mapping[str, float] = {}
-        self._starting: tuple[str, float] | None = None  # who, since when
-        # How many processes of a conversion got ready, and of how many the rounds are over, by name.
+        self._starting: tuple[str, float] | None = None  # name, since when
+        # By name: how many processes of a conversion got ready, and how many of them have taken all their rounds.
         self._ready: Mapping[str, int] = {}
         self._timed: Mapping[str, int] = {}
         self._turns: tuple[float, float] | None = None  # since when, and how long they are expected to take
 
     @property
     def in_turns(self) -> bool:
-        """Whether rounds are being taken."""
+        """Whether conversions are taking rounds in turns now."""
         return self._turns is not None
 
     def starting(self, name: str) -> None:
-        """A conversion's process starts, or goes on, to get ready."""
+        """Note that a process of the conversion is getting ready; calls in a row count from the first one."""
         if not self._starting or self._starting[0] != name:
             self._starting = (name, self._clock())
 
     def ready(self, name: str) -> None:
-        """It is ready, and waits for its turns."""
+        """Note that a process of the conversion is ready, and waits for its turns."""
         if self._starting and self._starting[0] == name:
             self._took_s = {**self._took_s, name: self._clock() - self._starting[1]}
         self._ready = {**self._ready, name: self._ready.get(name, 0) + 1}
         self._starting = None
 
     def turns(self, total: int) -> None:
-        """So many take turns from now on."""
+        """Note that ``total`` processes take turns from now on."""
         self._turns = (self._clock(), total * self._rounds_s)
 
     def end_turns(self) -> None:
-        """All rounds of those that were ready are over, if any were taken."""
+        """Note that the processes that were ready have taken all their rounds, if they took turns at all."""
         if self._turns is not None:
             self._timed, self._turns = self._ready, None
 
     def finish(self, planned: PlannedConversion) -> None:
-        """A conversion has its outcome."""
+        """Remove a conversion that has its outcome."""
         self.end_turns()
         self._starting = None
-        index = next((i for i, left in enumerate(self.left) if left == planned), None)
+        index = next((i for i, each in enumerate(self.remaining) if each == planned), None)
         if index is not None:
-            self.left = self.left[:index] + self.left[index + 1 :]
+            self.remaining = self.remaining[:index] + self.remaining[index + 1 :]
 
     def remaining_s(self) -> float | None:
-        """Seconds that are probably left; None before there is anything to estimate from.
+        """Seconds that the job probably still takes; None before there is anything to estimate from.
 
-        Each process of a conversion takes as long until it is ready as its last one, else what was estimated for it,
-        else the mean of those that got ready or of the estimates, and then its share of the rounds; nothing if it
-        cannot run.
+        Until it is ready, each process of a conversion takes as long as its last one did, else what was estimated for
+        it, else the mean of those that got ready or of the estimates. Then it takes its share of the rounds. A
+        conversion that cannot run takes no time.
         """
         moment, starting, turns = self._clock(), self._starting, self._turns
-        known = self._took_s or self._estimate_s
-        mean = sum(known.values()) / len(known) if known else None
+        durations = self._took_s or self._estimate_s
+        mean = sum(durations.values()) / len(durations) if durations else None
         total = max(turns[1] - (moment - turns[0]), 0.0) if turns else 0.0
-        for planned in self.left:
+        for planned in self.remaining:
             if planned.unavailable:
                 continue
             name = planned.name
@@ -103,6 +103,6 @@ class Estimate:
 
 
 def _expected_s(measure: MeasureSpec) -> float:
-    """Of the rounds of one process, with what lies between them: how soon it settles depends on the machine."""
+    """Seconds for the rounds of one process: how soon it reaches a wanted precision depends on the machine."""
     least, most = measure.min_time_s, measure.max_time_s
     return least if measure.rel_precision is None else (least + most) / 2

@@ -21,64 +21,62 @@ if TYPE_CHECKING:
 HEADERS = ("hardware", "conversion", "predictor", "ms", "90% interval", "samples/s", "USD per million", "known error")
 
 
-def render(found: Sequence[Forecast], console: Console) -> None:
-    """Print what is predicted, marked as such: a table for each model and batch size."""
-    for model, size in dict.fromkeys((each.model, each.batch_size) for each in found):
+def render(forecasts: Sequence[Forecast], console: Console) -> None:
+    """Print the predictions, marked as such: a table for each model and batch size."""
+    for model, size in dict.fromkeys((each.model, each.batch_size) for each in forecasts):
         console.print(Text(f"{model}, batch size {size}: predicted, not measured", style="bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         for header in HEADERS:
             table.add_column(header, justify="left" if header in HEADERS[:3] else "right", overflow="fold")
-        for each in found:
+        for each in forecasts:
             if (each.model, each.batch_size) == (model, size):
                 table.add_row(*_cells(each))
         console.print(table)
-    priced = {each.hardware.name: each.hardware for each in found if each.hardware.price_per_hour is not None}
+    priced = {each.hardware.name: each.hardware for each in forecasts if each.hardware.price_per_hour is not None}
     for hardware in priced.values():
         console.print(Text(f"{hardware.name}: {hardware.price_per_hour:g} USD an hour; {hardware.price_source}"))
-    if any(each.known is None for each in found):
+    if any(each.known is None for each in forecasts):
         console.print(Text("never judged: the store has no measurement on that hardware to judge the predictor by"))
 
 
 def to_dict(each: Forecast) -> dict[str, Any]:
-    """One prediction as plain data; what is not known is null."""
-    made, known = each.prediction, each.known
+    """Return one prediction as plain data; what is not known is null."""
+    prediction, errors = each.prediction, each.known
     return {
         "model": each.model,
         "batch_size": each.batch_size,
         "hardware": each.hardware.name,
         "conversion": each.conversion.name,
         "dtype": each.conversion.dtype,
-        "predictor": made.predictor,
-        "predictor_version": made.version,
-        "predicted_latency_ms": made.latency_ms,
-        "low_ms": made.low_ms,
-        "high_ms": made.high_ms,
+        "predictor": prediction.predictor,
+        "predictor_version": prediction.version,
+        "predicted_latency_ms": prediction.latency_ms,
+        "low_ms": prediction.low_ms,
+        "high_ms": prediction.high_ms,
         "throughput": each.throughput,
         "energy_j_per_sample": each.energy_j,
         "usd_per_million_samples": each.usd_per_million,
-        "known_mean_abs_error_pct": known.mean_abs_error_pct if known else None,
-        "known_mean_abs_floor_error_pct": known.mean_abs_floor_error_pct if known else None,
-        "known_conversions": known.count if known else 0,
+        "known_mean_abs_error_pct": errors.mean_abs_error_pct if errors else None,
+        "known_mean_abs_floor_error_pct": errors.mean_abs_floor_error_pct if errors else None,
+        "known_conversions": errors.count if errors else 0,
     }
 
 
-def draw(found: Sequence[Forecast], path: Path) -> None:
-    """Bars of predicted latencies, one colour for each machine, in the format that the file's name says.
+def draw(forecasts: Sequence[Forecast], path: Path) -> None:
+    """Draw bars of predicted latencies, one colour for each machine, in the format that the file's name says.
 
     Raises:
         ValueError: matplotlib writes no such format.
     """
-    machines = list(dict.fromkeys(each.hardware.name for each in found))
+    machines = list(dict.fromkeys(each.hardware.name for each in forecasts))
     colors = dict(zip(machines, [*COLORS.values()] * len(machines), strict=False))
-    drawing, axes = new_figure(0.9 + 0.28 * len(found))
-    for place, each in enumerate(found):
-        made = each.prediction
-        error = None
-        if made.low_ms is not None and made.high_ms is not None:
-            error = [[max(made.latency_ms - made.low_ms, 0)], [max(made.high_ms - made.latency_ms, 0)]]
-        axes.barh(place, made.latency_ms, color=colors[each.hardware.name], xerr=error, ecolor="#333333", capsize=2)
-    names = [f"{each.hardware.name}  {each.conversion.name}  ({each.prediction.predictor})" for each in found]
-    axes.set_yticks(range(len(found)), names, fontsize=8)
+    drawing, axes = new_figure(0.9 + 0.28 * len(forecasts))
+    for position, each in enumerate(forecasts):
+        value, low, high = each.prediction.latency_ms, each.prediction.low_ms, each.prediction.high_ms
+        error = None if low is None or high is None else [[max(value - low, 0)], [max(high - value, 0)]]
+        axes.barh(position, value, color=colors[each.hardware.name], xerr=error, ecolor="#333333", capsize=2)
+    names = [f"{each.hardware.name}  {each.conversion.name}  ({each.prediction.predictor})" for each in forecasts]
+    axes.set_yticks(range(len(forecasts)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.set_xlabel("predicted ms for one forward call; not measured")
@@ -86,15 +84,16 @@ def draw(found: Sequence[Forecast], path: Path) -> None:
 
 
 def _cells(each: Forecast) -> list[str]:
-    made, known, cost = each.prediction, each.known, each.usd_per_million
-    interval = "" if made.low_ms is None or made.high_ms is None else f"{figure(made.low_ms)}-{figure(made.high_ms)}"
+    prediction, errors, cost = each.prediction, each.known, each.usd_per_million
+    low, high = prediction.low_ms, prediction.high_ms
+    interval = "" if low is None or high is None else f"{figure(low)}-{figure(high)}"
     return [
         each.hardware.name,
         each.conversion.name,
-        made.predictor,
-        figure(made.latency_ms),
+        prediction.predictor,
+        figure(prediction.latency_ms),
         interval,
         figure(each.throughput),
         "" if cost is None else figure(cost),
-        "never judged" if known is None else f"{known.mean_abs_error_pct:.0f}% of {known.count}",
+        "never judged" if errors is None else f"{errors.mean_abs_error_pct:.0f}% of {errors.count}",
     ]

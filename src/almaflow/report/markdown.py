@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from almaflow.records import Job
 
 MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", "python", "torch")
-"""What of the environment comes first; the rest follows in the order of its names."""
+"""Keys of the environment that come first; the others follow in alphabetical order."""
 
 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
@@ -26,11 +26,11 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
     if analysis.recommendations:
         parts.append("## Recommended")
-        made = [
+        recommended = [
             (item.use, code(item.conversion), figure(item.latency_ms), _ratio(item.speedup_vs_eager), item.reason)
             for item in analysis.recommendations
         ]
-        parts.append(markdown_table(("for", "conversion", "ms", "vs eager", "why"), made))
+        parts.append(markdown_table(("for", "conversion", "ms", "vs eager", "why"), recommended))
     failed = [(code(row.name), cells.failure(row)) for row in cells.failures(analysis)]
     if failed:
         parts += ["## Failed", markdown_table(("conversion", "reason"), failed)]
@@ -63,23 +63,23 @@ def _results(analysis: Analysis) -> str:
 
     def line(row: Row) -> list[str]:
         name = code(row.name) + (" (best)" if row is analysis.best else "")
-        figures = [cells.latency(row), cells.interval(row), cells.throughput(row)]
-        ratios = [cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
+        figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
+        ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
-        error = [cells.error(row)] if predicted else []
+        error = [cells.error(row.metrics)] if predicted else []
         return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *error]
 
     return markdown_table(header, [line(row) for row in rows]) if rows else ""
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose cells are shown as they are."""
+    """Return a table whose cells are escaped, so that they are shown as they are."""
     lines = [header, ["---"] * len(header), *([_text(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(cell)} |" for cell in lines)
 
 
 def _text(text: str) -> str:
-    """Keep a reason from ending a cell, opening a tag or striking text out."""
+    """Escape what would end a cell, open a tag or strike text out."""
     flat = " ".join(text.split())
     for sign in ("\\", "|", "<", "~"):
         flat = flat.replace(sign, f"\\{sign}")
@@ -87,7 +87,7 @@ def _text(text: str) -> str:
 
 
 def code(name: str) -> str:
-    """A name in the type of code."""
+    """Return a name set as code."""
     return f"`{name}`"
 
 

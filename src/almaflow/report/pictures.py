@@ -17,18 +17,18 @@ COLORS = {"32 bits": "#0072B2", "16 bits": "#E69F00", "8 bits": "#009E73", "fewe
 MOST_BARS = 30
 MOST_NAMES = 12
 EQUAL_DB = 160.0
-"""Where an output that is equal to eager's is drawn: beyond what float32 keeps."""
+"""Height at which an output equal to eager's is drawn: beyond what float32 keeps."""
 
 
 def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Medians with their intervals, the fastest on top; ``entries`` are those of ``output=FILE.json``."""
+    """Draw medians with their intervals, the fastest on top; ``entries`` are those of ``output=FILE.json``."""
     shown = _timed(entries)[:MOST_BARS]
     figure, axes = new_figure(0.8 + 0.3 * len(shown))
-    for place, each in enumerate(shown):
+    for position, each in enumerate(shown):
         value = each["latency_ms"]
         low, high = each.get("latency/ci_low", value), each.get("latency/ci_high", value)
         error = [[max(value - low, 0)], [max(high - value, 0)]]
-        axes.barh(place, value, color=COLORS[_width(each)], xerr=error, ecolor="#333333", capsize=2, height=0.7)
+        axes.barh(position, value, color=COLORS[_width(each)], xerr=error, ecolor="#333333", capsize=2, height=0.7)
     axes.set_yticks(range(len(shown)), [each["conversion"] for each in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("ms for one forward call, with the 95% interval of the median")
@@ -37,13 +37,13 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
-    """One point for each conversion that counts: to the left is faster, up is nearer to eager's output."""
+    """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output."""
     shown = _timed(entries)
     figure, axes = new_figure(4.5)
-    for place, each in enumerate(shown):
+    for position, each in enumerate(shown):
         decibels = each.get("fidelity/sqnr_db", EQUAL_DB)
         axes.scatter(each["latency_ms"], decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
-        if place < MOST_NAMES:
+        if position < MOST_NAMES:
             axes.annotate(
                 each["conversion"], (each["latency_ms"], decibels), (5, 3), textcoords="offset points", size=7
             )
@@ -62,14 +62,14 @@ def _timed(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _width(entry: Mapping[str, Any]) -> str:
-    """How wide the numbers are that it computes with."""
-    found = re.search(r"\d+", entry["dtype"])
-    bits = int(found[0]) if found else 32
+    """Return the key of ``COLORS`` for the width of the numbers that the conversion computes with."""
+    digits = re.search(r"\d+", entry["dtype"])
+    bits = int(digits[0]) if digits else 32
     return next((name for name in COLORS if name.startswith(f"{bits} ")), "fewer")
 
 
 def new_figure(height: float) -> tuple[Figure, Axes]:
-    """A drawing 9 inches wide and ``height`` inches high, without the frame above and to the right."""
+    """Return a drawing 9 inches wide and ``height`` inches high, without the frame above and to the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, height), layout="constrained")
@@ -81,14 +81,14 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
 def _legend(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
     from matplotlib.patches import Patch
 
-    there = {_width(each) for each in shown}
-    handles = [Patch(color=color, label=name) for name, color in COLORS.items() if name in there]
+    widths = {_width(each) for each in shown}
+    handles = [Patch(color=color, label=name) for name, color in COLORS.items() if name in widths]
     if handles:
         axes.legend(handles=handles, fontsize=8, frameon=False)
 
 
 def as_svg(figure: Figure) -> str:
-    """The picture for a page: without the XML head and metadata, the same for the same figures."""
+    """Return the picture for a page, without XML head and metadata: equal figures give equal text."""
     from matplotlib import rc_context
 
     text = StringIO()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from statistics import median
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -27,7 +27,7 @@ MINUTE, HOUR = 60, 3600
 
 
 class Progress:
-    """Tells what runs now, in which phase, for how long, what is done and what is left.
+    """Shows what runs now, in which phase, for how long, what is done and what remains.
 
     Args:
         console: where to write; stderr when not given, so that stdout has the table alone.
@@ -47,14 +47,6 @@ class Progress:
         self._total = 0
         self._started = 0.0
 
-    def __enter__(self) -> Self:
-        """Give itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
-
     def start(
         self,
         plan: Sequence[PlannedConversion],
@@ -64,7 +56,7 @@ class Progress:
         """Begin.
 
         Args:
-            plan: What is planned.
+            plan: The conversions to run.
             measure: How long the timed calls take.
             estimate_s: Seconds that a conversion is expected to take until it is ready, by name.
         """
@@ -83,10 +75,10 @@ class Progress:
 
     def phase(self, name: str, phase: str) -> None:
         """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure."""
-        if phase == "start" and self.estimate.in_turns:  # of another process: those that took turns are done with it
+        if phase == "start" and self.estimate.in_turns:  # of a further process: the turns are over
             self.estimate.end_turns()
             self._now = None
-        if self.estimate.in_turns or phase == "ready":  # what `ready` and `turns` say instead
+        if self.estimate.in_turns or phase == "ready":  # `ready` and `turns` tell that
             return
         self.estimate.starting(name)
         began = self._now[2] if self._now and self._now[0] == name else self._clock()
@@ -105,9 +97,9 @@ class Progress:
         """Tell that all that are ready take their rounds in turns.
 
         Args:
-            name: Whose turn it is.
-            number: Of the round, from 1 on.
-            settled: How many need no more.
+            name: The conversion whose turn it is.
+            number: The number of the round, from 1 on.
+            settled: How many need no more rounds.
             total: How many take turns.
         """
         if not self.estimate.in_turns:
@@ -124,9 +116,9 @@ class Progress:
         self.estimate.finish(planned)
         took_s = outcome.measurement.total_s if outcome.measurement else outcome.ended_at - outcome.started_at
         self._now = None
-        left = self.estimate.left
-        done = self._total - len(left)
-        about = self._about() if left and not self._live else ""
+        remaining = self.estimate.remaining
+        done = self._total - len(remaining)
+        about = self._about() if remaining and not self._live else ""
         self._line(f"[{done}/{self._total}{about}] {planned.name}: {_result(outcome, took_s)}")
 
     def note(self, text: str) -> None:
@@ -147,14 +139,14 @@ class Progress:
         self._console.print(Text(text, style=style), soft_wrap=True)
 
     def _about(self) -> str:
-        remaining = self.estimate.remaining_s()
-        return "" if remaining is None else f", about {duration(remaining)} to go"
+        seconds = self.estimate.remaining_s()
+        return "" if seconds is None else f", about {duration(seconds)} to go"
 
     def _display(self) -> Group:
         now, moment = self._now, self._clock()
-        left = self.estimate.left
-        names = [planned.name for planned in left if now is None or planned.name != now[0]]
-        done = self._total - len(left)
+        remaining = self.estimate.remaining
+        names = [planned.name for planned in remaining if now is None or planned.name != now[0]]
+        done = self._total - len(remaining)
         first = f"{now[0]}: {now[1]}, {duration(moment - now[2])}" if now else "preparing"
         second = f"{done} of {self._total} done, {duration(moment - self._started)} so far{self._about()}"
         following = f"; next: {', '.join(names)}" if names else ""
@@ -162,7 +154,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Whole seconds, minutes or hours: ``4 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    """Return whole seconds, minutes or hours: ``4 s``, ``2 min 05 s``, ``1 h 02 min``."""
     whole = round(seconds)
     if whole < MINUTE:
         return f"{whole} s"

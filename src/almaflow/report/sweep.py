@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEADINGS = ("job", "best", "ms", "vs eager", "ok", "failed", "n/a", "took")
 LEFT = 2
-"""Columns that are words; the others are figures."""
+"""The first columns are words, the others figures."""
 
 
 def render_sweep(summary: SweepSummary, console: Console) -> None:
@@ -47,11 +47,11 @@ def render_sweep(summary: SweepSummary, console: Console) -> None:
 def sweep_markdown(summary: SweepSummary) -> str:
     """Write the jobs, the latency of every conversion in each of them, and what failed."""
     parts = [f"# {_title(summary)}", markdown_table(HEADINGS, [_cells(row) for row in summary.rows])]
-    jobs = [row.what for row in summary.rows if any(row.what in known for known in summary.latencies.values())]
+    jobs = [row.what for row in summary.rows if any(row.what in by_job for by_job in summary.latencies.values())]
     if jobs:
         lines = [
-            [code(conversion), *(figure(known[job]) if job in known else "" for job in jobs)]
-            for conversion, known in summary.latencies.items()
+            [code(conversion), *(figure(by_job[job]) if job in by_job else "" for job in jobs)]
+            for conversion, by_job in summary.latencies.items()
         ]
         parts += ["## Latency in ms", markdown_table(("conversion", *jobs), lines)]
     failed = [(row.what, "", row.problem) for row in summary.rows if row.problem]

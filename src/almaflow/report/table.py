@@ -23,7 +23,7 @@ UNLIMITED = 1000
 
 
 def render(job: Job, analysis: Analysis, console: Console) -> None:
-    """Print the job: the table sorted by latency, what did not run and why, the best, headroom and recommendations."""
+    """Print the table by latency, what did not run and why, the best conversion, headroom and recommendations."""
     console.print(Text(cells.title(job), style="bold"))
     if analysis.best:
         console.print(_fitting(analysis, console))
@@ -43,15 +43,15 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         console.print(Padding(table, (0, 0, 0, 2)))
     if analysis.recommendations:
         console.print(Text("\nRecommended for", style="bold"))
-    for made in analysis.recommendations:
-        against = "" if made.speedup_vs_eager is None else f", {ratio(made.speedup_vs_eager)} eager"
-        figures = f"{figure(made.latency_ms)} ms{against}"
-        console.print(_indented(f"{made.use}: {made.conversion} ({figures})", 2))
-        console.print(_indented(made.reason, 6))
+    for item in analysis.recommendations:
+        against = "" if item.speedup_vs_eager is None else f", {ratio(item.speedup_vs_eager)} eager"
+        figures = f"{figure(item.latency_ms)} ms{against}"
+        console.print(_indented(f"{item.use}: {item.conversion} ({figures})", 2))
+        console.print(_indented(item.reason, 6))
 
 
 def _fitting(analysis: Analysis, console: Console) -> Table:
-    """Give each conversion one line where that fits; otherwise device, interval and verdict go underneath."""
+    """Give each conversion one line where that fits; otherwise device, dtype, interval and verdict go underneath."""
     table = _table(analysis, wide=True)
     if Measurement.get(console, console.options.update(width=UNLIMITED), table).maximum <= console.width:
         return table
@@ -74,20 +74,20 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
         texts = _texts(row, wide=wide, best=row is analysis.best)
-        shown = [*texts, cells.error(row)] if predicted else texts
+        shown = [*texts, cells.error(row.metrics)] if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)
     return table
 
 
 def _texts(row: Row, *, wide: bool, best: bool) -> list[str]:
     name = f"{'>' if best else ' '} {row.name}"
-    place = [cells.device(row), row.outcome.planned.dtype]
-    latency = [cells.latency(row), cells.interval(row)]
-    rates = [cells.throughput(row), cells.speedup(row, "eager"), cells.speedup(row, "inductor")]
+    setup, metrics = [cells.device(row), row.outcome.planned.dtype], row.metrics
+    latency = [cells.latency(metrics), cells.interval(metrics)]
+    rates = [cells.throughput(metrics), cells.speedup(metrics, "eager"), cells.speedup(metrics, "inductor")]
     fidelity = list(filter(None, cells.fidelity(row)))
     if wide:
-        return [name, *place, *latency, *rates, " ".join(fidelity)]
-    return [f"{name}\n    {' '.join(place)}", "\n".join(latency), *rates, "\n".join(fidelity)]
+        return [name, *setup, *latency, *rates, " ".join(fidelity)]
+    return [f"{name}\n    {' '.join(setup)}", "\n".join(latency), *rates, "\n".join(fidelity)]
 
 
 def _print_rest(analysis: Analysis, console: Console) -> None:
@@ -107,5 +107,5 @@ def _print_rest(analysis: Analysis, console: Console) -> None:
         console.print(_indented(", ".join(names), 6))
 
 
-def _indented(text: str, left: int) -> Padding:
-    return Padding(Text(text, overflow="fold"), (0, 0, 0, left), expand=False)
+def _indented(text: str, columns: int) -> Padding:
+    return Padding(Text(text, overflow="fold"), (0, 0, 0, columns), expand=False)

@@ -1,4 +1,4 @@
-"""What a job says on stdout before it begins and when it is done."""
+"""Lines and the table that a job prints on stdout before it begins and when it is done."""
 
 from __future__ import annotations
 
@@ -16,32 +16,29 @@ from almaflow.report.table import render
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.jobs.request import Request
     from almaflow.records import Job
 
 
-def announce(request: Request) -> None:
-    """Name the store, before anything else is said."""
-    _line(Console(), f"MLflow store: {display_uri(request.uri)}, experiment {request.experiment_name}")
+def announce(uri: str, experiment_name: str) -> None:
+    """Print the store's address and the experiment, before anything else."""
+    _line(Console(), f"MLflow store: {display_uri(uri)}, experiment {experiment_name}")
 
 
-def present(request: Request, job: Job) -> None:
+def present(uri: str, job: Job) -> None:
     """Print the table, the verdict, where the files are, and the command that shows the runs."""
     console = Console()
     console.print()
     render(job, analyse(job), console)
     console.print()
-    if Path(job.directory).exists():  # not where all of it was known from other jobs
+    if Path(job.directory).exists():  # there is none if other jobs had all the results
         _line(console, f"Files: {job.directory}")
     if not job.tracked:
-        _line(
-            console, f"Not all of it is in the store yet: {shlex.join([*_almaflow(), 'sync', *_chosen(request.uri)])}"
-        )
-    _line(console, f"Open the runs in the MLflow UI: {ui_command(request.uri)}")
+        _line(console, f"Not all of it is in the store yet: {shlex.join([*_almaflow(), 'sync', *_chosen(uri)])}")
+    _line(console, f"Open the runs in the MLflow UI: {ui_command(uri)}")
 
 
 def ui_command(uri: str) -> str:
-    """The command that opens the MLflow UI on this store, as it is called from here."""
+    """Return the command that opens the MLflow UI on this store, as it is called from here."""
     return shlex.join([*_almaflow(), "ui", *_chosen(uri)])
 
 
@@ -50,17 +47,17 @@ def _chosen(uri: str) -> list[str]:
 
 
 def _almaflow() -> list[str]:
-    """How this very almaflow is called: by its name where that finds it, else by its path."""
+    """Return the words that call this very almaflow: its name if the shell finds it by that, else its path."""
     script = Path(sys.executable).with_name("almaflow")
     if not script.exists():
         return [sys.executable, "-m", "almaflow"]
-    found = shutil.which("almaflow")
-    if found and Path(found).samefile(script):
+    on_path = shutil.which("almaflow")
+    if on_path and Path(on_path).samefile(script):
         return ["almaflow"]
     here = Path.cwd()
     return [str(script.relative_to(here) if script.is_relative_to(here) else script)]
 
 
 def _line(console: Console, text: str) -> None:
-    """Unbroken, so that it can be copied."""
+    """Print a line unbroken, so that it can be copied."""
     console.print(Text(text), soft_wrap=True)

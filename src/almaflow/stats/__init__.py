@@ -1,4 +1,4 @@
-"""What a list of timings says: its middle, how sure that is, its spread, and only the percentiles that it can carry."""
+"""Statistics of timings and of prediction errors: only figures that the samples can carry, with their intervals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of predictions as a whole: how large, how sure that is, and whether they grow."""
+"""Errors of predictions as a whole: how large they are, how sure that is, and whether they grow."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 NEAR_PCT = 10.0
-"""What counts as near: the field's usual measure of a latency predictor."""
+"""Largest error that counts as near: the field's usual measure of a latency predictor."""
 FEWEST_FOR_TREND = 6
 MOST_FOR_TREND = 400
-"""Of the newest points: the slope looks at all pairs."""
+"""The trend is that of so many newest points: the slope looks at all pairs."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ErrorSummary:
     mean_abs: Figure
     median_abs: Figure
     within: Figure
-    """The share within ``NEAR_PCT``."""
+    """Share of the errors within ``NEAR_PCT``."""
 
 
 def error_summary(errors_pct: Sequence[float]) -> ErrorSummary:
@@ -77,7 +77,7 @@ def summary_over(parts: Sequence[ErrorSummary]) -> ErrorSummary:
 
 
 def mean_figure(values: Sequence[float], least: float | None = None, most: float | None = None) -> Figure:
-    """The mean with Student's interval, cut at what can be."""
+    """Return the mean with Student's interval, whose ends are cut at ``least`` and ``most``."""
     from scipy.special import stdtrit
 
     middle, count = fmean(values), len(values)
@@ -91,7 +91,7 @@ def mean_figure(values: Sequence[float], least: float | None = None, most: float
 
 
 def trend(values: Sequence[float], at: Sequence[float]) -> Figure | None:
-    """By how much a figure grows in one unit of ``at``: the median slope of all pairs, with its 95% interval.
+    """Return how much a figure grows in one unit of ``at``: the median slope of all pairs, with its 95% interval.
 
     P. K. Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", JASA 63 (1968). None below six points,
     or where all were taken at once.
@@ -99,11 +99,11 @@ def trend(values: Sequence[float], at: Sequence[float]) -> Figure | None:
     from scipy.stats import theilslopes
 
     values, at = values[-MOST_FOR_TREND:], at[-MOST_FOR_TREND:]
-    if len(values) < FEWEST_FOR_TREND or len(set(at)) < 2:  # noqa: PLR2004 - no slope in one place
+    if len(values) < FEWEST_FOR_TREND or len(set(at)) < 2:  # noqa: PLR2004 - one moment has no slope
         return None
-    found = theilslopes(values, at, alpha=CONFIDENCE)
-    low, high = sorted((float(found.low_slope), float(found.high_slope)))
-    return Figure(float(found.slope), Interval(low, high))
+    line = theilslopes(values, at, alpha=CONFIDENCE)
+    low, high = sorted((float(line.low_slope), float(line.high_slope)))
+    return Figure(float(line.slope), Interval(low, high))
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ class Paired:
     second: float
     """Mean absolute errors in percent, each series counting once."""
     difference: Figure
-    """The first's less the second's, in percentage points."""
+    """The first's error minus the second's, in percentage points."""
     p_value: float | None
-    """Of the signed-rank test that neither is nearer; None below six pairs, which cannot reach 5%."""
+    """p-value of the signed-rank test that neither is nearer; None below six pairs, which cannot reach 5%."""
 
 
 def paired(first_pct: Sequence[float], second_pct: Sequence[float]) -> Paired:
@@ -136,7 +136,7 @@ def paired(first_pct: Sequence[float], second_pct: Sequence[float]) -> Paired:
 
 
 def error_pct(predicted: float, measured: float) -> float:
-    """Give the signed error in percent: ``100 (predicted - measured) / measured``, positive when predicted too slow.
+    """Return the signed error in percent: ``100 (predicted - measured) / measured``, positive when predicted too slow.
 
     Raises:
         ValueError: the measured value is not a positive number, so that no share of it can be given.

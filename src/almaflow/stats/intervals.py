@@ -1,4 +1,4 @@
-"""How sure a median is: intervals that assume nothing about the shape of what was measured.
+"""Intervals of medians, which assume nothing about the shape of what was measured.
 
 Single calls that follow each other are not independent: a machine is slow for seconds at a time, so that an interval
 from the calls would be far too narrow. So it is drawn from rounds, stretches of calls with those of other conversions
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 
 FEWEST = 6
-"""Independent values from which on an interval of that confidence exists: 1 - 2 (1/2)^6 is 97%."""
+"""Independent values from which on an interval of 95% exists: 1 - 2 (1/2)^6 is 97%."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Two ends, in the unit of what they are about; ``low`` is no more than ``high``."""
+    """Two ends, in the unit of the figure; ``low`` is no more than ``high``."""
 
     low: float
     high: float
 
     @property
     def half_width(self) -> float:
-        """Half the distance between the ends."""
+        """Distance of either end from the middle."""
         return (self.high - self.low) / 2
 
     def __contains__(self, value: float) -> bool:
@@ -54,13 +54,13 @@ class Interval:
 def median_interval(
     values: Sequence[float], confidence: float = CONFIDENCE, draws: int | None = None
 ) -> Interval | None:
-    """The interval of the median of what the values were drawn from; None where they are too few for one.
+    """Return an interval for the median of what the values were drawn from; None where they are too few for one.
 
     Args:
-        values: In any order.
+        values: The values, in any order.
         confidence: How often such an interval holds the true median, at least.
-        draws: As how many independent values they count, at least two; by default all of them. Where so few give no
-            interval of that confidence, its ends are the lowest and the highest value, which is the most they can say.
+        draws: The number of independent values that they count as, at least two; by default all of them. Where so few
+            give no interval of that confidence, its ends are the lowest and the highest value, the widest there is.
     """
     count = len(values)
     if _ranks(count, confidence) is None:
@@ -74,16 +74,16 @@ def median_interval(
 
 
 def series_interval(values: Sequence[float]) -> Interval | None:
-    """The 95% interval of the median of a series, whose neighbours may be alike; None below six values.
+    """Return the 95% interval of the median of a series, whose neighbours may be alike; None below six values.
 
     Args:
-        values: In the order in which they were taken, such as the medians of rounds.
+        values: The values in the order in which they were taken, such as the medians of rounds.
     """
     return median_interval(values, draws=independent_draws(values))
 
 
 def independent_draws(values: Sequence[float]) -> int:
-    """As how many independent values a series counts: at least two, and no more than there are."""
+    """Return the number of independent values that a series counts as: at least two, and no more than there are."""
     from scipy.stats import rankdata
 
     count = len(values)
@@ -98,25 +98,25 @@ def independent_draws(values: Sequence[float]) -> int:
 
 @cache
 def _ranks(count: int, confidence: float) -> tuple[int, int] | None:
-    """Which of the sorted values the ends are, from 0 on: the values themselves do not matter.
+    """Return the ranks of the values that are the interval's ends, from 0 on: the values themselves do not matter.
 
-    One interval is drawn for each worker at each turn, and scipy takes a millisecond for one.
+    They are cached, since each worker needs an interval at each turn, and scipy takes a millisecond for one.
     """
     from scipy.stats import quantile_test
 
     if not count:
         return None
-    found = quantile_test(range(count), p=0.5).confidence_interval(confidence)
-    return (int(found.low), int(found.high)) if isfinite(found.low) and isfinite(found.high) else None
+    ends = quantile_test(range(count), p=0.5).confidence_interval(confidence)
+    return (int(ends.low), int(ends.high)) if isfinite(ends.low) and isfinite(ends.high) else None
 
 
 def hull(intervals: Sequence[Interval | None]) -> Interval | None:
-    """The narrowest interval that holds them all; None where one of them is not known.
+    """Return the narrowest interval that holds them all; None where one of them is not known.
 
-    Over fresh processes of the same work, it says more than one process can know of itself: two or three are too few
-    for an interval of their own.
+    Over fresh processes of the same work, it shows how far they differ, which one process cannot. Two or three
+    processes are too few for an interval from their own medians.
     """
-    known = [interval for interval in intervals if interval is not None]
-    if not known or len(known) < len(intervals):
+    present = [interval for interval in intervals if interval is not None]
+    if not present or len(present) < len(intervals):
         return None
-    return Interval(min(interval.low for interval in known), max(interval.high for interval in known))
+    return Interval(min(interval.low for interval in present), max(interval.high for interval in present))

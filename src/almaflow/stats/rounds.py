@@ -1,4 +1,4 @@
-"""What the medians of rounds say: the interval of one conversion, the ratio of two, the spread between processes."""
+"""Figures from the medians of rounds: one conversion's interval, the ratio of two, the spread between processes."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RoundMedian:
-    """The median of one round, in milliseconds. Rounds of two conversions with the same place are neighbours."""
+    """The median of one round. Rounds of two conversions with equal ``replicate`` and ``index`` are neighbours."""
 
     replicate: int
     index: int
-    """0 for a round without neighbours."""
+    """Number of the round, from 1 on; 0 for a round without neighbours."""
     median_ms: float
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster one conversion is than another, and how sure that is."""
+    """Speedup of one conversion over another, and how sure it is."""
 
     value: float
     interval: Interval | None
-    """95%; over several processes the hull of theirs. None where one has fewer than six rounds in common."""
+    """95% interval; over several processes, the hull of theirs. None where one has fewer than six rounds in common."""
     pairs: int
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Between fresh processes of the same work."""
+    """Spread of the medians of fresh processes of the same work."""
 
     processes: int
     low_ms: float
     high_ms: float
-    """The lowest and the highest of the processes' medians."""
+    """``low_ms`` and ``high_ms`` are the lowest and the highest of the processes' medians."""
     relative: float
-    """(high - low) / the median of them, without unit."""
+    """(high - low) / median of the processes' medians, without unit."""
 
 
 def latency_interval(rounds: Sequence[RoundMedian]) -> Interval | None:
-    """The 95% interval of the median latency: from the rounds of one process; over several, the hull of theirs."""
+    """Return the 95% interval of the median latency: from one process's rounds; over several, the hull of theirs."""
     return hull([series_interval(medians) for medians in _by_process(rounds).values()])
 
 
 def is_settled(medians_ms: Sequence[float], rel_precision: float | None) -> bool:
-    """Whether the interval of the median is as narrow as asked.
+    """Whether the interval of the median is as narrow as wanted.
 
     Args:
-        medians_ms: Of the rounds of one process, in their order.
+        medians_ms: Medians of the rounds of one process, in their order.
         rel_precision: Half the interval's width as a share of the median, at most; None accepts any.
     """
     if rel_precision is None:
         return True
-    if independent_draws(medians_ms) < FEWEST:  # what they give then is no interval of 95%
+    if independent_draws(medians_ms) < FEWEST:  # too few for an interval of 95%
         return False
     interval = series_interval(medians_ms)
     return interval is not None and interval.half_width <= rel_precision * median(medians_ms)
 
 
 def ratio(slower: Sequence[RoundMedian], faster: Sequence[RoundMedian]) -> Ratio | None:
-    """``slower`` divided by ``faster``: the median over the rounds that were taken next to each other.
+    """Divide ``slower`` by ``faster``: the median over the rounds that were taken next to each other.
 
-    What slows the whole machine for a while slows both neighbours and leaves their ratio. None where they have no
-    round in common, or one of zero length.
+    A disturbance of the whole machine slows both neighbours and leaves their ratio. None where they have no round in
+    common, or one of zero length.
     """
-    there = {(each.replicate, each.index): each.median_ms for each in faster if each.index}
+    neighbours = {(each.replicate, each.index): each.median_ms for each in faster if each.index}
     ratios: dict[int, list[float]] = defaultdict(list)
     for each in sorted(slower, key=lambda each: each.index):
-        below = there.get((each.replicate, each.index))
+        below = neighbours.get((each.replicate, each.index))
         if below is None:
             continue
         if min(each.median_ms, below) <= 0:
@@ -88,7 +88,7 @@ def ratio(slower: Sequence[RoundMedian], faster: Sequence[RoundMedian]) -> Ratio
 
 
 def spread_between(rounds: Sequence[RoundMedian]) -> Spread | None:
-    """How far the medians of fresh processes lie apart; None for one process, or where the clock read zero."""
+    """Return how far the medians of fresh processes lie apart; None for one process, or where the clock read zero."""
     middles = [median(medians) for medians in _by_process(rounds).values()]
     if len(middles) < 2 or median(middles) <= 0:  # noqa: PLR2004 - one process has nothing to differ from
         return None

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 FLOOR_QUANTILE = 0.05
 FLOOR_SAMPLES = 20
-"""Below this count, a twentieth of the samples is less than one sample."""
+"""Samples that the floor needs: of fewer, a twentieth is less than one sample."""
 
 PERCENTILE_SAMPLES = {90: 64, 95: 130, 99: 662}
-"""How many samples a percentile needs: the counts of MLPerf inference's early stopping.
+"""Samples that a percentile needs: the counts of MLPerf inference's early stopping.
 
 Each is the smallest count for which, at 99% confidence, at least two samples lie above the true percentile:
 ``binom.cdf(1, count, 1 - p) <= 0.01``.

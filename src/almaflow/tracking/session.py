@@ -143,6 +143,8 @@ def quiet() -> Iterator[None]:
     """Keep MLflow and its HTTP client from printing warnings and tracebacks of errors that have a line of our own."""
     for name, value in MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401 - before the levels are read, since its import sets them
+
     with _QUIET:
         _LEVELS_BEFORE.append([logging.getLogger(name).level for name in LOGGERS])
         _set_levels([logging.CRITICAL] * len(LOGGERS))

@@ -1,32 +1,16 @@
-"""Counts the operations of the model on standard input; the last line of standard output is the workload as JSON."""
+"""Counts a model's operations. A process of its own, asked with a ``ModelSpec``; it answers with a ``Workload``."""
 
 from __future__ import annotations
 
-import json
-import sys
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
 from almaflow.records import ModelSpec, Workload, from_dict, to_dict
-from almaflow.records.protocol import BAD_INPUT
+from almaflow.records.child_entry import answer_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def main() -> int:
-    """Exit code 0; 2 and one line on standard error where the model is not what it should be."""
-    asked = json.loads(sys.stdin.read())
-    sys.path[:] = [*dict.fromkeys([*sys.path, *asked["sys_path"]])]
-    try:
-        with redirect_stdout(sys.stderr):  # what models print as they are built
-            counted = fake_workload(from_dict(ModelSpec, asked["model"]))
-    except UsageError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - that is how a child speaks
-        return BAD_INPUT
-    print(json.dumps(to_dict(counted)))  # noqa: T201 - that is how a child speaks
-    return 0
 
 
 def fake_workload(spec: ModelSpec) -> Workload:
@@ -65,4 +49,4 @@ def _uninitialised() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    answer_once(lambda question: to_dict(fake_workload(from_dict(ModelSpec, question))), bad_input=UsageError)

@@ -1,4 +1,4 @@
-"""The device under measurement: waiting for it, and what it says of itself."""
+"""Waits for the device under measurement, and reads its name, times and memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def synchronizer(device: str) -> Callable[[], None]:
-    """What waits until the device has done all work given to it; nothing to wait for on a CPU."""
+    """Return a function that waits until the device has done all its work; on a CPU it does nothing."""
     if device != "cuda":
         return lambda: None
     import torch
@@ -20,7 +20,7 @@ def synchronizer(device: str) -> Callable[[], None]:
 
 
 def device_times_ms(call: Callable[[int], object], count: int) -> list[float]:
-    """Milliseconds of single calls by CUDA events: what the current stream took, without the launch before it."""
+    """Time single calls by CUDA events: the time on the current stream, without the launch before it."""
     import torch
 
     times_ms = []
@@ -35,7 +35,7 @@ def device_times_ms(call: Callable[[int], object], count: int) -> list[float]:
 
 
 def device_name(device: str) -> str:
-    """The device's name as its driver or the operating system gives it."""
+    """Return the device's name as its driver or the operating system has it."""
     if device == "cuda":
         import torch
 
@@ -46,20 +46,20 @@ def device_name(device: str) -> str:
 
 
 def resident_mb() -> float:
-    """Resident memory of this process now, in MB (10^6 bytes)."""
+    """Return the resident memory of this process now, in MB (10^6 bytes)."""
     import psutil
 
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
 def reset_peak() -> None:
-    """Let the peak start anew, so that it belongs to the conversion and not to loading."""
-    with contextlib.suppress(OSError):  # where the system does not let it, the peak includes loading
+    """Let the peak of memory start anew, so that it belongs to the conversion and not to loading."""
+    with contextlib.suppress(OSError):  # where the system refuses, the peak includes loading
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_mb() -> float | None:
-    """Peak resident memory since ``reset_peak``, in MB; None where the system does not tell."""
+    """Return the peak resident memory since ``reset_peak``, in MB; None where the system does not tell."""
     status = Path("/proc/self/status")
     if not status.exists():
         return None
@@ -70,7 +70,7 @@ def peak_mb() -> float | None:
 
 
 def device_peak_mb(device: str) -> float | None:
-    """Peak memory that torch's allocator took on the device, in MB; None on a CPU."""
+    """Return the peak memory that torch's allocator took on the device, in MB; None on a CPU."""
     if device != "cuda":
         return None
     import torch

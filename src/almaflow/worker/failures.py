@@ -1,4 +1,4 @@
-"""From an exception to the failure class that a user can act on."""
+"""Turns an exception into the failure class that a user can act on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from almaflow.records import Failure, FailureKind
 MESSAGE_LIMIT = 400
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-"""Colours that converters put into their messages."""
+"""Escape sequences of the colours that converters put into their messages."""
 
 UNSUPPORTED_NAMES = frozenset(
     {
@@ -21,7 +21,7 @@ UNSUPPORTED_NAMES = frozenset(
         "NotImplemented",  # onnxruntime.capi
     }
 )
-"""Exception classes by which libraries say that they do not do this; by name, since they cannot all be imported."""
+"""Names of exceptions for what a library does not support; by name, since they cannot all be imported."""
 
 OUT_OF_MEMORY_TEXTS = (
     "out of memory",
@@ -32,19 +32,19 @@ OUT_OF_MEMORY_TEXTS = (
 )
 
 MISSING_TEXTS = ("is not available. please install", "backend is not available", "need to install all dependencies")
-"""What Alma's own checks say."""
+"""Texts of Alma's own checks for what is not installed."""
 
 
 class FellBackError(Exception):
-    """Something else ran in place of what the conversion names."""
+    """Raised where something else ran in place of what the conversion names."""
 
 
 class WrongOutputError(Exception):
-    """The output is missing or too far from eager's."""
+    """Raised where the output is missing or too far from eager's."""
 
 
 def classify(error: BaseException, phase: str) -> Failure:
-    """The failure class, the line that matters and the whole traceback of an exception."""
+    """Make a failure of an exception: its class, the line that matters and the whole traceback."""
     return Failure(
         kind=_kind(error),
         message=headline(error),
@@ -55,19 +55,19 @@ def classify(error: BaseException, phase: str) -> Failure:
 
 
 def headline(error: BaseException) -> str:
-    """``Type: first line`` of an exception, short enough for a table."""
+    """Return ``Type: first line`` of an exception, short enough for a table."""
     lines = [printable(line) for line in ANSI.sub("", _text(error)).splitlines() if printable(line)]
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 3] + "..."
 
 
 def printable(line: str) -> str:
-    """One line without what a terminal, a JSON file or a database could stumble over."""
+    """Strip a line of what a terminal, a JSON file or a database could stumble over."""
     return "".join(character if character.isprintable() else " " for character in line).strip()
 
 
 def _text(error: BaseException) -> str:
-    """What an exception says of itself; some raise when asked."""
+    """Return the text of an exception, even of one that raises when it is asked."""
     try:
         return str(error)
     except Exception as other:  # noqa: BLE001 - converted code raises what it likes

@@ -1,10 +1,10 @@
-"""How near a conversion's output is to eager's on the same inputs.
+"""Compares a conversion's output with eager's on the same inputs.
 
-Two things are asked of it. The signal-to-quantisation-noise ratio, SQNR = 10 log10(sum ref^2 / sum (ref - out)^2)
-in dB, must reach a tolerance that depends on the arithmetic. And what differs between the inputs (each output
-element less its mean over the rows) must correlate with the same of eager: a network with random weights answers
-nearly the same logits to every input, so that a conversion that ignores its input would pass on SQNR alone.
-Of several outputs each is judged alone: a large one would hide that a small one is wrong.
+It has to meet two conditions. The signal-to-quantisation-noise ratio, SQNR = 10 log10(sum ref^2 / sum (ref - out)^2)
+in dB, must reach a tolerance that depends on the arithmetic. And the part that differs between inputs (each output
+element less its mean over the rows) must correlate with that of eager: a network with random weights answers nearly
+the same logits to every input, so that a conversion that ignores its input would pass on SQNR alone. Several outputs
+are judged one by one, since a large one would hide that a small one is wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IDENTICAL_DB = 200.0
-"""What stands for infinity when outputs are equal to the bit; float32 itself resolves about 150 dB."""
+"""SQNR of outputs that are equal to the bit, in place of infinity; float32 itself resolves about 150 dB."""
 
 TF32 = "tf32"
-"""What GPUs make of float32 in convolutions by default: 10 bits of mantissa, as in float16."""
+"""Arithmetic that GPUs use for float32 in convolutions by default: 10 bits of mantissa, as in float16."""
 TENSOR_CORES_SINCE = 8
 """Major compute capability of the first GPUs that have TF32, those of the Ampere generation."""
 
@@ -33,16 +33,16 @@ to 129 dB, TF32 46 (inductor beside eager, resnet50 on an H100), float16 35 to 5
 scale an activation tensor 11 to 28; mobilenet_v2 is the low end of each, since it amplifies noise over its depth."""
 
 TOLERANCE_OTHER_DB = 3.0
-"""For 4 bits and fewer and the float8 types, which are lossy by intent: signal above noise."""
+"""Least SQNR of 4 bits and fewer and of the float8 types, which are lossy by intent: signal above noise."""
 
 LEAST_CORRELATION = {"float64": 0.99, "float32": 0.99}
 LEAST_CORRELATION_OTHER = 0.3
-"""Of what differs between inputs. Noise as strong as that signal leaves 0.7; ignoring the input leaves 0, give or take
-0.03 over four rows of a thousand logits."""
+"""Least correlation of the part that differs between inputs. Noise as strong as that signal leaves 0.7; ignoring the
+input leaves 0, give or take 0.03 over four rows of a thousand logits."""
 
 
 def arithmetic(dtype: str, device: str) -> str:
-    """What a conversion to an element type really computes in: ``tf32`` where the GPU rounds float32 to it."""
+    """Return the type that a conversion really computes in: ``tf32`` where the GPU rounds float32 to it."""
     import torch
 
     if dtype != "float32" or device != "cuda" or torch.cuda.get_device_capability()[0] < TENSOR_CORES_SINCE:
@@ -54,8 +54,8 @@ def compare(references: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[T
     """Judge the outputs of several calls against eager's.
 
     Args:
-        references: Per call, the flat list of eager's output tensors on the CPU; the first dimension is the batch.
-        outputs: The same for the conversion.
+        references: For each call, eager's output tensors on the CPU; the first dimension is the batch.
+        outputs: For each call, the conversion's output tensors, likewise.
         dtype: The arithmetic type of the conversion, which sets the tolerance.
     """
     import torch
@@ -116,7 +116,7 @@ def _rows(tensor: Tensor) -> Tensor:
 
 
 def _finite(ref: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as vectors, where eager's values are finite, scaled so that no square leaves float64's range."""
+    """Flatten both where eager's values are finite, and scale them so that no square leaves float64's range."""
     import torch
 
     finite = torch.isfinite(ref)
@@ -138,7 +138,7 @@ def _sqnr_db(ref: Tensor, out: Tensor) -> float:
 
 
 def _varying_correlation(ref: Tensor, out: Tensor) -> float | None:
-    """Correlation of the part that differs between rows; None where eager's rows are all the same."""
+    """Correlate the parts that differ between rows; None where eager's rows are all the same."""
     import torch
 
     if len(ref) < 2:  # noqa: PLR2004 - one row differs from nothing
@@ -150,7 +150,7 @@ def _varying_correlation(ref: Tensor, out: Tensor) -> float | None:
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:
-    """Cosine similarity; 1 for two zero vectors and 0 for one (torch's own floors small norms)."""
+    """Return the cosine similarity; 1 for two zero vectors and 0 for one (torch's own floors small norms)."""
     norms = float(first.norm() * second.norm())
     if norms == 0:
         return float(bool(first.norm() == second.norm()))

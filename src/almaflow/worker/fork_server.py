@@ -1,13 +1,13 @@
-"""A clean process that imports what workers need, computes nothing, and forks one for each task.
+"""The clean server: it imports what workers need, computes nothing, and forks a worker for each task.
 
-Importing PyTorch, torchvision, Alma and the runtimes takes several seconds; this pays for it once a job. A fork of a
-process that has computed nothing has no thread pool to lose, which is what makes forking an ordinary PyTorch process
-hang. ``multiprocessing``'s own fork server would import the caller's main module into every worker, so that a script
-without a ``__main__`` guard would run again.
+Importing PyTorch, torchvision, Alma and the runtimes takes several seconds, and the server does it once a job. A fork
+of a process that has computed nothing has no thread pool to lose; losing one makes a forked PyTorch process hang.
+``multiprocessing``'s own fork server would import the caller's main module into every worker, so that a script without
+a ``__main__`` guard would run again.
 
 Run as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with three
-descriptors (standard input, log, event pipe); what goes back is one message for each start and each end. The server
-and all its workers end when the other side of the socket is closed.
+descriptors (standard input, log, event pipe); one message goes back for each start and each end. The server and all
+its workers end when the other side of the socket is closed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = json.loads(arguments[1])
     worker.bind(settings["cpus"])  # before the maths libraries look at what they may use
     import_all(settings["modules"])
-    # What is there now stays for ever: the collector need not look at it, nor copy its pages, in any worker.
+    # All objects that exist now stay: the collector need not look at them, nor copy their pages, in any worker.
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(arguments[0])) as connection:
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def import_all(modules: Sequence[str]) -> None:
-    """Import what forks of this process need, so that they have it already."""
+    """Import modules that forks of this process need."""
     for name in modules:
-        # A module that does not import is the worker's to complain about, with the failure class that fits.
+        # The worker reports a module that does not import, with the failure class that fits.
         with contextlib.suppress(Exception):
             if name == "alma.conversions.select":
                 from almaflow.conversions.alma.repairs import apply_repairs
@@ -63,7 +63,7 @@ def import_all(modules: Sequence[str]) -> None:
 
 
 def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None:
-    """Fork a worker for each request, tell of its end, and return when the other side closes."""
+    """Fork a worker for each request and report its end, until the other side closes."""
     wake_read, wake_write = socket.socketpair()
     for end in (wake_read, wake_write):
         end.setblocking(False)  # noqa: FBT003 - positional only
@@ -77,7 +77,7 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
             ready = {key.fileobj for key, _ in selector.select()}
             if wake_read in ready:
                 wake_read.recv(MESSAGE_BYTES)
-                _tell_of_ends(connection, alive)
+                _report_ends(connection, alive)
             if connection in ready:
                 message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
                 if not message:
@@ -91,13 +91,13 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
                 for descriptor in descriptors:
                     os.close(descriptor)
                 alive.add(pid)
-                _say(connection, {"started": pid})
+                _send(connection, {"started": pid})
     for pid in alive:
         _end_session(pid)
 
 
 def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
-    """Be to the worker's code what a fresh interpreter started by ``subprocess`` would be."""
+    """Make this fork what a fresh interpreter started by ``subprocess`` would be, and do the worker's task."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -116,24 +116,24 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
         os._exit(1)
 
 
-def _tell_of_ends(connection: socket.socket, alive: set[int]) -> None:
+def _report_ends(connection: socket.socket, alive: set[int]) -> None:
     for pid in list(alive):
-        # Looked at before it is reaped: until then nobody else can get its process group's number.
+        # Looked at before the worker is reaped: until then no other process can get its group's number.
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             continue
         _end_session(pid)
         _, status = os.waitpid(pid, 0)
         alive.discard(pid)
-        _say(connection, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+        _send(connection, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
 def _end_session(pid: int) -> None:
-    """End what a worker left running; compilers' helpers may outlive it."""
+    """End all that a worker has started; compilers' helpers may outlive it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 
-def _say(connection: socket.socket, message: dict[str, int]) -> None:
+def _send(connection: socket.socket, message: dict[str, int]) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionError):
         connection.send(json.dumps(message).encode())
 

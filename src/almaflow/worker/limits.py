@@ -1,18 +1,17 @@
 """How fast this machine is in PyTorch: rates of arithmetic, bandwidth by working set, overhead of a call.
 
 The best of repeated calls each, since limits are what the machine can do when it is let alone. The module runs as a
-process of its own, so that threads are set before PyTorch starts: ``python -m almaflow.worker.limits THREADS DEVICE``.
+process of its own, so that threads are set before PyTorch starts: it is asked with ``threads`` and ``device``.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from almaflow.records.child_entry import answer_once
 from almaflow.worker.device import synchronizer
 
 if TYPE_CHECKING:
@@ -183,4 +182,4 @@ def _overhead_us(synchronize: Callable[[], None]) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure_limits(int(sys.argv[1]), sys.argv[2])))  # noqa: T201 - that is how a child speaks
+    answer_once(lambda question: measure_limits(**question))

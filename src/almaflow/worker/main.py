@@ -1,8 +1,8 @@
-"""The child's side: one process, one conversion, one result file.
+"""The measured worker: one process, one conversion, one result file.
 
-Run as ``python -m almaflow.worker.main TASK.json PIPE``, or called so by the server that forked it. Torch is
-imported here and nowhere above: by then the parent has set the thread counts in the environment. What is known so far
-is written after each step, so that a crash in a later one does not lose it.
+Run as ``python -m almaflow.worker.main TASK.json PIPE``, or called so by the server that forked it. PyTorch is imported
+here and not in the parent, which has set the thread counts in the environment before. The result is written after each
+step, so that a crash in a later one does not lose it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> None:
-    """Do the task and end the process without running destructors of converted code, which like to crash."""
+    """Do the task, and end the process without running the destructors of converted code, which like to crash."""
     started = time.perf_counter() - _process_age_s()
     task = read_json(arguments[0], WorkerTask)
     events = EventWriter(int(arguments[1]))
     result_path = Path(task.work_dir) / "result.json"
     faulthandler.enable()
     bind(task.hardware.cpus)
-    turns = TurnInbox()
+    inbox = TurnInbox()
     _prefer_as_oom_victim()
     sys.path[:1] = list(task.sys_path)
     result = WorkerResult()
@@ -49,12 +49,12 @@ def main(arguments: list[str]) -> None:
         if task.conversion is None:
             from almaflow.worker.reference import prepare
 
-            prepare(task, events, turns, lambda prepared: keep(replace(result, prepared=prepared)))
+            prepare(task, events, inbox, lambda prepared: keep(replace(result, prepared=prepared)))
         else:
             from almaflow.worker.conversion import run_conversion
 
             run_conversion(
-                task, events, turns, started, lambda measurement: keep(replace(result, measurement=measurement))
+                task, events, inbox, started, lambda measurement: keep(replace(result, measurement=measurement))
             )
         keep(replace(result, finished=True))
     except UsageError as error:
@@ -69,13 +69,13 @@ def main(arguments: list[str]) -> None:
 
 
 def bind(cpus: Iterable[int] | None) -> None:
-    """Keep this process, and what it starts, on these processors."""
+    """Bind this process, and what it starts, to these processors; None: to no others than before."""
     if cpus is not None:
         os.sched_setaffinity(0, cpus)
 
 
 def _process_age_s() -> float:
-    """Seconds since this process was started: interpreter start and imports belong to the load time."""
+    """Seconds since this process was started; the interpreter's start and imports belong to the load time."""
     import psutil
 
     return max(0.0, time.time() - psutil.Process().create_time())

@@ -1,8 +1,6 @@
 """Builds small networks by one conversion, and times each as often as it is asked. A process of its own.
 
-Run as ``python -m almaflow.worker.networks``. The first line of standard input is the task as JSON; each further
-line asks for a pass over all networks. What it has to say goes to standard output, one JSON object in a line; whatever
-libraries print goes to standard error.
+The first line that it is asked is the task; each further one asks for a pass over all networks.
 
 Where PyTorch computes on the CPU, each network has a process of its own, forked before anything is computed, as a job's
 worker is: how often memory is given back to the system and asked for again depends on what a process allocated before,
@@ -25,6 +23,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict, to_dict
+from almaflow.records.child_entry import answers_only
 from almaflow.worker.device import synchronizer
 
 if TYPE_CHECKING:
@@ -47,16 +46,15 @@ LARGEST_ADAPTING = 32 * 2**20 - 2**16
 """Bytes; larger blocks are mapped each time, whatever was given back before."""
 
 
-def main() -> None:
+def main(say: Callable[[object], None]) -> None:
     """Build all, then a pass for each line until standard input ends."""
-    say = _speaker()
     asked = json.loads(sys.stdin.readline())
     specs = [from_dict(ModelSpec, each) for each in asked["kernels"]]
     planned = from_dict(PlannedConversion, asked["conversion"])
     import torch
 
     from almaflow.conversions.catalogue.preload import modules_for
-    from almaflow.worker.control_workload import control_ms
+    from almaflow.worker.control_workload import control_workload_ms
     from almaflow.worker.fork_server import import_all
     from almaflow.worker.threads import set_threads
 
@@ -80,11 +78,10 @@ def main() -> None:
         say({"ready": len(built)})
         for _ in sys.stdin:
             for network in built:
-                control = control_ms(planned.device)
+                control = control_workload_ms(planned.device)
                 sleep(GAP_S)
                 say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
             say({"passed": True})
-    os._exit(0)  # converted code likes to crash as it is taken down
 
 
 def _keep_compiled() -> None:
@@ -128,18 +125,6 @@ def _keep_torchlib() -> None:
 
         read = vars(_registration)["onnxscript_apis"].get_torchlib_ops
         vars(_registration)["onnxscript_apis"] = SimpleNamespace(get_torchlib_ops=cache(read))
-
-
-def _speaker() -> Callable[[dict[str, Any]], None]:
-    """Standard output for us alone: what others print goes to standard error."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def say(what: dict[str, Any]) -> None:
-        out.write(json.dumps(what) + "\n")
-        out.flush()
-
-    return say
 
 
 class _Network:
@@ -199,7 +184,10 @@ class _Network:
 
 
 class _Forked:
-    """A network in a process of its own, which ends when this one has ended."""
+    """A network in a process of its own, which ends when this one has ended.
+
+    A fork that has imported what this process has, not a fresh interpreter, which would import for seconds each.
+    """
 
     def __init__(self, network: _Network) -> None:
         self.name = network.name
@@ -241,4 +229,6 @@ def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with answers_only() as answer:
+        main(answer)
+    os._exit(0)  # converted code likes to crash as it is taken down

@@ -1,22 +1,22 @@
 """Runs one conversion of a model under its runtime's own profiler. A process of its own.
 
-Run as ``python -m almaflow.worker.profilers`` with the task as JSON on standard input; the last line of standard
-output is a list of operators with the milliseconds that each takes in one call.
+It is asked with ``model``, ``conversion`` and ``threads``, and answers with a list of operators and the milliseconds
+that each takes in one call.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections import defaultdict
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, PlannedConversion, WorkerTask, from_dict
+from almaflow.records.child_entry import answer_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,17 +30,14 @@ WARM_CALLS, CALLS = 5, 10
 BATCHES = 2
 
 
-def main() -> None:
-    """Profile, and print."""
-    asked = json.loads(sys.stdin.read())
-    with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory(prefix="almaflow-profile-") as scratch:
+def main(task: dict[str, Any]) -> list[tuple[str, float]]:
+    """Profile in a directory that is gone afterwards, since converters write files where they are."""
+    with tempfile.TemporaryDirectory(prefix="almaflow-profile-") as scratch:
         os.chdir(scratch)
-        sys.path[:] = [*dict.fromkeys([*sys.path, *asked["sys_path"]])]
-        planned = from_dict(PlannedConversion, asked["conversion"])
-        found = profile(from_dict(ModelSpec, asked["model"]), planned, asked["threads"], Path(scratch))
+        planned = from_dict(PlannedConversion, task["conversion"])
+        found = profile(from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch))
         os.chdir("/")
-    print(json.dumps(found), flush=True)  # noqa: T201 - that is how a child speaks
-    os._exit(0)  # converted code likes to crash as it is taken down
+    return found
 
 
 def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Path) -> list[tuple[str, float]]:
@@ -124,4 +121,4 @@ def _by_openvino(batch: Batch, threads: int) -> Times:
 
 
 if __name__ == "__main__":
-    main()
+    answer_once(main)

@@ -1,8 +1,8 @@
-"""The preparing worker: does the model build, do its inputs fit, what does eager answer?
+"""The preparing worker: checks that the model builds and its inputs fit, and runs it eagerly.
 
-It runs before any conversion, so that a wrong model costs seconds, and leaves the inputs and eager's outputs that
-every conversion is compared with. It then stays as the job's control: eager calls at the job's start and at its end
-say how far the machine has drifted meanwhile.
+It runs before any conversion, so that a wrong model costs seconds, and writes the inputs and eager's outputs that every
+conversion is compared with. It then stays to probe the machine: eager calls at the job's start and at its end show how
+far it has drifted meanwhile.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ SETTLE_BATCHES = 4
 def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Callable[[ReferenceInfo], None]) -> None:
     """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
 
-    Then take rounds of eager calls as they are asked for.
+    Then take rounds of eager calls as the parent asks for them.
 
     Args:
-        task: Without a conversion.
-        events: Where phases are announced.
-        turns: What the parent asks for.
-        keep: Writes what was found out to disk.
+        task: A task without a conversion.
+        events: Announces phases to the parent.
+        turns: The parent's requests.
+        keep: Writes the properties of the model to disk.
 
     Raises:
         UsageError: the model, its inputs or the device are not what the configuration says.
@@ -89,10 +89,10 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
 
 
 def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor]]:
-    """The model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
+    """Build the model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
 
     Returns:
-        The model, input batches, the digest of the weights as they were drawn, and those that were settled then.
+        The model, input batches, the digest of the weights as drawn, and the weights that were settled afterwards.
 
     Raises:
         UsageError: the model or its inputs are not what the configuration says.
@@ -109,13 +109,13 @@ def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, 
 
 
 def _random(model: ModelSpec) -> bool:
-    """Whether its weights are random ones that almaflow drew."""
-    own = (model.target or "").startswith("almaflow.models.")
-    return not model.pickle_path and (own or (model.arch is not None and not model.target))
+    """Whether almaflow drew the model's weights at random."""
+    is_ours = (model.target or "").startswith("almaflow.models.")
+    return not model.pickle_path and (is_ours or (model.arch is not None and not model.target))
 
 
 def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:
-    """What keeps eager's outputs from telling a right conversion from a wrong one."""
+    """Note whether eager's outputs cannot tell a right conversion from a wrong one."""
     if len(outputs) > 1 and all(
         torch.equal(first, other) for call in outputs[1:] for first, other in zip(outputs[0], call, strict=True)
     ):

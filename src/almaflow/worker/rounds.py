@@ -1,4 +1,4 @@
-"""The worker's side of the rounds: take one whenever the parent asks, and keep what it gave."""
+"""Takes the rounds of a worker when the parent asks for them, and keeps their samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.records import Round
 from almaflow.records.protocol import RoundReport
-from almaflow.worker.control_workload import control_ms
+from almaflow.worker.control_workload import control_workload_ms
 from almaflow.worker.device import device_times_ms
 from almaflow.worker.streams import take_concurrently
 from almaflow.worker.threads import threads_per_stream
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from almaflow.records.protocol import EventWriter, RoundRequest
 
 DEVICE_CALLS = 20
-"""Calls of a round that are timed by CUDA events as well, after those timed by the wall clock: an event is work for
-the device too, and a short call would feel it."""
+"""Most further calls of a round that are timed by CUDA events. They come after those timed by the wall clock: an
+event is work for the device too, and would slow down a short call."""
 
 
 class Rounds:
-    """All rounds of one forward call, in one process."""
+    """The rounds of one forward call in this process, which begin with its warm-up."""
 
     def __init__(
         self,
@@ -35,7 +35,6 @@ class Rounds:
         task: WorkerTask,
         events: EventWriter,
     ) -> None:
-        """Warm the call up."""
         self.samples_ms: list[float] = []
         self.device_samples_ms: list[float] = []
         self.rounds: list[Round] = []
@@ -48,14 +47,14 @@ class Rounds:
         began = time.perf_counter()
         self.warmup_calls = warm_up(call, synchronize, task.measure)
         self.busy_s = time.perf_counter() - began
-        """Spent on warm-up and rounds so far, without waiting for turns."""
+        """Seconds spent on warm-up and rounds so far, without waiting for turns."""
         self._last_s = self.busy_s / max(self.warmup_calls, 1)
 
     def take(self, turn: RoundRequest) -> RoundReport:
-        """Time one round: the control workload, untimed calls, the timed ones."""
+        """Take one round: the control workload, untimed calls, the timed ones."""
         self._events.enter("measure")
         began = time.perf_counter()
-        control = control_ms(self._device)
+        control_ms = control_workload_ms(self._device)
         refill(self._call, self._synchronize, self._last_s)
         started_at = time.time()
         streams = self._task.measure.streams
@@ -76,7 +75,7 @@ class Rounds:
                 started_at=started_at,
                 wall_s=taken.wall_s,
                 cpu_s=taken.cpu_s,
-                control_ms=control,
+                control_ms=control_ms,
             )
         )
         self.busy_s += time.perf_counter() - began

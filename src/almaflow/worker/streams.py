@@ -1,4 +1,4 @@
-"""Concurrent calls, as a server makes them: what the model gives under load."""
+"""Times concurrent calls, as a server makes them, for the model's throughput under load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def take_concurrently(
     call: Callable[[int], object], synchronize: Callable[[], None], turn: RoundRequest, streams: int, threads: int
 ) -> Taken:
-    """Time the calls of ``streams`` threads at once, until all together have reached the turn's minima.
+    """Time the calls of ``streams`` concurrent threads, until all together have reached the turn's minima.
 
     A sample is one call of one thread, waiting for others included; ``wall_s`` goes from the first start to the last
     end, so that count / ``wall_s`` is the rate of calls.
@@ -25,12 +25,12 @@ def take_concurrently(
     Args:
         call: One forward call on the i-th batch, which several threads may make at once.
         synchronize: Waits for the device.
-        turn: Counts and times of all threads together.
-        streams: How many threads call.
-        threads: Threads that PyTorch may use inside each call.
+        turn: The minima and the maximum of all threads together.
+        streams: The number of threads that call.
+        threads: The number of threads that PyTorch may use inside each call.
 
     Raises:
-        Exception: what a call raised, in whichever thread.
+        Exception: a call raised it, in whichever thread.
     """
     import torch
 
@@ -38,25 +38,25 @@ def take_concurrently(
     errors: list[BaseException] = []
     minimum_ns, maximum_ns = int(turn.min_time_s * 1e9), int(turn.max_time_s * 1e9)
     cpu_ns: list[int] = []
-    together = threading.Barrier(streams, lambda: cpu_ns.append(process_time_ns()))
+    start_together = threading.Barrier(streams, lambda: cpu_ns.append(process_time_ns()))
     stop = threading.Event()
 
     def stream(number: int) -> None:
-        own = samples[number]
+        own_samples = samples[number]
         try:
-            # Both are settings of a thread, and a new one starts with the defaults.
+            # Thread count and no_grad are settings of a thread, and a new thread starts with the defaults.
             torch.set_num_threads(threads)
             with torch.no_grad():
-                call(number)  # what a runtime sets up for a new thread is not to be timed
+                call(number)  # untimed: runtimes set things up for a new thread
                 synchronize()
-                together.wait()
+                start_together.wait()
                 begin = perf_counter_ns()
                 while not stop.is_set():
                     started = perf_counter_ns()
-                    call(number + streams * len(own))
+                    call(number + streams * len(own_samples))
                     synchronize()
                     ended = perf_counter_ns()
-                    own.append((started, ended))
+                    own_samples.append((started, ended))
                     elapsed = ended - begin
                     enough = sum(map(len, samples)) >= turn.min_calls and elapsed >= minimum_ns
                     if elapsed >= maximum_ns or enough:
@@ -64,7 +64,7 @@ def take_concurrently(
         except BaseException as error:  # noqa: BLE001 - raised again where it can be seen
             errors.append(error)
             stop.set()
-            together.abort()
+            start_together.abort()
 
     workers = [threading.Thread(target=stream, args=(number,), name=f"stream-{number}") for number in range(streams)]
     with no_garbage_collection():
@@ -75,7 +75,7 @@ def take_concurrently(
         cpu_ns.append(process_time_ns())
     if errors:
         raise next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), errors[0])
-    calls = sorted((pair for own in samples for pair in own), key=lambda pair: pair[1])
+    calls = sorted((pair for pairs in samples for pair in pairs), key=lambda pair: pair[1])
     wall_ns = calls[-1][1] - min(started for started, _ in calls)
     samples_ms = tuple((ended - started) / 1e6 for started, ended in calls)
     return Taken(samples_ms, wall_ns / 1e9, (cpu_ns[-1] - cpu_ns[0]) / 1e9)

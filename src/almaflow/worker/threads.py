@@ -1,4 +1,4 @@
-"""Thread counts: set for torch, and read back from every library that says what it uses."""
+"""Sets the thread count of torch, and reads back those of every library that reports them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 
 def threads_per_stream(task: WorkerTask) -> int:
-    """What PyTorch may use inside one call: the job's threads, divided between the streams that call at once."""
+    """Divide the job's threads between the streams that call at once."""
     return max(1, task.hardware.threads // task.measure.streams)
 
 
 def set_threads(count: int) -> None:
-    """Make torch's own pools as wide as asked; the environment has done the same for the maths libraries."""
+    """Set the number of threads of torch; the environment has done so for the maths libraries."""
     import torch
 
     torch.set_num_threads(count)
 
 
 def read_threads() -> dict[str, int]:
-    """Threads as each library reports them now: torch, and the BLAS and OpenMP pools that are loaded."""
+    """Read the threads that each library reports now: torch, and the BLAS and OpenMP pools that are loaded."""
     import torch
     from threadpoolctl import threadpool_info
 

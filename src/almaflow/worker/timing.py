@@ -1,7 +1,7 @@
-"""Warm-up, and one round of timed calls: one synchronised wall clock around every single forward call.
+"""Warms up, and times the calls of one round: one synchronised wall clock around every single forward call.
 
-Phases are kept apart by the worker: what is timed here is the steady state only. How many rounds there are is the
-parent's to decide (``rounds``).
+Only the steady state is timed here. The worker keeps it apart from the other phases, and the parent decides how many
+rounds there are (``rounds``).
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
     from almaflow.records.protocol import RoundRequest
 
 WARMUP_SHARE = 0.25
-"""Of the steady state's time budget: slow conversions are warm after fewer calls than asked."""
+"""Share of ``max_time_s`` that may go into warming up: slow conversions are warm after fewer calls than asked."""
 
 WARMUP_WINDOW = 5
-"""Calls whose quickest one is compared with the quickest before."""
+"""Number of calls whose quickest is compared with the quickest before."""
 
 STILL_FALLING = 0.02
-"""A window whose quickest call is quicker by more than this is not warm yet. The minimum of a few calls repeats to
-2 or 3% on a shared machine where their median moves by 10%, so that noise does not look like warming up."""
+"""Share by which the quickest call of a window may be quicker than those before it once they are warm. The minimum of a
+few calls repeats to 2 or 3% on a shared machine where their median moves by 10%, so noise does not look like warming
+up."""
 
 REFILL_S = 0.03
-"""Untimed calls at the start of a round: another worker's data is in the caches, and the clock may have dropped.
-One of a call that takes longer."""
+"""Duration of the untimed calls at the start of a round, at least one: another worker's data is in the caches, and the
+clock may have dropped."""
 
 NO_REFILL_S = 0.3
-"""A call that takes so long fills its caches in a part of itself that cannot be seen."""
+"""Duration of a call from which on no untimed call precedes it: it fills its caches in a negligible part of itself."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,18 @@ class Taken:
     """The timed calls of one round."""
 
     samples_ms: tuple[float, ...]
-    """Single-call wall times, in the order in which the calls ended."""
+    """Wall time of each call, in the order in which the calls ended."""
     wall_s: float
     cpu_s: float
     """Processor time of the whole process meanwhile."""
 
 
 def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec: MeasureSpec) -> int:
-    """Call until the calls stop getting quicker; how many calls that took.
+    """Call until the calls stop getting quicker, and return how many calls that took.
 
-    They have stopped when the quickest of a window of ``WARMUP_WINDOW`` calls is not more than ``STILL_FALLING``
-    quicker than the quickest before it. ``warmup_calls`` and ``warmup_time_s`` are minima; both 0 ask for none. A
-    quarter of ``max_time_s``, but no less than ``warmup_time_s``, ends it in any case.
+    They have stopped when the quickest of a window of ``WARMUP_WINDOW`` calls is at most ``STILL_FALLING`` quicker than
+    the quickest before it. ``warmup_calls`` and ``warmup_time_s`` are minima; both 0 ask for no warm-up. It ends in any
+    case after a quarter of ``max_time_s``, or after ``warmup_time_s`` if that is longer.
     """
     if not spec.warmup_calls and not spec.warmup_time_s:
         return 0
@@ -76,12 +77,12 @@ def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec
 
 
 def refill(call: Callable[[int], object], synchronize: Callable[[], None], last_s: float) -> None:
-    """Untimed calls before a round, unless one alone takes ``NO_REFILL_S`` or more.
+    """Make untimed calls before a round, unless one alone takes ``NO_REFILL_S`` or more.
 
     Args:
         call: One forward call on the i-th batch.
         synchronize: Waits for the device.
-        last_s: How long the last call took.
+        last_s: The seconds that the last call took.
     """
     begin, count = perf_counter_ns(), 0
     while last_s < NO_REFILL_S and (perf_counter_ns() - begin) / 1e9 < REFILL_S:
@@ -96,7 +97,7 @@ def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: R
     Args:
         call: One forward call on the i-th batch.
         synchronize: Waits for the device; called before the clock is read, on both sides of the call.
-        turn: Counts and times.
+        turn: The minima and the maximum.
         first: The number of the first call.
     """
     samples_ns: list[int] = []
@@ -120,7 +121,7 @@ def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: R
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """A collection in the middle of a call is noise of ours, not of the model."""
+    """Keep the collector off: a collection in the middle of a call is noise of ours, not of the model."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What the parent asks of a worker, as it comes over standard input."""
+"""The worker's inbox: the parent's requests for rounds, which come over standard input."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 
 from almaflow.records.protocol import RoundRequest, read_request
 
-PARENT_LOOK_S = 1.0
+PARENT_CHECK_INTERVAL_S = 1.0
 
 
 class TurnInbox:
-    """What the parent asks for, as it comes over standard input; when that closes the parent is gone, and we go too."""
+    """The parent's requests for rounds. This process ends when standard input closes, since the parent is gone then."""
 
     def __init__(self) -> None:
         """Listen in a thread, which sleeps until something comes."""
@@ -22,7 +22,7 @@ class TurnInbox:
         threading.Thread(target=self._listen, args=(os.getppid(),), daemon=True, name="parent-watch").start()
 
     def next(self) -> RoundRequest | None:
-        """Wait for the next turn; None asks to finish."""
+        """The next round to take, waited for; None asks to finish."""
         return self._waiting.get()
 
     def _listen(self, parent: int) -> None:
@@ -35,7 +35,7 @@ class TurnInbox:
         except OSError:  # closed by converted code: nobody can ask for anything any more
             self._waiting.put(None)
             while os.getppid() == parent:
-                time.sleep(PARENT_LOOK_S)
+                time.sleep(PARENT_CHECK_INTERVAL_S)
         if os.getpgrp() == os.getpid():  # the leader of a session of its own, as the launcher starts it
             os.killpg(0, signal.SIGKILL)
         os._exit(1)

@@ -77,9 +77,9 @@ def test_what_cannot_run_here_is_not_imported_for() -> None:
 
 LOOK = """
 import json, os, sys
-from almaflow.measure import server
+from almaflow.worker import fork_server
 
-server.import_all(sys.argv[1:])
+fork_server.import_all(sys.argv[1:])
 
 def seconds(thread):
     user, system = open(f"/proc/self/task/{thread}/stat").read().rpartition(")")[2].split()[11:13]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ import pytest
 from tests.support.example_jobs import planned
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.predict.graphs import predictor as graphs
-from almaflow.predict.graphs.predictor import Answer, Fault, Graphs
-from almaflow.records import HardwareSpec, InputSpec, ModelSpec, PredictionRequest
+from almaflow.predict.graphs.messages import Answer, Fault
+from almaflow.predict.graphs.predictor import Graphs
+from almaflow.processes.one_shot import answer_of
+from almaflow.records import HardwareSpec, InputSpec, ModelSpec, PredictionRequest, to_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +70,7 @@ def made(
     file.with_name("__init__.py").touch()
     file.write_text(source, encoding="utf-8")
     (place / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(place / "src"))
+    monkeypatch.setenv("PYTHONPATH", str(place / "src"), prepend=os.pathsep)
     return file
 
 
@@ -78,7 +80,7 @@ def asked(
     return PredictionRequest(SIMPLE, hardware, planned(name, hardware.device, dtype), batch_size)
 
 
-def refused(*_: Any) -> Answer:
+def refused(*_: object) -> None:
     pytest.fail("a child was started")
 
 
@@ -175,7 +177,7 @@ def test_what_is_not_this_graphs_is_as_good_as_none(
     if inside:
         (other / inside).parent.mkdir(exist_ok=True)
         (other / inside).touch()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     predictor = Graphs()
     message = r"^graphs is not installed; pip install .*branes-ai/graphs$"
     with pytest.raises(UsageError, match=message):
@@ -227,15 +229,22 @@ def test_the_version_names_the_commit_that_pip_installed(tmp_path: Path, monkeyp
 
 
 def test_an_analysis_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(AlmaflowError, match=r"no answer within 0\.001 s"):
+    with pytest.raises(AlmaflowError, match=r"nothing: its process: no answer within 0\.001 s; raise timeout_s$"):
         Graphs(timeout_s=0.001).predict(asked())
 
 
-def test_a_child_that_dies_is_said_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graphs, "CHILD", "almaflow.predict.no_such_child")
-    predictor = Graphs()
-    with pytest.raises(AlmaflowError, match=r"its process ended with 1: .*no_such_child"):
-        predictor.predict(asked())
+def test_a_child_that_dies_is_said_with_its_last_words_and_not_asked_again() -> None:
+    asked_of: list[object] = []
+
+    def ask(question: object, timeout_s: float) -> Any:
+        asked_of.append(question)
+        return answer_of("almaflow.predict.no_such_child", question, failed="its process", timeout_s=timeout_s)
+
+    predictor = Graphs(ask=ask)
+    for _ in range(2):
+        with pytest.raises(AlmaflowError, match=r"graphs predicts nothing: its process: .*no_such_child"):
+            predictor.predict(asked())
+    assert len(asked_of) == 1
     assert predictor.version == "graphs"
 
 
@@ -248,22 +257,18 @@ def test_a_child_that_dies_is_said_with_its_last_words(monkeypatch: pytest.Monke
     ],
     ids=["hardware", "precision", "elsewhere"],
 )
-def test_no_child_is_started_for_what_graphs_cannot_know(
-    question: PredictionRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(graphs, "_ask", refused)
-    assert Graphs().predict(question) is None
+def test_no_child_is_started_for_what_graphs_cannot_know(question: PredictionRequest) -> None:
+    assert Graphs(ask=refused).predict(question) is None
 
 
-def test_each_batch_size_hardware_and_element_type_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[dict[str, Any]] = []
+def test_each_batch_size_hardware_and_element_type_is_asked_for_once() -> None:
+    texts: list[Any] = []
 
-    def answer(text: str, _timeout_s: float) -> Answer:
-        texts.append(json.loads(text))
-        return Answer("1", 2.0)
+    def answer(question: object, _timeout_s: float) -> Any:
+        texts.append(question)
+        return to_dict(Answer("1", 2.0))
 
-    monkeypatch.setattr(graphs, "_ask", answer)
-    predictor = Graphs()
+    predictor = Graphs(ask=answer)
     questions = [asked(), asked(batch_size=8), asked(H100), asked(H100, dtype="float8_e4m3fn")]
     for question in questions * 2:
         assert predictor.predict(question) is not None
@@ -276,10 +281,9 @@ def test_each_batch_size_hardware_and_element_type_is_asked_for_once(monkeypatch
     ]
 
 
-def test_a_fault_of_the_hardware_is_asked_for_once_and_refused_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([Answer("1", fault=Fault.HARDWARE, known=())])
-    monkeypatch.setattr(graphs, "_ask", lambda *_: next(answers))
-    predictor = Graphs(hardware="abacus")
+def test_a_fault_of_the_hardware_is_asked_for_once_and_refused_each_time() -> None:
+    answers = iter([to_dict(Answer("1", fault=Fault.HARDWARE, known=()))])
+    predictor = Graphs(hardware="abacus", ask=lambda *_: next(answers))
     for _ in range(2):
         with pytest.raises(UsageError, match="nearest: none"):
             predictor.predict(asked())

@@ -1,26 +1,23 @@
-"""The process that asks graphs: a question as JSON on standard input, an answer as one JSON line on standard output.
+"""Asks the package graphs. A process of its own: asked with an ``AnalysisRequest``, it answers with an ``Answer``.
 
-Its names of modules and fields changed over time, and what is common to all of them is used here: an analysis of a
-module that the caller built, on a mapper that graphs makes for the name of a hardware.
+The names of graphs' modules and fields changed over time, and what is common to all of them is used here: an analysis
+of a module that the caller built, on a mapper that graphs makes for the name of a hardware.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from almaflow.predict.graphs.messages import AnalysisRequest, Answer, Fault
 from almaflow.predict.graphs.package import analyzer_module, find_home, version_at
-from almaflow.predict.graphs.predictor import Answer, Asked, Fault
 from almaflow.records import from_dict, to_dict
+from almaflow.records.child_entry import answer_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
-    from typing import TextIO
 
     import torch
 
@@ -45,36 +42,20 @@ INSTALL = "pip install it from its GitHub repository, branes-ai/graphs"
 """PyPI's package of that name is another one."""
 
 
-def main() -> None:
-    """Answer the question on standard input."""
-    answers = _own_stdout()
-    asked = from_dict(Asked, json.loads(sys.stdin.read()))
-    sys.path += [path for path in asked.sys_path if path not in sys.path]
-    answers.write(json.dumps(to_dict(_answered(asked)), allow_nan=False) + "\n")
-    answers.close()
-
-
-def _own_stdout() -> TextIO:
-    """Keep standard output for the answer: what anything else prints there, C code too, goes to standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return answers
-
-
-def _answered(asked: Asked) -> Answer:
+def _answered(request: AnalysisRequest) -> Answer:
     home = find_home()
     if home is None:
         return Answer(fault=Fault.MISSING, detail=f"graphs is not installed; {INSTALL}")
     version = version_at(home)
-    if asked.model is None:
+    if request.model is None:
         return Answer(version)
     try:
-        return _analysed(asked, asked.model, version)
+        return _analysed(request, request.model, version)
     except Exception as error:  # noqa: BLE001 - whatever graphs or the model raises is the answer
-        return Answer(version, fault=Fault.FAILED, detail=f"{asked.model.name}: {_line(error)}")
+        return Answer(version, fault=Fault.FAILED, detail=f"{request.model.name}: {_line(error)}")
 
 
-def _analysed(asked: Asked, model: ModelSpec, version: str) -> Answer:
+def _analysed(request: AnalysisRequest, model: ModelSpec, version: str) -> Answer:
     """The figures, or which of the things that they need graphs does not have."""
     try:
         module = analyzer_module()
@@ -83,12 +64,12 @@ def _analysed(asked: Asked, model: ModelSpec, version: str) -> Answer:
     except ImportError as error:
         return Answer(version, fault=Fault.MISSING, detail=f"graphs cannot be used here ({error}); {INSTALL}")
     analyzer = module.UnifiedAnalyzer(verbose=False)
-    mapper, known = _mapper(analyzer, asked.hardware)
+    mapper, known = _mapper(analyzer, request.hardware)
     if mapper is None:
-        return Answer(version, fault=Fault.HARDWARE, detail=asked.hardware, known=tuple(known))
-    precision = _precision(_precisions(module), asked.precisions, mapper)
+        return Answer(version, fault=Fault.HARDWARE, detail=request.hardware, known=tuple(known))
+    precision = _precision(_precisions(module), request.precisions, mapper)
     if precision is None:
-        return Answer(version, fault=Fault.PRECISION, detail=", ".join(asked.precisions))
+        return Answer(version, fault=Fault.PRECISION, detail=", ".join(request.precisions))
     result = _result(model, analyzer, mapper, precision, _config(module))
     return _figures(result, model.batch_size, version)
 
@@ -216,4 +197,4 @@ def _line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    answer_once(lambda request: to_dict(_answered(from_dict(AnalysisRequest, request))))

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import ModelSpec, Prediction, from_dict, to_dict
+from almaflow.predict.graphs.messages import AnalysisRequest, Answer, Fault
+from almaflow.processes.one_shot import answer_of
+from almaflow.records import Prediction, from_dict, to_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from almaflow.records import PredictionRequest
+
 
 CHILD = "almaflow.predict.graphs.child"
 
@@ -44,46 +46,16 @@ PRECISIONS = {
 """Our element types and the members of graphs' ``Precision`` that stand for them, the best first."""
 
 
-class Fault(StrEnum):
-    """Why the child has no figures."""
+def ask_child(question: object, timeout_s: float) -> Any:
+    """Ask graphs in a process of its own.
 
-    MISSING = "missing"
-    """graphs is not there, or does not import."""
-    HARDWARE = "hardware"
-    """It knows no hardware of that name."""
-    PRECISION = "precision"
-    """It has no figures of that hardware for that element type."""
-    FAILED = "failed"
-    """The analysis raised, or the child ended in another way."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the child is asked. Without a model: only which version of graphs there is."""
-
-    model: ModelSpec | None
-    hardware: str
-    """As graphs calls it."""
-    precisions: tuple[str, ...]
-    """Members of graphs' ``Precision``, the best first."""
-    sys_path: tuple[str, ...]
-    """Where else the caller finds modules: those of the model, and graphs."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the child answers."""
-
-    version: str | None = None
-    latency_ms: float | None = None
-    """Of one forward call on one batch."""
-    energy_j: float | None = None
-    """Joules per batch."""
-    fault: Fault | None = None
-    detail: str = ""
-    """What went wrong, in one line."""
-    known: tuple[str, ...] = ()
-    """Names of hardware that graphs has, where it lacks the one that was asked for."""
+    Raises:
+        AlmaflowError: the process failed, or took too long.
+    """
+    # The GPU is there to be measured.
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    late = "raise timeout_s"
+    return answer_of(CHILD, question, failed="its process", timeout_s=timeout_s, late=late, environment=environment)
 
 
 class Graphs:
@@ -96,24 +68,28 @@ class Graphs:
         hardware: graphs' own name of the hardware, ``H100`` or ``i7-12700K``; None: the one that goes with our name
             of the job's hardware.
         timeout_s: seconds that one analysis may take.
+        ask: puts a question to graphs, given the seconds that it may take.
     """
 
     name = "graphs"
 
-    def __init__(self, hardware: str | None = None, timeout_s: float = 300) -> None:
+    def __init__(
+        self, hardware: str | None = None, timeout_s: float = 300, ask: Callable[[object, float], Any] = ask_child
+    ) -> None:
         """Ask nothing yet."""
         self._hardware = hardware
         self._timeout_s = timeout_s
+        self._ask = ask
         self._answers: dict[str, Answer] = {}
 
     @property
     def version(self) -> str:
-        """Of graphs, as far as it can be told: the package's number and the commit that it was taken from.
+        """The version of graphs, as far as it can be told: the package's number and the commit of its source.
 
         Raises:
             UsageError: graphs is not installed.
         """
-        answer = self._answer(Asked(None, "", (), _sys_path()))
+        answer = self._answer(AnalysisRequest(None, "", ()))
         if answer.fault is Fault.FAILED:
             return self.name
         return _version(answer)
@@ -128,10 +104,10 @@ class Graphs:
             UsageError: graphs is not installed, or does not know the hardware that the user named.
             AlmaflowError: its analysis of this model failed.
         """
-        asked = self._asked(question)
-        if asked is None:
+        request = self._request(question)
+        if request is None:
             return None
-        answer = self._answer(asked)
+        answer = self._answer(request)
         if answer.fault is Fault.HARDWARE and self._hardware is not None:
             raise UsageError(_unknown(self._hardware, answer.known))
         if answer.fault is Fault.FAILED:
@@ -141,45 +117,28 @@ class Graphs:
             return None
         return Prediction(answer.latency_ms, self.name, _version(answer), energy_j=answer.energy_j)
 
-    def _asked(self, question: PredictionRequest) -> Asked | None:
+    def _request(self, question: PredictionRequest) -> AnalysisRequest | None:
         """None where it is known without a child that there is nothing to be had."""
         hardware = self._hardware or HARDWARE.get(question.hardware.name)
         precisions = PRECISIONS.get(_element(question.conversion.dtype))
         # A conversion that was moved to another device does not run on what the hardware's name stands for.
         if hardware is None or precisions is None or question.conversion.device != question.hardware.device:
             return None
-        return Asked(replace(question.model, batch_size=question.batch_size), hardware, precisions, _sys_path())
+        return AnalysisRequest(replace(question.model, batch_size=question.batch_size), hardware, precisions)
 
-    def _answer(self, asked: Asked) -> Answer:
-        """From the child, or as it answered the same before."""
-        text = json.dumps(to_dict(asked), sort_keys=True)
-        if text not in self._answers:
-            self._answers[text] = _ask(text, self._timeout_s)
-        answer = self._answers[text]
+    def _answer(self, request: AnalysisRequest) -> Answer:
+        """The child's answer, or what it answered the same before; that it gave none is an answer, too."""
+        question = to_dict(request)
+        key = json.dumps(question, sort_keys=True)
+        if key not in self._answers:
+            try:
+                self._answers[key] = from_dict(Answer, self._ask(question, self._timeout_s))
+            except AlmaflowError as error:
+                self._answers[key] = Answer(fault=Fault.FAILED, detail=str(error))
+        answer = self._answers[key]
         if answer.fault is Fault.MISSING:
             raise UsageError(answer.detail)
         return answer
-
-
-def _ask(text: str, timeout_s: float) -> Answer:
-    """One run of the child; whatever becomes of it is an answer."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", CHILD],
-            input=text,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            timeout=timeout_s,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},  # the GPU is there to be measured
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(fault=Fault.FAILED, detail=f"no answer within {timeout_s:g} s (timeout_s)")
-    if not done.stdout:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return Answer(fault=Fault.FAILED, detail=f"its process ended with {done.returncode}: {last}")
-    return from_dict(Answer, json.loads(done.stdout))
 
 
 def _version(answer: Answer) -> str:
@@ -189,10 +148,6 @@ def _version(answer: Answer) -> str:
 def _element(dtype: str) -> str:
     """The element type without the variant: ``float8`` of ``float8_e4m3fn``."""
     return dtype.partition("_")[0]
-
-
-def _sys_path() -> tuple[str, ...]:
-    return tuple(path for path in sys.path if path)
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:

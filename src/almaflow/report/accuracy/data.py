@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from almaflow.stats import ErrorSummary, Figure, Paired
 
 SCHEMA = 1
-"""Counts up where a key goes or means another thing, not where one is added."""
+"""Version of the keys: raised when a key goes or changes its meaning, not when one is added."""
 ROLLUPS = ("conversion", "hardware", "family")
 
 
 def to_dict(  # noqa: PLR0913, PLR0917 - what there is to tell
-    found: Sequence[Series],
-    told: Sequence[Alert],
+    all_series: Sequence[Series],
+    alerts: Sequence[Alert],
     stores: Sequence[str],
     against: Against,
     rate: float,
     compared: tuple[tuple[str, str] | None, Paired | None],
 ) -> dict[str, Any]:
-    """All of it as data; docs/accuracy.md has the keys."""
+    """Return series, rollups, the comparison and alerts as plain data."""
     names, both = compared
     return {
         "schema": SCHEMA,
         "stores": [display_uri(uri) for uri in stores],
         "against": str(against),
         "false_alarm_rate": rate,
-        "series": [_series(each) for each in found],
+        "series": [_series(each) for each in all_series],
         "rollups": [
             {"predictor": predictor, field: name, "series": count} | _summary(summary)
             for field in ROLLUPS
-            for (predictor, name), (count, summary) in rollups(found, field).items()
+            for (predictor, name), (count, summary) in rollups(all_series, field).items()
         ],
         "compared": None
         if names is None or both is None
@@ -52,7 +52,8 @@ def to_dict(  # noqa: PLR0913, PLR0917 - what there is to tell
             "p_value": both.p_value,
         },
         "alerts": [
-            {"kind": each.kind, "fails": each.fails, "message": each.message, "runs": list(each.runs)} for each in told
+            {"kind": each.kind, "fails": each.fails, "message": each.message, "runs": list(each.runs)}
+            for each in alerts
         ],
     }
 

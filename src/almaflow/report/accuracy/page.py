@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from almaflow.stats import ErrorSummary
 
 
-def page(found: Sequence[Series], against: str) -> str:
-    """Write the page: what each predictor comes to, what changed and why, and the pictures.
+def page(all_series: Sequence[Series], against: str) -> str:
+    """Render the page: the errors of each predictor, what changed and why, and the pictures.
 
     Args:
-        found: At least one series.
+        all_series: At least one series.
         against: The figure that errors are relative to.
     """
     changes = sorted(
-        ((series, change) for series in found for change in series.changes),
+        ((series, change) for series in all_series for change in series.changes),
         key=lambda pair: -pair[0].points[pair[1].at].run.at,
     )
-    predictors = list(dict.fromkeys(series.key.predictor for series in found))
-    times = [point.run.at for series in found for point in series.points]
+    predictors = list(dict.fromkeys(series.key.predictor for series in all_series))
+    times = [point.run.at for series in all_series for point in series.points]
     return template("accuracy.html").render(
         against=against,
-        series=len(found),
+        series=len(all_series),
         first=_day(min(times)),
         last=_day(max(times)),
         rollups=[
             {"predictor": predictor, "conversion": conversion, "series": count} | _summary(summary)
-            for (predictor, conversion), (count, summary) in rollups(found, "conversion").items()
+            for (predictor, conversion), (count, summary) in rollups(all_series, "conversion").items()
         ],
         changes=[
             {
@@ -56,9 +56,9 @@ def page(found: Sequence[Series], against: str) -> str:
             }
             for series, change in changes
         ],
-        heat_maps=[(predictor, heat_map(found, predictor)) for predictor in predictors],
-        scatter=predicted_against_measured(found),
-        panels=[error_over_time(series) for series in notable(found)[:MOST_PANELS]],
+        heat_maps=[(predictor, heat_map(all_series, predictor)) for predictor in predictors],
+        scatter=predicted_against_measured(all_series),
+        panels=[error_over_time(series) for series in notable(all_series)[:MOST_PANELS]],
     )
 
 

@@ -26,56 +26,57 @@ MOST_PANELS = 12
 REASON_LENGTH = 150
 MOST_ROWS = 40
 LIMIT_PCT = 50.0
-"""Where the colours of the heat map end."""
+"""Error at which the colours of the heat map end."""
 DARK_PCT = 32.0
-"""From here on the ground is dark."""
+"""Error from which on a cell is so dark that its figure is white."""
 
 
 def error_over_time(series: Series) -> str:
-    """One series as SVG: see ``panel``."""
+    """Draw one series as SVG: see ``panel``."""
     figure, axes = new_figure(2.6)
     panel(axes, series)
     return as_svg(figure)
 
 
-def predicted_against_measured(found: Sequence[Series]) -> str:
-    """All series as SVG: see ``scatter``."""
+def predicted_against_measured(all_series: Sequence[Series]) -> str:
+    """Draw the newest point of every series as SVG: see ``scatter``."""
     figure, axes = new_figure(5.5)
-    scatter(axes, found)
+    scatter(axes, all_series)
     return as_svg(figure)
 
 
-def heat_map(found: Sequence[Series], predictor: str) -> str:
-    """One predictor as SVG: see ``heat``."""
-    figure, axes = new_figure(1.2 + 0.3 * len({_row(each) for each in found if each.key.predictor == predictor}))
-    heat(axes, [each for each in found if each.key.predictor == predictor])
+def heat_map(all_series: Sequence[Series], predictor: str) -> str:
+    """Draw the errors of one predictor as SVG: see ``heat``."""
+    figure, axes = new_figure(1.2 + 0.3 * len({_row(each) for each in all_series if each.key.predictor == predictor}))
+    heat(axes, [each for each in all_series if each.key.predictor == predictor])
     return as_svg(figure)
 
 
-def draw(found: Sequence[Series], path: Path) -> None:
-    """Predicted against measured, and the error over time of the series that are most worth a look, in one file.
+def draw(all_series: Sequence[Series], path: Path) -> None:
+    """Draw predicted against measured, and the error over time of the most notable series, into one file.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: matplotlib writes no such format.
     """
-    shown = notable(found)[:4]
+    shown = notable(all_series)[:4]
     figure, axes = _tall(len(shown))
-    scatter(axes[0], found)
-    for place, series in zip(axes[1:], shown, strict=True):
-        panel(place, series)
+    scatter(axes[0], all_series)
+    for below, series in zip(axes[1:], shown, strict=True):
+        panel(below, series)
     figure.savefig(path)
 
 
-def notable(found: Sequence[Series]) -> list[Series]:
-    """Those with the latest steps first, then the longest ones."""
+def notable(all_series: Sequence[Series]) -> list[Series]:
+    """Sort the series: those with the latest steps first, then the longest ones."""
     return sorted(
-        found, key=lambda each: (-(each.points[each.changes[-1].at].run.at if each.changes else 0), -len(each.points))
+        all_series,
+        key=lambda each: (-(each.points[each.changes[-1].at].run.at if each.changes else 0), -len(each.points)),
     )
 
 
 def panel(axes: Axes, series: Series) -> None:
-    """The error over time with the interval that the measurement leaves, the 10% band, and steps with their causes."""
+    """Draw the error over time with the measurement's interval, the 10% band, and steps with their causes."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 
     times = [datetime.fromtimestamp(point.run.at, UTC) for point in series.points]
@@ -112,13 +113,13 @@ def panel(axes: Axes, series: Series) -> None:
     axes.tick_params(labelsize=8)
 
 
-def scatter(axes: Axes, found: Sequence[Series]) -> None:
-    """The newest point of each series, by predictor; in the band, they are within 10%."""
-    predictors = list(dict.fromkeys(series.key.predictor for series in found))
+def scatter(axes: Axes, all_series: Sequence[Series]) -> None:
+    """Draw the newest point of each series, coloured by predictor, and the band of errors within 10%."""
+    predictors = list(dict.fromkeys(series.key.predictor for series in all_series))
     every = []
     for number, predictor in enumerate(predictors):
         color, mark = STYLES[number % len(STYLES)]
-        newest = [series.points[-1] for series in found if series.key.predictor == predictor]
+        newest = [series.points[-1] for series in all_series if series.key.predictor == predictor]
         measured, predicted = [p.measured_ms for p in newest], [p.said.latency_ms for p in newest]
         axes.scatter(
             measured, predicted, s=28, color=color, marker=mark, edgecolor="white", linewidth=0.4, label=predictor
@@ -136,11 +137,11 @@ def scatter(axes: Axes, found: Sequence[Series]) -> None:
     axes.legend(fontsize=8, frameon=False)
 
 
-def heat(axes: Axes, found: Sequence[Series]) -> None:
-    """The mean signed error since the last change, models by conversions; too high is orange, too low violet."""
-    rows = sorted({_row(series) for series in found})[:MOST_ROWS]
-    columns = sorted({series.key.conversion for series in found})
-    cells = {(_row(series), series.key.conversion): series.now.signed.value for series in found}
+def heat(axes: Axes, all_series: Sequence[Series]) -> None:
+    """Draw the mean signed error since the last change, models by conversions; too high is orange, too low violet."""
+    rows = sorted({_row(series) for series in all_series})[:MOST_ROWS]
+    columns = sorted({series.key.conversion for series in all_series})
+    cells = {(_row(series), series.key.conversion): series.now.signed.value for series in all_series}
     grid = [[cells.get((row, column), float("nan")) for column in columns] for row in rows]
     axes.imshow(grid, cmap="PuOr_r", vmin=-LIMIT_PCT, vmax=LIMIT_PCT, aspect="auto")
     for y, line in enumerate(grid):

@@ -27,30 +27,30 @@ SHOWN_RUNS = 6
 COLORS = {Verdict.NEAR: "green", Verdict.NOISE: "green", Verdict.SHORT: "dim"}
 
 
-def render(found: Sequence[Series], console: Console, *, against: str, rate: float, everything: bool) -> None:
-    """Print what the predictors come to, then the series, the most notable first."""
-    measured = len({point.run.run_id for series in found for point in series.points})
-    counts = f"{_plural(len(found), 'series')} of {_plural(measured, 'measurement')}"
+def render(all_series: Sequence[Series], console: Console, *, against: str, rate: float, everything: bool) -> None:
+    """Print the errors of each predictor, then the series, the most notable first."""
+    measured = len({point.run.run_id for series in all_series for point in series.points})
+    counts = f"{_plural(len(all_series), 'series')} of {_plural(measured, 'measurement')}"
     console.print(Text(f"{counts}; error in % of the {against}"))
-    _summaries(found, console)
-    shown = sorted(found, key=_notable)
+    _summaries(all_series, console)
+    shown = sorted(all_series, key=_notable)
     shown = shown if everything else shown[:MOST_ROWS]
     table = _table("series", "n", "now", "error", "|error|", "within 10%", "30 days", "last change", "verdict")
     for series in shown:
         table.add_row(*_cells(series))
     console.print(table)
-    if len(shown) < len(found):
-        console.print(Text(f"{len(found) - len(shown)} more series: --all shows them", style="dim"))
+    if len(shown) < len(all_series):
+        console.print(Text(f"{len(all_series) - len(shown)} more series: --all shows them", style="dim"))
     changed = [series for series in shown if series.changes]
     for series in changed:
         last = series.changes[-1]
         text = Text(f"{series.key}, {_day(series, last)}: {last.cause.why}", style="bold" if last.worse else "")
         console.print(text, soft_wrap=True)
-    chance = rate * len(found)
+    chance = rate * len(all_series)
     console.print(
         Text(
             f"now: points since the last change. Steps: at most {rate:g} of series without one show one by chance, "
-            f"{chance:.2g} of these {len(found)}.",
+            f"{chance:.2g} of these {len(all_series)}.",
             style="dim",
         )
     )
@@ -74,9 +74,9 @@ def render_compared(names: tuple[str, str], both: Paired | None, console: Consol
     )
 
 
-def render_alerts(told: Sequence[Alert], console: Console) -> None:
-    """Print what fails, and what got better."""
-    for alert in told:
+def render_alerts(alerts: Sequence[Alert], console: Console) -> None:
+    """Print the alerts, those that fail in red, each with its runs."""
+    for alert in alerts:
         style = "red" if alert.fails else "green"
         console.print(Text(f"{alert.kind}: {alert.message}", style=style), soft_wrap=True)
         more = f" and {len(alert.runs) - SHOWN_RUNS} more" if len(alert.runs) > SHOWN_RUNS else ""
@@ -84,11 +84,11 @@ def render_alerts(told: Sequence[Alert], console: Console) -> None:
 
 
 def nothing(runs: Sequence[ScoredRun], stores: Sequence[str], *, named: bool) -> str:
-    """Why there is nothing to show, and what to do.
+    """Tell why there is nothing to show, and what to do.
 
     Args:
-        runs: The measurements that fit.
-        stores: That were read.
+        runs: The measurements that match the filter.
+        stores: URIs of the stores that were read.
         named: Whether predictors were asked for by name.
     """
     where = ", ".join(display_uri(uri) for uri in stores)
@@ -101,9 +101,9 @@ def nothing(runs: Sequence[ScoredRun], stores: Sequence[str], *, named: bool) ->
     return f"nothing was measured in {where} that fits: almaflow run predictor=NAME"
 
 
-def _summaries(found: Sequence[Series], console: Console) -> None:
+def _summaries(all_series: Sequence[Series], console: Console) -> None:
     table = _table("predictor", "conversion", "series", "n", "error", "mean |error|", "median |error|", "within 10%")
-    for (predictor, conversion), (count, each) in rollups(found, "conversion").items():
+    for (predictor, conversion), (count, each) in rollups(all_series, "conversion").items():
         cells = (_span(each.signed, "+.1f"), _span(each.mean_abs), _span(each.median_abs), _share(each.within))
         table.add_row(predictor, conversion, str(count), str(each.count), *cells)
     console.print(table)
@@ -131,7 +131,7 @@ def _cells(series: Series) -> list[Text]:
 
 
 def _notable(series: Series) -> tuple[bool, float, str]:
-    """Steps to the worse first, then by the size of the error."""
+    """Sort key: steps to the worse first, then by the size of the error."""
     worse = bool(series.changes) and series.changes[-1].worse
     return not worse, -series.now.mean_abs.value, str(series.key)
 

@@ -1,0 +1,86 @@
+"""One conversion while it is measured: its process of now, what earlier ones gave, and in the end its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from almaflow.measure.outcomes import outcome_of, with_states
+from almaflow.measure.work_directory import end_work_directory, log_name
+from almaflow.records import FailureKind, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from almaflow.measure.interleave import MeasuredWorker
+    from almaflow.processes.worker_handle import WorkerExit
+    from almaflow.records import Measurement, Outcome, PlannedConversion
+
+
+@dataclass
+class ConversionRun:
+    """One conversion of the plan, and what its processes have given so far."""
+
+    planned: PlannedConversion
+    directory: Path
+    started_at: float = 0.0
+    """When its first process was started, in seconds since the epoch."""
+    worker: MeasuredWorker | None = None
+    """The process that runs now."""
+    measurements: list[Measurement] = field(default_factory=list)
+    """One from each process that ended well."""
+    outcome: Outcome | None = None
+    """Set once it is known."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether its outcome is known to be a failure."""
+        return self.outcome is not None and self.outcome.status is Status.FAILED
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether its process of now was ended for want of memory."""
+        failure = self.worker.handle.exit_state().result.failure if self.worker else None
+        return failure is not None and failure.kind is FailureKind.OUT_OF_MEMORY
+
+    def close(self) -> None:
+        """End its process, if one runs."""
+        if self.worker:
+            self.worker.handle.close()
+
+    def take_in(self, exit_state: WorkerExit, replicate: int, *, last: bool) -> None:
+        """Take in what an ended process left; after the last process, or a failure, that is the outcome."""
+        measurement = self._end_worker(exit_state, replicate)
+        if exit_state.result.failure or exit_state.result.bad_input or last:
+            self.settle(measurement, exit_state)
+        elif measurement:
+            self.measurements.append(measurement)
+
+    def give_up(self) -> None:
+        """End its process: what was measured and checked counts, else it is interrupted."""
+        exit_state = measurement = None
+        if self.worker:
+            self.close()
+            exit_state = self.worker.handle.exit_state()
+            ready = bool(self.worker.reports)
+            measurement = self._end_worker(exit_state, len(self.measurements))
+            if not ready:  # it has not been found right
+                measurement = None
+        self.settle(measurement, exit_state, interrupted=True)
+
+    def settle(
+        self, measurement: Measurement | None, exit_state: WorkerExit | None, *, interrupted: bool = False
+    ) -> None:
+        """Set the outcome, from the last process beside those that ended well."""
+        outcome = outcome_of(
+            self.planned, self.started_at, self.measurements, measurement, exit_state, interrupted=interrupted
+        )
+        # The log of the process that ended it, or of the last one that ended well.
+        number = len(self.measurements) - (exit_state is None)
+        self.outcome = replace(outcome, log_path=str(self.directory / log_name(max(number, 0))))
+
+    def _end_worker(self, exit_state: WorkerExit, replicate: int) -> Measurement | None:
+        measurement = with_states(exit_state.result.measurement, self.worker) if self.worker else None
+        self.worker = None
+        end_work_directory(self.directory, replicate)
+        return measurement

@@ -1,0 +1,67 @@
+"""The interface of whatever shows a job's progress, and the one that shows nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from almaflow.records import MeasureSpec, Outcome, PlannedConversion
+
+
+class Progress(Protocol):
+    """Is told what a job does; ``report.progress`` shows it on a terminal."""
+
+    def start(self, plan: Sequence[PlannedConversion], measure: MeasureSpec, estimate_s: Mapping[str, float]) -> None:
+        """Begin; ``estimate_s`` has the seconds that conversions may take until they are ready, by name."""
+
+    def phase(self, name: str, phase: str) -> None:
+        """Tell that a conversion is now in this phase."""
+
+    def ready(self, planned: PlannedConversion) -> None:
+        """Tell that a conversion is converted, checked and warm, and waits for its turns."""
+
+    def turns(self, name: str, number: int, settled: int, total: int) -> None:
+        """Tell whose turn it is, the number of the round, and how many of all need no more."""
+
+    def finish(self, outcome: Outcome) -> None:
+        """Tell how a conversion ended."""
+
+    def note(self, text: str) -> None:
+        """Show a line that stays."""
+
+    def warn(self, text: str) -> None:
+        """Show a warning that stays."""
+
+    def close(self) -> None:
+        """End; may be called again."""
+
+
+class SilentProgress:
+    """Shows nothing; warnings go to the logger ``almaflow``."""
+
+    def start(self, plan: Sequence[PlannedConversion], measure: MeasureSpec, estimate_s: Mapping[str, float]) -> None:
+        pass
+
+    def phase(self, name: str, phase: str) -> None:
+        pass
+
+    def ready(self, planned: PlannedConversion) -> None:
+        pass
+
+    def turns(self, name: str, number: int, settled: int, total: int) -> None:
+        pass
+
+    def finish(self, outcome: Outcome) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        logging.getLogger("almaflow").warning(text)
+
+    def close(self) -> None:
+        pass

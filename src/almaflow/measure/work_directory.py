@@ -1,0 +1,29 @@
+"""The directory of a conversion's process: made before it starts, and reduced to its log when it has ended."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def log_name(replicate: int) -> str:
+    """Name the log of a conversion's first process (0), or of a further one."""
+    return f"worker-{replicate}.log" if replicate else "worker.log"
+
+
+def make_work_directory(conversion: Path) -> Path:
+    """Make the directory of a process of the conversion."""
+    path = conversion / "work"
+    path.mkdir()
+    return path
+
+
+def end_work_directory(conversion: Path, replicate: int) -> None:
+    """Keep the log of a process that has ended, and remove the rest."""
+    with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
+        (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
+    shutil.rmtree(conversion / "work", ignore_errors=True)

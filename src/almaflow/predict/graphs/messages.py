@@ -1,0 +1,48 @@
+"""Messages between the predictor that asks graphs and the process that has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from almaflow.records import ModelSpec  # noqa: TC001 - cattrs reads the annotations
+
+
+class Fault(StrEnum):
+    """Why the child has no figures."""
+
+    MISSING = "missing"
+    """graphs is not there, or does not import."""
+    HARDWARE = "hardware"
+    """It knows no hardware of that name."""
+    PRECISION = "precision"
+    """It has no figures of that hardware for that element type."""
+    FAILED = "failed"
+    """The analysis raised, or the child ended in another way."""
+
+
+@dataclass(frozen=True)
+class AnalysisRequest:
+    """One analysis that the child is asked for. Without a model: only which version of graphs there is."""
+
+    model: ModelSpec | None
+    hardware: str
+    """The name that graphs has for it."""
+    precisions: tuple[str, ...]
+    """Members of graphs' ``Precision``, the best first."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The child's answer."""
+
+    version: str | None = None
+    latency_ms: float | None = None
+    """Of one forward call on one batch."""
+    energy_j: float | None = None
+    """Joules per batch."""
+    fault: Fault | None = None
+    detail: str = ""
+    """What went wrong, in one line."""
+    known: tuple[str, ...] = ()
+    """Names of hardware that graphs has, where it lacks the one that was asked for."""

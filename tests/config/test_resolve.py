@@ -224,7 +224,7 @@ def test_quoting_leaves_what_is_no_number_alone(overrides: list[str]) -> None:
 
 APP = """
 import sys, hydra
-from almaflow import config
+from almaflow.config import files, overrides, store, validation
 store.register()
 @hydra.main(config_path=str(files.conf_dir()), config_name="config", version_base="1.3")
 def main(cfg):

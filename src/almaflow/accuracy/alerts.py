@@ -1,4 +1,4 @@
-"""What of a predictor's accuracy CI should fail by."""
+"""Alerts about a predictor's accuracy, by which CI can fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from almaflow.accuracy.series import Point, Series
 
 RECENT = 10
-"""A step counts as news until its series has so many points behind it: nobody wants to fail by it for ever."""
+"""The number of points behind a step after which the step is no news any more."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,25 @@ class Alert:
     """``above``, ``regression``, or ``improvement``, which never fails."""
     message: str
     runs: tuple[str, ...]
-    """What it is about: the last one before the step and the first one behind it, or those above the limit."""
+    """The IDs of the runs before and behind the step, or of those above the limit."""
 
     @property
     def fails(self) -> bool:
-        """Whether a command that was asked to should fail by it."""
+        """Whether a command that was told to fail by alerts fails by this one."""
         return self.kind != "improvement"
 
 
 def alerts(
     all_series: Iterable[Series], above_pct: float | None = None, recent: int = RECENT, *, regressions: bool = False
 ) -> Iterator[Alert]:
-    """What to tell, in the order of the series.
+    """The alerts, in the order of the series.
 
     Args:
-        all_series: Those to look at.
+        all_series: The series to look at.
         above_pct: The limit of the mean absolute error since the last change, in percent. Of one or two points, each
             has to be above it with the whole interval of its measurement.
-        recent: How many points of a series may lie behind a step that is still told.
-        regressions: Tell of steps too. An improvement is told where it is one, and where it came past the limit.
+        recent: The number of points that may lie behind a step that is still shown.
+        regressions: Whether steps are alerts too; an improvement is one then, and where it came below the limit.
     """
     for series in all_series:
         if above_pct is not None and (over := _above(series, above_pct)):

@@ -1,4 +1,4 @@
-"""Why an error changed: the prediction moved, or the measurement did, and then the machine or what runs on it."""
+"""Find out why an error changed: the prediction moved, or the measurement did."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PART = 0.25
-"""Of all that moved: less is not called a cause."""
+"""The share of all moves that a side needs to be called a cause."""
 FOLLOWS = 0.5
-"""By so much of the measurement's move the control workload has to move too, for the machine to be the cause."""
+"""The share of the measurement's move that the control workload has to follow, for the machine to be the cause."""
 CROWDED = 0.25
-"""So many more processors taken by others are a cause: on a machine left alone it is a few hundredths."""
+"""The number of further processors taken by others that is a cause; an idle machine shows a few hundredths."""
 WITHOUT_EFFECT = frozenset({"git_commit", "memory_gb", "mlflow"})
-"""``env.*`` tags that may change without an effect on a latency: told, but no cause."""
+"""``env.*`` tags that may change without an effect on a latency: they are shown, but are no cause."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """One point of a series as far as a cause is looked for in it."""
+    """The facts of one point of a series that can be a cause."""
 
     predicted_ms: float
     measured_ms: float
     control_ms: float | None
     eager_ms: float | None
-    """Of the same job; None for eager itself."""
+    """Eager's latency in the same job; None for eager itself."""
     version: str
-    """Of the predictor."""
+    """The predictor's version."""
     environment: Mapping[str, str]
     others_cpus: float | None = None
-    """Processors that others took."""
+    """Processors that other processes took."""
 
     @property
     def log_ratio(self) -> float:
-        """Of predicted over measured."""
+        """The logarithm of predicted over measured."""
         return math.log(self.predicted_ms / self.measured_ms)
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What moved at a change. Moves are in percent of what was before."""
+    """The cause of a change. Moves are in percent of the level before."""
 
     kind: str
     """``prediction``, ``machine``, ``version`` or ``unknown``; two joined by ``+`` where both sides moved."""
@@ -57,11 +57,11 @@ class Cause:
     environment: dict[str, tuple[str, str]]
     """Tags ``env.*`` that have other values behind the change than before it, without the prefix."""
     versions: tuple[tuple[str, ...], tuple[str, ...]]
-    """Of the predictor, before and behind it."""
+    """The predictor's versions before and behind the change."""
 
 
 def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
-    """What moved between two stretches of a series.
+    """The cause of a change between two stretches of a series.
 
     The error is the prediction less the measurement, in logarithms: a side is a cause where it moved by a quarter of
     both moves or more. A measurement that moved is the machine's doing where the control workload moved with it, by
@@ -133,19 +133,19 @@ def _of_measurement(
 
 
 def _levels(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
-    """The medians of both sides; None where either knows nothing."""
+    """The medians of both sides; None where either side has no value."""
     one, other = ([each for each in side if each is not None] for side in (before, after))
     return (median(one), median(other)) if one and other else None
 
 
 def _move(before: Sequence[float | None], after: Sequence[float | None]) -> float | None:
-    """Between the medians, in logarithms; None where either side knows nothing."""
+    """The move between the medians, as a logarithm; None where either side has no value."""
     levels = _levels(before, after)
     return math.log(levels[1] / levels[0]) if levels and min(levels) > 0 else None
 
 
 def _changed(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
-    """Tags none of whose values from before are there behind the change, those with an effect first."""
+    """Tags that share no value across the change, those that can have an effect first."""
     names = {name for each in (*before, *after) for name in each}
     changed = {}
     for name in sorted(names, key=lambda name: (_idle(name), name)):

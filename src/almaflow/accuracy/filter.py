@@ -1,4 +1,4 @@
-"""What the stores measured and what predictors said of it, then and afterwards, as far as a filter lets it through."""
+"""Select scored runs and their predictions by model, hardware, conversion, predictor and time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which measurements and predictors are meant; nothing given lets all through.
+    """A selection of measurements and predictors; an empty field selects all.
 
-    Names are patterns of the shell, in any case: ``resnet*``.
+    Names are patterns of the shell such as ``resnet*``; upper and lower case are the same.
     """
 
     models: tuple[str, ...] = ()
@@ -31,10 +31,10 @@ class Filter:
     since: float | None = None
     """Seconds since the epoch."""
     named: bool = False
-    """Only predictors that the job asked for."""
+    """Whether only predictors that the job had named are selected."""
 
     def fits(self, run: ScoredRun) -> bool:
-        """Whether the measurement is meant."""
+        """Whether the measurement is selected."""
         return (
             (self.since is None or run.at >= self.since)
             and _fits(run.model, self.models)
@@ -44,7 +44,10 @@ class Filter:
         )
 
     def through(self, run: ScoredRun) -> ScoredRun:
-        """The run with what is meant of what was said: nothing of one that is not, which may be others' eager."""
+        """The run with the selected predictions only.
+
+        A run that does not fit keeps none. It is not dropped: it may be the eager run that others are compared with.
+        """
         if not self.fits(run):
             return replace(run, said=())
         said = (each for each in run.said if _fits(each.predictor, self.predictors))

@@ -1,4 +1,4 @@
-"""A series of errors: what makes it one, its points, its changes, and what it comes to."""
+"""A series of prediction errors over time: its key, points, changes and verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What a series comes to since its last change."""
+    """The verdict on a series since its last change."""
 
     SHORT = "too short"
     NOISE = "within noise"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 
 class Key(NamedTuple):
-    """What has to be equal for errors to be points of one series."""
+    """The fields that have to be equal for errors to be points of one series."""
 
     model: str
     hardware: str
@@ -42,11 +42,11 @@ class Key(NamedTuple):
 
     @property
     def family(self) -> str:
-        """Of the model."""
+        """The model's family."""
         return family_of(self.model)
 
     def __str__(self) -> str:
-        """In a line, as people tell them apart."""
+        """One line with the fields by which people tell series apart."""
         return f"{self.model} b{self.batch_size} {self.conversion} on {self.hardware} by {self.predictor}"
 
 
@@ -92,7 +92,7 @@ class Series:
     """Since the last change."""
     changes: tuple[Change, ...]
     trend: Figure | None
-    """Of the absolute error since the last change, in percentage points for 30 days."""
+    """The trend of the absolute error since the last change, in percentage points for 30 days."""
     verdict: Verdict
 
     @property

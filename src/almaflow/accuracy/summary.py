@@ -1,4 +1,4 @@
-"""Accuracy of predictions over time: the series of a store, what they sum up to, and two predictors compared."""
+"""Accuracy of predictions over time: series of errors, their summaries, and two predictors compared."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 DAYS_OF_TREND = 30
 SHORTEST_TREND_DAYS = 1.0
-"""Minutes say nothing of a month."""
+"""The shortest series that gets a trend, in days: minutes say nothing about a month."""
 SECONDS_PER_DAY = 86_400
 
 
 class Against(StrEnum):
-    """Which figure of a measurement a prediction is held against."""
+    """The figure of a measurement that a prediction is compared with."""
 
     FLOOR = "floor"
     MEDIAN = "median"
@@ -49,9 +49,9 @@ def series_of(
     """All series, in the order of their keys.
 
     Args:
-        runs: In any order; those of eager without a prediction are of use too.
+        runs: The runs in any order; eager's are of use without a prediction too.
         against: The figure that errors are relative to.
-        false_alarm_rate: Of a series without a change, at most.
+        false_alarm_rate: The highest probability with which a series without a step is given one.
     """
     eager: dict[tuple[str, str, int], float] = {}
     points: dict[Key, list[Point]] = defaultdict(list)
@@ -72,7 +72,7 @@ def rollups(all_series: Iterable[Series], by: str) -> dict[tuple[str, str], tupl
 
 
 def compared(all_series: Iterable[Series], first: str, second: str) -> Paired | None:
-    """Two predictors over the measurements that both were judged by; None where there is none."""
+    """The errors of two predictors over the measurements that both predicted; None where there is none."""
     errors: dict[Key, dict[str, dict[str, float]]] = defaultdict(dict)
     for each in all_series:
         if each.key.predictor in {first, second}:
@@ -139,7 +139,7 @@ def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], flo
 
 
 def _changes(errors: Sequence[float], moments: Sequence[Moment], false_alarm_rate: float) -> Iterable[Change]:
-    """Found in the logarithms of predicted over measured, in which half and double are as far from right."""
+    """Steps in the logarithms of predicted over measured, in which half and double are as far from right."""
     changes = steps([moment.log_ratio for moment in moments], false_alarm_rate)
     ends = [0, *(step.at for step in changes), len(errors)]
     for start, step, end in zip(ends, changes, ends[2:], strict=False):

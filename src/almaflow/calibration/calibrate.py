@@ -34,7 +34,7 @@ CONVERSIONS = {
     "cpu": ("COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "EAGER", "OPENVINO"),
     "cuda": ("COMPILE_INDUCTOR_DEFAULT", "EAGER"),
 }
-"""What is calibrated where nothing else is asked for; what takes longest to build goes first."""
+"""The conversions that are calibrated by default; those that take longest to build come first."""
 
 COMPILED = 3
 """A compiler that takes seconds for each network builds each third one only."""
@@ -94,7 +94,7 @@ def calibrate_machine(
         name: The name of the hardware config.
         hardware: The device and the threads to measure with.
         conversions: The conversions to time networks by; with none, only the limits are measured.
-        progress: Shown meanwhile.
+        progress: Shows how far it is.
 
     Raises:
         AlmaflowError: something could not be measured.
@@ -103,7 +103,12 @@ def calibrate_machine(
     processor = here.processor(device)
     with alone("wait", progress.notify):
         progress.status(f"measuring the limits with {threads} threads, about 20 seconds")
-        limits = limits_of(threads, device)
+        limits: dict[str, Any] = answer_of(
+            "almaflow.worker.limits",
+            {"threads": threads, "device": device},
+            failed="this machine could not be measured",
+            timeout_s=LIMITS_S,
+        )
         times = _timed(conversions, threads, progress) if conversions else None
     if times:
         save_times(name, times)
@@ -117,21 +122,6 @@ def calibrate_machine(
     return Calibration(name, device, processor, description, threads, limits, learnt, remark)
 
 
-def limits_of(threads: int, device: str) -> dict[str, Any]:
-    """Measure this machine's limits in a process of their own, as a hardware config has them.
-
-    Raises:
-        AlmaflowError: they could not be measured.
-    """
-    limits: dict[str, Any] = answer_of(
-        "almaflow.worker.limits",
-        {"threads": threads, "device": device},
-        failed="this machine could not be measured",
-        timeout_s=LIMITS_S,
-    )
-    return limits
-
-
 def _timed(conversions: Sequence[PlannedConversion], threads: int, progress: CalibrationProgress) -> NetworkTimes:
     networks = networks_for(conversions)
     total = sum(len(each) for each in networks.values()) * (1 + PASSES)
@@ -142,7 +132,7 @@ def _timed(conversions: Sequence[PlannedConversion], threads: int, progress: Cal
 
 
 def _learnt_before(name: str, processor: str, threads: int) -> dict[str, LearnedCosts]:
-    """What an earlier calibration learnt of this machine, which measuring its limits alone does not change."""
+    """The costs that an earlier calibration learnt of this machine; measuring its limits alone does not change them."""
     with suppress(UsageError):
         before = read(name)
         return before.learnt if (before.processor, before.threads) == (processor, threads) else {}

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from almaflow.records import MeasuredModel, PlannedConversion, Workload
 
 BELIEVED = 0.08
-"""By how much a network's time, as a share, lies beside the formula when its parameters are right."""
+"""The share by which a network's time differs from the formula when its parameters are right."""
 MODEL_WEIGHT = 3.0
 """How many small networks a whole model counts for."""
 NEARER = 0.5
-"""What is learnt from small networks is believed so much more than the first guess, when models are learnt from."""
+"""The factor on the deviations of the prior when whole models are learnt from.
+
+What the small networks taught is the prior then, and it is nearer to the truth than the first guess.
+"""
 WHOLE_DEVIATION = 0.3
-"""Of the logarithm of what whole models take over small networks."""
+"""The standard deviation of the logarithm of a whole model's time over that of its operations in small networks."""
 FOLDS = 6
 CLOSE = 1e-5
 """A step that improves the fit by a smaller share ends it."""

@@ -25,7 +25,7 @@ COMMANDS = {
     "doctor": "Check the installation.",
 }
 INTERRUPTED = 130
-"""What shells give a command that Ctrl-C ended: 128 + SIGINT."""
+"""The exit code of a command that Ctrl-C ended, as shells give it: 128 + SIGINT."""
 
 
 class _Lazy(click.Group):

@@ -108,7 +108,7 @@ def _name(entry: Conversion) -> Text:
 
 
 def _broken(name: str) -> str:
-    """In lines of the column's width, broken behind plus signs."""
+    """The name in lines of the column's width, broken behind plus signs."""
     lines = [""]
     for step in re.split(r"(?<=\+)", name):
         if lines[-1] and len(lines[-1]) + len(step) > _NAME_WIDTH:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fared:
+class ConversionHistory:
     """Runs of one conversion on one model with the same versions."""
 
     conversion: str
@@ -33,12 +33,12 @@ class Fared:
     failed: int
     unavailable: int
     why: str | None
-    """Of the newest run that was not ok: its failure and the line that matters; None where the newest run was ok."""
+    """The failure of the newest run and the line that matters; None where the newest run was ok."""
     last_at: float
     """Start of the newest run, in seconds since the epoch."""
 
 
-def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) -> list[Fared]:
+def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) -> list[ConversionHistory]:
     """How conversions have fared.
 
     Args:
@@ -51,7 +51,7 @@ def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) 
     for started_at, params, tags in runs:
         name = params.get("conversion", "")
         groups[name, params.get("model", ""), _versions(name, tags)].append((started_at, tags))
-    return [_fared(key, sorted(found, key=lambda each: each[0])) for key, found in sorted(groups.items())]
+    return [_summary(key, sorted(runs, key=lambda each: each[0])) for key, runs in sorted(groups.items())]
 
 
 def _versions(name: str, tags: Mapping[str, str]) -> str:
@@ -59,10 +59,10 @@ def _versions(name: str, tags: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {tags[f'env.{name}']}" for name in names if f"env.{name}" in tags)
 
 
-def _fared(key: tuple[str, str, str], found: list[tuple[float, Mapping[str, str]]]) -> Fared:
-    statuses = [tags.get("almaflow.status") for _, tags in found]
-    last_at, last = found[-1]
-    return Fared(
+def _summary(key: tuple[str, str, str], runs: list[tuple[float, Mapping[str, str]]]) -> ConversionHistory:
+    statuses = [tags.get("almaflow.status") for _, tags in runs]
+    last_at, last = runs[-1]
+    return ConversionHistory(
         *key,
         ok=statuses.count("ok"),
         failed=statuses.count("failed"),
@@ -91,15 +91,15 @@ def show_history(entries: Sequence[Conversion] | None, *, as_json: bool) -> None
     from almaflow.tracking.reader import conversion_runs
 
     uri = resolve_uri(None)
-    found = history((run.started_at, run.params, run.tags) for run in conversion_runs(uri))
+    histories = history((run.started_at, run.params, run.tags) for run in conversion_runs(uri))
     if entries is not None:
         names = {entry.name for entry in entries}
-        found = [each for each in found if each.conversion in names]
+        histories = [each for each in histories if each.conversion in names]
     if as_json:
-        click.echo(json.dumps([asdict(each) for each in found], indent=1))
+        click.echo(json.dumps([asdict(each) for each in histories], indent=1))
         return
     console = wide_console(120)
-    if not found:
+    if not histories:
         console.print(f"No conversion has been run yet in {display_uri(uri)}: almaflow run", highlight=False)
         return
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
@@ -109,12 +109,12 @@ def show_history(entries: Sequence[Conversion] | None, *, as_json: bool) -> None
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("last", no_wrap=True)
     table.add_column("why not", overflow="fold")
-    for each in found:
+    for each in histories:
         table.add_row(*map(Text, _cells(each)), style=None if each.why is None else "red")
     console.print(table)
 
 
-def _cells(each: Fared) -> tuple[str, ...]:
+def _cells(each: ConversionHistory) -> tuple[str, ...]:
     last = datetime.fromtimestamp(each.last_at, UTC).strftime("%Y-%m-%d")
     counts = (str(count or "") for count in (each.ok, each.failed, each.unavailable))
     return each.conversion, each.model, each.versions, *counts, last, each.why or ""

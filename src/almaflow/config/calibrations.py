@@ -36,14 +36,14 @@ class Calibration:
     description: str
     threads: int
     measured: dict[str, Any]
-    """Limits as the config has them."""
+    """The limits as the config has them."""
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
-    """What operations cost there: from ``kernels`` alone, and with the store's ``history``."""
+    """Learned costs by their source: ``kernels`` are small networks alone, ``history`` adds the store's models."""
     remark: str = ""
 
     @property
     def limits(self) -> Limits:
-        """As predictors know them."""
+        """The limits as predictors take them."""
         return from_dict(Limits, self.measured)
 
 
@@ -66,8 +66,9 @@ def check_writable(files: Iterable[Path]) -> None:
         UsageError: one cannot.
     """
     for file in files:
-        existing = next(each for each in (file.absolute(), *file.absolute().parents) if each.exists())
-        if not os.access(existing, os.W_OK) or (existing != file.absolute() and not existing.is_dir()):
+        path = file.absolute()
+        existing = next(each for each in (path, *path.parents) if each.exists())
+        if not os.access(existing, os.W_OK) or (existing != path and not existing.is_dir()):
             message = f"{file}: cannot be written"
             raise UsageError(message)
 
@@ -132,7 +133,7 @@ def _read(file: Path) -> Calibration:
 
 
 def _nested(learnt: LearnedCosts) -> dict[str, Any]:
-    """Parameters by class: ``conv/gflops`` is ``gflops`` of ``conv``."""
+    """The costs with nested parameters: ``conv/gflops`` becomes ``gflops`` of ``conv``."""
     data: dict[str, Any] = to_dict(learnt)
     for backend in data["backends"].values():
         by_class: dict[str, Any] = {}

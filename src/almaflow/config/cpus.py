@@ -37,7 +37,7 @@ def parse_cpus(given: Any) -> tuple[int, ...] | None:
 
 
 def format_cpus(cpus: Iterable[int]) -> str:
-    """The same in the shortest text without steps: ``0-3,6``."""
+    """The shortest text of these processors without steps: ``0-3,6``."""
     runs: list[list[int]] = []
     for cpu in sorted(set(cpus)):
         if runs and cpu == runs[-1][-1] + 1:

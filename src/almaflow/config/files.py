@@ -1,4 +1,4 @@
-"""Where the YAML files are, and what they offer, read without Hydra."""
+"""The YAML files of ``conf/`` and their choices, read without Hydra."""
 
 from __future__ import annotations
 

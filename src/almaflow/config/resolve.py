@@ -62,15 +62,10 @@ def resolve_measure(job: JobConfig) -> MeasureSpec:
 
 
 def _record(kind: type[T], config: object, **computed: Any) -> T:
-    """The record with the values that a configuration has under the record's own field names.
-
-    Args:
-        kind: The record's class.
-        config: An object of the schema.
-        computed: Fields that the configuration does not decide alone.
+    """The record with the configuration's values under the same field names, but for those that are computed.
 
     Raises:
-        AttributeError: the record has a field that is neither computed nor in the configuration.
+        AttributeError: a field is neither computed nor in the configuration.
     """
     values = {name: computed[name] if name in computed else getattr(config, name) for name in get_type_hints(kind)}
     return from_dict(kind, to_dict(values))

@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Device(StrEnum):
-    """Where the model runs; ``auto`` is CUDA where this machine has it."""
+    """The device that the model runs on; ``auto`` is CUDA where this machine has it."""
 
     auto = "auto"
     cpu = "cpu"
@@ -51,7 +51,7 @@ class CompileCache(StrEnum):
 
 
 class Exclusive(StrEnum):
-    """What to do while another job measures on this machine."""
+    """The behaviour while another job measures on this machine."""
 
     wait = "wait"
     refuse = "refuse"
@@ -98,10 +98,10 @@ class DataLoaderConfig(_Strict):
 
 @dataclass
 class ModelConfig(_Strict):
-    """What is measured. A ``_target_`` wins over ``arch``."""
+    """The model that is measured. A ``_target_`` wins over ``arch``."""
 
     name: str | None = None
-    """What the figures are filed under; by default the last part of ``_target_``, or ``arch``."""
+    """The model's name in the results; by default the last part of ``_target_``, or ``arch``."""
     _target_: str | None = None
     """Import path of a module class or of a callable that returns a module."""
     arch: str | None = None
@@ -114,7 +114,7 @@ class ModelConfig(_Strict):
 
 @dataclass
 class LevelConfig(_Strict):
-    """What memory of one level gives to a working set that fits into it."""
+    """The bandwidth of one level of memory, for a working set that fits into it."""
 
     name: str
     gb_s: Positive
@@ -130,15 +130,15 @@ class LimitsConfig(_Strict):
     gflops: dict[str, float] = field(default_factory=dict)
     """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
     conv_gflops: dict[str, float] = field(default_factory=dict)
-    """The same of convolutions, where these have another limit."""
+    """The rates of convolutions, where these have another limit."""
     achieved: dict[str, Any] = field(default_factory=dict)
     """Rates by element type and by what was computed, as ``almaflow calibrate`` writes them: for people."""
     bandwidth: list[LevelConfig] = field(default_factory=list)
-    """From the smallest level to main memory."""
+    """The levels from the smallest one to main memory."""
     overhead_us: Positive | None = None
-    """What an operation takes however little it does."""
+    """Microseconds that any operation takes, however little it does."""
     power_w: Positive | None = None
-    """What the device draws under load."""
+    """Watts that the device draws under load."""
 
 
 @dataclass
@@ -161,11 +161,11 @@ class HardwareConfig(_Strict):
     price_per_hour: Positive | None = None
     """USD for an hour of the machine."""
     price_source: str = ""
-    """Where the price comes from, and of which day it is."""
+    """The source and the day of the price."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
-    """What predictors may know of it."""
+    """The machine's limits, for predictors."""
     learnt: dict[str, Any] = field(default_factory=dict)
-    """What ``almaflow calibrate`` learnt there: from ``kernels`` alone, and with the store's ``history``."""
+    """The costs that ``almaflow calibrate`` learnt there, by their source: ``kernels`` or ``history``."""
 
 
 @dataclass
@@ -202,7 +202,7 @@ class MeasureConfig(_Strict):
 
 @dataclass
 class TrackingConfig(_Strict):
-    """Where the runs go."""
+    """The store that the runs go to."""
 
     name: str = "local"
     uri: str | None = None
@@ -217,7 +217,7 @@ class JobConfig(_Strict):
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     tier: TierConfig = field(default_factory=TierConfig)
     predictor: dict[str, Any] = field(default_factory=dict)
-    """What the measurements are judged against: callables by ``_target_`` with their arguments, by name."""
+    """Predictors by name: callables by ``_target_``, with their arguments."""
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     batch_size: Count = 1

@@ -1,4 +1,4 @@
-"""What Hydra has to be told before it composes a job."""
+"""Register the schema with Hydra, which needs it to compose a job."""
 
 from __future__ import annotations
 

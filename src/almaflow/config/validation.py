@@ -1,4 +1,4 @@
-"""From what Hydra composed to a job's configuration whose every value is in range."""
+"""Validate what Hydra composed: a job's configuration has every value in range."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _out_of_range(detail: ErrorDetails, values: Any) -> str:
 
 
 def _relations(job: JobConfig) -> list[str]:
-    """What is wrong between values that are each in range."""
+    """The problems between values that are each in range."""
     return [
         *_times(job.measure),
         *_conversions(job.conversions),

@@ -1,4 +1,4 @@
-"""Asking predictors, which may be anybody's code."""
+"""Ask predictors, which may be anybody's code."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class PredictorPool:
-    """One that fails says so once, is not asked again, and costs only its own answers."""
+    """Asks predictors. One that fails is reported once, is not asked again, and costs only its own answers."""
 
-    warn: Callable[[str], None]
+    notify: Callable[[str], None]
     _failed: set[str] = field(default_factory=set)
     _missed: set[str] = field(default_factory=set)
 
     def ask(self, predictor: Predictor, question: PredictionRequest, *, early: bool = False) -> Prediction | None:
-        """The answer; None where there is none.
+        """The predictor's answer; None where it has none.
 
         Args:
-            predictor: Whom.
-            question: What.
-            early: Nothing was measured yet that an error could cost.
+            predictor: The predictor to ask.
+            question: The request.
+            early: Whether nothing was measured yet that an error could cost.
 
         Raises:
             UsageError: early, and it cannot be used as it is configured.
@@ -42,11 +42,11 @@ class PredictorPool:
                 raise
             self._failed.add(predictor.name)
             kind = "" if isinstance(error, AlmaflowError) else f"{type(error).__name__}: "
-            self.warn(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
+            self.notify(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
             return None
 
     def miss(self, name: str, of: str) -> None:
-        """Say once that a predictor had no answer, unless it has said why itself."""
+        """Report once that a predictor had no answer, unless its failure was reported."""
         if name not in self._failed | self._missed:
             self._missed.add(name)
-            self.warn(f"predictor {name}: no prediction of {of}; docs/prediction.md says what each needs to know")
+            self.notify(f"predictor {name}: no prediction of {of}; docs/prediction.md says what each needs to know")

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """What a configuration asks for: the model through a plan of conversions, on one machine."""
+    """The parts of a configuration that predicting and measuring share."""
 
     model: ModelSpec
     hardware: HardwareSpec
@@ -35,7 +35,7 @@ class ResolvedJob:
     predictors: tuple[Predictor, ...]
     """The predictors that the configuration names, without the baselines."""
     learnt: dict[str, LearnedCosts]
-    """What predictors may know of the machine."""
+    """The costs that predictors may know of the machine, by their source."""
 
 
 def resolve_job(job: JobConfig, *, here: bool, model: ModelSpec | None = None) -> ResolvedJob:

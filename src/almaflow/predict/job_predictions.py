@@ -1,4 +1,4 @@
-"""What the predictors of a job say of its conversions, from what was known before these were measured."""
+"""Predictions of a job's conversions, from what was known before these were measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JobPredictions:
 
     named: tuple[Predictor, ...]
     past: tuple[PastMeasurement, ...]
-    asking: PredictorPool
+    pool: PredictorPool
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     _before: dict[tuple[str, PlannedConversion], Prediction] = field(default_factory=dict)
 
@@ -37,15 +37,15 @@ class JobPredictions:
         for planned in plan:
             question = self._question(job, planned, None)
             for predictor in self.named:
-                if made := self.asking.ask(predictor, question, early=True):
-                    self._before[predictor.name, planned] = made
+                if prediction := self.pool.ask(predictor, question, early=True):
+                    self._before[predictor.name, planned] = prediction
 
     def outcomes(self, job: Job, outcomes: Iterable[Outcome]) -> list[Outcome]:
-        """The same, with what is predicted of each.
+        """The outcomes, each with its predictions.
 
         Args:
-            job: The running one, prepared.
-            outcomes: What ended just now, of its plan.
+            job: The running job, prepared.
+            outcomes: The outcomes of conversions that ended just now.
         """
         ended = list(outcomes)
         eager_ms = _eager_ms([*job.outcomes, *job.references, *ended])
@@ -54,13 +54,13 @@ class JobPredictions:
     def _predicted(self, job: Job, outcome: Outcome, eager_ms: float | None) -> Outcome:
         question = self._question(job, outcome.planned, eager_ms)
         answers = {
-            each.name: self._before.get((each.name, outcome.planned)) or self.asking.ask(each, question)
+            each.name: self._before.get((each.name, outcome.planned)) or self.pool.ask(each, question)
             for each in with_baselines(self.named)
         }
         for each in self.named:
             # Given is named by default, without a number.
             if answers[each.name] is None and not isinstance(each, Given):
-                self.asking.miss(each.name, f"{outcome.planned.name} on {job.hardware.name}")
+                self.pool.miss(each.name, f"{outcome.planned.name} on {job.hardware.name}")
         first = answers[self.named[0].name] if self.named else None
         return replace(outcome, prediction=first, predictions=tuple(filter(None, answers.values())))
 

@@ -37,7 +37,7 @@ class Rescored:
 
     experiment: str
     predictor: str
-    """As ``NAME@VERSION``."""
+    """The predictor's name and version, as ``NAME@VERSION``."""
     run_id: str
     comparisons: dict[str, Paired | None]
     """The errors beside those of each other predictor that a job had named, over the same measurements."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from almaflow.tracking.reader import JobKey
 
 SWEPT = ("model", "batch_size", "tier")
-"""What a job's time depends on most, by the names of the overrides."""
+"""The overrides that a job's time depends on most."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What MLflow is told: names, the store, the writer. The only room that imports mlflow, and only inside functions."""
+"""MLflow: the store, and what is written to it and read from it. Only this room imports mlflow, inside functions."""

@@ -1,4 +1,4 @@
-"""What was measured on such a machine before, for predictors to learn from."""
+"""Read what was measured on a machine before, for predictors to learn from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SAME_MODEL = 100
 ANY_MODEL = 300
-"""Runs that are looked at, the newest: reading a thousand takes three seconds."""
+"""The number of newest runs that are read: a thousand take three seconds."""
 
 
 def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: HardwareSpec) -> tuple[PastMeasurement, ...]:
@@ -22,9 +22,9 @@ def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: Hardware
 
     Args:
         uri: A resolved store.
-        experiment_name: Only this experiment's.
-        model: With its batch size.
-        hardware: By its name and threads.
+        experiment_name: The experiment to search.
+        model: The model, by its name and batch size.
+        hardware: The hardware, by its name and threads.
 
     Returns:
         The newest first, at most a few hundred.
@@ -47,7 +47,7 @@ def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: Hardware
 
 
 def known_errors(uri: str, experiment_name: str, hardware: HardwareSpec) -> dict[str, Standing]:
-    """How far each predictor was from what was measured on this hardware of late, by its name.
+    """The recent error of each predictor on this hardware, by the predictor's name.
 
     Raises:
         TrackingError: the store cannot be reached or read.

@@ -1,4 +1,4 @@
-"""What was learnt, as versions of a model in MLflow's registry, each with the runs that it was learnt from."""
+"""Keep learned costs as versions of a model in MLflow's registry, each with the runs that it was learnt from."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
 
 ARTIFACTS = "calibration"
 LISTED_RUNS = 50
-"""Of a description: the tag of a version has no room for thousands, the run's artifact has all."""
+"""The number of runs in a description, which has no room for thousands; the run's artifact lists all."""
 
 
 def model_name(hardware: str) -> str:
-    """Of the registered model of one machine."""
+    """The name of one machine's registered model."""
     return f"almaflow-calibrated-{hardware}"
 
 
 def publish(  # noqa: PLR0913, PLR0917 - what a version consists of
     uri: str, experiment_name: str, hardware: str, source: str, learnt: LearnedCosts, files: Sequence[Path]
 ) -> str:
-    """Keep what was learnt as a new version, and give its number; the number of an equal one where it is there.
+    """Register learned costs as a new version, unless an equal one is there, and return its number.
 
     Args:
         uri: A resolved store.
-        experiment_name: Where the run that holds the files goes.
-        hardware: What the calibrated machine is called.
+        experiment_name: The experiment of the run that holds the files.
+        hardware: The name of the calibrated machine.
         source: ``kernels`` or ``history``.
-        learnt: What was learnt.
-        files: Its artifacts: the hardware config and what the networks took.
+        learnt: The costs.
+        files: The artifacts: the hardware config, and the times of the networks.
 
     Raises:
         TrackingError: the store cannot be reached or written, or keeps no models.

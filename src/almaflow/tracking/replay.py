@@ -1,4 +1,4 @@
-"""What the store lacks of a job, written there once, however often it is tried."""
+"""Write what the store lacks of a job. Doing so again writes nothing twice."""
 
 from __future__ import annotations
 
@@ -88,5 +88,5 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
 
 
 def _is_whole(run: Run, outcome: Outcome) -> bool:
-    """Whether the run is this very result, and was ended."""
+    """Whether the run holds this very result, and was ended."""
     return run.info.end_time is not None and run.info.start_time == milliseconds(outcome.started_at)

@@ -1,4 +1,4 @@
-"""What the store has of a job that is about to run."""
+"""Read what the store has already of a job that is about to run."""
 
 from __future__ import annotations
 

@@ -13,10 +13,10 @@ ON = {"1", "true", "yes", "on"}
 
 
 class EnvironmentTags:
-    """What MLflow's ``RunContextProvider`` has: whether there is something to say, and what."""
+    """MLflow's ``RunContextProvider``: whether a run gets tags, and which."""
 
     def in_context(self) -> bool:
-        """Only where the environment variable ``ALMAFLOW_ENV_TAGS`` is on."""
+        """Whether the environment variable ``ALMAFLOW_ENV_TAGS`` is on."""
         return os.environ.get(SWITCH, "").strip().lower() in ON
 
     def tags(self) -> dict[str, str]:

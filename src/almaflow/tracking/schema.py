@@ -54,7 +54,7 @@ def check_metrics(metrics: Mapping[str, float]) -> None:
 
 
 def job_params(job: Job) -> dict[str, str]:
-    """What all conversions of a job have in common."""
+    """The params that all conversions of a job have in common."""
     values: dict[str, object] = {
         "model": job.model.name,
         "hardware": job.hardware.name,
@@ -70,7 +70,7 @@ def job_params(job: Job) -> dict[str, str]:
 
 
 def params(job: Job, outcome: Outcome) -> dict[str, str]:
-    """What a conversion was asked to be; the values are strings as MLflow keeps them."""
+    """The params of a conversion as it was requested; the values are strings as MLflow keeps them."""
     planned = outcome.planned
     values: dict[str, object] = {
         "conversion": planned.name,
@@ -89,7 +89,7 @@ def job_tags(job: Job) -> dict[str, str]:
 
 
 def tags(job: Job, outcome: Outcome) -> dict[str, str]:
-    """What a conversion turned out to be, and where. No user name, and no path of this machine."""
+    """The tags of a conversion as it ran. They hold no user name, and no path of this machine."""
     planned, measured, failure, prediction = outcome.planned, outcome.measurement, outcome.failure, outcome.prediction
     values: dict[str, object] = {
         "kind": "conversion",

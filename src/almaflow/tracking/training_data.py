@@ -1,4 +1,4 @@
-"""Whole models that the store has measurements of, with their operations, for predictors to learn from."""
+"""Read measurements of whole models with their operations, for predictors to learn from."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], sc
 
     Args:
         uri: A resolved store.
-        experiment_name: Only this experiment's.
-        where: Parameters and tags that it has to have, as ``params.NAME`` and ``tags.NAME``.
+        experiment_name: The experiment to search.
+        where: Parameters and tags that a run has to have, as ``params.NAME`` and ``tags.NAME``.
         scratch: A directory for downloads.
 
     Raises:

@@ -122,7 +122,7 @@ def write(client: MlflowClient, experiment_id: str, views: Sequence[View]) -> No
 
 @dataclass(frozen=True)
 class Pages:
-    """What there is to see in the experiment of the newest job."""
+    """The views that the experiment of the newest job has."""
 
     experiment_id: str
     experiment: str

@@ -1,4 +1,4 @@
-"""Tracking URIs: which store is meant, and how it may be shown. Nothing here imports mlflow."""
+"""Tracking URIs: resolved to a store, and masked to be shown. Nothing here imports mlflow."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def is_server(uri: str) -> bool:
 
 
 def artifact_root(uri: str) -> Path:
-    """Where a store without a server keeps artifacts: beside an sqlite file, else in almaflow's home."""
+    """The directory of artifacts of a store without a server: beside an sqlite file, else in almaflow's home."""
     path = sqlite_path(uri)
     return (path.parent if path else home()) / "mlartifacts"
 

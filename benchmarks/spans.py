@@ -14,7 +14,7 @@ from almaflow.jobs import run as runner
 from almaflow.jobs.store import JobStore
 from almaflow.measure.drift import DriftProbe
 from almaflow.measure.interleave import MeasuredWorker
-from almaflow.measure.progress import SilentProgress
+from almaflow.measure.progress import Progress
 from almaflow.processes.launcher import Launcher
 from almaflow.processes.worker_handle import WorkerHandle
 from almaflow.records import WorkerTask
@@ -40,7 +40,7 @@ WORK = ("load", "convert", "first call", "check", "warm-up")
 """Phases that a conversion has however it is run."""
 
 
-class Marks(SilentProgress):
+class Marks(Progress):
     """Shows nothing but warnings, and keeps when which phase began."""
 
     def __init__(self) -> None:

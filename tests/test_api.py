@@ -23,7 +23,7 @@ from almaflow.records import FailureKind, Job, PredictionRequest
 
 if TYPE_CHECKING:
     from almaflow.jobs.request import Request
-    from almaflow.report.progress import Progress
+    from almaflow.measure.progress import Progress
 
 X = torch.randn(2, 8)
 LINEAR = torch.nn.Linear(8, 4)

@@ -15,10 +15,10 @@ from almaflow.errors import AlmaflowError
 from almaflow.jobs.artifacts import write_output
 from almaflow.jobs.request import make_request
 from almaflow.jobs.run import run_job
-from almaflow.measure.progress import SilentProgress
+from almaflow.measure.progress import Progress
 from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import ModelSpec, Status
-from almaflow.report.progress import Progress
+from almaflow.report.progress import TerminalProgress
 from almaflow.report.terminal import announce, present
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         write_model(Path(directory, "model.pkl"), model)
         if verbose:
             announce(request.uri, request.experiment_name)
-        job = run_job(request, Progress() if verbose else SilentProgress())
+        job = run_job(request, TerminalProgress() if verbose else Progress())
     try:
         if job_config.output:
             write_output(job_config.output, job)

@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.support.example_jobs import failed, in_rounds, ok, planned, unavailable
 
 from almaflow.records import FailureKind, MeasureSpec
-from almaflow.report.progress import REFRESH_PER_S, Progress, duration
+from almaflow.report.progress import REFRESH_PER_S, TerminalProgress, duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,20 +47,20 @@ class Terminal(io.StringIO):
         return self
 
 
-def made() -> tuple[Progress, io.StringIO, Clock]:
+def made() -> tuple[TerminalProgress, io.StringIO, Clock]:
     stream, clock = io.StringIO(), Clock()
-    return Progress(Console(file=stream, width=80), clock), stream, clock
+    return TerminalProgress(Console(file=stream, width=80), clock), stream, clock
 
 
 def started(
     measure: MeasureSpec | None = FIVE, estimate_s: Mapping[str, float] | None = ESTIMATE_S
-) -> tuple[Progress, io.StringIO, Clock]:
+) -> tuple[TerminalProgress, io.StringIO, Clock]:
     progress, stream, clock = made()
     progress.start(PLAN, measure, estimate_s)
     return progress, stream, clock
 
 
-def get_ready(progress: Progress, clock: Clock, name: str, took_s: float) -> None:
+def get_ready(progress: TerminalProgress, clock: Clock, name: str, took_s: float) -> None:
     """As a worker of that conversion comes up."""
     progress.phase(name, "start")
     progress.phase(name, "convert")
@@ -69,7 +69,7 @@ def get_ready(progress: Progress, clock: Clock, name: str, took_s: float) -> Non
     progress.ready(planned(name))
 
 
-def take_turns(progress: Progress, clock: Clock, *names: str, rounds: int = 9, took_s: float = 10.0) -> None:
+def take_turns(progress: TerminalProgress, clock: Clock, *names: str, rounds: int = 9, took_s: float = 10.0) -> None:
     """Rounds in turns, as workers and their parent tell of them."""
     for number in range(1, rounds + 1):
         for name in names:
@@ -238,7 +238,7 @@ def test_what_is_left_is_never_negative_and_does_not_grow_as_time_passes(
 def test_what_the_model_needed_to_get_ready_is_not_shown_as_if_it_still_ran() -> None:
     """It is prepared before the plan is known, and serves as the control from then on."""
     stream, clock = Terminal(), Clock()
-    progress = Progress(Console(file=stream, width=80, force_terminal=True), clock)
+    progress = TerminalProgress(Console(file=stream, width=80, force_terminal=True), clock)
     progress.phase("resnet18", "load")
     progress.start(PLAN, FIVE)
     progress.close()
@@ -259,7 +259,7 @@ def test_an_interrupted_or_unstable_one_is_called_so() -> None:
 
 def test_a_terminal_shows_what_runs_and_what_is_next() -> None:
     stream, clock = Terminal(), Clock()
-    progress = Progress(Console(file=stream, width=80, force_terminal=True), clock)
+    progress = TerminalProgress(Console(file=stream, width=80, force_terminal=True), clock)
     progress.start(PLAN, None, ESTIMATE_S)
     clock.now = 2.0
     progress.phase("EAGER", "convert")
@@ -274,7 +274,7 @@ def test_a_terminal_shows_what_runs_and_what_is_next() -> None:
 
 def test_a_terminal_shows_whose_turn_it_is() -> None:
     stream, clock = Terminal(), Clock()
-    progress = Progress(Console(file=stream, width=80, force_terminal=True), clock)
+    progress = TerminalProgress(Console(file=stream, width=80, force_terminal=True), clock)
     progress.start(PLAN, FIVE, ESTIMATE_S)
     get_ready(progress, clock, "EAGER", 40.0)
     get_ready(progress, clock, "ONNX_CPU", 60.0)
@@ -304,8 +304,8 @@ def test_forced_colours_do_not_make_a_log_a_terminal(monkeypatch: pytest.MonkeyP
 
 def test_stdout_stays_for_the_table() -> None:
     code = (
-        "from almaflow.report.progress import Progress;"
-        "p = Progress(); p.start([]); p.warn('w'); p.close(); print('table')"
+        "from almaflow.report.progress import TerminalProgress;"
+        "p = TerminalProgress(); p.start([]); p.warn('w'); p.close(); print('table')"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "table\n"
@@ -316,7 +316,7 @@ def test_the_live_display_leaves_the_processor_to_the_worker() -> None:
     assert REFRESH_PER_S <= 2
     master, slave = pty.openpty()
     with os.fdopen(slave, "w") as stream:
-        progress = Progress(Console(file=stream, force_terminal=True, width=100))
+        progress = TerminalProgress(Console(file=stream, force_terminal=True, width=100))
         progress.start([planned(f"CONVERSION_{i}") for i in range(70)], FIVE, {"CONVERSION_0": 60.0})
         progress.phase("CONVERSION_0", "measure")
         before, began = time.process_time(), time.monotonic()

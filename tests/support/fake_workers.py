@@ -12,7 +12,7 @@ from tests.support.example_jobs import GOOD, WRONG, measured, planned
 
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.loop import MeasurementLoop
-from almaflow.measure.progress import SilentProgress
+from almaflow.measure.progress import Progress
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
@@ -148,7 +148,7 @@ class FakeWorker:
         self.closed = True
 
 
-class Warnings(SilentProgress):
+class Warnings(Progress):
     """Progress that keeps warnings."""
 
     def __init__(self) -> None:

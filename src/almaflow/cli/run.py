@@ -122,7 +122,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.jobs.request import make_request
     from almaflow.jobs.run import run_job
     from almaflow.records import Status
-    from almaflow.report.progress import Progress
+    from almaflow.report.progress import TerminalProgress
     from almaflow.report.terminal import announce, present
     from almaflow.tracking.uris import display_uri
 
@@ -132,7 +132,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     announce(request.uri, request.experiment_name)
     if shared:
         show_remaining(shared, request)
-    job = run_job(request, Progress())
+    job = run_job(request, TerminalProgress())
     ended.output = to_output(job)
     try:
         if job_config.output:

@@ -1,9 +1,9 @@
-"""The interface of whatever shows a job's progress, and the one that shows nothing."""
+"""The interface of whatever shows a job's progress."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,10 +11,18 @@ if TYPE_CHECKING:
     from almaflow.records import MeasureSpec, Outcome, PlannedConversion
 
 
-class Progress(Protocol):
-    """Is told what a job does; ``report.progress`` shows it on a terminal."""
+class Progress:
+    """Is told what a job does, and shows nothing but warnings, through the logger ``almaflow``.
 
-    def start(self, plan: Sequence[PlannedConversion], measure: MeasureSpec, estimate_s: Mapping[str, float]) -> None:
+    ``report.progress.TerminalProgress`` shows it all.
+    """
+
+    def start(
+        self,
+        plan: Sequence[PlannedConversion],
+        measure: MeasureSpec | None = None,
+        estimate_s: Mapping[str, float] | None = None,
+    ) -> None:
         """Begin; ``estimate_s`` has the seconds that conversions may take until they are ready, by name."""
 
     def phase(self, name: str, phase: str) -> None:
@@ -34,34 +42,7 @@ class Progress(Protocol):
 
     def warn(self, text: str) -> None:
         """Show a warning that stays."""
-
-    def close(self) -> None:
-        """End; may be called again."""
-
-
-class SilentProgress:
-    """Shows nothing; warnings go to the logger ``almaflow``."""
-
-    def start(self, plan: Sequence[PlannedConversion], measure: MeasureSpec, estimate_s: Mapping[str, float]) -> None:
-        pass
-
-    def phase(self, name: str, phase: str) -> None:
-        pass
-
-    def ready(self, planned: PlannedConversion) -> None:
-        pass
-
-    def turns(self, name: str, number: int, settled: int, total: int) -> None:
-        pass
-
-    def finish(self, outcome: Outcome) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
         logging.getLogger("almaflow").warning(text)
 
     def close(self) -> None:
-        pass
+        """End; may be called again."""

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from almaflow.analysis.wording import figure
+from almaflow.measure.progress import Progress
 from almaflow.records import Status
 from almaflow.report.cells import first_line
 from almaflow.report.estimate import Estimate
@@ -26,7 +27,7 @@ REFRESH_PER_S = 1
 MINUTE, HOUR = 60, 3600
 
 
-class Progress:
+class TerminalProgress(Progress):
     """Shows what runs now, in which phase, for how long, what is done and what remains.
 
     Args:

@@ -33,7 +33,6 @@ FINGERPRINT_ENVIRONMENT = (
 FINGERPRINT_MEASURE = ("streams", "include_transfer", "pin_memory", "non_blocking")
 """Settings that make one timed call another thing; the others only say how many there are."""
 
-
 WORTH_MEASURE = (
     "min_samples",
     "min_time_s",

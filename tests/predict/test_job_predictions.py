@@ -158,6 +158,13 @@ def test_predictors_by_name_and_by_target() -> None:
     ]
 
 
+def test_a_predictors_arguments_may_be_targets_themselves() -> None:
+    overrides = (f"+predictor.mine._target_={target(Mine)}", f"+predictor.mine.latency_ms._target_={target(Mine)}")
+    _, mine = resolve_predictors(compose(["model=simple", *overrides]))
+    assert isinstance(mine, Mine)
+    assert isinstance(mine.latency_ms, Mine)
+
+
 def test_a_class_beside_the_command_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = Path(__file__).read_text(encoding="utf-8").partition("@dataclass\nclass Mine")[2].partition("\n\n\n")[0]
     header = "from dataclasses import dataclass\nfrom almaflow.records import *\n@dataclass\nclass Mine"
@@ -175,7 +182,7 @@ def test_a_class_beside_the_command_is_found(tmp_path: Path, monkeypatch: pytest
         ("+predictor.mine.latency_ms=4", "predictor.mine: needs a _target_"),
         (
             "+predictor.mine._target_=almaflow.nothing.Here",
-            "predictor.mine._target_=almaflow.nothing.Here: almaflow has no 'nothing'",
+            "predictor.mine: almaflow.nothing.Here cannot be made",
         ),
         (f"+predictor.mine._target_={target(NoPredictor)}", "is no predictor, which has name, version and predict"),
         ("+predictor.given.paht=x.csv", "unexpected keyword argument 'paht'"),

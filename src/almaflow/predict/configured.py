@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from almaflow.config.instantiate import instantiate
 from almaflow.config.resolve import describe_hardware, resolve_hardware, resolve_learnt, resolve_model
 from almaflow.conversions.catalogue.plan import plan
-from almaflow.errors import AlmaflowError, UsageError
-from almaflow.models.targets import call_target
+from almaflow.errors import UsageError
 from almaflow.predict import Given, Predictor
-from almaflow.records import TargetSpec
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
@@ -84,19 +83,12 @@ def _predictor(key: str, entry: object) -> Predictor:
         raise UsageError(message)
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)  # a user's own class is found from where the command was started, as workers find models
-    kwargs = {str(name): value for name, value in entry.items() if name != "_target_"}
-    try:
-        predictor = call_target(TargetSpec(str(entry["_target_"]), kwargs), f"predictor.{key}")
-    except UsageError as error:
-        if isinstance(error.__cause__, AlmaflowError):  # its own line says what is wrong with its arguments
-            raise error.__cause__ from None
-        raise
+    predictor = instantiate(entry, f"predictor.{key}")
     lacking = [name for name in ("name", "version", "predict") if not hasattr(predictor, name)]
-    if lacking or not callable(predictor.predict):  # type: ignore[attr-defined]
+    if lacking or not callable(predictor.predict):
         message = f"predictor.{key}: {entry['_target_']} is no predictor, which has name, version and predict(question)"
         raise UsageError(message)
-    predictor = cast("Predictor", predictor)
     if not _NAME.fullmatch(str(predictor.name)):
         message = f"predictor.{key}: its name is {predictor.name!r}, and must be of letters, digits, _ . and -"
         raise UsageError(message)
-    return predictor
+    return cast("Predictor", predictor)

@@ -1,10 +1,10 @@
-"""The conversions: what each is and needs, whether it can run here, and how it is built.
+"""Describe the conversions, check whether each can run here, and build it.
 
 ``catalogue`` says what there is, turns a request into entries, and plans what can run on this machine; it does not
-import torch. The rest belongs into a worker process: ``build`` builds a conversion, with ``alma`` or from the steps of
-``native``, and makes a ``ConvertedModel`` of the ``built.BuiltModel`` that it gets from either.
+import torch. The rest runs in a worker process: ``build`` builds a conversion with ``alma`` or from the steps of
+``native``, and wraps the ``built.BuiltModel`` of either in a ``ConvertedModel``.
 
-A package that brings conversions of its own finds here what it needs: ``ConversionPlugin`` for its entry point,
+A package that brings conversions of its own imports from here: ``ConversionPlugin`` for its entry point,
 ``BuildInputs`` and ``BuiltModel`` for its builder.
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildInputs", "BuiltModel", "ConversionPlugin"]
 
-_HOMES = {"BuildInputs": "built.model", "BuiltModel": "built.model", "ConversionPlugin": "catalogue.plugins"}
+_MODULES = {"BuildInputs": "built.model", "BuiltModel": "built.model", "ConversionPlugin": "catalogue.plugins"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is asked for, and nothing else with it."""
-    if name not in _HOMES:
+    """Import only the module of the name that is used."""
+    if name not in _MODULES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

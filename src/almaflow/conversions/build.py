@@ -1,4 +1,4 @@
-"""The one place that builds a conversion: with Alma, or from almaflow's own steps."""
+"""Build a conversion with Alma or from almaflow's own steps."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def build(
     """Convert a model.
 
     Args:
-        planned: The conversion; its engine decides who builds.
+        planned: The conversion; its engine decides which builder is used.
         model: In eval mode, on the planned device, with float32 weights. It may be changed.
         inputs: Example inputs, threads and streams.
-        log_level: Of the root logger, which Alma asks whether to print graphs.
-        skip_repairs: Names of repairs that are left out, to show what they are for.
+        log_level: Level of the root logger, by which Alma decides whether to print graphs.
+        skip_repairs: Names of repairs that are not applied, to show their effect.
 
     Raises:
         Exception: whatever the converter raises.

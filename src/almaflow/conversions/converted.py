@@ -1,4 +1,4 @@
-"""A converted model as the worker calls it and asks it, whoever built it."""
+"""Define the converted model that the worker calls, whichever builder made it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class ConvertedModel:
-    """A built model, with what its runtime's traits say about it."""
+    """A built model with the traits of its runtime."""
 
     built: BuiltModel
     traits: RuntimeTraits
@@ -25,27 +25,27 @@ class ConvertedModel:
 
     @property
     def repairs(self) -> tuple[str, ...]:
-        """Names of the repairs that were applied to get it."""
+        """Names of the repairs that were applied while it was built."""
         return self.built.repairs
 
     def call(self, batch: Batch) -> Any:
-        """One forward call on one batch."""
+        """Call the model once on a batch."""
         return self.built.forward(*batch)
 
     def model_mb(self) -> float | None:
-        """Size of the converted model in MB (10^6 bytes); None where nothing tells."""
+        """Return the size of the converted model in MB (10^6 bytes); None if it is unknown."""
         if self.built.file_mb is not None:
             return self.built.file_mb
         return module_mb(self.built.model) if self.built.model is not None else None
 
     def start_counting(self) -> None:
-        """From here on a newly compiled graph is a recompile."""
+        """Count each graph that is compiled from now on as a recompile."""
         self._graphs_before = dynamo_graphs() if self.traits.dynamo else 0
 
     def evidence(self) -> ExecutionEvidence:
-        """What really executed, as far as the runtimes tell."""
-        found = [dynamo_evidence(self._graphs_before)] if self.traits.dynamo else []
-        found.append(self.built.evidence())
+        """Return what really executed, as far as the runtimes tell."""
+        parts = [dynamo_evidence(self._graphs_before)] if self.traits.dynamo else []
+        parts.append(self.built.evidence())
         if self.traits.replaces_weights and self.built.model is not None:
-            found.append(weights_evidence(self.built.model))
-        return together(found)
+            parts.append(weights_evidence(self.built.model))
+        return together(parts)

@@ -1,4 +1,4 @@
-"""What a worker does for one conversion: load, convert, first call, check, warm up, and rounds when it is asked."""
+"""Run one conversion in a worker: load, convert, first call, check, warm up, and timed rounds on request."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from almaflow.worker.turns import TurnInbox
 
 KEEPING_SHARE = 10
-"""Of the time that writing the samples takes: so long the next writing waits."""
+"""The result file is written again after this many times the time that the last writing took."""
 
 
 def run_conversion(
@@ -40,16 +40,16 @@ def run_conversion(
     started: float,
     keep: Callable[[Measurement], None],
 ) -> None:
-    """Build, check and time one conversion; ``keep`` is called with all that is known after each step.
+    """Build, check and time one conversion; call ``keep`` with the measurement so far after each step.
 
-    It takes one round by itself as soon as it is warm, so that there is a figure whatever becomes of the job; the
-    others when the parent gives it a turn. An output that is wrong is timed by that one round, for diagnosis.
+    The worker takes the first round as soon as it is warm, so that there is a figure whatever happens to the job, and
+    the others when the parent requests them. A conversion with a wrong output takes only the first, for diagnosis.
 
     Args:
-        task: With a conversion, and the reference that the preparing worker wrote.
-        events: Where phases are announced.
-        turns: What the parent asks for.
-        started: ``time.perf_counter()`` of the start of this process.
+        task: The task, with a conversion and the path of the reference that the preparing worker wrote.
+        events: Announces phases to the parent.
+        turns: The parent's requests for rounds.
+        started: ``time.perf_counter()`` at the start of this process.
         keep: Writes the measurement to disk.
 
     Raises:
@@ -121,34 +121,34 @@ def run_conversion(
         measurement = so_far()
         keep(measurement)
         if fault:
-            events.enter("check")  # what it failed in
+            events.enter("check")  # the phase that the failure is recorded in
             raise fault
         events.enter("ready", report)
         _take_turns(rounds, events, turns, lambda: keep(so_far()))
-        # What a runtime says of itself may have changed while it was timed.
+        # The runtime may have fallen back or recompiled while it was timed.
         events.enter("check")
-        measurement, fault = _judge(converted, so_far(), planned)
+        measurement, fault = _add_evidence(converted, so_far(), planned)
         keep(measurement)
         if fault:
             raise fault
 
 
 def _take_turns(rounds: Rounds, events: EventWriter, turns: TurnInbox, keep: Callable[[], None]) -> None:
-    keeping_s = kept_at = 0.0
+    writing_s = written_at = 0.0
     while turn := turns.next():
         report = rounds.take(turn)
         began = time.perf_counter()
         # Many short calls make a long file, and writing it after every round would take longer than the rounds.
-        if began - kept_at >= KEEPING_SHARE * keeping_s:
+        if began - written_at >= KEEPING_SHARE * writing_s:
             keep()
-            kept_at = time.perf_counter()
-            keeping_s = kept_at - began
+            written_at = time.perf_counter()
+            writing_s = written_at - began
         events.enter("ready", report)
 
 
 def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The model with the weights of the preparing worker's, and what that one left."""
-    # Before anything is compiled: dynamo compiles anew for another number of threads.
+    """Return the model with the preparing worker's weights, and the reference that it wrote."""
+    # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
     model = build_model(task.model)
     if weights_digest(model) != task.weights_digest:
@@ -160,18 +160,18 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
 
 
 def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask) -> ConvertedModel:
-    """Build the conversion as the task says; whatever the converter raises goes on."""
-    given = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams)
-    return build(planned, model, given, task.measure.log_level)
+    """Build the conversion with the task's settings; errors of the converter are not caught."""
+    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams)
+    return build(planned, model, build_inputs, task.measure.log_level)
 
 
 def fidelity_of(
     converted: ConvertedModel, inputs: Inputs, references: list[list[torch.Tensor]], planned: PlannedConversion
 ) -> Fidelity:
-    """How near the outputs are to eager's on the same inputs.
+    """Compare the outputs with eager's on the same inputs.
 
     Raises:
-        WrongOutputError: there is no output to compare.
+        WrongOutputError: There is no output to compare.
     """
     outputs = [_answer(converted.call(inputs.get(i))) for i in range(len(references))]
     return compare(references, outputs, arithmetic(planned.dtype, planned.device))
@@ -184,18 +184,18 @@ def _check(
     references: list[list[torch.Tensor]],
     planned: PlannedConversion,
 ) -> tuple[Measurement, Exception | None]:
-    """Compare the outputs with eager's; the measurement with the result, and what is wrong with it, if anything is."""
+    """Add the fidelity and the evidence to the measurement, and return it with the fault, if there is one."""
     try:
         fidelity = fidelity_of(converted, inputs, references, planned)
     except WrongOutputError as error:
         return measurement, error
-    return _judge(converted, replace(measurement, fidelity=fidelity), planned)
+    return _add_evidence(converted, replace(measurement, fidelity=fidelity), planned)
 
 
-def _judge(
+def _add_evidence(
     converted: ConvertedModel, measurement: Measurement, planned: PlannedConversion
 ) -> tuple[Measurement, Exception | None]:
-    """Ask the runtime what it executed."""
+    """Add to the measurement what the runtime executed, and return it with the fault, if there is one."""
     evidence = converted.evidence()
     measurement = replace(
         measurement,
@@ -223,10 +223,9 @@ def _answer(output: object) -> list[torch.Tensor]:
 
 
 class Inputs:
-    """The batches as the conversion takes them: cast, on its device, or copied there inside the call."""
+    """The batches in the conversion's input type, on its device or copied there inside the call."""
 
     def __init__(self, host: list[Batch], planned: PlannedConversion, task: WorkerTask) -> None:
-        """Cast and copy the batches."""
         dtype = getattr(torch, planned.input_dtype)
         self._device = torch.device(planned.device)
         self._non_blocking = task.measure.non_blocking
@@ -234,12 +233,12 @@ class Inputs:
         if task.measure.pin_memory and planned.device == "cuda":
             self._host = [tuple(t.pin_memory() for t in batch) for batch in self._host]
         self.batches = [self._copy(batch) for batch in self._host]
-        self._inside = task.measure.include_transfer
+        self._copy_inside_call = task.measure.include_transfer
 
     def _copy(self, batch: Batch) -> Batch:
         return tuple(t.to(self._device, non_blocking=self._non_blocking) for t in batch)
 
     def get(self, index: int) -> Batch:
-        """The batch for a call; indices go round and round."""
+        """Return the batch for a call; indices beyond the last batch start again at the first."""
         index %= len(self.batches)
-        return self._copy(self._host[index]) if self._inside else self.batches[index]
+        return self._copy(self._host[index]) if self._copy_inside_call else self.batches[index]

@@ -1,4 +1,4 @@
-"""Counts a model's operations. A process of its own, asked with a ``ModelSpec``; it answers with a ``Workload``."""
+"""Count a model's operations in a process of its own; a ``ModelSpec`` comes in, a ``Workload`` goes out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def fake_workload(spec: ModelSpec) -> Workload:
-    """Count a model that is built on fake tensors, and so takes no memory; on real ones where that fails.
+    """Count a model that is built on fake tensors, which take no memory, or on real ones if that fails.
 
     Raises:
-        UsageError: the model or its inputs do not build on real ones either.
-        Exception: it cannot run on fake tensors.
+        UsageError: the model or its inputs do not build on real tensors either.
+        Exception: the model's code depends on values, which fake tensors do not have.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -31,16 +31,18 @@ def fake_workload(spec: ModelSpec) -> Workload:
         with _uninitialised(), mode:
             model = build_model(spec)
         return count(model, [mode.from_tensor(tensor) for tensor in batch])
-    except Exception:  # noqa: BLE001 - whatever a constructor does with values that are not there
+    except Exception:  # noqa: BLE001 - a constructor may do anything with values that do not exist
         return count(build_model(spec), batch)
 
 
 @contextmanager
 def _uninitialised() -> Iterator[None]:
-    """Without PyTorch's initialisers: some draw until the values please them, and fake tensors have none."""
+    """Disable PyTorch's initialisers: some draw until the values suffice, and fake tensors have no values."""
     from torch.nn import init
 
-    before = {name: each for name, each in vars(init).items() if name.endswith("_") and not name.startswith("_")}
+    before = {
+        name: function for name, function in vars(init).items() if name.endswith("_") and not name.startswith("_")
+    }
     vars(init).update(dict.fromkeys(before, lambda tensor, *_, **__: tensor))
     try:
         yield

@@ -1,13 +1,13 @@
-"""The clean server: it imports what workers need, computes nothing, and forks a worker for each task.
+"""Serve forked workers: import what they need, compute nothing, and fork one for each task.
 
 Importing PyTorch, torchvision, Alma and the runtimes takes several seconds, and the server does it once a job. A fork
 of a process that has computed nothing has no thread pool to lose; losing one makes a forked PyTorch process hang.
 ``multiprocessing``'s own fork server would import the caller's main module into every worker, so that a script without
 a ``__main__`` guard would run again.
 
-Run as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with three
-descriptors (standard input, log, event pipe); one message goes back for each start and each end. The server and all
-its workers end when the other side of the socket is closed.
+It is started as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with
+three descriptors (standard input, log, event pipe); the server reports each start and each end by one message. The
+server and all its workers end when the other side of the socket is closed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str]) -> None:
     from almaflow.worker import main as worker
 
     settings = json.loads(arguments[1])
-    worker.bind(settings["cpus"])  # before the maths libraries look at what they may use
+    worker.bind(settings["cpus"])  # before maths libraries read the processors that they may use
     import_all(settings["modules"])
-    # All objects that exist now stay: the collector need not look at them, nor copy their pages, in any worker.
+    # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(arguments[0])) as connection:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
 def import_all(modules: Sequence[str]) -> None:
     """Import modules that forks of this process need."""
     for name in modules:
-        # The worker reports a module that does not import, with the failure class that fits.
+        # A module that does not import is reported by the worker, with the fitting failure class.
         with contextlib.suppress(Exception):
             if name == "alma.conversions.select":
                 from almaflow.conversions.alma.repairs import apply_repairs
@@ -97,14 +97,14 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
 
 
 def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
-    """Make this fork what a fresh interpreter started by ``subprocess`` would be, and do the worker's task."""
+    """Turn this fork into what ``subprocess`` would start, and do the worker's task."""
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
         standard_input, log, events = descriptors
-        for descriptor, place in ((standard_input, 0), (log, 1), (log, 2)):
-            os.dup2(descriptor, place)
+        for descriptor, standard in ((standard_input, 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, standard)
         for descriptor in {standard_input, log}:
             os.close(descriptor)
         os.chdir(request["directory"])
@@ -118,7 +118,7 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
 
 def _report_ends(connection: socket.socket, alive: set[int]) -> None:
     for pid in list(alive):
-        # Looked at before the worker is reaped: until then no other process can get its group's number.
+        # Checked before the worker is reaped: until then no other process can get its group's number.
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             continue
         _end_session(pid)
@@ -128,7 +128,7 @@ def _report_ends(connection: socket.socket, alive: set[int]) -> None:
 
 
 def _end_session(pid: int) -> None:
-    """End all that a worker has started; compilers' helpers may outlive it."""
+    """Kill all processes that a worker has started; compilers' helpers may outlive it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 

@@ -1,8 +1,8 @@
-"""The measured worker: one process, one conversion, one result file.
+"""Run a worker: one process, one task, one result file.
 
-Run as ``python -m almaflow.worker.main TASK.json PIPE``, or called so by the server that forked it. PyTorch is imported
-here and not in the parent, which has set the thread counts in the environment before. The result is written after each
-step, so that a crash in a later one does not lose it.
+It is started as ``python -m almaflow.worker.main TASK.json PIPE``, or called by the server that forked it. PyTorch is
+imported here and not in the parent, which has set the thread counts in the environment before. The result is written
+after each step, so that a crash in a later one does not lose it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> None:
-    """Do the task, and end the process without running the destructors of converted code, which like to crash."""
+    """Do the task, and end the process without the destructors of converted code, which often crash."""
     started = time.perf_counter() - _process_age_s()
     task = read_json(arguments[0], WorkerTask)
     events = EventWriter(int(arguments[1]))
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         keep(replace(result, finished=True))
     except UsageError as error:
         keep(replace(result, bad_input=str(error), finished=True))
-    except BaseException as error:  # noqa: BLE001 - converted code raises what it likes, SystemExit included
+    except BaseException as error:  # noqa: BLE001 - converted code may raise anything, even SystemExit
         keep(replace(result, failure=classify(error, events.phase), finished=True))
     for stream in (sys.stdout, sys.stderr):
         # Converted code may have closed or replaced them.
@@ -69,20 +69,20 @@ def main(arguments: list[str]) -> None:
 
 
 def bind(cpus: Iterable[int] | None) -> None:
-    """Bind this process, and what it starts, to these processors; None: to no others than before."""
+    """Bind this process and its children to these processors; None changes nothing."""
     if cpus is not None:
         os.sched_setaffinity(0, cpus)
 
 
 def _process_age_s() -> float:
-    """Seconds since this process was started; the interpreter's start and imports belong to the load time."""
+    """Return the seconds since this process started; interpreter start and imports belong to the load time."""
     import psutil
 
     return max(0.0, time.time() - psutil.Process().create_time())
 
 
 def _prefer_as_oom_victim() -> None:
-    # Linux only, and raising one's own score needs no privilege; elsewhere there is nothing to do.
+    # The file exists on Linux only; raising one's own score needs no privilege.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 

@@ -1,10 +1,10 @@
-"""Builds small networks by one conversion, and times each as often as it is asked. A process of its own.
+"""Build small networks by one conversion and time them on request, in a process of its own.
 
-The first line that it is asked is the task; each further one asks for a pass over all networks.
+The first line on standard input is the task; each further line requests a pass over all networks.
 
-Where PyTorch computes on the CPU, each network has a process of its own, forked before anything is computed, as a job's
-worker is: how often memory is given back to the system and asked for again depends on what a process allocated before,
-and can be most of what a call takes.
+If PyTorch computes on the CPU, each network has a process of its own, forked before anything is computed, like a job's
+worker. How often memory is returned to the system and requested again depends on what a process allocated before, and
+can be most of the time of a call.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from almaflow.models.batches import Batch
 
 PASS_TIME_S = 0.025
-"""Of timed calls of one network in one pass."""
+"""Seconds of timed calls of one network in one pass."""
 PASS_CALLS = 3
 UNTIMED_CALLS = 1
 GAP_S = 0.01
-"""Between two networks: threads that spin for more work have gone to sleep by then."""
+"""Seconds between two networks, after which threads that spin for more work are asleep."""
 BATCHES = 2
 MOST_COMPILED = 1000
-"""Of one function; PyTorch's own limit is meant for one model."""
+"""Compiled versions of one function; PyTorch's own limit is meant for one model."""
 LARGEST_ADAPTING = 32 * 2**20 - 2**16
-"""Bytes; larger blocks are mapped each time, whatever was given back before."""
+"""Bytes of the largest block that glibc's threshold adapts to; larger blocks are mapped each time."""
 
 
-def main(say: Callable[[object], None]) -> None:
-    """Build all, then a pass for each line until standard input ends."""
-    asked = json.loads(sys.stdin.readline())
-    specs = [from_dict(ModelSpec, each) for each in asked["kernels"]]
-    planned = from_dict(PlannedConversion, asked["conversion"])
+def main(answer: Callable[[object], None]) -> None:
+    """Build all networks, then time them once for each line until standard input ends."""
+    task = json.loads(sys.stdin.readline())
+    specs = [from_dict(ModelSpec, spec) for spec in task["kernels"]]
+    planned = from_dict(PlannedConversion, task["conversion"])
     import torch
 
     from almaflow.conversions.catalogue.preload import modules_for
@@ -58,36 +58,36 @@ def main(say: Callable[[object], None]) -> None:
     from almaflow.worker.fork_server import import_all
     from almaflow.worker.threads import set_threads
 
-    set_threads(asked["threads"])
+    set_threads(task["threads"])
     _keep_compiled()
     _keep_torchlib()
     with torch.no_grad():
-        here = [_Network(spec, planned, asked, Path(asked["place"])) for spec in specs]
+        here = [_Network(spec, planned, task, Path(task["place"])) for spec in specs]
         networks: list[_Network] | list[_Forked] = here
-        if asked["forks"]:
+        if task["forks"]:
             import_all(modules_for(specs[0], [planned]))
             gc.freeze()
             networks = [_Forked(network) for network in here]
         built = []
         for network in networks:
-            said = network.build()
-            if "built" in said:
+            result = network.build()
+            if "built" in result:
                 built.append(network)
-            say(said)
+            answer(result)
         _keep_garbage()
-        say({"ready": len(built)})
+        answer({"ready": len(built)})
         for _ in sys.stdin:
             for network in built:
                 control = control_workload_ms(planned.device)
                 sleep(GAP_S)
-                say({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
-            say({"passed": True})
+                answer({"timed": network.name, "samples_ms": network.times_ms(), "control_ms": control})
+            answer({"passed": True})
 
 
 def _keep_compiled() -> None:
-    """A job's builder forgets what was compiled before, since its process has one conversion; here all have to stay.
+    """Keep compiled graphs when builders reset dynamo, which they do since a job's process has one conversion only.
 
-    And a size that differs from that of the network before it is no reason to compile for all sizes.
+    Compile for fixed sizes, though the sizes differ between networks.
     """
     import torch._dynamo
 
@@ -98,12 +98,12 @@ def _keep_compiled() -> None:
 
 
 def _keep_memory() -> None:
-    """Let glibc's allocator keep up to 64 MiB, as in a process that has given back a block of 32 MiB.
+    """Let glibc's allocator keep up to 64 MiB, as in a process that has freed a block of 32 MiB.
 
-    It gives memory back where more is free than twice the largest block of up to 32 MiB that was given back before
-    (mallopt(3), M_MMAP_THRESHOLD). A network that was only built and called has given back little, and asks the system
-    for its memory anew at each call: depthwise convolutions took three times what they take in a job. By the threshold
-    that a job's worker would come to, deep networks take up to 2.5 times as long in one process as in the next.
+    The allocator returns memory to the system when more is free than twice the largest block of up to 32 MiB that was
+    freed before (mallopt(3), M_MMAP_THRESHOLD). A network that was only built and called has freed little, and requests
+    its memory from the system again at each call: depthwise convolutions took three times as long as in a job. With the
+    threshold that a job's worker would reach, deep networks take up to 2.5 times as long in one process as in the next.
     """
     libc = ctypes.CDLL(None)
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
@@ -112,14 +112,14 @@ def _keep_memory() -> None:
 
 
 def _keep_garbage() -> None:
-    """Exported graphs are millions of objects, and looking through them takes a second."""
+    """Stop garbage collection: exported graphs are millions of objects, and scanning them takes a second."""
     gc.collect()
     gc.freeze()
     gc.disable()
 
 
 def _keep_torchlib() -> None:
-    """The exporter to ONNX reads the source of its 500 translations anew for each model, which takes a second."""
+    """Cache the 500 translations of the ONNX exporter, whose source it reads for each model, which takes a second."""
     with suppress(ImportError, AttributeError, KeyError):
         from torch.onnx._internal.exporter import _registration
 
@@ -130,44 +130,44 @@ def _keep_torchlib() -> None:
 class _Network:
     """A network in this process."""
 
-    def __init__(self, spec: ModelSpec, planned: PlannedConversion, asked: dict[str, Any], scratch: Path) -> None:
+    def __init__(self, spec: ModelSpec, planned: PlannedConversion, task: dict[str, Any], scratch: Path) -> None:
         self.name = spec.name
-        self._spec, self._planned, self._asked, self._place = spec, planned, asked, scratch / spec.name
-        self._made: tuple[ConvertedModel, list[Batch]] | None = None
+        self._spec, self._planned, self._task, self._directory = spec, planned, task, scratch / spec.name
+        self._converted: tuple[ConvertedModel, list[Batch]] | None = None
         self._synchronize = synchronizer(planned.device)
 
     def build(self) -> dict[str, Any]:
-        """Build it as a job's worker does, and call it once; what to say of it."""
+        """Build the network as a job's worker does, call it once, and return the answer about it."""
         try:
-            return self._built()
-        except Exception as error:  # noqa: BLE001 - a converter raises what it likes; the others count without it
+            return self._try_build()
+        except Exception as error:  # noqa: BLE001 - converters may raise anything; the others count without this one
             return {"failed": self.name, "why": f"{type(error).__name__}: {error}"[:300]}
 
-    def _built(self) -> dict[str, Any]:
+    def _try_build(self) -> dict[str, Any]:
         from almaflow.conversions.build import build
         from almaflow.conversions.built.model import BuildInputs
         from almaflow.models.build import build_batches, build_model
         from almaflow.models.counting import count
 
-        self._place.mkdir()
-        os.chdir(self._place)  # converters write files where they are
+        self._directory.mkdir()
+        os.chdir(self._directory)  # converters write files into the working directory
         model, batches = build_model(self._spec), build_batches(self._spec, BATCHES)
-        said: dict[str, Any] = {"built": self.name}
-        if self._asked["counts"]:
-            said["workload"] = to_dict(count(model, batches[0]))
+        result: dict[str, Any] = {"built": self.name}
+        if self._task["counts"]:
+            result["workload"] = to_dict(count(model, batches[0]))
         device = self._planned.device
-        model, batches = model.to(device), [tuple(each.to(device) for each in batch) for batch in batches]
-        converted = build(self._planned, model, BuildInputs(batches, self._asked["threads"]))
+        model, batches = model.to(device), [tuple(tensor.to(device) for tensor in batch) for batch in batches]
+        converted = build(self._planned, model, BuildInputs(batches, self._task["threads"]))
         converted.call(batches[0])
-        self._made = converted, batches
-        return said
+        self._converted = converted, batches
+        return result
 
     def times_ms(self) -> list[float]:
-        """Of single calls."""
-        if self._made is None:
+        """Return the milliseconds of single calls."""
+        if self._converted is None:
             message = f"{self.name} was not built"
             raise RuntimeError(message)
-        converted, batches = self._made
+        converted, batches = self._converted
         for _ in range(UNTIMED_CALLS):
             converted.call(batches[0])
         self._synchronize()
@@ -182,29 +182,27 @@ class _Network:
 
 
 class _Forked:
-    """A network in a process of its own, which ends when this one has ended.
+    """A network in a forked process of its own, which ends when this one has ended.
 
-    A fork that has imported what this process has, not a fresh interpreter, which would import for seconds each.
+    A fork has the imports of this process; a fresh interpreter would import for seconds.
     """
 
     def __init__(self, network: _Network) -> None:
         self.name = network.name
         context = multiprocessing.get_context("fork")
-        self._process, there = context.Pipe()
-        # A daemon, or an error of this process would wait for the others, who wait for it.
-        context.Process(target=_serve, args=(network, there, self._process), daemon=True).start()
-        there.close()
+        self._process, child_end = context.Pipe()
+        # Without daemon, this process would, after an error, wait for children that wait for it.
+        context.Process(target=_serve, args=(network, child_end, self._process), daemon=True).start()
+        child_end.close()
 
     def build(self) -> dict[str, Any]:
-        """As the network does."""
         try:
-            said: dict[str, Any] = self._answer()
+            result: dict[str, Any] = self._answer()
         except EOFError:
             return {"failed": self.name, "why": "its process died"}
-        return said
+        return result
 
     def times_ms(self) -> list[float]:
-        """As the network does."""
         times: list[float] = self._answer()
         return times
 
@@ -213,20 +211,20 @@ class _Forked:
         return self._process.recv()
 
 
-def _serve(network: _Network, asker: Connection, inherited: Connection) -> None:
-    """Build when first asked, and time at each further question, until nobody is there to ask."""
+def _serve(network: _Network, parent: Connection, inherited: Connection) -> None:
+    """Build on the first request and time on each further one, until the parent closes its end."""
     inherited.close()
     with suppress(EOFError):
-        asker.recv()
+        parent.recv()
         _keep_memory()
-        asker.send(network.build())
+        parent.send(network.build())
         _keep_garbage()
-        while asker.recv():
-            asker.send(network.times_ms())
-    os._exit(0)  # converted code likes to crash as it is taken down
+        while parent.recv():
+            parent.send(network.times_ms())
+    os._exit(0)  # destructors of converted code often crash
 
 
 if __name__ == "__main__":
     with answers_only() as answer:
         main(answer)
-    os._exit(0)  # converted code likes to crash as it is taken down
+    os._exit(0)  # destructors of converted code often crash

@@ -1,7 +1,7 @@
-"""Runs one conversion of a model under its runtime's own profiler. A process of its own.
+"""Run one conversion of a model under its runtime's own profiler, in a process of its own.
 
-It is asked with ``model``, ``conversion`` and ``threads``, and answers with a list of operators and the milliseconds
-that each takes in one call.
+The question has ``model``, ``conversion`` and ``threads``; the answer is a list of operators and the milliseconds that
+each takes in one call.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ BATCHES = 2
 
 
 def main(task: dict[str, Any]) -> list[tuple[str, float]]:
-    """Profile in a directory that is gone afterwards, since converters write files where they are."""
+    """Profile in a temporary working directory, since converters write files into the current one."""
     with tempfile.TemporaryDirectory(prefix="almaflow-profile-") as scratch:
         os.chdir(scratch)
         planned = from_dict(PlannedConversion, task["conversion"])
-        found = profile(from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch))
+        times = profile(from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch))
         os.chdir("/")
-    return found
+    return times
 
 
-def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Path) -> list[tuple[str, float]]:
-    """Operators and their milliseconds in one call, by whichever profiler the runtime has."""
+def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, directory: Path) -> list[tuple[str, float]]:
+    """Return operators and their milliseconds in one call, measured by the profiler of the runtime."""
     import torch
 
     from almaflow.conversions.build import build
@@ -53,7 +53,7 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Pa
     if planned.traits.profiler == "inductor":
         torch._inductor.config.cpp.enable_kernel_profile = True  # noqa: SLF001 - no other way
     model, batches = build_model(spec), build_batches(spec, BATCHES)
-    with torch.no_grad(), _profiling_sessions(place):
+    with torch.no_grad(), _profiling_sessions(directory):
         converted = build(planned, model, BuildInputs(batches, threads))
         if planned.traits.profiler == "onnxruntime" and converted.built.sessions:
             times = _by_onnx_runtime(converted, batches[0])
@@ -65,26 +65,26 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, place: Pa
 
 
 def _by_torch(converted: ConvertedModel, batches: list[Batch]) -> Times:
-    """PyTorch's profiler: the time of each operator without that of those that it calls."""
+    """Return the milliseconds of each operator, without the operators that it calls, from PyTorch's profiler."""
     import torch
 
     for _ in range(WARM_CALLS):
         converted.call(batches[0])
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as found:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         for _ in range(CALLS):
             converted.call(batches[0])
-    return {event.key: event.self_cpu_time_total / 1000 for event in found.key_averages()}
+    return {event.key: event.self_cpu_time_total / 1000 for event in profiler.key_averages()}
 
 
 @contextmanager
-def _profiling_sessions(place: Path) -> Iterator[None]:
-    """ONNX Runtime's sessions keep a profile from their start on."""
+def _profiling_sessions(directory: Path) -> Iterator[None]:
+    """Make ONNX Runtime's sessions profile from their start."""
     import onnxruntime
 
     def open_session(path: str, sess_options: Any = None, **others: Any) -> Any:
         options = sess_options or onnxruntime.SessionOptions()
         options.enable_profiling = True
-        options.profile_file_prefix = str(place / "profile")
+        options.profile_file_prefix = str(directory / "profile")
         return original(path, sess_options=options, **others)
 
     original = onnxruntime.InferenceSession
@@ -93,7 +93,7 @@ def _profiling_sessions(place: Path) -> Iterator[None]:
 
 
 def _by_onnx_runtime(converted: ConvertedModel, batch: Batch) -> Times:
-    """ONNX Runtime's profile, which has all calls since the session was opened."""
+    """Return the milliseconds of each operator in the last calls of ONNX Runtime's profile, which has all calls."""
     for _ in range(WARM_CALLS + CALLS):
         converted.call(batch)
     events = json.loads(Path(converted.built.sessions[0].end_profiling()).read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def _by_onnx_runtime(converted: ConvertedModel, batch: Batch) -> Times:
 
 
 def _by_openvino(batch: Batch, threads: int) -> Times:
-    """OpenVINO's counters, on the file that the conversion has written."""
+    """Return the milliseconds of each operator from OpenVINO's counters, on the file that the conversion wrote."""
     import openvino
 
     settings: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "PERF_COUNT": True, "PERFORMANCE_HINT": "LATENCY"}

@@ -1,4 +1,4 @@
-"""The worker's inbox: the parent's requests for rounds, which come over standard input."""
+"""Receive the parent's requests for rounds, which come over standard input."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ PARENT_CHECK_INTERVAL_S = 1.0
 
 
 class TurnInbox:
-    """The parent's requests for rounds. This process ends when standard input closes, since the parent is gone then."""
+    """An inbox of the parent's requests. The process ends when standard input closes, since the parent is gone then."""
 
     def __init__(self) -> None:
-        """Listen in a thread, which sleeps until something comes."""
         self._waiting: queue.SimpleQueue[RoundRequest | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, args=(os.getppid(),), daemon=True, name="parent-watch").start()
 
     def next(self) -> RoundRequest | None:
-        """The next round to take, waited for; None asks to finish."""
+        """Wait for the next request and return it; None means to finish."""
         return self._waiting.get()
 
     def _listen(self, parent: int) -> None:
@@ -32,7 +31,7 @@ class TurnInbox:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self._waiting.put(read_request(line))
-        except OSError:  # closed by converted code: nobody can ask for anything any more
+        except OSError:  # closed by converted code: no request can come any more
             self._waiting.put(None)
             while os.getppid() == parent:
                 time.sleep(PARENT_CHECK_INTERVAL_S)

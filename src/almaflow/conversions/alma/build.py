@@ -1,13 +1,13 @@
-"""Builds conversions with Alma, whose defects are mended.
+"""Build conversions with Alma and repair its defects.
 
 Alma's builders take one tensor and a model that takes one. A model of several inputs is wrapped so that it takes
-them as one tuple, except where the converter spreads a tuple by itself. What is broken in Alma is mended by
-``repairs`` (a missing name or place), by ``patches`` (while it builds), and here around the call:
+them as one tuple, except where the converter spreads a tuple by itself. Defects of Alma are repaired by
+``repairs`` (a missing name or directory), by ``patches`` (while it builds), and here around the call:
 
-- forward calls that cast their argument do so with each of several inputs and leave integers alone (``cast-inputs``);
+- forward calls that cast their argument cast each of several inputs and leave integers alone (``cast-inputs``);
 - ``BF16+EAGER`` gets its model: the published Alma returns the builder itself, uncalled (``bf16-eager``);
 - the BF16 names of Alma's repository are built from the published ones on a model cast first (``bf16-family``);
-- one name is spelt differently in Alma's registry and its selection (``optimim-typo``).
+- one name is spelt one way in Alma's registry and another in its selection (``optimim-typo``).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 def build_with_alma(
     planned: PlannedConversion, model: torch.nn.Module, inputs: BuildInputs, log_level: str, skip: frozenset[str]
 ) -> BuiltModel:
-    """Convert a model by Alma's builder; see ``conversions.build.build``."""
+    """Convert a model with Alma; ``conversions.build.build`` explains the arguments."""
     repairs = list(apply_repairs(planned.steps, skip))
     select = importlib.import_module("alma.conversions.select")
-    # Alma asks the root logger whether to print graphs; a handler is what brings its messages into the worker's log.
+    # Alma prints graphs by the root logger's level; the handler writes its messages to the worker's log.
     logging.basicConfig(level=log_level, force=True)
     name = _alma_name(planned, model, skip, repairs)
     batches = inputs.batches
@@ -77,7 +77,7 @@ def build_with_alma(
     if casting:
         forward = cast_each(forward)
         repairs.append("cast-inputs")
-    elif several and planned.family != "torchscript":  # which spreads a tuple also when it is called
+    elif several and planned.family != "torchscript":  # TorchScript spreads a tuple in calls too
         forward = one_by_one(forward)
     return BuiltModel(
         forward, lambda: _evidence(building), sessions.file_mb, model, tuple(sessions.opened), tuple(repairs)
@@ -85,21 +85,21 @@ def build_with_alma(
 
 
 def _evidence(building: AlmaBuild) -> evidences.ExecutionEvidence:
-    found = [evidences.ExecutionEvidence(building.found), building.sessions.evidence()]
+    parts = [evidences.ExecutionEvidence(building.runtime), building.sessions.evidence()]
     if building.has("COMPILE_OPENVINO"):
-        found.append(evidences.openvino_evidence(openvino_precision(building.planned.dtype)))
+        parts.append(evidences.openvino_evidence(openvino_precision(building.planned.dtype)))
     if building.has("COMPILE_CUDAGRAPHS"):
-        found.append(evidences.cudagraphs_evidence())
-    return evidences.together(found)
+        parts.append(evidences.cudagraphs_evidence())
+    return evidences.together(parts)
 
 
 def _examples(batches: list[Batch], *, packed: bool) -> list[Any]:
-    """Each batch as the wrapped model takes it."""
+    """Return each batch in the form that the wrapped model takes."""
     return [batch if len(batch) > 1 or packed else batch[0] for batch in batches]
 
 
 def _alma_name(planned: PlannedConversion, model: torch.nn.Module, skip: frozenset[str], repairs: list[str]) -> str:
-    """The name that Alma's selection knows; a model of the BF16 family is cast for it."""
+    """Return the name that Alma's selection knows, and cast the model of a BF16 name that the release lacks."""
     name = planned.name
     if planned.steps[0] == "BF16" and name not in _published_names() and "bf16-family" not in skip:
         model.to(torch.bfloat16)
@@ -112,6 +112,6 @@ def _alma_name(planned: PlannedConversion, model: torch.nn.Module, skip: frozens
 
 
 def _published_names() -> set[str]:
-    """The conversion names of the installed Alma."""
+    """Return the conversion names of the installed Alma."""
     options = importlib.import_module("alma.conversions.conversion_options").MODEL_CONVERSION_OPTIONS
     return {option.mode for option in options.values()}

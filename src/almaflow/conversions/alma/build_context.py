@@ -1,4 +1,4 @@
-"""What Alma is building, for those who change how it does."""
+"""Define the context that patches of Alma read while it builds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class AlmaBuild:
-    """What Alma is building, and what the patches keep of it."""
+    """The conversion that Alma is building, and what the patches record about it."""
 
     planned: PlannedConversion
     model: torch.nn.Module
     threads: int
     examples: list[Any]
-    """Example inputs as the model takes them: a tensor, or a tuple of several."""
+    """Example inputs in the form that the model takes: a tensor, or a tuple of several."""
     spreading: bool
     """Whether the converter spreads a tuple over the model's inputs."""
     sessions: OnnxSessions
-    """On the device's provider."""
-    found: dict[str, str] = field(default_factory=dict)
-    """What our own backends found out about their work."""
+    """ONNX Runtime sessions on the provider of the planned device."""
+    runtime: dict[str, str] = field(default_factory=dict)
+    """Entries that almaflow's own backends add to ``ExecutionEvidence.runtime``."""
 
-    def has(self, *beginnings: str) -> bool:
-        """Whether a step of the conversion begins so."""
-        return any(step.startswith(beginnings) for step in self.planned.steps)
+    def has(self, *prefixes: str) -> bool:
+        """Whether a step of the conversion begins with one of these prefixes."""
+        return any(step.startswith(prefixes) for step in self.planned.steps)

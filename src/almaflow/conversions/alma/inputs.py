@@ -1,4 +1,4 @@
-"""Models of several inputs, or of integer ones, for converters that take one floating tensor."""
+"""Adapt models of several or integer inputs to converters that take one floating tensor."""
 
 from __future__ import annotations
 
@@ -19,45 +19,41 @@ class Packed(torch.nn.Module):
     """A model of several inputs that takes them as one tuple."""
 
     def __init__(self, model: torch.nn.Module, count: int) -> None:
-        """Wrap a model of ``count`` inputs."""
         super().__init__()
         self.model = model
         self.count = count
 
     def forward(self, inputs: Batch) -> Any:
-        """Call the model."""
         return self.model(*[inputs[i] for i in range(self.count)])  # by index, which FX can trace
 
 
 class LikeOneTensor(tuple[torch.Tensor, ...]):
-    """Inputs that are asked and cast as if they were one tensor; integer ones stay as they are."""
+    """Several inputs with the device and the casts of one tensor; integer ones keep their type."""
 
     __slots__ = ()
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
         return self[0].device
 
     def to(self, dtype: torch.dtype) -> Batch:
-        """All of them, the floating ones as ``dtype``."""
+        """Return the inputs with the floating ones cast to ``dtype``."""
         return tuple(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in self)
 
     def half(self) -> Batch:
-        """All of them, the floating ones as float16."""
         return self.to(torch.float16)
 
 
 def casts_its_argument(steps: tuple[str, ...]) -> bool:
-    """Whether Alma's forward call casts what it is given, in the belief that it is one floating tensor."""
+    """Whether Alma's forward call casts its argument as if that were one floating tensor."""
     return steps in {("FP16", "EAGER"), ("BF16", "EAGER")} or "TORCHAO_QUANT_I4_WEIGHT_ONLY" in steps
 
 
 def cast_each(forward: Callable[[Any], Any]) -> Callable[..., Any]:
-    """A forward call that takes inputs one by one, of one that casts its argument."""
+    """Wrap a forward call that casts its one argument so that it takes inputs one by one."""
     return lambda *inputs: forward(LikeOneTensor(inputs))
 
 
 def one_by_one(forward: Callable[[Any], Any]) -> Callable[..., Any]:
-    """A forward call that takes inputs one by one, of one that takes a tuple."""
+    """Wrap a forward call that takes a tuple so that it takes inputs one by one."""
     return lambda *inputs: forward(inputs)

@@ -1,6 +1,6 @@
-"""What is changed in what Alma does while it builds, beside the missing names and places of ``repairs``.
+"""List the patches of what Alma does while it builds; ``repairs`` adds missing names and directories.
 
-Each patch holds while Alma's builder runs. The names of those that were needed are recorded on the run.
+Each patch is active while Alma's builder runs. The names of those that were needed are recorded on the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BuildPatch:
-    """One change, and when it is made."""
+    """One change of Alma, why it is needed, and for which builds."""
 
     name: str
     why: str

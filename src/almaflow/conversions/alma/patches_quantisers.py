@@ -1,4 +1,4 @@
-"""What is changed in how Alma calls quantisers: quanto, FX graph mode, torchao."""
+"""Patch how Alma calls quantisers: quanto, FX graph mode, torchao."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from almaflow.conversions.alma.build_context import AlmaBuild
 
 INT4_ROWS = 16
-"""PyTorch's int4 kernels for CPUs take layers whose outputs are a multiple of that, and whose inputs are one of the
-group; for others int4 weights are unpacked before each product."""
+"""PyTorch's int4 kernels for CPUs take layers whose number of outputs is a multiple of this."""
 INT4_GROUP = 128
+"""They also need a number of inputs that is a multiple of this; otherwise weights are unpacked in each product."""
 
 
 def quanto_calibration(building: AlmaBuild) -> Any:
-    """Scales of activations from the example inputs, before weights are frozen."""
+    """Calibrate the scales of activations on the example inputs before the weights are frozen."""
     module = importlib.import_module("alma.conversions.options.optimum_quanto")
     freeze = module.freeze
 
@@ -37,28 +37,28 @@ def quanto_calibration(building: AlmaBuild) -> Any:
 
 
 def fx_calibration(building: AlmaBuild) -> Any:
-    """Fixed scales from the example inputs, and the model with its own statistics."""
+    """Calibrate on the example inputs, fix the scales, and use the statistics stored in the model."""
     module = importlib.import_module("alma.conversions.options.fake_quant")
     prepare = module.prepare_qat_fx
 
     def prepare_and_calibrate(*args: Any, **kwargs: Any) -> Any:
-        prepared = prepare(*args, **kwargs).eval()  # it comes in training mode: with the statistics of each batch
-        quantisers = [each for each in prepared.modules() if hasattr(each, "enable_static_observation")]
-        for each in quantisers:
-            each.enable_static_observation()
+        prepared = prepare(*args, **kwargs).eval()  # in training mode it would use the statistics of each batch
+        quantisers = [module for module in prepared.modules() if hasattr(module, "enable_static_observation")]
+        for quantiser in quantisers:
+            quantiser.enable_static_observation()
         with torch.no_grad():
             for example in building.examples:
                 prepared(example)
-        for each in quantisers:  # at fixed scales from here on
-            each.toggle_observer_update(enabled=False)
-            each.toggle_fake_quant(enabled=True)
+        for quantiser in quantisers:  # scales are fixed from here on
+            quantiser.toggle_observer_update(enabled=False)
+            quantiser.toggle_fake_quant(enabled=True)
         return prepared
 
     return patch.object(module, "prepare_qat_fx", prepare_and_calibrate)
 
 
 def fx_error(_building: AlmaBuild) -> Any:
-    """The quantisation without what swallows its error."""
+    """Replace the function that hides the error of FX quantisation."""
     module = importlib.import_module("alma.conversions.options.fake_quant")
 
     def quantise(model: Any, example: Any) -> Any:
@@ -72,7 +72,7 @@ def fx_error(_building: AlmaBuild) -> Any:
 
 
 def xnnpack_integers(_building: AlmaBuild) -> Any:
-    """Additions and products of integers keep their numbers; only floating ones need tensors to be observed."""
+    """Keep number arguments of integer additions and products; only floating ones need tensors to observe."""
     module = importlib.import_module(XNNPACK)
     convert = module._convert_scalars_to_attrs  # noqa: SLF001 - torchao has no public place for it
 
@@ -93,7 +93,7 @@ def xnnpack_integers(_building: AlmaBuild) -> Any:
 
 
 def int4_weight_only(building: AlmaBuild) -> Any:
-    """The int4 kernels of the device, or weights that are unpacked where a layer does not fit these."""
+    """Use the device's int4 kernels, or weights that are unpacked in use if a layer does not fit these."""
     api = importlib.import_module("torchao.quantization.quant_api")
     linear = [module for module in building.model.modules() if isinstance(module, torch.nn.Linear)]
 
@@ -102,9 +102,9 @@ def int4_weight_only(building: AlmaBuild) -> Any:
             return api.Int4WeightOnlyConfig()
         in_groups = not any(layer.in_features % INT4_GROUP for layer in linear)
         if not in_groups or any(layer.out_features % INT4_ROWS for layer in linear):
-            granularity = importlib.import_module("torchao.quantization.granularity")
-            each = granularity.PerGroup(INT4_GROUP) if in_groups else granularity.PerAxis(0)
-            return api.IntxWeightOnlyConfig(getattr(torch, "int4"), each)  # noqa: B009 - has no type
+            granularities = importlib.import_module("torchao.quantization.granularity")
+            granularity = granularities.PerGroup(INT4_GROUP) if in_groups else granularities.PerAxis(0)
+            return api.IntxWeightOnlyConfig(getattr(torch, "int4"), granularity)  # noqa: B009 - has no type
         if hasattr(api, "Int4PackingFormat"):
             int4 = importlib.import_module("torchao.prototype.quantization.int4")
             return int4.PrototypeInt4WeightOnlyConfig(INT4_GROUP, set_inductor_config=False)

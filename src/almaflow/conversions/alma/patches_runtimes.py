@@ -1,4 +1,4 @@
-"""What is changed in how Alma opens runtimes: ONNX Runtime, OpenVINO, TVM."""
+"""Patch how Alma opens runtimes: ONNX Runtime, OpenVINO, TVM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMPILE = "alma.conversions.options.compile"
 
 
 def own_sessions(building: AlmaBuild) -> Any:
-    """Sessions with the threads asked for, which are fed every input."""
+    """Open sessions with the configured threads, and feed them every input."""
 
     def open_and_feed(path: Any, _provider: str | None = None) -> Callable[[Any], list[Any]]:
         return feed(building.sessions.open(path))
@@ -33,13 +33,13 @@ def own_sessions(building: AlmaBuild) -> Any:
 
 
 def confuses_names(building: AlmaBuild) -> bool:
-    """Alma names one input and all weights; PyTorch's newer exporter gives the second input a weight's name then."""
+    """Whether PyTorch's newer exporter gives the second input a weight's name, since Alma names only the first."""
     newer = bool(inspect.signature(torch.onnx.export).parameters["dynamo"].default)
     return newer and building.planned.family == "onnx" and building.spreading
 
 
 def input_names(building: AlmaBuild) -> Any:
-    """Names for the inputs of an export, and none for the weights."""
+    """Name the inputs of an export, and no weights."""
     original, count = torch.onnx.export, len(building.examples[0])
 
     def export(*args: Any, **kwargs: Any) -> Any:
@@ -49,10 +49,10 @@ def input_names(building: AlmaBuild) -> Any:
 
 
 def openvino_precision(dtype: str) -> str:
-    """What OpenVINO is told to compute in, in its own words.
+    """Return OpenVINO's name of the type to compute in.
 
-    Left to itself it computes in bf16 on CPUs with AMX: fast, and not what a float32 conversion says. Told f16, a CPU
-    without such arithmetic takes bf16, which has fewer digits than the weights: there it is float32 on float16 weights.
+    By default OpenVINO computes in bf16 on CPUs with AMX: fast, but not what a float32 conversion promises. With f16, a
+    CPU without such arithmetic takes bf16, which has fewer digits than the weights; there f32 is used on f16 weights.
     """
     if dtype != "float16":
         return {"float32": "f32", "bfloat16": "bf16"}[dtype]
@@ -62,7 +62,7 @@ def openvino_precision(dtype: str) -> str:
 
 
 def openvino_options(building: AlmaBuild) -> Any:
-    """The options with which OpenVINO's backend runs, its weights as constants, the precision named, the threads."""
+    """Set the options that OpenVINO's backend needs to run, the precision and the threads; make weights constants."""
     compile_module = importlib.import_module(COMPILE)
     original = compile_module.get_compile_settings
     if hasattr(torch._dynamo.config, "prepare_freezing"):  # noqa: SLF001 - PyTorch has no public place for it
@@ -85,32 +85,31 @@ def openvino_options(building: AlmaBuild) -> Any:
 
 @contextmanager
 def openvino_bfloat16(_building: AlmaBuild) -> Iterator[None]:
-    """Partitions of bfloat16 graphs stay in OpenVINO."""
-    keep_bfloat16_partitions()  # the partitions are called long after the builder has returned
+    """Keep partitions of bfloat16 graphs in OpenVINO."""
+    keep_bfloat16_partitions()  # never undone: partitions are called long after the builder has returned
     yield
 
 
 @contextmanager
 def _own_backend(backend: Any, check: str) -> Iterator[None]:
-    """Alma compiles with this backend, and does not look whether PyTorch's own is there."""
+    """Make Alma compile with this backend, and skip its check for PyTorch's own."""
     settings = {"backend": backend, "fullgraph": True}
     with ExitStack() as stack:
         stack.enter_context(patch.object(importlib.import_module(COMPILE), "get_compile_settings", lambda _: settings))
         stack.enter_context(patch(f"alma.conversions.select.{check}"))
-        # Weights stay the graph's own, so that they are constants for what runs it.
+        # Weights stay attributes of the graph, so that the backend can treat them as constants.
         dynamo: Any = torch._dynamo.config  # noqa: SLF001 - PyTorch has no public place for it
-        own = (
-            {"prepare_freezing": True} if hasattr(dynamo, "prepare_freezing") else {"inline_inbuilt_nn_modules": False}
-        )
-        stack.enter_context(dynamo.patch(**own))
+        freezing = hasattr(dynamo, "prepare_freezing")
+        config = {"prepare_freezing": True} if freezing else {"inline_inbuilt_nn_modules": False}
+        stack.enter_context(dynamo.patch(**config))
         yield
 
 
 def onnxrt_backend(building: AlmaBuild) -> Any:
-    """Our backend in the place of the one that PyTorch had."""
-    return _own_backend(OnnxRuntime(building.sessions, building.found), "check_onnxrt")
+    """Use almaflow's ONNX Runtime backend; PyTorch has dropped its own."""
+    return _own_backend(OnnxRuntime(building.sessions, building.runtime), "check_onnxrt")
 
 
 def tvm_backend(building: AlmaBuild) -> Any:
-    """Our backend in the place of PyTorch's."""
-    return _own_backend(Tvm(building.threads, building.found), "check_tvm")
+    """Use almaflow's TVM backend instead of PyTorch's."""
+    return _own_backend(Tvm(building.threads, building.runtime), "check_tvm")

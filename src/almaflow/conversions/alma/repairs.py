@@ -1,8 +1,8 @@
-"""Every repair of Alma, in one place: what is broken, whether it is here, and what mends it.
+"""List the repairs of Alma's missing names and directories: the defect, whether it is here, and the remedy.
 
-A repair touches nothing unless the installed versions need it and the conversion at hand meets it; the names of
-those that were applied are recorded on the run. All of it happens in a worker, whose process ends with its
-conversion. Seen with alma-torch 0.3.7, the newest release.
+A repair is applied only if the installed versions need it and the conversion meets the defect; the names of the
+applied ones are recorded on the run. They are applied in a worker, whose process ends with its conversion. The defects
+were seen with alma-torch 0.3.7, the newest release.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportFix:
-    """One defect and its mending. ``concerns`` is asked with the conversion's steps, ``needed`` only then."""
+    """One defect and its remedy; ``needed`` is called only if ``concerns`` holds for the conversion's steps."""
 
     name: str
     why: str
@@ -57,11 +57,11 @@ def _alias_pt2e() -> None:
 def _alias_xnnpack() -> None:
     package = "torch.ao.quantization.quantizer"
     if not _importable(package):
-        # The package went with the module; an empty one lets the import of the submodule find the alias.
+        # PyTorch removed the package too; an empty one lets the import of the submodule find the alias.
         sys.modules[package] = types.ModuleType(package)
-    for home in ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", "torchao.testing.pt2e._xnnpack_quantizer"):
-        if _importable(home):
-            sys.modules[XNNPACK] = importlib.import_module(home)
+    for name in ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", "torchao.testing.pt2e._xnnpack_quantizer"):
+        if _importable(name):
+            sys.modules[XNNPACK] = importlib.import_module(name)
             return
     msg = "no XNNPACKQuantizer: PyTorch moved it to torchao and executorch; pip install torchao"
     raise ImportError(msg)
@@ -135,11 +135,11 @@ REPAIRS: tuple[ImportFix, ...] = (
         _name_device,
     ),
 )
-"""Repairs that are a missing name or place. Those that change what Alma does are in ``patches``."""
+"""Repairs of a missing name or directory. Changes of what Alma does are in ``patches``."""
 
 
 def apply_repairs(steps: tuple[str, ...], skip: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Apply what these steps need here, in order; the names of what was applied."""
+    """Apply the repairs that these steps need here, in order, and return their names."""
     applied = []
     for repair in REPAIRS:
         if repair.name not in skip and repair.concerns(steps) and repair.needed():

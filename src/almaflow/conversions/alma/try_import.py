@@ -1,4 +1,4 @@
-"""Imports Alma, with the repairs that it needs here. A process of its own, since Alma brings PyTorch with it."""
+"""Try to import Alma with the repairs that it needs here, in a process of its own, since Alma imports PyTorch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from almaflow.records.child_entry import answer_once
 
 
 def main(_question: None) -> tuple[float, tuple[str, ...]]:
-    """Seconds that importing took, and the names of the repairs."""
+    """Return the seconds that the import took, and the names of the repairs."""
     began = perf_counter()
     from almaflow.conversions.alma.repairs import apply_repairs
 
     repairs = apply_repairs(())
-    import alma.conversions.select  # noqa: F401 - it is only tried
+    import alma.conversions.select  # noqa: F401 - only the import is tried
 
     return perf_counter() - began, tuple(repairs)
 

@@ -1,1 +1,1 @@
-"""What every builder makes: a built model, what its runtime says of itself, and its size. Runs in the worker."""
+"""Define what every builder returns: a built model, evidence from its runtime, and its size. Runs in the worker."""

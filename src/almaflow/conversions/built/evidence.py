@@ -1,4 +1,4 @@
-"""What really executed, read from the runtimes themselves after the timed calls."""
+"""Read from the runtimes, after the timed calls, what really executed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExecutionEvidence:
-    """What ran, in the runtime's own words, and why it is not what was asked, if it is not."""
+    """Facts that a runtime reports about its execution, and why it fell back to something else, if it did."""
 
     runtime: dict[str, str] = field(default_factory=dict)
     fell_back: str | None = None
@@ -22,25 +22,25 @@ class ExecutionEvidence:
     recompiles: int | None = None
 
 
-def together(found: list[ExecutionEvidence]) -> ExecutionEvidence:
-    """All of it in one; of several fall-backs the last, since the more general ones come first."""
+def together(parts: list[ExecutionEvidence]) -> ExecutionEvidence:
+    """Merge evidence; the last of several fall-backs is kept, since the more general ones come first."""
     return ExecutionEvidence(
-        runtime={key: value for each in found for key, value in each.runtime.items()},
-        fell_back=next((each.fell_back for each in reversed(found) if each.fell_back), None),
-        device=next((each.device for each in found if each.device), None),
-        recompiles=next((each.recompiles for each in found if each.recompiles is not None), None),
+        runtime={key: value for part in parts for key, value in part.runtime.items()},
+        fell_back=next((part.fell_back for part in reversed(parts) if part.fell_back), None),
+        device=next((part.device for part in parts if part.device), None),
+        recompiles=next((part.recompiles for part in parts if part.recompiles is not None), None),
     )
 
 
 def dynamo_graphs() -> int:
-    """Graphs that dynamo has handed to a backend so far in this process."""
+    """Return the number of graphs that dynamo has handed to a backend so far in this process."""
     from torch._dynamo.utils import counters
 
     return int(counters["stats"]["unique_graphs"])
 
 
 def forget() -> None:
-    """Let dynamo's counters start anew."""
+    """Reset dynamo's counters."""
     from torch._dynamo.utils import clear_compilation_metrics, counters
 
     counters.clear()
@@ -48,9 +48,9 @@ def forget() -> None:
 
 
 def counting_from_reset() -> Any:
-    """A patcher under which dynamo's counters start anew where Alma resets dynamo: right before it compiles.
+    """Return a patcher that resets dynamo's counters whenever Alma resets dynamo: right before it compiles.
 
-    Otherwise what an export captured before counts as compiled.
+    Otherwise graphs that an earlier export captured would count as compiled.
     """
     original = importlib.import_module("torch._dynamo").reset
 
@@ -62,15 +62,15 @@ def counting_from_reset() -> Any:
 
 
 def dynamo_evidence(graphs_before: int) -> ExecutionEvidence:
-    """What dynamo captured and compiled before and during the timed calls."""
+    """Return what dynamo captured and compiled before and during the timed calls."""
     from torch._dynamo.utils import counters, get_compilation_metrics
 
     graphs = dynamo_graphs()
     breaks = sum(counters["graph_break"].values())
     runtime = {"dynamo_graphs": str(graphs), "graph_breaks": str(breaks)}
     frames = get_compilation_metrics()
-    runtime["dynamo_nodes"] = str(sum(each.graph_node_count or 0 for each in frames))
-    runtime["dynamo_operations"] = str(sum(each.graph_op_count or 0 for each in frames))
+    runtime["dynamo_nodes"] = str(sum(frame.graph_node_count or 0 for frame in frames))
+    runtime["dynamo_operations"] = str(sum(frame.graph_op_count or 0 for frame in frames))
     cache = counters["inductor"]
     if cache["fxgraph_cache_hit"] or cache["fxgraph_cache_miss"]:
         runtime["compile_cache"] = "hit" if cache["fxgraph_cache_hit"] and not cache["fxgraph_cache_miss"] else "miss"
@@ -79,14 +79,14 @@ def dynamo_evidence(graphs_before: int) -> ExecutionEvidence:
         fell_back = "dynamo compiled no graph: eager ran in its place"
     elif counters["frames"]["ok"] < counters["frames"]["total"]:
         failed = counters["frames"]["total"] - counters["frames"]["ok"]
-        why = next((each.fail_reason for each in frames if each.fail_reason), "").strip().partition("\n")[0]
+        why = next((frame.fail_reason for frame in frames if frame.fail_reason), "").strip().partition("\n")[0]
         fell_back = f"dynamo could not compile {failed} of {counters['frames']['total']} frames: eager ran them"
         fell_back += f" ({why})" if why else ""
     return ExecutionEvidence(runtime, fell_back, recompiles=graphs - graphs_before)
 
 
 def onnx_evidence(session: Any, provider: str) -> ExecutionEvidence:
-    """Provider and threads of an ONNX Runtime session."""
+    """Return the provider and threads of an ONNX Runtime session."""
     providers = session.get_providers()
     threads = session.get_session_options().intra_op_num_threads
     runtime = {"provider": providers[0], "onnxruntime_threads": str(threads)}
@@ -95,7 +95,7 @@ def onnx_evidence(session: Any, provider: str) -> ExecutionEvidence:
 
 
 def cudagraphs_evidence() -> ExecutionEvidence:
-    """Graphs that the cudagraphs backend ran eagerly, since they cannot be replayed."""
+    """Count the graphs that the cudagraphs backend ran eagerly because it could not replay them."""
     from torch._dynamo.utils import counters
 
     skipped = int(counters["inductor"]["cudagraph_skips"])
@@ -104,32 +104,32 @@ def cudagraphs_evidence() -> ExecutionEvidence:
 
 
 def weights_evidence(model: torch.nn.Module) -> ExecutionEvidence:
-    """Weights that a quantiser really replaced: they are tensors of a class of its own."""
+    """Count the weights that a quantiser really replaced by tensors of a class of its own."""
     plain = {"Parameter", "Tensor"}
-    quantised = sum(not {type(each).__name__, type(each.data).__name__} <= plain for each in model.parameters())
+    quantised = sum(not {type(weight).__name__, type(weight.data).__name__} <= plain for weight in model.parameters())
     fell_back = None if quantised else "no weight was quantised: the quantiser found none that it takes"
     return ExecutionEvidence({"quantised_weights": str(quantised)}, fell_back)
 
 
 NOT_COMPUTING = ("getitem", "_assert_tensor_metadata")
-"""Operations of a partitioned graph that hand results on or check them."""
+"""Operations of a partitioned graph that only pass results on or check them."""
 
 
 def openvino_evidence(precision: str | None = None) -> ExecutionEvidence:
-    """Partitions that OpenVINO's torch.compile backend executes, and what it left to PyTorch.
+    """Return the partitions that OpenVINO's torch.compile backend executes, and the operations outside them.
 
-    The backend hands a graph to inductor, or a partition to PyTorch, at any exception and says nothing; what it
-    keeps of the graphs that it does run is the only witness.
+    At any exception the backend silently hands a graph to inductor, or a partition to PyTorch. Only its caches of the
+    graphs that it does run tell.
 
     Args:
-        precision: The one that was asked for, in OpenVINO's words; it takes another on a CPU that cannot compute in it.
+        precision: OpenVINO's name of the requested type; a CPU that cannot compute in it takes another.
     """
     execute: Any = sys.modules.get("openvino.frontend.pytorch.torchdynamo.execute")
     graphs = list(execute.partitioned_modules.values()) if execute else []
     if not graphs:
-        instead = "inductor" if _inductor_compiled() else "eager"
+        executor = "inductor" if _inductor_compiled() else "eager"
         return ExecutionEvidence(
-            {"openvino_partitions": "0"}, f"OpenVINO ran nothing of the model, {instead} all of it"
+            {"openvino_partitions": "0"}, f"OpenVINO ran nothing of the model, {executor} all of it"
         )
     partitions, outside = _partitioned(graphs)
     given_up = sum(bool(partition.perm_fallback) for partition in partitions)
@@ -151,13 +151,13 @@ def openvino_evidence(precision: str | None = None) -> ExecutionEvidence:
     return ExecutionEvidence(runtime, fell_back, "cpu")
 
 
-def precision_fault(taken: str, asked: str) -> str | None:
-    """OpenVINO takes another precision on a CPU that cannot compute in the one that was asked for."""
-    return None if taken == asked else f"OpenVINO computes in {taken} on this CPU, not in {asked}"
+def precision_fault(actual: str, requested: str) -> str | None:
+    """Return the complaint if this CPU cannot compute in the requested precision and OpenVINO took another."""
+    return None if actual == requested else f"OpenVINO computes in {actual} on this CPU, not in {requested}"
 
 
 def _partitioned(graphs: list[Any]) -> tuple[list[Any], list[str]]:
-    """The modules that OpenVINO runs in these graphs, and the operations that compute outside them."""
+    """Return the modules of these graphs that OpenVINO runs, and the operations that compute outside them."""
     partitions: list[Any] = []
     outside: list[str] = []
     for graph in graphs:
@@ -167,7 +167,7 @@ def _partitioned(graphs: list[Any]) -> tuple[list[Any], list[str]]:
                 partitions.append(module)
             elif node.op not in {"placeholder", "output", "get_attr"}:
                 outside.append(str(node.target))
-    return partitions, [name for name in outside if not any(known in name for known in NOT_COMPUTING)]
+    return partitions, [name for name in outside if not any(part in name for part in NOT_COMPUTING)]
 
 
 def _inductor_compiled() -> bool:

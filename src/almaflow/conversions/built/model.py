@@ -1,4 +1,4 @@
-"""What passes between the steps that build a conversion, and what comes out of them."""
+"""Define the inputs and the result of the steps that build a conversion."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ class BuildInputs:
     """Example inputs and settings that steps may need."""
 
     batches: list[Batch]
-    """On the device, cast as the conversion takes them; also what quantisers are calibrated on."""
+    """Example inputs on the device in the conversion's types; quantisers are calibrated on them."""
     threads: int
-    """That all calls together may use."""
+    """Threads that all concurrent calls together may use."""
     streams: int = 1
-    """How many calls may be made at once."""
+    """Number of calls that may run at once."""
 
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """A forward call, and who can say what really ran."""
+    """A forward call, and a function that tells what really ran."""
 
     forward: Callable[..., Any]
-    """Takes the model's inputs one by one."""
+    """The call; it takes the model's inputs one by one."""
     evidence: Callable[[], ExecutionEvidence] = ExecutionEvidence
-    """What the runtime says of itself; asked after the timed calls."""
+    """Returns what the runtime reports about its execution; called after the timed calls."""
     file_mb: float | None = None
     """Size of the converted model on disk in MB, where it is a file."""
     model: torch.nn.Module | None = None
-    """What holds the weights, where it is no file."""
+    """The module that holds the weights, unless they are in a file."""
     sessions: tuple[Any, ...] = ()
-    """ONNX Runtime's, for its profiler."""
+    """ONNX Runtime's sessions, for its profiler."""
     repairs: tuple[str, ...] = ()
     """Names of the repairs of Alma that were applied."""
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions as a deployer makes them: as many threads as asked, and every input fed."""
+"""Open ONNX Runtime sessions as in deployment: with the configured threads, and every input fed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class OnnxSessions:
 
     provider: str
     threads: int
-    """Inside an operator; there are none between operators."""
+    """Threads inside an operator; operators run one after another."""
     opened: list[onnxruntime.InferenceSession] = field(default_factory=list)
     file_mb: float | None = None
     """Size in MB of the files that the sessions were opened on; None before the first."""
 
     def open(self, path: Path | str) -> onnxruntime.InferenceSession:
-        """A session on an ONNX file, which may be removed then."""
+        """Open a session on an ONNX file; the file may be deleted afterwards."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -41,12 +41,12 @@ class OnnxSessions:
         return session
 
     def evidence(self) -> ExecutionEvidence:
-        """What the first session says of itself; nothing where none was opened."""
+        """Return the provider and threads of the first session; empty evidence if none was opened."""
         return onnx_evidence(self.opened[0], self.provider) if self.opened else ExecutionEvidence()
 
 
 def feed(session: onnxruntime.InferenceSession) -> Callable[[Any], list[Any]]:
-    """A forward call that takes a tensor or a tuple of tensors and returns NumPy arrays."""
+    """Return a forward call that takes a tensor or a tuple of tensors and returns NumPy arrays."""
     names = [value.name for value in session.get_inputs()]
 
     def forward(data: Any) -> list[Any]:

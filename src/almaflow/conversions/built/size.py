@@ -1,4 +1,4 @@
-"""How large a converted model is: its file where it has one, else what its parameters and buffers hold."""
+"""Measure a converted model: the size of its file if it has one, else of its parameters and buffers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 
 
 def file_mb(path: Path | str) -> float:
-    """Size of an ONNX file in MB (10^6 bytes), with the weights that may be kept beside it."""
+    """Return the size of a model file in MB (10^6 bytes), with the weights that ONNX may keep beside it."""
     path = Path(path)
-    return sum(each.stat().st_size for each in (path, path.with_name(f"{path.name}.data")) if each.exists()) / 1e6
+    files = (path, path.with_name(f"{path.name}.data"))
+    return sum(file.stat().st_size for file in files if file.exists()) / 1e6
 
 
 def module_mb(module: torch.nn.Module) -> float:
-    """Size of a module's parameters and buffers in MB; a quantised tensor counts with what it stores.
+    """Return the size of a module's parameters and buffers in MB; a quantised tensor counts with what it stores.
 
-    What several layers share counts once; buffers that are not saved with the module are held all the same.
+    A tensor that several layers share counts once. Buffers that are not saved with the module count too.
     """
     values = [*module.state_dict(keep_vars=True).values(), *module.buffers()]
     return sum(_bytes(value) for value in {id(value): value for value in values}.values()) / 1e6
@@ -30,7 +31,7 @@ def _bytes(value: object) -> int:
             return sum(_bytes(getattr(value, name)) for name in flatten()[0])
         if not value.is_quantized:
             return value.numel() * value.element_size()
-    # Packed weights of quantised kernels have no size of their own: it is what saving them takes.
+    # Packed weights of quantised kernels do not tell their size: count the bytes that saving them takes.
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.tell()

@@ -1,1 +1,1 @@
-"""The catalogue of conversions: what each is and needs, what can run here, and the plan. Runs without torch."""
+"""List the conversions, check what can run here, and plan a job. Runs without torch."""

@@ -1,4 +1,4 @@
-"""Alma's conversions: the names in the order of their numbers, and what their steps make of them."""
+"""List Alma's conversions: the names in the order of their numbers, and what each of their steps does."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ STEPS: dict[str, Step] = SHARED | {
         "torchao: weights int4, bfloat16 arithmetic", "torchao", needs=("torchao",), dtype="int4"
     ),
 }
-"""What each technique in Alma's names does: the part of a name between two plus signs.
+"""What each technique in Alma's names does; a technique is the part of a name between two plus signs.
 
-Read off ``alma/conversions/select.py`` and the builders that it calls, not off the names: they differ in places.
+The source is ``alma/conversions/select.py`` and the builders that it calls: some names say something else.
 """
 
 PUBLISHED = "0.3.7"
 PUBLISHED_COUNT = 72
-"""Numbers below this are in the published release, the others in Alma's repository only."""
+"""Conversions with numbers below this are in the published release, the others in Alma's repository only."""
 
 NAMES: tuple[str, ...] = tuple(
     """
@@ -125,7 +125,7 @@ NAMES: tuple[str, ...] = tuple(
 
 _ALIASES: dict[str, tuple[str, ...]] = {
     "FP16+EAGER": ("FP16",),
-    # Alma builds both names alike, and registers this one.
+    # Alma builds both names alike, and registers the first.
     "COMPILE_OPENVINO": ("EXPORT+COMPILE_OPENVINO",),
     "BF16+EAGER": ("BF16",),
     "TORCH_SCRIPT": ("TORCHSCRIPT",),
@@ -136,7 +136,7 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 _SUMMARIES = {
-    # Here the name has no EXPORT and the builder exports all the same.
+    # The name has no EXPORT, but the builder exports all the same.
     "COMPILE_OPENVINO": "torch.export, then torch.compile with OpenVINO",
     "EXPORT+EAGER": "torch.export, then PyTorch runs the exported graph",
     "ONNX+DYNAMO_EXPORT": "ONNX export through torch.export, run by ONNX Runtime on the CPU",
@@ -144,15 +144,15 @@ _SUMMARIES = {
 
 
 def _aliases(name: str) -> tuple[str, ...]:
-    found = list(_ALIASES.get(name, ()))
+    aliases = list(_ALIASES.get(name, ()))
     if name.endswith("COMPILE_INDUCTOR_DEFAULT"):
-        found.append(name.removesuffix("_DEFAULT"))
+        aliases.append(name.removesuffix("_DEFAULT"))
     # Alma's README and one name of its registry say OPTIMIM, the rest of the registry OPTIMUM.
     if name.startswith("OPTIMUM_"):
-        found.append(name.replace("OPTIMUM_", "OPTIMIM_", 1))
+        aliases.append(name.replace("OPTIMUM_", "OPTIMIM_", 1))
     if name.startswith("OPTIMIM_"):
-        found.append(name.replace("OPTIMIM_", "OPTIMUM_", 1))
-    return tuple(found)
+        aliases.append(name.replace("OPTIMIM_", "OPTIMUM_", 1))
+    return tuple(aliases)
 
 
 def _conversion(number: int, name: str) -> Conversion:

@@ -1,4 +1,4 @@
-"""Whether a conversion can run on this machine, on which device, and if not why."""
+"""Decide whether a conversion can run on this machine, on which device, and why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from almaflow.conversions.catalogue.entry import Conversion
 
 _ALMA_IMPORTS = ("onnx", "onnxruntime", "optimum-quanto", "torchao")
-"""Imported by Alma, whichever conversion it builds (torchao holds what newer PyTorch has moved out)."""
+"""Packages that Alma imports for every conversion (torchao holds what newer PyTorch has moved out)."""
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,25 @@ class Availability:
 
     available: bool
     device: str
-    """Where it would run: ``cpu``, ``cuda`` or ``xla``."""
+    """The device on which it would run: ``cpu``, ``cuda`` or ``xla``."""
     device_override: bool = False
-    """Whether that is another device than the one asked for."""
+    """Whether that is not the requested device."""
     reason: str | None = None
     kind: FailureKind | None = None
     install: str | None = None
-    """The command that would change it, where there is one."""
+    """The command that would make it available, if there is one."""
 
 
 def check(conversion: Conversion, device: str, *, allow_device_override: bool) -> Availability:
-    """Look at this machine; nothing that the conversion needs is imported.
+    """Check a conversion on this machine without importing anything that it needs.
 
     Args:
         conversion: An entry of the catalogue.
-        device: ``cpu`` or ``cuda``, as the hardware is.
-        allow_device_override: Whether a conversion that knows another device only may run there.
+        device: The requested device, ``cpu`` or ``cuda``.
+        allow_device_override: Whether a conversion that supports only another device may run there.
     """
     target = device if conversion.device == "any" else conversion.device
-    # XLA is a way to the device that was asked for, not another one.
+    # XLA is a way to the requested device, not another one.
     override = target not in {device, "xla"}
     obstacle = _device(target, device, allow_device_override=allow_device_override) or _needs(conversion, target)
     if obstacle is None:
@@ -55,7 +55,7 @@ def check(conversion: Conversion, device: str, *, allow_device_override: bool) -
     )
 
 
-def _device(target: str, asked: str, *, allow_device_override: bool) -> Obstacle | None:
+def _device(target: str, requested: str, *, allow_device_override: bool) -> Obstacle | None:
     from almaflow.machine import has_cuda
 
     if target == "cuda":
@@ -63,8 +63,8 @@ def _device(target: str, asked: str, *, allow_device_override: bool) -> Obstacle
             return Obstacle("needs an NVIDIA GPU, and there is none here", FailureKind.UNSUPPORTED)
         if obstacle := requirements.cuda_build():
             return obstacle
-    if target not in {asked, "xla"} and not allow_device_override:
-        reason = f"runs on {target} only, {asked} was asked for, and allow_device_override=false"
+    if target not in {requested, "xla"} and not allow_device_override:
+        reason = f"runs on {target} only, {requested} was asked for, and allow_device_override=false"
         return Obstacle(reason, FailureKind.UNSUPPORTED)
     return None
 
@@ -73,9 +73,9 @@ def _needs(conversion: Conversion, target: str) -> Obstacle | None:
     torch, *others = conversion.needs
     if obstacle := requirements.package(torch):
         return obstacle
-    # Before the packages: no use in installing one for a backend that the installed PyTorch has not.
-    for look in conversion.checks:
-        if obstacle := look(target):
+    # Checked before the packages: installing one for a backend that this PyTorch lacks would not help.
+    for check_device in conversion.checks:
+        if obstacle := check_device(target):
             return obstacle
     of_alma = _ALMA_IMPORTS if conversion.engine == "alma" else ()
     return next(filter(None, map(requirements.package, dict.fromkeys((*others, *of_alma)))), None)

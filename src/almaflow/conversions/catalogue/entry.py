@@ -1,4 +1,4 @@
-"""One entry of the catalogue."""
+"""Define an entry of the catalogue."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ class Conversion:
     """One way of running a PyTorch model."""
 
     name: str
-    """Alma's name to the letter, where Alma has it."""
+    """Alma's exact name if Alma has the conversion."""
     number: int | None
-    """Alma's number; None for what Alma has not."""
+    """Alma's number; None if Alma does not have the conversion."""
     family: str
-    """What runs it, in one word: eager, export, inductor, onnx, openvino, quanto ..."""
+    """The runtime or technique in one word: eager, export, inductor, onnx, openvino, quanto ..."""
     steps: tuple[str, ...]
-    """The techniques in the order in which they are applied: the name split at its plus signs."""
+    """Techniques in the order in which they are applied: the name split at its plus signs."""
     engine: str
-    """Who builds it: ``alma``, ``native`` (here) or ``registered`` (another package)."""
+    """The builder: ``alma``, ``native`` (almaflow) or ``registered`` (another package)."""
     device: str
-    """Where it can run: ``cpu``, ``cuda``, ``xla``, or ``any`` for the device that is asked for."""
+    """The device that it supports: ``cpu``, ``cuda``, ``xla``, or ``any`` for the requested one."""
     dtype: str
-    """Arithmetic type; of a quantised model, the narrowest type that its weights pass through."""
+    """Arithmetic type; for a quantised model the narrowest type that its weights pass through."""
     summary: str
-    """What it does, in one line."""
+    """Description in one line."""
     traits: RuntimeTraits
-    """Of its runtime."""
+    """Traits of its runtime."""
     input_dtype: str = "float32"
-    """What floating inputs are cast to before the timed call."""
+    """Type that floating inputs are cast to before the timed call."""
     quantised: bool = False
     needs: tuple[str, ...] = ()
-    """Packages as pip names them, PyTorch first, with version bounds where it takes some."""
+    """Packages by their pip names, PyTorch first, with version bounds where there are any."""
     aliases: tuple[str, ...] = ()
-    """Other names of the same thing."""
+    """Other names of the same conversion."""
     in_alma: str | None = None
-    """Where Alma has it: in the published release (``0.3.7``) or in its repository only (``HEAD``)."""
+    """The version of Alma that has it: the published release (``0.3.7``) or only its repository (``HEAD``)."""
     builder: str | None = None
-    """``module:function`` of what runs the model, where another package has it."""
+    """``module:function`` that builds the last step, if another package provides it."""
     checks: tuple[Callable[[str], Obstacle | None], ...] = ()
-    """What it needs beside packages, step by step."""
+    """Checks of what its steps need besides packages; each takes the device."""

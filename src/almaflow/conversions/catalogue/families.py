@@ -1,4 +1,4 @@
-"""The families of conversions: one row for each runtime, with all that differs between runtimes."""
+"""List the families of conversions: one row for each runtime, with all that differs between runtimes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ OPENVINO = (*INDUCTOR, "openvino", "openvino.torch")
 
 @dataclass(frozen=True)
 class Family:
-    """What a runtime is like, and what it needs."""
+    """The traits of a runtime, and what it needs besides packages."""
 
     traits: Traits = UNKNOWN
     check: Callable[[str], Obstacle | None] | None = None
-    """Tells for a device what is missing beside packages."""
+    """Returns what is missing besides packages on a device."""
     label: str | None = None
-    """The family's name as users see it, where several rows share one."""
+    """The family's name for users, if several rows share one."""
 
 
 PLAIN = Family(Traits(fuses_elementwise=False))
@@ -63,4 +63,4 @@ FAMILIES: dict[str, Family] = {
     "torchao": Family(Traits(("torchao",), replaces_weights=True)),
     "torchao_autoquant": Family(Traits(("torchao",)), requirements.torchao_autoquant, label="torchao"),
 }
-"""By the name that a step gives. ``traits.runtimes`` are distributions, or names of ``machine.environment``."""
+"""Families by the name that a step gives. ``traits.runtimes`` are distributions or names in ``machine.environment``."""

@@ -1,4 +1,4 @@
-"""From what a user asked for to entries of the catalogue."""
+"""Look up the entries of the catalogue that a user requested."""
 
 from __future__ import annotations
 
@@ -25,49 +25,49 @@ def _key(text: str) -> str:
 
 @cache
 def _spellings() -> dict[str, Conversion]:
-    """Entries by name and alias, in one spelling of upper and lower case."""
+    """Return entries by name and alias, without regard to case."""
     return {_key(spelling): entry for entry in everything() for spelling in (entry.name, *entry.aliases)}
 
 
 @cache
 def _index() -> dict[str, Conversion]:
-    """The same, and by number."""
+    """Return entries by name, alias and number."""
     return _spellings() | {str(entry.number): entry for entry in everything() if entry.number is not None}
 
 
 def resolve(requested: Sequence[str | int]) -> list[tuple[str, Conversion]]:
-    """The entries asked for, each with how it was asked for, in that order; what is asked twice comes once.
+    """Return the requested entries in order, each with the user's spelling; one requested twice comes once.
 
     Args:
         requested: Names or aliases in any case, or Alma's numbers.
 
     Raises:
-        UsageError: some are not in the catalogue; all of them are named, each with the nearest names.
+        UsageError: names are not in the catalogue; the error lists all of them, each with the nearest names.
     """
     texts = [requested] if isinstance(requested, str) else [str(item) for item in requested]
     unknown = list(dict.fromkeys(text for text in texts if _key(text) not in _index()))
     if unknown:
         raise UsageError(_complaint(texts, unknown))
-    found: dict[str, tuple[str, Conversion]] = {}
+    entries: dict[str, tuple[str, Conversion]] = {}
     for text in texts:
         conversion = _index()[_key(text)]
-        found.setdefault(conversion.name, (text.strip(), conversion))
-    return list(found.values())
+        entries.setdefault(conversion.name, (text.strip(), conversion))
+    return list(entries.values())
 
 
 def nearest(text: str) -> list[str]:
-    """Names of the catalogue that a misspelt one may have meant, the best first."""
+    """Return the names of the catalogue that a misspelt one may mean, the best first."""
     matches = difflib.get_close_matches(_key(text)[:_LONGEST_SHOWN], _spellings(), n=3 * _NEAREST, cutoff=0.0)
     return list(dict.fromkeys(_index()[match].name for match in matches))[:_NEAREST]
 
 
 def _complaint(texts: list[str], unknown: list[str]) -> str:
-    asked = f"conversions=[{','.join(map(_shown, texts))}]" if len(texts) <= len(ALMA) else "conversions"
+    setting = f"conversions=[{','.join(map(_shown, texts))}]" if len(texts) <= len(ALMA) else "conversions"
     if len(unknown) == 1:
-        what = f"unknown conversion {_shown(unknown[0])}; {_hint(unknown[0])}"
+        fault = f"unknown conversion {_shown(unknown[0])}; {_hint(unknown[0])}"
     else:
-        what = "unknown conversions " + ", ".join(f"{_shown(text)} ({_hint(text)})" for text in unknown)
-    return f"{asked}: {what}; all names: almaflow conversions"
+        fault = "unknown conversions " + ", ".join(f"{_shown(text)} ({_hint(text)})" for text in unknown)
+    return f"{setting}: {fault}; all names: almaflow conversions"
 
 
 def _hint(text: str) -> str:
@@ -77,6 +77,6 @@ def _hint(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """As it was written, but never more than one line of it."""
+    """Return the text as the user wrote it, shortened to one line."""
     text = text if text.isprintable() and text.strip() else repr(text)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

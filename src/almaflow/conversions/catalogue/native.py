@@ -1,4 +1,4 @@
-"""Conversions that Alma has not, and what the steps of their names do. ``native`` has a function for each step."""
+"""List the conversions that Alma lacks, and what their steps do; ``native`` has a function for each step."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "BF16+TENSORRT": ("TENSORRT_BF16",),
     "FP16+ONNX_GPU": (),
 }
-"""Each with its aliases."""
+"""Aliases by name."""
 
 NATIVE: tuple[Conversion, ...] = tuple(
     compose(name, STEPS, needs=("torch>=2.7",), engine="native", aliases=aliases) for name, aliases in _NAMES.items()

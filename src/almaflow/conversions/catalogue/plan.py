@@ -1,4 +1,4 @@
-"""What a job will run: the conversions asked for, or a tier's, resolved for this machine."""
+"""Plan a job: resolve the requested conversions, or those of a tier, for this machine."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 def plan(
     requested: Sequence[str | int] | None, tier: int, device: str, *, allow_device_override: bool
 ) -> tuple[PlannedConversion, ...]:
-    """What will run, in order; what cannot run here is in it with the reason.
+    """Return what a job will run, in order; conversions that cannot run here are included with the reason.
 
     Args:
-        requested: Names, aliases or numbers, kept exactly as they are asked for; None for the tier's.
-        tier: 1, 2 or 3; looked at only where nothing is requested.
-        device: ``cpu`` or ``cuda``, as the hardware is.
-        allow_device_override: Whether a conversion that knows another device only may run there.
+        requested: Names, aliases or numbers, recorded exactly as they are written; None for those of the tier.
+        tier: 1, 2 or 3; used only if ``requested`` is None.
+        device: The requested device, ``cpu`` or ``cuda``.
+        allow_device_override: Whether a conversion that supports only another device may run there.
 
     Raises:
         UsageError: a name is unknown, nothing is named, or there is no such tier or device.
@@ -45,48 +45,48 @@ def plan(
         message = "conversions=[]: names nothing to run; name at least one, or leave it out to run the tier"
         raise UsageError(message)
     return tuple(
-        _planned(asked, entry, device, allow_device_override=allow_device_override)
-        for asked, entry in resolve(requested)
+        _planned(spelling, entry, device, allow_device_override=allow_device_override)
+        for spelling, entry in resolve(requested)
     )
 
 
 def _planned(requested: str, entry: Conversion, device: str, *, allow_device_override: bool) -> PlannedConversion:
-    here = check(entry, device, allow_device_override=allow_device_override)
+    availability = check(entry, device, allow_device_override=allow_device_override)
     return PlannedConversion(
         name=entry.name,
         requested=requested,
         family=entry.family,
         steps=entry.steps,
         engine=entry.engine,
-        device=here.device,
+        device=availability.device,
         dtype=entry.dtype,
         input_dtype=entry.input_dtype,
-        device_override=here.device_override,
-        unavailable=here.reason,
-        unavailable_kind=here.kind,
-        install=here.install,
+        device_override=availability.device_override,
+        unavailable=availability.reason,
+        unavailable_kind=availability.kind,
+        install=availability.install,
         builder=entry.builder,
         traits=entry.traits,
     )
 
 
 def with_traits(outcome: Outcome) -> Outcome:
-    """Give an outcome from a file or the store the traits that those of an older almaflow do not have."""
+    """Add the traits to an outcome from a file or the store of an older almaflow, which lacks them."""
     planned = planned_with_traits(outcome.planned)
     return outcome if planned is outcome.planned else replace(outcome, planned=planned)
 
 
 def planned_with_traits(planned: PlannedConversion) -> PlannedConversion:
-    """Give a planned conversion of an older almaflow its traits."""
+    """Add the traits to a planned conversion of an older almaflow."""
     if planned.traits != UNKNOWN:
         return planned
-    # What another package had registered went by its family, and by no version of its own.
+    # An older almaflow took the traits of a plug-in from its family; no runtimes of its own were recorded.
     return replace(planned, traits=traits_of("" if planned.builder else planned.name, planned.family))
 
 
 @cache
 def traits_of(name: str, family: str) -> RuntimeTraits:
-    """The traits of a conversion of the catalogue, or of the family of one that it has no more."""
+    """Return the traits of a conversion, or of its family if the catalogue no longer has the conversion."""
     entry: Conversion | Family = FAMILIES.get(family, Family())
-    entry = next((each for each in catalogue.everything() if each.name == name), entry)
+    entry = next((conversion for conversion in catalogue.everything() if conversion.name == name), entry)
     return entry.traits

@@ -1,7 +1,7 @@
-"""Conversions that other packages bring, by the entry point group ``almaflow.conversions``.
+"""Load the conversions of other packages from the entry point group ``almaflow.conversions``.
 
-An entry point names a ``ConversionPlugin`` or a list of them. It is loaded whenever the catalogue is asked for, so its
-module should import nothing slow; what builds the conversion is imported in the worker only.
+An entry point names a ``ConversionPlugin`` or a list of them. It is loaded whenever the catalogue is used, so its
+module should import nothing slow; the builder's module is imported in the worker only.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ GROUP = "almaflow.conversions"
 
 @dataclass(frozen=True)
 class ConversionPlugin:
-    """A conversion of a package of your own."""
+    """A conversion that your own package adds."""
 
     name: str
-    """Steps joined by plus signs: known ones that change the model (``FP16+``), and last one of your own.
+    """Steps joined by plus signs: almaflow's steps that change the model (``FP16+``), then one of your own.
 
-    One of your own that begins with ``COMPILE_`` goes through torch.compile, whose graphs are then looked at.
+    If your step begins with ``COMPILE_``, it uses torch.compile, and the graphs of that are checked.
     """
     builder: str
     """``module:function`` of that last step: takes the model and a ``BuildInputs``, returns a ``BuiltModel``."""
     does: str
-    """In one line."""
+    """Description of your step in one line."""
     family: str = "own"
     device: str = "any"
     dtype: str = "float32"
     """Arithmetic type, which sets the tolerance of the output."""
     needs: tuple[str, ...] = ()
-    """Packages as pip names them, with version bounds where it takes some."""
+    """Packages by their pip names, with version bounds where there are any."""
     runtimes: tuple[str, ...] | None = None
-    """Distributions whose versions make a figure another one; by default its own package and those of ``needs``."""
+    """Distributions whose versions affect the figures; by default the package itself and those of ``needs``."""
 
     def entry(self, package: str | None = None) -> Conversion:
-        """The entry of the catalogue.
+        """Return the entry of the catalogue.
 
         Args:
-            package: The distribution that brings it.
+            package: The distribution that provides the conversion.
 
         Raises:
             ValueError: the builder is no ``module:function``, or a step before the last is unknown.
@@ -67,33 +67,33 @@ class ConversionPlugin:
             message = f"{self.name}: no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}"
             raise ValueError(message)
         dtype = None if self.dtype == "float32" else self.dtype
-        own = Step(self.does, self.family, self.device, self.needs, dtype, own_row=self._row(package, last))
+        own = Step(self.does, self.family, self.device, self.needs, dtype, own_row=self._own_family(package, last))
         return compose(self.name, STEPS | {last: own}, needs=("torch>=2.7",), engine="registered", builder=self.builder)
 
-    def _row(self, package: str | None, step: str) -> Family:
-        """What is known of it: of a known family what its figures mean, and nothing of how almaflow runs that."""
-        known = FAMILIES.get(self.family, Family()).traits
-        own = self.runtimes
-        if own is None:
-            named = (*filter(None, [package]), *(Requirement(need).name for need in self.needs))
-            own = tuple(map(canonicalize_name, named))
+    def _own_family(self, package: str | None, step: str) -> Family:
+        """Return the traits: those of a known family about its figures, but not about how almaflow runs it."""
+        traits = FAMILIES.get(self.family, Family()).traits
+        runtimes = self.runtimes
+        if runtimes is None:
+            packages = (*filter(None, [package]), *(Requirement(need).name for need in self.needs))
+            runtimes = tuple(map(canonicalize_name, packages))
         compiles = step.startswith("COMPILE_")
         return Family(
             RuntimeTraits(
-                tuple(dict.fromkeys((*known.runtimes, *own))),
+                tuple(dict.fromkeys((*traits.runtimes, *runtimes))),
                 INDUCTOR if compiles else (),
-                recommended_for=known.recommended_for,
+                recommended_for=traits.recommended_for,
                 dynamo=compiles,
-                keeps_memory=known.keeps_memory,
+                keeps_memory=traits.keeps_memory,
             )
         )
 
 
 @cache
 def registered() -> tuple[Conversion, ...]:
-    """What installed packages have registered; of what cannot be taken, a warning says why."""
+    """Return the conversions of installed packages; warn about those that cannot be used, and why."""
     taken = {spelling.casefold() for entry in (*ALMA, *NATIVE) for spelling in (entry.name, *entry.aliases)}
-    found: list[Conversion] = []
+    conversions: list[Conversion] = []
     for point in sorted(entry_points(group=GROUP)):
         try:
             entries = _load(point)
@@ -105,14 +105,14 @@ def registered() -> tuple[Conversion, ...]:
                 _warn(point, f"there is a conversion {entry.name} already")
                 continue
             taken.add(entry.name.casefold())
-            found.append(entry)
-    return tuple(found)
+            conversions.append(entry)
+    return tuple(conversions)
 
 
 def _load(point: EntryPoint) -> list[Conversion]:
     loaded = point.load()
     package = point.dist.name if point.dist else None
-    return [own.entry(package) for own in ([loaded] if isinstance(loaded, ConversionPlugin) else loaded)]
+    return [plugin.entry(package) for plugin in ([loaded] if isinstance(loaded, ConversionPlugin) else loaded)]
 
 
 def _warn(point: EntryPoint, why: str) -> None:

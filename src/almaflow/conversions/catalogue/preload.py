@@ -1,4 +1,4 @@
-"""What the clean server imports for a job, so that no worker has to."""
+"""List the modules that the fork server imports for a job, so that no worker has to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ALWAYS = ("torch", "almaflow.worker.conversion", "almaflow.worker.reference", "t
 
 
 def modules_for(model: ModelSpec, plan: Sequence[PlannedConversion]) -> tuple[str, ...]:
-    """The modules that the workers of this plan import anyway, in the order to import them.
+    """Return the modules that the workers of this plan import anyway, in the order to import them.
 
     None of them may compute or start a thread that computes when it is imported.
     """
-    of_model = ("torchvision",) if model.arch else ()
-    of_plan = (module for each in plan if not each.unavailable for module in each.traits.preload)
-    return tuple(dict.fromkeys((*ALWAYS, *of_model, *of_plan)))
+    model_modules = ("torchvision",) if model.arch else ()
+    plan_modules = (module for planned in plan if not planned.unavailable for module in planned.traits.preload)
+    return tuple(dict.fromkeys((*ALWAYS, *model_modules, *plan_modules)))

@@ -1,4 +1,4 @@
-"""Whether what a conversion needs is on this machine, found out without importing any of it."""
+"""Check whether this machine has what a conversion needs, without importing any of it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from almaflow.records import FailureKind
 
 _INSTALL = {
     "apache-tvm": "pip install 'almaflow[tvm]'",
-    # Both distributions fill the same directory: the one that was installed last wins, whole or in part.
+    # Both distributions install into one directory: files of the later one overwrite those of the other.
     "onnxruntime-gpu": "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
 }
 _SAME_MODULE = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 _FOLLOWS_TORCH = ("torch-tensorrt", "torch-xla")
-"""Built against one minor version of PyTorch, and numbered like it."""
+"""Packages that are built against one minor version of PyTorch and have its number."""
 _LAST_XLA = Version("2.9")
 _LAST_XLA_SET = "pip install 'torch==2.9.*' 'torchvision==0.24.*' 'torch-xla==2.9.*'"
 OLDER_SET = "pip install 'torch==2.7.*' 'torchvision==0.22.*' 'torchao==0.11.*'"
@@ -35,7 +35,7 @@ OLDER_SET = "pip install 'torch==2.7.*' 'torchvision==0.22.*' 'torchao==0.11.*'"
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why a conversion cannot run here, and what would change that."""
+    """The reason why a conversion cannot run here, and the command that would change that."""
 
     reason: str
     kind: FailureKind
@@ -52,7 +52,7 @@ def _unsupported(reason: str, install: str | None = None) -> Obstacle:
 
 @cache
 def installed(distribution: str) -> str | None:
-    """Version of an installed distribution, or of the one that brings the same module."""
+    """Return the version of an installed distribution, or of another that provides the same module."""
     for name in _SAME_MODULE.get(distribution, (distribution,)):
         with suppress(metadata.PackageNotFoundError):
             return metadata.version(name)
@@ -60,16 +60,16 @@ def installed(distribution: str) -> str | None:
 
 
 def package(requirement: str) -> Obstacle | None:
-    """What is wrong with a package that is needed, if anything."""
+    """Return the fault of a required package: it is missing, or its version does not fit."""
     wanted = Requirement(requirement)
-    found = installed(wanted.name)
-    if found is None:
+    version = installed(wanted.name)
+    if version is None:
         return _not_installed(wanted)
-    if not wanted.specifier.contains(found, prereleases=True):
-        return _missing(f"needs {wanted}, and {found} is installed", shlex.join(["pip", "install", str(wanted)]))
+    if not wanted.specifier.contains(version, prereleases=True):
+        return _missing(f"needs {wanted}, and {version} is installed", shlex.join(["pip", "install", str(wanted)]))
     torch = _minor("torch")
     if wanted.name in _FOLLOWS_TORCH and torch and _minor(wanted.name) != torch:
-        return _of_this_torch(wanted.name, f"{wanted.name} {found} does not fit the installed PyTorch", torch)
+        return _of_this_torch(wanted.name, f"{wanted.name} {version} does not fit the installed PyTorch", torch)
     return None
 
 
@@ -94,18 +94,18 @@ def _minor(distribution: str) -> str | None:
 
 
 def has_file(module: str, path: str) -> bool:
-    """Whether an installed top-level module has a file; the module is found, not imported."""
+    """Whether an installed top-level module has a file; the module is not imported."""
     return _file(module, path) is not None
 
 
 def _file(module: str, path: str) -> Path | None:
     spec = find_spec(module)
-    places = (spec.submodule_search_locations or ()) if spec else ()
-    return next((Path(place, path) for place in places if Path(place, path).exists()), None)
+    directories = (spec.submodule_search_locations or ()) if spec else ()
+    return next((file for directory in directories if (file := Path(directory, path)).exists()), None)
 
 
 def cuda_build() -> Obstacle | None:
-    """A PyTorch without CUDA says so in its version."""
+    """Return the obstacle if PyTorch is built without CUDA, as its version tells."""
     version = installed("torch") or ""
     if version.endswith("+cpu"):
         return _missing(
@@ -115,26 +115,29 @@ def cuda_build() -> Obstacle | None:
 
 
 def onnxruntime_cuda(_device: str) -> Obstacle | None:
-    """ONNX Runtime's CUDA provider is a library of its own."""
+    """Return the obstacle if the installed ONNX Runtime lacks the library of its CUDA provider."""
     if not installed("onnxruntime") or has_file("onnxruntime", "capi/libonnxruntime_providers_cuda.so"):
         return None
     return _missing("the installed ONNX Runtime has no CUDA provider", _INSTALL["onnxruntime-gpu"])
 
 
 def onnxruntime_on(device: str) -> Obstacle | None:
-    """ONNX Runtime's provider for the device."""
+    """Return the obstacle if ONNX Runtime has no provider for the device."""
     return onnxruntime_cuda(device) if device == "cuda" else None
 
 
 def torchao_autoquant(_device: str) -> Obstacle | None:
-    """Torchao has dropped autoquant."""
+    """Return the obstacle if the installed torchao has dropped autoquant."""
     if not installed("torchao") or has_file("torchao", "quantization/autoquant.py"):
         return None
     return _unsupported(f"torchao {installed('torchao')} has no autoquant any more", OLDER_SET)
 
 
 def torch_tvm(device: str) -> Obstacle | None:
-    """Our backend wants relax. PyTorch's, for GPUs, wants relay where it is old and relax where it is new."""
+    """Return the obstacle if TVM lacks what the backend imports.
+
+    Almaflow's backend imports relax. PyTorch's, for GPUs, imports relay in older versions and relax in newer ones.
+    """
     backend = _file("torch", "_dynamo/backends/tvm.py") if device == "cuda" else None
     relay = backend is not None and "import relay" in backend.read_text(encoding="utf-8")
     if has_file("tvm", "relay" if relay else "relax") or not (relay or installed("apache-tvm")):
@@ -146,35 +149,35 @@ def torch_tvm(device: str) -> Obstacle | None:
 
 
 def inductor(device: str) -> Obstacle | None:
-    """Inductor generates C++ on the CPU, Triton on a GPU, and both need a compiler."""
+    """Return the obstacle if inductor lacks a compiler: it generates C++ for the CPU and Triton for a GPU."""
     if device == "cuda":
         return package("triton") or _compiler("CC", ("gcc", "clang"), "a C compiler")
-    found = cpp_compiler(device)
-    if found is None and sys.platform == "linux" and not headers().exists():
+    obstacle = cpp_compiler(device)
+    if obstacle is None and sys.platform == "linux" and not headers().exists():
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         return _missing(
             "inductor compiles against Python's headers, and Python.h is not here",
             f"apt-get install python{version}-dev",
         )
-    return found
+    return obstacle
 
 
 def headers() -> Path:
-    """Where this Python's main header belongs."""
+    """Return the path of this Python's main header, whether it exists or not."""
     return Path(sysconfig.get_path("include"), "Python.h")
 
 
 def cpp_compiler(_device: str) -> Obstacle | None:
-    """Inductor takes what CXX names, else g++ (clang++ on macOS) and no other."""
+    """Return the obstacle if inductor's C++ compiler is missing: the one of CXX, else g++ (clang++ on macOS)."""
     usual = "clang++" if sys.platform == "darwin" else "g++"
     return _compiler("CXX", (usual,), "a C++ compiler")
 
 
 def _compiler(variable: str, usual: tuple[str, ...], what: str) -> Obstacle | None:
-    given = shlex.split(os.environ.get(variable, ""))
-    if any(map(shutil.which, given[:1] or usual)):
+    command = shlex.split(os.environ.get(variable, ""))
+    if any(map(shutil.which, command[:1] or usual)):
         return None
-    sought = f"{variable}={given[0]}" if given else " or ".join(usual)
+    sought = f"{variable}={command[0]}" if command else " or ".join(usual)
     return _missing(
         f"inductor needs {what}, and {sought} is not here", f"apt-get install {usual[0]}, or set {variable}"
     )

@@ -1,4 +1,4 @@
-"""An entry of the catalogue, put together from the steps that its name consists of."""
+"""Compose an entry of the catalogue from the steps in its name."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """One technique, and what it settles about the conversions that have it."""
+    """One technique, and what it determines about the conversions that use it."""
 
     does: str
     family: str | None = None
-    """Its row in ``families.FAMILIES``; None where the other steps say what runs the model."""
+    """Its row in ``families.FAMILIES``; None if the other steps say what runs the model."""
     device: str = "any"
     needs: tuple[str, ...] = ()
     dtype: str | None = None
-    """The arithmetic type, where the technique changes it."""
+    """The arithmetic type, if the technique changes it."""
     casts_inputs: bool = False
     """Whether the inputs are cast to ``dtype`` before the timed call."""
     own_row: Family | None = None
-    """Instead of the table's."""
+    """A row that replaces the one of the table."""
 
     @property
     def row(self) -> Family:
-        """What its runtime is like."""
+        """Return the row of its runtime."""
         return self.own_row or (FAMILIES.get(self.family, Family()) if self.family else PLAIN)
 
     @property
     def quantises(self) -> bool:
-        """Whether the type is one that weights are rounded to with a scale."""
+        """Whether weights are rounded to the type with a scale."""
         return self.dtype is not None and self.dtype.startswith(("int", "float8"))
 
 
@@ -45,13 +45,13 @@ BUILDER_MODULES = {
     "native": ("almaflow.conversions.native", "torch.export"),
     "registered": (),
 }
-"""What a worker imports for whoever builds the conversion."""
+"""Modules that a worker imports for each kind of builder."""
 
 ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
 def inductor(mode: str) -> Step:
-    """A step that compiles with inductor."""
+    """Return a step that compiles with inductor."""
     return Step(f"torch.compile with inductor, {mode}", "inductor")
 
 
@@ -63,53 +63,54 @@ SHARED: dict[str, Step] = {
         "ONNX export, run by ONNX Runtime's CUDA provider", "onnx", "cuda", (*ONNX[:2], "onnxruntime-gpu")
     ),
 }
-"""Steps of Alma's that are built here too."""
+"""Steps of Alma that almaflow builds too."""
 
 
 def compose(name: str, steps: Mapping[str, Step], *, needs: tuple[str, ...], engine: str, **others: Any) -> Conversion:
-    """An entry of that name.
+    """Return the entry of that name.
 
     Args:
         name: Steps in the order in which they are applied, with plus signs between them.
         steps: What each technique does.
         needs: Packages that all conversions of this engine need, PyTorch first.
-        engine: Who builds it.
-        others: Further fields of the entry, also instead of what the steps say.
+        engine: The builder.
+        others: Further fields of the entry; they override what the steps say.
     """
     names = tuple(name.split("+"))
-    own = [steps[step] for step in names]
-    casting = [step.dtype for step in own if step.dtype and step.casts_inputs]
-    quantising = [step.dtype for step in own if step.dtype and step.quantises]
-    main, each = _main(own), [step.row.traits for step in own]
+    techniques = [steps[name] for name in names]
+    casting = [step.dtype for step in techniques if step.dtype and step.casts_inputs]
+    quantising = [step.dtype for step in techniques if step.dtype and step.quantises]
+    main = _main_step(techniques)
+    all_traits = [step.row.traits for step in techniques]
     traits = replace(
         main.row.traits,
-        runtimes=tuple(dict.fromkeys(chain(*(one.runtimes for one in each)))),
-        preload=tuple(dict.fromkeys(chain(BUILDER_MODULES[engine], *(one.preload for one in each)))),
-        dynamo=any(one.dynamo for one in each),
-        fuses_elementwise=any(one.fuses_elementwise for one in each),
-        replaces_weights=any(one.replaces_weights for one in each),
+        runtimes=tuple(dict.fromkeys(chain(*(each.runtimes for each in all_traits)))),
+        preload=tuple(dict.fromkeys(chain(BUILDER_MODULES[engine], *(each.preload for each in all_traits)))),
+        dynamo=any(each.dynamo for each in all_traits),
+        fuses_elementwise=any(each.fuses_elementwise for each in all_traits),
+        replaces_weights=any(each.replaces_weights for each in all_traits),
     )
     others.setdefault("number", None)
-    others.setdefault("summary", ", then ".join(step.does for step in own))
+    others.setdefault("summary", ", then ".join(step.does for step in techniques))
     return Conversion(
         name=name,
         family=main.row.label or str(main.family),
         steps=names,
         engine=engine,
-        device=next((step.device for step in own if step.device != "any"), "any"),
-        dtype=(quantising or [step.dtype for step in own if step.dtype] or ["float32"])[0],
+        device=next((step.device for step in techniques if step.device != "any"), "any"),
+        dtype=(quantising or [step.dtype for step in techniques if step.dtype] or ["float32"])[0],
         input_dtype=casting[0] if casting else "float32",
         quantised=bool(quantising),
-        needs=(*needs, *dict.fromkeys(need for step in own for need in step.needs)),
+        needs=(*needs, *dict.fromkeys(need for step in techniques for need in step.needs)),
         traits=traits,
-        checks=tuple(step.row.check for step in own if step.row.check),
+        checks=tuple(step.row.check for step in techniques if step.row.check),
         **others,
     )
 
 
-def _main(steps: list[Step]) -> Step:
-    """A step that quantises says what the conversion is; else the last of those that change more than the type."""
-    known = [step for step in steps if step.family]
-    quantising = [step for step in known if step.quantises]
-    changing = [step for step in known if step.family != "eager"]
-    return (quantising or changing or known)[-1]
+def _main_step(steps: list[Step]) -> Step:
+    """Return the last step that quantises, else the last that changes more than the type."""
+    with_family = [step for step in steps if step.family]
+    quantising = [step for step in with_family if step.quantises]
+    changing = [step for step in with_family if step.family != "eager"]
+    return (quantising or changing or with_family)[-1]

@@ -1,4 +1,4 @@
-"""Every conversion there is, and which tier has which of them on which device."""
+"""List every conversion, and those of each tier on each device."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _CORE: dict[str, tuple[str, ...]] = {
         "OPTIMUM_QUANTO_WI8",
     ),
 }
-"""The deployment paths of a device, in the order in which they are run."""
+"""Deployment paths of each device, in the order in which they are run."""
 
 
 @cache
 def everything() -> tuple[Conversion, ...]:
-    """The catalogue: Alma's by their numbers, those that are built here, and what installed packages bring."""
+    """Return the catalogue: Alma's conversions by number, almaflow's own, then those of installed packages."""
     return (*ALMA, *NATIVE, *registered())
 
 
@@ -47,9 +47,9 @@ def _tier_names(number: int, device: str) -> tuple[str, ...]:
 
 
 def tier(number: int, device: str) -> list[Conversion]:
-    """The conversions of a tier on a device, EAGER first, in a fixed order.
+    """Return the conversions of a tier on a device, EAGER first, in a fixed order.
 
-    Tier 3 has all that is built, also what cannot run on this machine: it is listed with the reason.
+    Tier 3 has all conversions, also those that cannot run on this machine; they are listed with the reason.
 
     Args:
         number: 1, 2 or 3.
@@ -69,5 +69,5 @@ def tier(number: int, device: str) -> list[Conversion]:
 
 
 def tiers_on(conversion: Conversion, device: str) -> tuple[int, ...]:
-    """The tiers that have a conversion on one device."""
+    """Return the tiers that include a conversion on a device."""
     return tuple(number for number in TIERS if conversion.name in _tier_names(number, device))

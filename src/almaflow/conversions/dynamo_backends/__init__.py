@@ -1,1 +1,1 @@
-"""Backends of ``torch.compile`` that almaflow brings. Runs in the worker."""
+"""Provide almaflow's own backends of ``torch.compile``. Runs in the worker."""

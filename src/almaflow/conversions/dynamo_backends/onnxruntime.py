@@ -1,6 +1,6 @@
-"""A torch.compile backend that hands each graph to ONNX Runtime. PyTorch had one of its own and has dropped it.
+"""Provide a torch.compile backend that runs each graph in ONNX Runtime; PyTorch has dropped its own.
 
-Inputs and outputs are bound by their addresses: nothing is copied, and types that NumPy lacks pass.
+Inputs and outputs are bound by their addresses: nothing is copied, and types that NumPy lacks work.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ ELEMENT_TYPES = {
     torch.float64: 11,
     torch.bfloat16: 16,
 }
-"""``onnx.TensorProto.DataType``."""
+"""Numbers of ``onnx.TensorProto.DataType``."""
 
 
 @dataclass
 class OnnxRuntime:
-    """The backend."""
+    """The torch.compile backend."""
 
     sessions: OnnxSessions
-    """Opens one for each graph."""
-    found: dict[str, str] = field(default_factory=dict)
-    """What it found out about its work."""
+    """Opens one session for each graph."""
+    runtime: dict[str, str] = field(default_factory=dict)
+    """Entries that the backend adds to ``ExecutionEvidence.runtime``."""
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., list[torch.Tensor]]:
-        """Export the graph, whose weights are its own attributes, and open a session on it.
+        """Export the graph, whose weights are attributes of it, and open a session on it.
 
         Raises:
             Exception: the graph has an operation that the exporter or ONNX Runtime does not know.
@@ -54,7 +54,7 @@ class OnnxRuntime:
         # ONNX Runtime has no bfloat16 kernels for CPUs; for float16 it computes in float32 by itself.
         module: torch.nn.Module = graph
         if self.sessions.provider == CPU and computes_in(graph, torch.bfloat16):
-            module, self.found["computes_in"] = InFloat32(graph), "float32"
+            module, self.runtime["computes_in"] = InFloat32(graph), "float32"
         with torch.no_grad(), tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "graph.onnx")
             torch.onnx.export(module.eval(), examples, str(path), dynamo=True, external_data=False)
@@ -64,28 +64,26 @@ class OnnxRuntime:
 
 
 class _Call:
-    """Runs a session on the tensors themselves."""
+    """A forward call that runs a session on tensors without copying them."""
 
     def __init__(self, session: Any, outputs: Sequence[torch.Tensor]) -> None:
-        """Take a session, and what it returns for an example."""
         self.session = session
-        self.inputs = [each.name for each in session.get_inputs()]
-        self.outputs = [each.name for each in session.get_outputs()]
-        self.like = outputs
+        self.input_names = [value.name for value in session.get_inputs()]
+        self.output_names = [value.name for value in session.get_outputs()]
+        self.examples = outputs
 
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
-        """One forward call."""
         binding = self.session.io_binding()
-        made = [torch.empty_like(each, memory_format=torch.contiguous_format) for each in self.like]
-        for name, tensor in zip(self.inputs, [each.contiguous() for each in inputs], strict=True):
-            binding.bind_input(name, *_place(tensor))
-        for name, tensor in zip(self.outputs, made, strict=True):
-            binding.bind_output(name, *_place(tensor))
+        outputs = [torch.empty_like(example, memory_format=torch.contiguous_format) for example in self.examples]
+        for name, tensor in zip(self.input_names, [tensor.contiguous() for tensor in inputs], strict=True):
+            binding.bind_input(name, *_binding(tensor))
+        for name, tensor in zip(self.output_names, outputs, strict=True):
+            binding.bind_output(name, *_binding(tensor))
         self.session.run_with_iobinding(binding)
-        return made
+        return outputs
 
 
-def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Device, its number, type, shape and address."""
+def _binding(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Return a tensor's device, the number of that, type, shape and address."""
     device, shape = tensor.device, list(tensor.shape)
     return device.type, device.index or 0, ELEMENT_TYPES[tensor.dtype], shape, tensor.data_ptr()

@@ -1,7 +1,7 @@
-"""A torch.compile backend that hands each graph to TVM, untuned, through its importer of exported programs.
+"""Provide a torch.compile backend that runs each graph in TVM, untuned, through its importer of exported programs.
 
-PyTorch's own backend goes through TVM's FX importer, which knows fewer operations: no graph that torch.export has
-made, and no half precision.
+PyTorch's own backend uses TVM's FX importer, which knows fewer operations, takes no graph of torch.export and no half
+precision.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 @dataclass
 class Tvm:
-    """The backend."""
+    """The torch.compile backend."""
 
     threads: int
-    found: dict[str, str] = field(default_factory=dict)
-    """What it found out about its work."""
+    runtime: dict[str, str] = field(default_factory=dict)
+    """Entries that the backend adds to ``ExecutionEvidence.runtime``."""
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., list[torch.Tensor]]:
-        """Export the graph, whose weights are its own attributes, import and compile it for this CPU.
+        """Export the graph, whose weights are attributes of it, import and compile it for this CPU.
 
         Raises:
             Exception: the graph has an operation that TVM does not know.
         """
-        os.environ["TVM_NUM_THREADS"] = str(self.threads)  # read when its runtime is loaded
+        os.environ["TVM_NUM_THREADS"] = str(self.threads)  # read when TVM's runtime is loaded
         import tvm
         from tvm import relax
         from tvm.relax.frontend.torch import from_exported_program
 
-        # The importer gives convolutions of half types a float32 output, which what follows rejects (0.27).
+        # The importer gives convolutions of half types a float32 output, which the operations after them reject (0.27).
         module: torch.nn.Module = graph
         if computes_in(graph, *HALVES):
-            module, self.found["computes_in"] = InFloat32(graph), "float32"
+            module, self.runtime["computes_in"] = InFloat32(graph), "float32"
         with torch.no_grad():
             exported = torch.export.export(module.eval(), examples_like(inputs), strict=False)
         imported = from_exported_program(exported, keep_params_as_input=False)
@@ -49,7 +49,7 @@ class Tvm:
         machine = relax.VirtualMachine(tvm.compile(imported, target=target), tvm.cpu())
 
         def call(*tensors: torch.Tensor) -> list[torch.Tensor]:
-            given = [tvm.runtime.from_dlpack(each.detach().contiguous()) for each in tensors]
-            return [from_dlpack(each) for each in machine["main"](*given)]
+            arguments = [tvm.runtime.from_dlpack(tensor.detach().contiguous()) for tensor in tensors]
+            return [from_dlpack(output) for output in machine["main"](*arguments)]
 
         return call

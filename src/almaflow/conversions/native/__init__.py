@@ -1,8 +1,8 @@
-"""Conversions that deployers use and Alma has not, built from small steps.
+"""Build conversions that deployers use and Alma lacks, from small steps.
 
 A name is a chain: steps that change the model (``FP16``, ``CHANNELS_LAST``, ``TORCHAO_QUANT_INT8`` ...), then one that
-says what runs it (``EAGER``, where none is named). Each module here has some of them by name, in ``CHANGES`` and
-``RUNS``, and ``docs/conversions.md`` shows how one is added.
+runs it (``EAGER`` if none is named). Each module here lists its steps by name in ``CHANGES`` and ``RUNS``;
+``docs/conversions.md`` shows how to add one.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ __all__ = ["BuildInputs", "BuiltModel", "build"]
 
 CHANGES: dict[str, ModelChange] = {}
 RUNS: dict[str, Backend] = {}
-for _found in pkgutil.iter_modules(__path__, f"{__name__}."):
-    _module = importlib.import_module(_found.name)
+for _info in pkgutil.iter_modules(__path__, f"{__name__}."):
+    _module = importlib.import_module(_info.name)
     CHANGES.update(getattr(_module, "CHANGES", {}))
     RUNS.update(getattr(_module, "RUNS", {}))
 
 
 def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: Backend | None = None) -> BuiltModel:
-    """Change the model step by step, and give it to what runs it.
+    """Change the model step by step, then build the last step, which runs it.
 
     Args:
         steps: Names of steps in order; only the last may be one that runs the model.
         model: In eval mode, on the device of the example inputs. It may be changed.
         work: Example inputs and settings.
-        run: What the last step is, where another package has it.
+        run: Builds the last step, if another package provides it.
 
     Raises:
         Exception: whatever a converter raises.
@@ -49,7 +49,7 @@ def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: 
 
 
 def __getattr__(name: str) -> object:
-    """Give a name of almaflow 0.1, which packages that bring conversions import."""
+    """Return a name of almaflow 0.1, which plug-ins import."""
     from almaflow.moved import renamed
 
     return renamed(__name__, name)

@@ -1,4 +1,4 @@
-"""ExecuTorch: the program and the runtime of phones and other small devices."""
+"""Build ExecuTorch programs, which run on phones and other small devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def executorch_xnnpack(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """Export, hand to XNNPACK what it takes, and run the program by ExecuTorch's own runtime."""
+    """Export, delegate to XNNPACK what it takes, and run the program in ExecuTorch's own runtime."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
     from executorch.runtime import Runtime

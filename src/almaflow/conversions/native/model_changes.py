@@ -1,4 +1,4 @@
-"""Steps that change the model and leave open what runs it."""
+"""Define the steps that change the model, whatever runs it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs, ModelChange
 
 IMAGES = 4
-"""Dimensions of the tensors that PyTorch has a channels-last format for, (N, C, H, W)."""
+"""Number of dimensions of images, (N, C, H, W), for which PyTorch has a channels-last format."""
 
 
 def _cast(dtype: torch.dtype) -> ModelChange:
@@ -18,22 +18,20 @@ def _cast(dtype: torch.dtype) -> ModelChange:
 
 
 class ChannelsLast(torch.nn.Module):
-    """A model with its weights in channels-last order, which brings images into it by itself."""
+    """A model with weights in channels-last order that reorders the images it gets."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        """Reorder the weights in place."""
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last)
 
     def forward(self, *inputs: torch.Tensor) -> object:
-        """Reorder what is an image, and call the model."""
         return self.model(
             *[t.contiguous(memory_format=torch.channels_last) if t.dim() == IMAGES else t for t in inputs]
         )
 
 
 def _torchao(config: str) -> ModelChange:
-    """Linear layers quantised by one of torchao's configs, of which the default is taken."""
+    """Return a step that quantises linear layers by one of torchao's configs with its defaults."""
 
     def change(model: torch.nn.Module, _work: BuildInputs) -> torch.nn.Module:
         from torchao import quantization
@@ -48,7 +46,7 @@ def _torchao(config: str) -> ModelChange:
 
 
 def torchao_autoquant(model: torch.nn.Module, work: BuildInputs) -> torch.nn.Module:
-    """For each linear layer torchao takes the type that it finds quickest on the first example batch."""
+    """Let torchao choose the quickest type of each linear layer on the first example batch."""
     import torchao
 
     chosen: torch.nn.Module = torchao.autoquant(model)

@@ -1,4 +1,4 @@
-"""ONNX Runtime runs the model, exported by PyTorch, in floating point or quantised on the example inputs."""
+"""Build ONNX Runtime models, exported by PyTorch, in floating point or quantised on the example inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def session_on(provider: str) -> Backend:
-    """ONNX export through torch.export, and a session on one provider."""
+    """Return a step that exports to ONNX through torch.export and opens a session on one provider."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         return _opened(_export(model, work), OnnxSessions(provider, work.threads))
@@ -34,22 +34,22 @@ def _export(model: torch.nn.Module, work: BuildInputs) -> Path:
     return path
 
 
-def _opened(path: Path, sessions: OnnxSessions, **found: str) -> BuiltModel:
+def _opened(path: Path, sessions: OnnxSessions, **runtime: str) -> BuiltModel:
     forward = feed(sessions.open(path))
     return BuiltModel(
         lambda *inputs: forward(inputs),
-        lambda: together([ExecutionEvidence(found), sessions.evidence()]),
+        lambda: together([ExecutionEvidence(runtime), sessions.evidence()]),
         sessions.file_mb,
         sessions=tuple(sessions.opened),
     )
 
 
 def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """ONNX Runtime's static quantisation: QDQ, per-channel INT8 weights, UINT8 activations, min-max calibrated.
+    """Quantise statically with ONNX Runtime: QDQ, per-channel INT8 weights, UINT8 activations, min-max calibrated.
 
-    The recipe is the one that ONNX Runtime documents for x86 CPUs with VNNI ("Quantize ONNX models", static
-    quantisation): pre-process, calibrate on representative inputs, insert Q/DQ pairs, let the session fuse them. On
-    those without VNNI it has weights leave a bit unused (``reduce_range``), or sums of products overflow.
+    ONNX Runtime documents this recipe for x86 CPUs with VNNI ("Quantize ONNX models", static quantisation):
+    pre-process, calibrate on representative inputs, insert Q/DQ pairs, let the session fuse them. For CPUs without VNNI
+    it leaves a bit of the weights unused (``reduce_range``), since sums of products would overflow.
 
     Raises:
         NotImplementedError: the model has no weight that could be quantised.
@@ -79,17 +79,17 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
 
 
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")
-"""Where the time goes: quantised in every graph."""
+"""Operators that take most of the time; they are quantised in every graph."""
 
 BETWEEN_CONVOLUTIONS = ("Add", "Clip", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
-"""Kept in integers too in convolutional graphs, or each convolution pays for leaving and entering them."""
+"""Operators that are quantised too in convolutional graphs, or each convolution would convert from and to integers."""
 
 
 def _operators_to_quantize(path: Path) -> list[str]:
-    """Contractions, and what lies between them unless the graph normalises by layer.
+    """Return the contractions, and the operators between them unless the graph normalises by layer.
 
-    The residual stream of a transformer has outliers that one scale for the whole tensor cannot hold: with its
-    additions quantised vit_b_32 keeps 9 dB of SQNR, without 26 dB.
+    The residual stream of a transformer has outliers that one scale for the whole tensor cannot hold: with
+    quantised additions vit_b_32 keeps 9 dB of SQNR, without them 26 dB.
     """
     import onnx
 
@@ -98,15 +98,15 @@ def _operators_to_quantize(path: Path) -> list[str]:
 
 
 def _int8_weights(path: Path) -> int:
-    """How many weights are stored as INT8; zero points, which are so too, have one dimension at most."""
+    """Count the weights that are stored as INT8; zero points are too, but have one dimension at most."""
     import onnx
 
     initializers = onnx.load(path).graph.initializer
-    return sum(each.data_type == onnx.TensorProto.INT8 and len(each.dims) > 1 for each in initializers)
+    return sum(tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1 for tensor in initializers)
 
 
 class _Calibration:
-    """The example batches in the form that ONNX Runtime's calibration reads: one feed at a time, then None."""
+    """A reader of the example batches for ONNX Runtime's calibration: one feed at a time, then None."""
 
     def __init__(self, path: Path, batches: list[Batch]) -> None:
         import onnx
@@ -117,7 +117,6 @@ class _Calibration:
         )
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next feed."""
         return next(self._feeds, None)
 
 

@@ -1,4 +1,4 @@
-"""OpenVINO by itself: its own converter, file and runtime, without torch.compile around it."""
+"""Build OpenVINO models with its own converter, file and runtime, without torch.compile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _precision(precision: str, *, compress: bool = False) -> Backend:
-    """Compute in ``precision``, in OpenVINO's words; ``compress`` stores weights in float16."""
+    """Return a step that computes in a type, by OpenVINO's name; ``compress`` stores weights in float16."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         return _compiled(_converted(model, work), work, precision, compress=compress)
@@ -25,7 +25,7 @@ def _precision(precision: str, *, compress: bool = False) -> Backend:
 
 
 def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """NNCF's post-training quantisation, calibrated on the example inputs; what stays float computes in float32.
+    """Quantise by NNCF after training, calibrated on the example inputs; the rest computes in float32.
 
     Raises:
         NotImplementedError: the model has no weight that could be quantised.
@@ -48,13 +48,13 @@ def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
 
 
 def _converted(model: torch.nn.Module, work: BuildInputs) -> Any:
-    """The model as OpenVINO's, with the shapes of the example inputs."""
+    """Convert the model to OpenVINO's, with the shapes of the example inputs."""
     import openvino
 
     return openvino.convert_model(torch.export.export(model, work.batches[0]))
 
 
-def _compiled(model: Any, work: BuildInputs, precision: str, *, compress: bool = False, **found: str) -> BuiltModel:
+def _compiled(model: Any, work: BuildInputs, precision: str, *, compress: bool = False, **counts: str) -> BuiltModel:
     import openvino
 
     path = Path("model.xml")
@@ -62,16 +62,16 @@ def _compiled(model: Any, work: BuildInputs, precision: str, *, compress: bool =
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": work.threads,
-        # One stream has all threads, as the hint for latency sets it.
+        # The latency hint gives one stream all threads.
         **({"NUM_STREAMS": work.streams} if work.streams > 1 else {"PERFORMANCE_HINT": "LATENCY"}),
     }
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     requests = threading.local()  # a request serves one call at a time
 
     def forward(*inputs: torch.Tensor) -> list[torch.Tensor]:
-        if not hasattr(requests, "own"):
-            requests.own = compiled.create_infer_request()
-        results = requests.own.infer([t.numpy() for t in inputs], share_inputs=True, share_outputs=True)
+        if not hasattr(requests, "current"):
+            requests.current = compiled.create_infer_request()
+        results = requests.current.infer([t.numpy() for t in inputs], share_inputs=True, share_outputs=True)
         return [torch.from_numpy(result) for result in results.values()]
 
     def evidence() -> ExecutionEvidence:
@@ -81,7 +81,7 @@ def _compiled(model: Any, work: BuildInputs, precision: str, *, compress: bool =
             "openvino_streams": str(compiled.get_property("NUM_STREAMS")),
             "openvino_device": ",".join(compiled.get_property("EXECUTION_DEVICES")),
         }
-        return ExecutionEvidence(runtime | found, precision_fault(runtime["openvino_precision"], precision), "cpu")
+        return ExecutionEvidence(runtime | counts, precision_fault(runtime["openvino_precision"], precision), "cpu")
 
     weights = path.with_suffix(".bin")
     return BuiltModel(forward, evidence, (path.stat().st_size + weights.stat().st_size) / 1e6)

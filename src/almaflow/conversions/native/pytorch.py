@@ -1,4 +1,4 @@
-"""PyTorch itself runs the model: as it is, compiled, or compiled ahead of time."""
+"""Build models that PyTorch itself runs: unchanged, compiled, or compiled ahead of time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def eager(model: torch.nn.Module, _work: BuildInputs) -> BuiltModel:
-    """As it is."""
+    """Run the model unchanged."""
     return BuiltModel(model, model=model)
 
 
 def _inductor(**settings: Any) -> Backend:
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-        torch._dynamo.reset()  # noqa: SLF001 - as Alma does: what an earlier step compiled does not count
+        torch._dynamo.reset()  # noqa: SLF001 - as Alma does: graphs of an earlier step do not count
         forget()
         compiled = torch.compile(model, backend="inductor", **settings)
         compiled(*work.batches[0])
@@ -33,7 +33,7 @@ def _inductor(**settings: Any) -> Backend:
 
 
 def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """Export, compile ahead of time, and load the package that a server without Python would load too."""
+    """Export, compile ahead of time, and load the package, which a server without Python could load too."""
     from torch._inductor import aoti_compile_and_package, aoti_load_package
 
     exported = torch.export.export(model, work.batches[0])
@@ -42,12 +42,12 @@ def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltMode
 
 
 def tensorrt(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """Export, and build a TensorRT engine ahead of time in the model's own type, with TF32 off as in eager."""
+    """Export, and build a TensorRT engine ahead of time in the model's type, with TF32 off as in eager."""
     import torch_tensorrt
 
     exported = torch.export.export(model, work.batches[0])
     build = torch_tensorrt.dynamo.compile
-    # Newer versions take each layer's own type by themselves, and refuse to be told precisions beside.
+    # Newer versions use the type of each layer and refuse a list of precisions.
     typed = {"use_explicit_typing": True} if "use_explicit_typing" in signature(build).parameters else {}
     return BuiltModel(build(exported, arg_inputs=list(work.batches[0]), disable_tf32=True, **typed))
 

@@ -126,7 +126,7 @@ def job(model: str, arguments: Namespace) -> Request:
 
 
 def one_model(model: str, request: Request, directory: Path, arguments: Namespace) -> list[Pair]:
-    """Every conversion of one model beside its tools, all on what one preparing worker has left."""
+    """Every conversion of one model beside its tools, all on what one reference worker has left."""
     from almaflow.conversions.catalogue.preload import modules_for
     from almaflow.processes.launcher import Launcher
 

@@ -27,7 +27,7 @@ MAX_TURN_S = 60.0
 
 
 def prepared(launcher: Launcher, request: Request, directory: Path) -> WorkerTask:
-    """The preparing worker's task, once it has written the reference, with the digest of the weights."""
+    """The reference worker's task, once it has written the reference, with the digest of the weights."""
     from almaflow.records import WorkerTask
 
     own = directory / "prepare"
@@ -40,7 +40,7 @@ def prepared(launcher: Launcher, request: Request, directory: Path) -> WorkerTas
         worker.until_ready()
         result = worker.finish().result
     if result.prepared is None or result.failure:
-        message = result.bad_input or (result.failure.message if result.failure else "the preparing worker died")
+        message = result.bad_input or (result.failure.message if result.failure else "the reference worker died")
         raise BenchmarkError(message)
     return replace(task, weights_digest=result.prepared.weights_digest)
 

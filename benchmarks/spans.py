@@ -82,7 +82,7 @@ def run_watched(request: Request) -> tuple[Job, dict[tuple[str, str], float], fl
 
     By a conversion's name: the phases of its worker until it is ready (``start`` is from asking for the worker to its
     first sign, ``fork`` its first part), ``turns`` that it took, the gaps before them included, and ``end``. By the
-    model's name: the preparing worker's phases. Under no name: ``fork`` of that worker, which waits for the server,
+    model's name: the reference worker's phases. Under no name: ``fork`` of that worker, which waits for the server,
     ``control``, and what tracking did.
     """
     marks, spans = Marks(), Spans()

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def load(task_path: str) -> Work:
-    """The model in the state, and the inputs, that the preparing worker has left for all workers."""
+    """The model in the state, and the inputs, that the reference worker has left for all workers."""
     import torch
 
     from almaflow.models.build import build_model

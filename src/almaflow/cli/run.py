@@ -1,4 +1,4 @@
-"""``almaflow run``: Hydra's grammar and flags in front, the runner behind."""
+"""``almaflow run``: Hydra composes the configuration, and each job is run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ReferenceInfo:
-    """Properties of the model that the preparing worker found out."""
+    """Properties of the model that the reference worker found out."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

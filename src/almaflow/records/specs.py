@@ -87,7 +87,7 @@ class MeasureSpec:
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """Everything that one worker process needs. ``conversion`` is None for the preparing worker."""
+    """Everything that one worker process needs. ``conversion`` is None for the reference worker."""
 
     model: ModelSpec
     hardware: HardwareSpec
@@ -96,7 +96,7 @@ class WorkerTask:
     work_dir: str
     """The worker's working directory, which no other shares."""
     reference_path: str
-    """File with the inputs and eager outputs that the preparing worker writes and the others compare with."""
+    """File with the inputs and eager outputs that the reference worker writes and the others compare with."""
     weights_digest: str | None = None
     replicate: int = 0
     cache_dir: str | None = None

@@ -46,7 +46,7 @@ def run_conversion(
     the others when the parent requests them. A conversion with a wrong output takes only the first, for diagnosis.
 
     Args:
-        task: The task, with a conversion and the path of the reference that the preparing worker wrote.
+        task: The task, with a conversion and the path of the reference that the reference worker wrote.
         events: Announces phases to the parent.
         turns: The parent's requests for rounds.
         started: ``time.perf_counter()`` at the start of this process.
@@ -147,7 +147,7 @@ def _take_turns(rounds: Rounds, events: EventWriter, turns: TurnInbox, keep: Cal
 
 
 def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Return the model with the preparing worker's weights, and the reference that it wrote."""
+    """Return the model with the reference worker's weights, and the reference that it wrote."""
     # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
     model = build_model(task.model)

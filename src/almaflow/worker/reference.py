@@ -1,4 +1,4 @@
-"""The preparing worker: checks that the model builds and its inputs fit, and runs it eagerly.
+"""The reference worker: checks that the model builds and its inputs fit, and runs it eagerly.
 
 It runs before any conversion, so that a wrong model costs seconds, and writes the inputs and eager's outputs that every
 conversion is compared with. It then stays to probe the machine: eager calls at the job's start and at its end show how

@@ -52,7 +52,7 @@ class ValidationResult:
     interrupted: bool
     environment: dict[str, str]
     conversions: list[dict[str, Any]]
-    """In plan order: conversion, status, failure, run_id and the metrics; None for a headline that is not known."""
+    """One dict for each conversion in plan order: conversion, status, failure, run_id and metrics, None if unknown."""
     best_conversion: str | None
     """The fastest whose output is right; None where none is."""
     best_latency_ms: float | None
@@ -62,14 +62,14 @@ class ValidationResult:
     tied_with_best: list[str]
     recommendations: list[dict[str, Any]]
     headroom: float | None
-    """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is."""
+    """Latency of COMPILE_INDUCTOR_DEFAULT over the best one's."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``output=FILE.json`` holds: plain data, a copy of its own."""
+        """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""
         return asdict(self)
 
     def to_frame(self) -> pd.DataFrame:
-        """A pandas DataFrame with a row for each conversion, in plan order, and a column for each field or metric."""
+        """Return a pandas DataFrame: a row for each conversion in plan order, and a column for each field or metric."""
         import pandas as pd
 
         return pd.DataFrame(deepcopy(self.conversions))
@@ -127,7 +127,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         tier: 1 quick, 2 core, 3 everything that can run here.
         conversions: Names, aliases or numbers of ``almaflow conversions`` in the order to run them, instead of the
             tier's.
-        predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to be judged by the measurement.
+        predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to compare with the measurement.
         predicted_energy_j: Predicted joules of one forward call on one batch.
         data_loader: An iterable over batches: tensors, tuples or lists (inputs first, then labels, which are dropped),
             or mappings. Its first batches of ``batch_size`` are used instead of ``example_input``; beside it,
@@ -174,8 +174,8 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "strict": strict,
         "output": output,
     }
-    given = [override(key, value) for key, value in settings.items() if value is not None]
-    job_config = compose(["model=custom", *given, *overrides])
+    arguments = [override(key, value) for key, value in settings.items() if value is not None]
+    job_config = compose(["model=custom", *arguments, *overrides])
     with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
         spec = ModelSpec(
             name=job_config.model.name or "",
@@ -205,7 +205,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
 
 
 def _hardware(name: str) -> str:
-    """The config that is meant by the name of a machine; the name itself where none is."""
+    """Return the config that the name of a machine means; the name itself where there is none."""
     words = _words(name)
     return next((choice for choice in files.choices("hardware") if _words(choice) == words), name)
 

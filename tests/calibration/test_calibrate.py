@@ -41,8 +41,13 @@ def test_levels_of_a_machine_with_two_caches() -> None:
     ]
 
 
+def test_levels_of_a_machine_that_is_busy_keep_four_digits_and_are_never_zero() -> None:
+    rates = dict(zip(WORKING_SETS_MB, (0.123456, 0.123456, 0.0412345, 0.0412345, 0.00123456, 3e-5, 2e-5), strict=True))
+    assert [level["gb_s"] for level in _levels(rates)] == [0.1235, 0.04123, 0.001235, 3e-5, 2e-5]
+
+
 @settings(max_examples=20)
-@given(st.lists(st.floats(0.1, 1000.0), min_size=len(WORKING_SETS_MB), max_size=len(WORKING_SETS_MB)))
+@given(st.lists(st.floats(1e-6, 1000.0), min_size=len(WORKING_SETS_MB), max_size=len(WORKING_SETS_MB)))
 def test_levels_are_ones_that_a_hardware_config_takes(rates: list[float]) -> None:
     levels = _levels(dict(zip(WORKING_SETS_MB, rates, strict=True)))
     text = ", ".join(f"{{{', '.join(f'{key}: {value}' for key, value in level.items())}}}" for level in levels)

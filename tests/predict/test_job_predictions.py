@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.example_jobs import failed, job, ok
@@ -196,3 +197,23 @@ def test_what_is_no_predictor_costs_no_time(override: str, said: str) -> None:
         resolve_predictors(compose(["model=simple", override]))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_version_that_is_a_number_is_kept_as_text() -> None:
+    """As ``predictor.given.version=2`` gives it, and a class of the user's own."""
+
+    @dataclass(frozen=True)
+    class Numbered:
+        name: str = "numbered"
+        version: Any = 3
+
+        def predict(self, _: PredictionRequest) -> Prediction:
+            return Prediction(1.0, self.name, self.version)
+
+    typed = compose(["model=simple", "predictor=given", "predictor.given.version=2", "predicted_latency_ms=1"])
+    (given,) = resolve_predictors(typed)
+    made = job(ok("EAGER", 20.0))
+    predicting = JobPredictions((given, Numbered()), (), PredictorPool(pytest.fail))
+    (eager,) = predicting.outcomes(made, made.outcomes)
+    versions = {each.predictor: each.version for each in eager.predictions}
+    assert (versions["given"], versions["numbered"]) == ("2", "3")

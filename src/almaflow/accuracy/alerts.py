@@ -36,7 +36,7 @@ class Alert:
 def alerts(
     all_series: Iterable[Series], above_pct: float | None = None, recent: int = RECENT, *, regressions: bool = False
 ) -> Iterator[Alert]:
-    """The alerts, in the order of the series.
+    """Yield the alerts, in the order of the series.
 
     Args:
         all_series: The series to look at.
@@ -70,7 +70,7 @@ def _above(series: Series, limit: float) -> list[Point]:
 
 
 def _least(point: Point) -> float:
-    """The smallest absolute error that the measurement's interval leaves."""
+    """Return the smallest absolute error that the measurement's interval leaves."""
     if point.bounds is None:
         return abs(point.error)
     return 0.0 if 0 in point.bounds else min(abs(point.bounds.low), abs(point.bounds.high))

@@ -61,7 +61,7 @@ class Cause:
 
 
 def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
-    """The cause of a change between two stretches of a series.
+    """Return the cause of a change between two stretches of a series.
 
     The error is the prediction less the measurement, in logarithms: a side is a cause where it moved by a quarter of
     both moves or more. A measurement that moved is the machine's doing where the control workload moved with it, by
@@ -133,19 +133,19 @@ def _of_measurement(
 
 
 def _levels(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
-    """The medians of both sides; None where either side has no value."""
-    one, other = ([each for each in side if each is not None] for side in (before, after))
-    return (median(one), median(other)) if one and other else None
+    """Return the medians of both sides; None where either side has no value."""
+    old, new = ([each for each in side if each is not None] for side in (before, after))
+    return (median(old), median(new)) if old and new else None
 
 
 def _move(before: Sequence[float | None], after: Sequence[float | None]) -> float | None:
-    """The move between the medians, as a logarithm; None where either side has no value."""
+    """Return the move between the medians, as a logarithm; None where either side has no value."""
     levels = _levels(before, after)
     return math.log(levels[1] / levels[0]) if levels and min(levels) > 0 else None
 
 
 def _changed(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
-    """Tags that share no value across the change, those that can have an effect first."""
+    """Return tags that share no value across the change, those that can have an effect first."""
     names = {name for each in (*before, *after) for name in each}
     changed = {}
     for name in sorted(names, key=lambda name: (_idle(name), name)):

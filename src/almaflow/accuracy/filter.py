@@ -34,7 +34,7 @@ class Filter:
     """Whether only predictors that the job had named are selected."""
 
     def fits(self, run: ScoredRun) -> bool:
-        """Whether the measurement is selected."""
+        """Return whether the measurement is selected."""
         return (
             (self.since is None or run.at >= self.since)
             and _fits(run.model, self.models)
@@ -44,14 +44,14 @@ class Filter:
         )
 
     def through(self, run: ScoredRun) -> ScoredRun:
-        """The run with the selected predictions only.
+        """Return the run with the selected predictions only.
 
         A run that does not fit keeps none. It is not dropped: it may be the eager run that others are compared with.
         """
         if not self.fits(run):
             return replace(run, said=())
-        said = (each for each in run.said if _fits(each.predictor, self.predictors))
-        return replace(run, said=tuple(each for each in said if each.named or not self.named))
+        predictions = (each for each in run.said if _fits(each.predictor, self.predictors))
+        return replace(run, said=tuple(each for each in predictions if each.named or not self.named))
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:
@@ -59,7 +59,7 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
 
 
 def moment_of(text: str) -> float:
-    """Seconds since the epoch of ``2026-11-26``, of a time in ISO 8601, or of ``30d`` ago.
+    """Return the seconds since the epoch of ``2026-11-26``, of a time in ISO 8601, or of ``30d`` ago.
 
     Raises:
         UsageError: it is none of these.

@@ -89,7 +89,7 @@ class Series:
     points: tuple[Point, ...]
     summary: ErrorSummary
     now: ErrorSummary
-    """Since the last change."""
+    """The summary since the last change."""
     changes: tuple[Change, ...]
     trend: Figure | None
     """The trend of the absolute error since the last change, in percentage points for 30 days."""

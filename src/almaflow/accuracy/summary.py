@@ -46,7 +46,7 @@ class Against(StrEnum):
 def series_of(
     runs: Iterable[ScoredRun], against: Against = Against.FLOOR, false_alarm_rate: float = FALSE_ALARM_RATE
 ) -> list[Series]:
-    """All series, in the order of their keys.
+    """Return all series, in the order of their keys.
 
     Args:
         runs: The runs in any order; eager's are of use without a prediction too.
@@ -58,13 +58,13 @@ def series_of(
     for run in runs:
         if run.conversion == EAGER:
             eager[run.job_run_id, run.model, run.batch_size] = run.floor_ms
-        for said in run.said:
-            points[_key(run, said)].append(_point(run, said, against))
+        for prediction in run.said:
+            points[_key(run, prediction)].append(_point(run, prediction, against))
     return [_series(key, points[key], eager, false_alarm_rate) for key in sorted(points)]
 
 
 def rollups(all_series: Iterable[Series], by: str) -> dict[tuple[str, str], tuple[int, ErrorSummary]]:
-    """The number of series and their common summary, by predictor and a field of the key, or ``family``; sorted."""
+    """Return the number of series and their summary, by predictor and a field of the key, or ``family``; sorted."""
     groups: dict[tuple[str, str], list[ErrorSummary]] = defaultdict(list)
     for each in all_series:
         groups[each.key.predictor, str(getattr(each.key, by))].append(each.summary)
@@ -72,7 +72,7 @@ def rollups(all_series: Iterable[Series], by: str) -> dict[tuple[str, str], tupl
 
 
 def compared(all_series: Iterable[Series], first: str, second: str) -> Paired | None:
-    """The errors of two predictors over the measurements that both predicted; None where there is none."""
+    """Compare the errors of two predictors over the measurements of both; None where there is none."""
     errors: dict[Key, dict[str, dict[str, float]]] = defaultdict(dict)
     for each in all_series:
         if each.key.predictor in {first, second}:
@@ -87,28 +87,30 @@ def compared(all_series: Iterable[Series], first: str, second: str) -> Paired | 
     return paired(ones, others) if ones else None
 
 
-def _key(run: ScoredRun, said: RecordedPrediction) -> Key:
+def _key(run: ScoredRun, prediction: RecordedPrediction) -> Key:
     return Key(
-        run.model, run.hardware, run.conversion, run.batch_size, said.predictor, run.dtype, run.threads, run.device,
-        run.input_shape, run.machine, run.calls,
+        run.model, run.hardware, run.conversion, run.batch_size, prediction.predictor, run.dtype, run.threads,
+        run.device, run.input_shape, run.machine, run.calls,
     )  # fmt: skip
 
 
-def _point(run: ScoredRun, said: RecordedPrediction, against: Against) -> Point:
+def _point(run: ScoredRun, prediction: RecordedPrediction, against: Against) -> Point:
     measured = run.floor_ms if against is Against.FLOOR else run.latency_ms
-    error = error_pct(said.latency_ms, measured)
+    error = error_pct(prediction.latency_ms, measured)
     if run.low_ms is None or run.high_ms is None:
         interval = bounds = None
     else:  # the floor has no interval of its own: as much of it as the median's is of the median
         share = measured / run.latency_ms
         interval = Interval(run.low_ms * share, run.high_ms * share)
-        bounds = Interval(error_pct(said.latency_ms, interval.high), error_pct(said.latency_ms, interval.low))
-    stated = said.low_ms is not None and said.high_ms is not None
+        bounds = Interval(
+            error_pct(prediction.latency_ms, interval.high), error_pct(prediction.latency_ms, interval.low)
+        )
+    stated = prediction.low_ms is not None and prediction.high_ms is not None
     if interval is None and not stated:
-        return Point(run, said, measured, error, bounds, None)
-    predicted = Interval(said.low_ms or said.latency_ms, said.high_ms or said.latency_ms)
+        return Point(run, prediction, measured, error, bounds, None)
+    predicted = Interval(prediction.low_ms or prediction.latency_ms, prediction.high_ms or prediction.latency_ms)
     same = predicted.overlaps(interval or Interval(measured, measured))
-    return Point(run, said, measured, error, bounds, same)
+    return Point(run, prediction, measured, error, bounds, same)
 
 
 def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], float], false_alarm_rate: float) -> Series:
@@ -139,7 +141,7 @@ def _series(key: Key, points: list[Point], eager: dict[tuple[str, str, int], flo
 
 
 def _changes(errors: Sequence[float], moments: Sequence[Moment], false_alarm_rate: float) -> Iterable[Change]:
-    """Steps in the logarithms of predicted over measured, in which half and double are as far from right."""
+    """Yield steps in the logarithms of predicted over measured, to which half and double are equally wrong."""
     changes = steps([moment.log_ratio for moment in moments], false_alarm_rate)
     ends = [0, *(step.at for step in changes), len(errors)]
     for start, step, end in zip(ends, changes, ends[2:], strict=False):

@@ -1,6 +1,6 @@
 """Small networks of blocks as whole models have them: each function draws the layers of one.
 
-Args of each: where sizes are drawn from, and the number of the network within its style.
+Each function takes the generator that draws sizes, and the number of the network within its style.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def bottlenecks(draw: Random, number: int) -> Drawn:
 
 
 def dense(draw: Random, _number: int) -> Drawn:
-    """Layers that add their channels to those that they were given."""
+    """Layers that add their channels to those of their input."""
     channels, growth, count = between(draw, 32, 512), between(draw, 16, 48), draw.randint(2, 5)
     shape, width = image(draw, channels), 4 * growth
     work = 2e-9 * count * (width * (channels + count * growth / 2) + 9 * width * growth) * shape[1] ** 2
@@ -56,13 +56,13 @@ def branches(draw: Random, number: int) -> Drawn:
     shape = image(draw, between(draw, 64, 512))
     one, two, three, four = (between(draw, 16, 192) for _ in range(4))
     kernel = (3, 5)[number % 2]
-    branches: list[Layers] = [
+    paths: list[Layers] = [
         [["conv", one, 1]],
         [["conv", two, 1], ["conv", three, kernel]],
         [["pool", ("max", "avg")[number % 2], 3, 1], ["conv", four, 1]],
     ]
     work = 2e-9 * (shape[0] * (one + two + four) + kernel**2 * two * three) * shape[1] ** 2
-    return [["branches", *branches]], shape, work
+    return [["branches", *paths]], shape, work
 
 
 def halves(draw: Random, _number: int) -> Drawn:
@@ -119,7 +119,7 @@ def chains(draw: Random, number: int) -> Drawn:
 
 
 def _block(draw: Random, width: int, activation: str) -> tuple[Layers, float]:
-    """A block that keeps ``width`` channels, and its multiplications at each place."""
+    """Draw a block that keeps ``width`` channels, and count its multiplications at each position."""
     kind, ratio, kernel = draw.choice(("dense", "inverted", "gated", "grouped")), draw.choice((2, 4, 6)), 3
     if kind in {"inverted", "gated"}:
         wide = ratio * width

@@ -1,4 +1,4 @@
-"""Calibrating a machine: measuring its limits, and learning what operations cost by each conversion."""
+"""Calibrate a machine: measure its limits, and learn what operations cost by each conversion."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ CONVERSIONS = {
 """The conversions that are calibrated by default; those that take longest to build come first."""
 
 COMPILED = 3
-"""A compiler that takes seconds for each network builds each third one only."""
+"""A compiler that takes seconds for each network builds only each third one."""
 
 LIMITS_S = 120
-"""Seconds; measuring the limits takes a tenth of it where nothing else runs."""
+"""Seconds within which the limits are measured; an idle machine takes a tenth of that."""
 
 
 class CalibrationProgress(Protocol):
@@ -53,11 +53,11 @@ class CalibrationProgress(Protocol):
         """Show what is being done from now on."""
 
     def timing(self, text: str, steps: int, total: int) -> None:
-        """Show what is being built or timed, after so many further steps of all."""
+        """Show what is being built or timed, and that ``steps`` more of ``total`` are done."""
 
 
 def conversions_to_calibrate(names: Sequence[str] | None, device: str = "cpu") -> tuple[PlannedConversion, ...]:
-    """The conversions of these names, or those of ``CONVERSIONS`` that can run here.
+    """Return the conversions of these names, or those of ``CONVERSIONS`` that can run here.
 
     Raises:
         UsageError: one is unknown, was asked for and cannot run here, or is none to float32 on the device.
@@ -74,7 +74,7 @@ def conversions_to_calibrate(names: Sequence[str] | None, device: str = "cpu") -
 
 
 def networks_for(conversions: Iterable[PlannedConversion]) -> dict[PlannedConversion, list[ModelSpec]]:
-    """The networks that each conversion is timed on: fewer where a compiler takes seconds for each."""
+    """Return the networks that each conversion is timed on: fewer where a compiler takes seconds for each."""
     return {
         each: [
             spec
@@ -132,7 +132,7 @@ def _timed(conversions: Sequence[PlannedConversion], threads: int, progress: Cal
 
 
 def _learnt_before(name: str, processor: str, threads: int) -> dict[str, LearnedCosts]:
-    """The costs that an earlier calibration learnt of this machine; measuring its limits alone does not change them."""
+    """Return an earlier calibration's costs of this machine, which measuring its limits alone does not change."""
     with suppress(UsageError):
         before = read(name)
         return before.learnt if (before.processor, before.threads) == (processor, threads) else {}
@@ -169,7 +169,7 @@ def learn(
     Args:
         times: The times of small networks, with the device that they were timed on.
         models: Measurements of whole models, which are learnt from too.
-        before: What was learnt from the small networks alone, to begin with.
+        before: The costs that were learnt from the small networks alone, to begin with.
         notify: Called with the name of each conversion before it is learnt.
     """
     from almaflow.calibration.fit import learn_backend
@@ -188,11 +188,11 @@ def learn(
 
 
 def stored_models(experiment_name: str, calibration: Calibration) -> list[MeasuredModel]:
-    """The models that the store has measurements of on the calibrated machine.
+    """Return the models that the store has measurements of on the calibrated machine.
 
     Raises:
-        UsageError: it has none.
-        TrackingError: it cannot be read.
+        UsageError: the store has none.
+        TrackingError: the store cannot be read.
     """
     uri, processor, threads = resolve_uri(None), calibration.processor, calibration.threads
     tag = "tags.`env.gpu`" if calibration.device == "cuda" else "tags.`env.cpu`"

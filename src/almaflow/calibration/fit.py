@@ -1,4 +1,4 @@
-"""Learning what operations cost from what networks took (``costs``)."""
+"""Learn what operations cost from the times of networks, by the formula in ``predict.costs``."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 BELIEVED = 0.08
 """The share by which a network's time differs from the formula when its parameters are right."""
 MODEL_WEIGHT = 3.0
-"""How many small networks a whole model counts for."""
+"""The number of small networks that a whole model counts for."""
 NEARER = 0.5
 """The factor on the deviations of the prior when whole models are learnt from.
 
-What the small networks taught is the prior then, and it is nearer to the truth than the first guess.
+The prior is then what the small networks taught, which is nearer to the truth than the first guess.
 """
 WHOLE_DEVIATION = 0.3
 """The standard deviation of the logarithm of a whole model's time over that of its operations in small networks."""
 FOLDS = 6
 CLOSE = 1e-5
-"""A step that improves the fit by a smaller share ends it."""
+"""The share by which a step has to improve the fit; a smaller one ends it."""
 HOLDS = 0.9
+"""The share of further networks whose ratio the prediction interval is to hold."""
 
 
 def learn_backend(
@@ -47,14 +48,14 @@ def learn_backend(
     models: Sequence[MeasuredModel] = (),
     before: CostModel | None = None,
 ) -> CostModel:
-    """What operations cost by one conversion.
+    """Learn what operations cost by one conversion.
 
     Args:
         planned: The conversion.
-        networks: Small ones by their names: their operations, and the floor of what they took in ms.
-        control_ms: The control workload meanwhile.
-        models: Whole models that it took a known time for.
-        before: What was learnt from the small networks alone.
+        networks: Small networks by their names: their operations, and the floor of their times in ms.
+        control_ms: Time of the control workload meanwhile.
+        models: Whole models whose time by the conversion was measured.
+        before: The costs that were learnt from the small networks alone.
     """
     workloads = [*(workload for workload, _ in networks.values()), *(model.workload for model in models)]
     scaled = [model.floor_ms * control_ms / model.control_ms for model in models]
@@ -69,18 +70,18 @@ def learn_backend(
     mean, deviation = costs.prior(planned.device)
     if before is not None:
         mean, deviation = costs.vector_of(before.parameters, planned.device), deviation * NEARER
-    vector, whole = fit(data, np.ones(len(workloads)), mean, deviation)
-    # Siblings are left out together, or one would tell of the other; deep networks are drawn each by itself.
+    vector, factor = fit(data, np.ones(len(workloads)), mean, deviation)
+    # Networks of one style are left out together, or one would tell of the other; each deep one is drawn by itself.
     names = [*networks, *(family_of(model.model) for model in models)]
     groups = [name if deep else style for name, style, deep in zip(names, styles, is_deep, strict=True)]
     ratios = _unseen_ratios(data, groups, mean, deviation, vector)
     low, high = _interval(ratios[is_model] if models else ratios)
     parameters = costs.parameters_of(vector, planned.device)
-    return CostModel(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{whole:.4g}"))
+    return CostModel(parameters, low, high, len(workloads), float(f"{control_ms:.4g}"), float(f"{factor:.4g}"))
 
 
 def _interval(ratios: Vector) -> tuple[float, float]:
-    """Of a further ratio in ``HOLDS`` of cases, where their logarithms are normal: Student's prediction interval."""
+    """Return Student's prediction interval of a further ratio, if the logarithms of ratios are normal."""
     from scipy.special import stdtrit
 
     logs = np.log(ratios)
@@ -92,47 +93,47 @@ def _interval(ratios: Vector) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class _Data:
-    """What is learnt from."""
+    """The networks to learn from."""
 
     columns: Operations
     times_ms: Vector
     is_deep: NDArray[np.bool_]
-    """Of each network: whether it is a whole model, or as deep as one."""
+    """Whether each network is a whole model, or as deep as one."""
 
 
 def fit(
     data: _Data, weights: Vector, mean: Vector, deviation: Vector, start: Vector | None = None
 ) -> tuple[Vector, float]:
-    """The likeliest parameters: errors are relative with heavy tails, parameters are believed to lie near ``mean``.
+    """Find the likeliest parameters, with relative errors of heavy tails and a prior around ``mean``.
 
     Args:
         data: All networks.
-        weights: How much each counts; a deep one counts for ``MODEL_WEIGHT`` times as much.
-        mean: Logarithms that are believed before.
-        deviation: How far from them they may be.
+        weights: The weight of each network; a deep one counts for ``MODEL_WEIGHT`` times as much.
+        mean: Means of the prior, as logarithms.
+        deviation: Standard deviations of the prior.
         start: Logarithms to begin with; None for the mean.
 
     Returns:
-        Logarithms of the parameters, and what whole models take over what their operations take.
+        Logarithms of the parameters, and the time of whole models over that of their operations.
     """
     logs = np.log(data.times_ms)
     scale = np.sqrt(weights * np.where(data.is_deep, MODEL_WEIGHT, 1.0)) / BELIEVED
 
-    def off(vector: Vector) -> Vector:
+    def residuals(vector: Vector) -> Vector:
         predicted = np.log(costs.networks_ms(vector[1:], data.columns)) + np.where(data.is_deep, vector[0], 0.0)
         error = (predicted - logs) * scale
-        # The square root of a loss that grows like the logarithm: some networks do what no formula says.
+        # The square root of a loss that grows like the logarithm, since some networks follow no formula.
         error = np.sign(error) * np.sqrt(8 * np.log1p(error**2 / 8))
         return np.concatenate([error, [vector[0] / WHOLE_DEVIATION], (vector[1:] - mean) / deviation])
 
     first = np.concatenate([[0.0], mean if start is None else start])
     widths = np.concatenate([[WHOLE_DEVIATION], deviation])
-    found: Vector = least_squares(off, first, method="trf", x_scale=widths, ftol=CLOSE, max_nfev=100).x
-    return found[1:], float(np.exp(found[0]))
+    best: Vector = least_squares(residuals, first, method="trf", x_scale=widths, ftol=CLOSE, max_nfev=100).x
+    return best[1:], float(np.exp(best[0]))
 
 
 def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: Vector, start: Vector) -> Vector:
-    """Measured over predicted of each network by parameters that were learnt without its group."""
+    """Return measured over predicted time of each network, by parameters learnt without its group."""
     ratios = np.ones(len(groups))
     names = sorted(set(groups))
     fold_of = np.array([names.index(group) % FOLDS for group in groups])
@@ -140,7 +141,7 @@ def _unseen_ratios(data: _Data, groups: Sequence[str], mean: Vector, deviation: 
         unseen = fold_of == fold
         if unseen.all() or not unseen.any():
             continue
-        vector, whole = fit(data, np.where(unseen, 1e-9, 1.0), mean, deviation, start)
-        predicted = costs.networks_ms(vector, data.columns) * np.where(data.is_deep, whole, 1.0)
+        vector, factor = fit(data, np.where(unseen, 1e-9, 1.0), mean, deviation, start)
+        predicted = costs.networks_ms(vector, data.columns) * np.where(data.is_deep, factor, 1.0)
         ratios[unseen] = (data.times_ms / predicted)[unseen]
     return ratios

@@ -1,6 +1,6 @@
 """Small networks of a few layers of one kind: each function draws the layers of one.
 
-Args of each: where sizes are drawn from, and the number of the network within its style.
+Each function takes the generator that draws sizes, and the number of the network within its style.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def convolutions(draw: Random, number: int) -> Drawn:
 
 
 def heavy(draw: Random, number: int) -> Drawn:
-    """Weights that no cache holds, as those of whole models: they come from memory at each call."""
+    """Convolutions whose weights no cache holds, as in whole models: they come from memory at each call."""
     shape = image(draw, between(draw, 512, 1024, 64))
     shape[1:] = [7, 7] if number % 2 else [14, 14]
     kernel, channels, layers, work = (3, 1)[number % 3 == 2], shape[0], [], 0.0  # noqa: PLR2004 - each third
@@ -46,7 +46,7 @@ def heavy(draw: Random, number: int) -> Drawn:
 
 
 def pointwise(draw: Random, number: int) -> Drawn:
-    """Convolutions of single places."""
+    """Convolutions with a window of one by one."""
     shape = image(draw, between(draw, 16, 1024))
     channels, layers, work = shape[0], [], 0.0
     for _ in range(draw.randint(2, 4)):
@@ -78,7 +78,7 @@ def grouped(draw: Random, number: int) -> Drawn:
 
 
 def stems(draw: Random, number: int) -> Drawn:
-    """What images meet first: three channels, a stride, often a pool."""
+    """First layers of image models: three channels, a stride, often a pool."""
     shape, width = [3, 224, 224], between(draw, 16, 96)
     kernel, stride = ((3, 2), (7, 2), (3, 2), (11, 4))[number % 4]
     layers: Layers = [["conv", width, kernel, stride, 1, ACTIVATIONS[number % 3]]]
@@ -94,7 +94,7 @@ def patches(draw: Random, number: int) -> Drawn:
 
 
 def linear(draw: Random, number: int) -> Drawn:
-    """From a row to a few hundred, from small weights to some that no cache holds."""
+    """Linear layers on one row to a few hundred, with small weights and with some that no cache holds."""
     rows = (1, 1, 16, 49, 128, 197)[number % 6]
     widths = [between(draw, 128, 4096 if rows == 1 else 2048, 32) for _ in range(draw.randint(2, 4))]
     if number % 12 == 0:
@@ -112,7 +112,7 @@ def large(draw: Random, _number: int) -> Drawn:
 
 
 def light(draw: Random, number: int) -> Drawn:
-    """What computes little and moves much, between two pointwise convolutions."""
+    """Operations that compute little and move much, between two pointwise convolutions."""
     channels = between(draw, 32, 384)
     shape = image(draw, channels, 1)
     kinds: list[Layers] = [

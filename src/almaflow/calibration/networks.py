@@ -1,7 +1,7 @@
 """The small networks that ``almaflow calibrate`` measures: from one layer to a block, drawn over the sizes in use.
 
 No network is a whole model or part of one: sizes are drawn on a logarithmic scale by a fixed seed, so that what is
-learnt from them was not chosen by the models that it is judged on. Knows no torch: ``models.blocks`` builds them.
+learnt from them was not chosen by the models that it is tested on. Imports no torch: ``models.blocks`` builds them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from almaflow.calibration import blocks as chains
-from almaflow.calibration import layers
+from almaflow.calibration import blocks, layers
 from almaflow.records import InputSpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -23,14 +22,14 @@ DEEP = "chain"
 """The style that is as deep as whole models are."""
 SEED = 20
 LARGEST_GFLOP, SMALLEST_GFLOP = 5.0, 0.0005
-"""Bounds of one call: a larger network takes too long for what it tells, a smaller one tells the overhead only."""
+"""Bounds of one call: a larger network takes too long for what it teaches, a smaller one shows the overhead only."""
 BATCHES = (1, 1, 2, 4, 8)
 LARGER = 16
-"""So many times as much work on a GPU, in batches as much larger: less takes no longer than its launch."""
+"""The factor on batches, and so on work, on a GPU: there, less work takes no longer than its launch."""
 
 
 def calibration_networks(device: str = "cpu") -> list[ModelSpec]:
-    """All of the networks, the same ones each time.
+    """Return all of the networks, the same ones each time.
 
     Args:
         device: ``cpu``, or ``cuda``, where batches are larger.
@@ -61,16 +60,16 @@ STYLES: dict[str, tuple[int, Callable[[Random, int], Drawn]]] = {
     "grouped": (5, layers.grouped),
     "stem": (4, layers.stems),
     "patches": (3, layers.patches),
-    "inverted": (11, chains.inverted),
-    "bottleneck": (5, chains.bottlenecks),
-    "dense": (4, chains.dense),
-    "branches": (4, chains.branches),
-    "halves": (3, chains.halves),
+    "inverted": (11, blocks.inverted),
+    "bottleneck": (5, blocks.bottlenecks),
+    "dense": (4, blocks.dense),
+    "branches": (4, blocks.branches),
+    "halves": (3, blocks.halves),
     "linear": (9, layers.linear),
     "large": (6, layers.large),
-    "transformer": (8, chains.transformers),
-    "mixing": (4, chains.mixing),
+    "transformer": (8, blocks.transformers),
+    "mixing": (4, blocks.mixing),
     "light": (8, layers.light),
-    DEEP: (9, chains.chains),
+    DEEP: (9, blocks.chains),
 }
 """The number of networks of each style, and the function that draws one."""

@@ -25,19 +25,19 @@ class NetworkTimes:
     """The times of the calibration networks on one machine."""
 
     workloads: dict[str, Workload]
-    """By network."""
+    """Operations by network."""
     floors_ms: dict[str, dict[str, float]]
-    """By conversion and network."""
+    """Floors in ms by conversion and network."""
     control_ms: dict[str, float]
-    """The control workload meanwhile, by conversion: how fast the machine was."""
+    """Time of the control workload meanwhile, by conversion: how fast the machine was."""
     day: str
-    """As YYYY-MM-DD."""
+    """The day of the timing, as YYYY-MM-DD."""
     device: str = "cpu"
     """``cpu`` or ``cuda``."""
 
 
 def network_times(timed: Timed, device: str = "cpu") -> NetworkTimes:
-    """The floor of each network, and the operations of each, from what was timed today."""
+    """Return the floor and the operations of each network, from what was timed today."""
     return NetworkTimes(
         workloads={name: from_dict(Workload, each) for name, each in timed.workloads.items()},
         floors_ms={
@@ -54,12 +54,12 @@ def network_times(timed: Timed, device: str = "cpu") -> NetworkTimes:
 
 
 def _floor(visits: Sequence[tuple[list[float], float]]) -> float:
-    """The shortest call in the fastest quarter of visits: a job's floor is taken over several moments too."""
+    """Return the lower quartile of the visits' shortest calls: a job's floor is taken over several moments too."""
     return quantiles([min(samples) for samples, _ in visits], n=4, method="inclusive")[0]
 
 
 def times_path(name: str) -> Path:
-    """The file that keeps the times, by the name of the hardware config."""
+    """Return the file that keeps the times, by the name of the hardware config."""
     return machine.home() / "calibrations" / f"{name}.json"
 
 

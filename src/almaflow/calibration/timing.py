@@ -1,4 +1,4 @@
-"""Timing small networks by several conversions: the parent's side.
+"""Time small networks by several conversions: the parent's side.
 
 Each conversion has processes of its own, since threads of one runtime spin while the next one's call begins. Two
 conversions at a time build their networks side by side, and then take turns, so that each is timed alone and at several
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from almaflow.records import ModelSpec, PlannedConversion
 
 TOGETHER = 2
-"""Conversions: each takes several GB until it was timed."""
+"""Conversions that are timed side by side: each takes several GB until it is done."""
 PER_PROCESS = 30
-"""Networks: OpenVINO takes the longer for one, the more there are already."""
+"""Networks in one process: OpenVINO takes the longer for one, the more there are already."""
 GB_PER_BUILDER, MOST_BUILDERS = 6.0, 12
-"""As many processes build at a time as there are cores, as long as memory is enough for what stays of each."""
+"""GB that a building process may come to hold, and the most such processes; otherwise one for each core."""
 PASSES = 8
-"""Many short visits: a machine that is slow for seconds is seen at its fast moments too."""
+"""Visits of each network, many and short: a machine that is slow for seconds is also met at fast moments."""
 
 
 @dataclass
@@ -48,45 +48,45 @@ class Timed:
     visits: dict[str, dict[str, list[tuple[list[float], float]]]] = field(default_factory=dict)
     """Times of each pass by conversion and network: single calls in ms, and the control workload before them."""
     failed: list[tuple[str, str, str]] = field(default_factory=list)
-    """Conversion, network and why."""
+    """Conversion, network and the reason."""
 
 
 def time_kernels(
     kernels: Mapping[PlannedConversion, Sequence[ModelSpec]],
     threads: int,
-    tell: Callable[[str, int], None],
+    notify: Callable[[str, int], None],
     per_process: int = PER_PROCESS,
 ) -> Timed:
     """Build and time networks.
 
     Args:
-        kernels: By conversion, all for the same device; those that take longest to build go first.
-        threads: Of the runtimes.
-        tell: Is told what goes on, and how many steps of it were done.
-        per_process: So many networks are in one process at most.
+        kernels: The networks by conversion, all for the same device; put those that take longest to build first.
+        threads: Threads of the runtimes.
+        notify: Called with what goes on, and how many steps of it were done.
+        per_process: The most networks in one process.
 
     Raises:
         AlmaflowError: a process ended before its time, or a conversion has no network to time.
     """
-    found = Timed()
+    timed = Timed()
     counter = next((each for each in kernels if each.name == EAGER), None)
     ordered = sorted(kernels, key=_own_memory)  # stable
     for first in range(0, len(ordered), TOGETHER):
         group = {each: kernels[each] for each in ordered[first : first + TOGETHER]}
-        children = [
+        parts = [
             (each, part, counter in {each, None})
             for each, specs in group.items()
             for part in _parts(specs, per_process)
         ]
-        _time_group(children, threads, found, tell)
-    return found
+        _time_group(parts, threads, timed, notify)
+    return timed
 
 
 def _time_group(
     parts: Sequence[tuple[PlannedConversion, Sequence[ModelSpec], bool]],
     threads: int,
-    found: Timed,
-    tell: Callable[[str, int], None],
+    timed: Timed,
+    notify: Callable[[str, int], None],
 ) -> None:
     with (
         # A process whose parent was ended may still write there.
@@ -101,19 +101,19 @@ def _time_group(
             stack.enter_context(child.conversation)
         with ThreadPoolExecutor(_builders()) as pool:
             try:
-                list(pool.map(lambda child: _build(child, found, tell), children))
+                list(pool.map(lambda child: _build(child, timed, notify), children))
             except BaseException:
                 for child in children:
-                    child.conversation.end()  # the threads wait for what they say
+                    child.conversation.end()  # the threads wait for their answers
                 raise
         for planned in {child.planned for child in children}:
             if not any(child.built for child in children if child.planned == planned):
-                why = next((why for name, _, why in found.failed if name == planned.name), "it was given none")
+                why = next((why for name, _, why in timed.failed if name == planned.name), "it was given none")
                 message = f"calibrating {planned.name}: none of its networks could be built: {why}"
                 raise AlmaflowError(message)
         for _ in range(PASSES):
             for child in children:
-                _take_pass(child, found, tell)
+                _take_pass(child, timed, notify)
 
 
 def _own_memory(planned: PlannedConversion) -> bool:
@@ -121,7 +121,7 @@ def _own_memory(planned: PlannedConversion) -> bool:
 
 
 def compiles(planned: PlannedConversion) -> bool:
-    """Whether it takes seconds to build even a small network."""
+    """Return whether the conversion takes seconds to build even a small network."""
     return planned.traits.dynamo
 
 
@@ -131,7 +131,7 @@ def _builders() -> int:
 
 
 def _parts(specs: Sequence[ModelSpec], per_process: int) -> list[Sequence[ModelSpec]]:
-    """For one process each."""
+    """Split the networks into one part for each process."""
     count = max(_builders(), math.ceil(len(specs) / per_process))
     return [part for first in range(count) if (part := specs[first::count])]
 
@@ -142,44 +142,44 @@ class _Child:
 
     planned: PlannedConversion
     task: dict[str, Any]
-    """The first question."""
+    """The first question to the process."""
     conversation: Conversation
     built: int = 0
-    """How many of its networks."""
+    """The number of networks that are built."""
 
 
 def _child(
-    planned: PlannedConversion, specs: Sequence[ModelSpec], threads: int, place: Path, *, counts: bool
+    planned: PlannedConversion, specs: Sequence[ModelSpec], threads: int, directory: Path, *, counts: bool
 ) -> _Child:
-    place.mkdir()
+    directory.mkdir()
     environment = os.environ | server_environment(HardwareSpec("here", planned.device, threads))
     if planned.device != "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    environment |= {"TORCHINDUCTOR_CACHE_DIR": str(place / "compile-cache"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    environment |= {"TORCHINDUCTOR_CACHE_DIR": str(directory / "compile-cache"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
     task = {
         "threads": threads,
-        "place": str(place),
+        "place": str(directory),
         "conversion": to_dict(planned),
         "kernels": [to_dict(spec) for spec in specs],
         "counts": counts,
         "forks": not _own_memory(planned),
     }
     command = [sys.executable, "-m", "almaflow.worker.networks"]
-    return _Child(planned, task, Conversation(command, place / "log", f"calibrating {planned.name}", environment))
+    return _Child(planned, task, Conversation(command, directory / "log", f"calibrating {planned.name}", environment))
 
 
-def _build(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
-    for said in child.conversation.ask_until("ready", child.task):
-        child.built += "built" in said
-        if "workload" in said:
-            found.workloads[said["built"]] = said["workload"]
-        if "failed" in said:
-            found.failed.append((child.planned.name, said["failed"], said["why"]))
-        tell(f"building for {child.planned.name}", 1)
+def _build(child: _Child, timed: Timed, notify: Callable[[str, int], None]) -> None:
+    for answer in child.conversation.ask_until("ready", child.task):
+        child.built += "built" in answer
+        if "workload" in answer:
+            timed.workloads[answer["built"]] = answer["workload"]
+        if "failed" in answer:
+            timed.failed.append((child.planned.name, answer["failed"], answer["why"]))
+        notify(f"building for {child.planned.name}", 1)
 
 
-def _take_pass(child: _Child, found: Timed, tell: Callable[[str, int], None]) -> None:
-    visits = found.visits.setdefault(child.planned.name, {})
-    for said in child.conversation.ask_until("passed", {"pass": True}):
-        visits.setdefault(said["timed"], []).append((said["samples_ms"], said["control_ms"]))
-        tell(f"timing {child.planned.name}", 1)
+def _take_pass(child: _Child, timed: Timed, notify: Callable[[str, int], None]) -> None:
+    visits = timed.visits.setdefault(child.planned.name, {})
+    for answer in child.conversation.ask_until("passed", {"pass": True}):
+        visits.setdefault(answer["timed"], []).append((answer["samples_ms"], answer["control_ms"]))
+        notify(f"timing {child.planned.name}", 1)

@@ -32,12 +32,10 @@ class _Lazy(click.Group):
     """Loads a command's module only when it is called, so that every command starts quickly."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which one meets them."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -45,7 +43,6 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without loading them."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -61,7 +58,7 @@ def almaflow() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: one line for what a user can mend, a traceback for our own bugs."""
+    """Run the command line: one line for what a user can mend, a traceback for our own bugs."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in (["-sc"], ["--shell-completion"]):  # how the shell asks, whatever the command
         arguments = ["run", *arguments]

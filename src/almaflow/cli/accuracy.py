@@ -56,7 +56,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     plot: Path | None,
     track: bool,  # noqa: FBT001
 ) -> int:
-    """How far predictions were from measurements, by model, hardware, conversion and predictor, over time.
+    """Show how far predictions were from measurements, by model, hardware, conversion and predictor, over time.
 
     Exit code 3: an alert that --fail-above or --fail-on-regression asked for.
     """

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STACK = ("torch", "torchvision", "alma-torch", "torchao", "onnxruntime", "openvino", "mlflow", "hydra-core")
-"""Shown by their versions; every other dependency is looked at too."""
+"""Packages that are shown with their versions; every other dependency is checked too."""
 
 IMPORT_WITHIN_S = 300.0
 TINY = ModelSpec("SimpleCNN", target="almaflow.models.simple.SimpleCNN", inputs=(InputSpec((3, 32, 32)),))
@@ -50,13 +50,13 @@ class Finding:
     name: str
     ok: bool
     detail: str
-    """What was found."""
+    """The finding in words."""
     todo: str | None = None
-    """What to do about it."""
+    """The way to mend it, where there is one."""
 
 
 def check_up() -> Iterator[Finding]:
-    """Look at everything, what is quick first. The last findings start processes and take some ten seconds each."""
+    """Check everything, the quick things first. The last findings start processes and take some ten seconds each."""
     yield from _versions()
     yield from _extras()
     device = resolve_hardware(JobConfig()).device
@@ -69,7 +69,7 @@ def check_up() -> Iterator[Finding]:
 
 
 def _versions() -> Iterator[Finding]:
-    """Every dependency against what the package declares."""
+    """Check every dependency against what the package declares."""
     yield Finding("python", ok=True, detail=sys.version.split()[0])
     if (version := installed("almaflow")) is None:
         yield Finding("almaflow", ok=False, detail="is not installed as a package", todo="pip install -e .")
@@ -82,26 +82,25 @@ def _versions() -> Iterator[Finding]:
 
 
 def _requirements(extra: str) -> list[Requirement]:
-    """What almaflow itself, or one of its extras, declares to need here."""
+    """Return what almaflow itself, or one of its extras, declares to need here."""
     declared = [Requirement(line) for line in metadata.requires("almaflow") or ()]
+    context = {"extra": extra}
     if not extra:
-        return [one for one in declared if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return [
-        one for one in declared if one.marker and "extra" in str(one.marker) and one.marker.evaluate({"extra": extra})
-    ]
+        return [each for each in declared if each.marker is None or each.marker.evaluate(context)]
+    return [each for each in declared if (mark := each.marker) and "extra" in str(mark) and mark.evaluate(context)]
 
 
 def _version(wanted: Requirement) -> Finding:
-    found = installed(wanted.name)
-    if found and wanted.specifier.contains(found, prereleases=True):
-        return Finding(wanted.name, ok=True, detail=found)
-    detail = f"{found} is installed, and {wanted.specifier} is needed" if found else "is not installed"
+    version = installed(wanted.name)
+    if version and wanted.specifier.contains(version, prereleases=True):
+        return Finding(wanted.name, ok=True, detail=version)
+    detail = f"{version} is installed, and {wanted.specifier} is needed" if version else "is not installed"
     install = shlex.join(["pip", "install", f"{wanted.name}{wanted.specifier}"])
     return Finding(wanted.name, ok=False, detail=detail, todo=install)
 
 
 def _extras() -> Iterator[Finding]:
-    """Which of the extras are here; none has to be, but one that is has to fit."""
+    """Check the extras that are installed; none has to be, but what is there has to fit."""
     if installed("almaflow") is None:
         return
     for extra in metadata.metadata("almaflow").get_all("Provides-Extra") or ():
@@ -118,11 +117,11 @@ def _device(device: str) -> Finding:
     here = machine.describe()
     if device == "cuda":
         return Finding("device", ok=True, detail=f"cuda: {here.gpus[0].name}, driver {here.driver}")
-    found = Finding("device", ok=True, detail=f"cpu: {here.cpu}, {here.threads} threads for each measurement")
+    detail = f"cpu: {here.cpu}, {here.threads} threads for each measurement"
     if here.gpus and (obstacle := cuda_build()):
-        detail = f"{found.detail}; there is a {here.gpus[0].name}, but {obstacle.reason}"
+        detail = f"{detail}; there is a {here.gpus[0].name}, but {obstacle.reason}"
         return Finding("device", ok=False, detail=detail, todo=obstacle.install)
-    return found
+    return Finding("device", ok=True, detail=detail)
 
 
 def _compiler(device: str) -> Finding:
@@ -132,15 +131,15 @@ def _compiler(device: str) -> Finding:
 
 
 def _home() -> Finding:
-    place = machine.home()
+    directory = machine.home()
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=place):
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
         todo = "let ALMAFLOW_HOME name a directory that can be written"
-        return Finding("home", ok=False, detail=f"{place} cannot be written ({error.strerror})", todo=todo)
-    return Finding("home", ok=True, detail=str(place))
+        return Finding("home", ok=False, detail=f"{directory} cannot be written ({error.strerror})", todo=todo)
+    return Finding("home", ok=True, detail=str(directory))
 
 
 def _store() -> Finding:
@@ -166,7 +165,7 @@ def _schema(database: Path) -> str:
 
 def _alma(module: str = "almaflow.conversions.alma.try_import") -> Finding:
     try:
-        # An empty directory, so that nothing that lies around is imported in place of a library.
+        # An empty directory, so that no file of the user's is imported in place of a library.
         with tempfile.TemporaryDirectory() as empty:
             took_s, repairs = answer_of(
                 module, None, failed="does not import", timeout_s=IMPORT_WITHIN_S, directory=Path(empty)
@@ -203,8 +202,8 @@ def _eager() -> Finding:
         result = worker.result
         if result.failure or result.bad_input or not result.measurement:
             last = last_line(worker.log_path)
-            told = result.failure.message if result.failure else result.bad_input or "no result"
-            detail = f"a tiny model does not run in a worker: {told}{f' ({last})' if last else ''}"
+            reason = result.failure.message if result.failure else result.bad_input or "no result"
+            detail = f"a tiny model does not run in a worker: {reason}{f' ({last})' if last else ''}"
             return Finding("worker", ok=False, detail=detail, todo=_REINSTALL)
     took_s = time.perf_counter() - began
     return Finding("worker", ok=True, detail=f"a tiny model ran through EAGER; its two workers took {took_s:.0f} s")

@@ -57,7 +57,7 @@ def compare(
 
 
 def _sides(uri: str, named: str, where: str) -> list[Side]:
-    """The newest result of each conversion that is meant."""
+    """Return the newest result of each conversion of a run, job or sweep, or of a filter."""
     from almaflow.analysis.compare import Side
     from almaflow.tracking.reader import conversion_runs, runs_of
 

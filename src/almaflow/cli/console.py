@@ -6,7 +6,7 @@ from rich.console import Console
 
 
 def wide_console(width: int) -> Console:
-    """A console on standard output, at least ``width`` columns wide where there is no terminal to ask."""
+    """Return a console on standard output, at least ``width`` columns wide where there is no terminal to ask."""
     console = Console()
     if not console.is_terminal:
         console.width = max(console.width, width)

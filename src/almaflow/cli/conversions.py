@@ -64,7 +64,7 @@ def conversions(
 
 
 def _fields(entry: Conversion, here: Availability, device: str) -> dict[str, Any]:
-    """Every field of an entry, with its tiers on this device and what this machine says to it."""
+    """Return every field of an entry, with its tiers on this device and whether it can run here."""
     fields = asdict(entry) | {"tiers": catalogue.tiers_on(entry, device)}
     del fields["traits"], fields["checks"]
     return fields | {
@@ -102,13 +102,13 @@ def _show(console: Console, looked: list[tuple[Conversion, Availability]], devic
 
 
 def _name(entry: Conversion) -> Text:
-    """The name, with its aliases below."""
+    """Return the name, with its aliases below."""
     below = [f"also {alias}" for alias in entry.aliases]
     return Text("\n").join([Text(_broken(entry.name)), *(Text(_broken(line), style="dim") for line in below)])
 
 
 def _broken(name: str) -> str:
-    """The name in lines of the column's width, broken behind plus signs."""
+    """Break the name behind plus signs, into lines of the column's width."""
     lines = [""]
     for step in re.split(r"(?<=\+)", name):
         if lines[-1] and len(lines[-1]) + len(step) > _NAME_WIDTH:
@@ -118,5 +118,5 @@ def _broken(name: str) -> str:
 
 
 def _range(tiers: tuple[int, ...]) -> str:
-    """Tiers are cumulative, so the first and the last tell all."""
+    """Return the first and the last tier: tiers are cumulative, so these say all."""
     return f"{tiers[0]}-{tiers[-1]}" if len(tiers) > 1 else "".join(map(str, tiers))

@@ -39,7 +39,7 @@ class ConversionHistory:
 
 
 def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) -> list[ConversionHistory]:
-    """How conversions have fared.
+    """Return how conversions have fared.
 
     Args:
         runs: Start in seconds since the epoch, params and tags of each conversion's run, in any order.
@@ -51,12 +51,12 @@ def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) 
     for started_at, params, tags in runs:
         name = params.get("conversion", "")
         groups[name, params.get("model", ""), _versions(name, tags)].append((started_at, tags))
-    return [_summary(key, sorted(runs, key=lambda each: each[0])) for key, runs in sorted(groups.items())]
+    return [_summary(key, sorted(group, key=lambda each: each[0])) for key, group in sorted(groups.items())]
 
 
 def _versions(name: str, tags: Mapping[str, str]) -> str:
-    names = ("torch", *traits_of(name, tags.get("almaflow.family", "")).runtimes)
-    return ", ".join(f"{name} {tags[f'env.{name}']}" for name in names if f"env.{name}" in tags)
+    runtimes = ("torch", *traits_of(name, tags.get("almaflow.family", "")).runtimes)
+    return ", ".join(f"{each} {tags[f'env.{each}']}" for each in runtimes if f"env.{each}" in tags)
 
 
 def _summary(key: tuple[str, str, str], runs: list[tuple[float, Mapping[str, str]]]) -> ConversionHistory:

@@ -43,7 +43,7 @@ def models(as_json: bool) -> None:  # noqa: FBT001 - click passes a flag so
 
 
 def _fields(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    """An entry of the list: the file's name, what it says, and what that builds in words."""
+    """Return an entry of the list: the file's name, its values, and what they build in words."""
     target, arch = values.get("_target_"), values.get("arch")
     if target:
         builds = str(target)
@@ -68,4 +68,4 @@ def _inputs(entry: dict[str, Any]) -> str:
     inputs = entry["inputs"]
     if inputs is None:
         return "one image of the size that it expects" if entry["torchvision"] else "model.inputs=[{shape: [...]}]"
-    return ", ".join(" x ".join(map(str, given["shape"])) for given in inputs)
+    return ", ".join(" x ".join(map(str, each["shape"])) for each in inputs)

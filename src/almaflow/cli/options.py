@@ -86,11 +86,11 @@ plotted = click.option(
 
 
 def read_selected(selection: Selection) -> list[ScoredRun]:
-    """All scored runs of the selected stores; shows on standard error how far reading is."""
+    """Read all scored runs of the selected stores, and show on standard error how far that is."""
     from almaflow.tracking.accuracy.history import scored_history
     from almaflow.tracking.uris import display_uri
 
-    # Records hold no cycles, and looking for some among hundreds of thousands takes a fifth of the time.
+    # Records hold no cycles, and searching hundreds of thousands for some takes a fifth of the time.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)
     console = Console(stderr=True)

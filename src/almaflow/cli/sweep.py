@@ -43,7 +43,7 @@ _BEGUN: ContextVar[list[HeldSweep]] = ContextVar("begun")
 
 @contextmanager
 def begun_sweeps() -> Iterator[list[HeldSweep]]:
-    """The list that ``SweepCallback`` puts the sweep into that it begins: at most one."""
+    """Give the list that receives the sweep that ``SweepCallback`` begins: at most one."""
     begun: list[HeldSweep] = []
     token = _BEGUN.set(begun)
     try:
@@ -66,10 +66,10 @@ class SweepCallback(Callback):
             return
         overrides = list(config.hydra.overrides.task)
         params = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        given = [*params, *overrides]
-        resumed = any(each.startswith("resume=") and each != "resume=false" for each in given)
+        swept = [*params, *overrides]
+        resumed = any(each.startswith("resume=") and each != "resume=false" for each in swept)
         directory = Path(config.hydra.sweep.dir)
-        held = sweeping.begin(directory.name, given, _planned(config, given), resumed=resumed)
+        held = sweeping.begin(directory.name, swept, _planned(config, swept), resumed=resumed)
         begun.append(held)
         directory = directory.with_name(held.files.root.name)
         with read_write(config.hydra):
@@ -77,21 +77,21 @@ class SweepCallback(Callback):
             config.hydra.overrides.hydra.append(override("hydra.sweep.dir", directory))
 
 
-def _planned(config: DictConfig, given: list[str]) -> list[list[str]] | None:
-    """The overrides of each job, as Hydra's own sweeper makes them; None where another one is used."""
+def _planned(config: DictConfig, overrides: list[str]) -> list[list[str]] | None:
+    """Return the overrides of each job, as Hydra's own sweeper makes them; None where another one is used."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     hydra = GlobalHydra.instance().hydra
     if hydra is None or not config.hydra.sweeper._target_.endswith(f".{BasicSweeper.__name__}"):
         return None
-    parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(given)
+    parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(overrides)
     (batch,) = BasicSweeper.split_arguments(parsed, None)
     return batch
 
 
 @dataclass
 class Ended:
-    """How a job ended."""
+    """The end of a job: its exit code, error and results."""
 
     code: int = 0
     error: str | None = None
@@ -101,16 +101,16 @@ class Ended:
 
 
 @contextmanager
-def one_of(sweep_id: str | None) -> Iterator[Ended]:
+def one_of(sweep: str | None) -> Iterator[Ended]:
     """Show which job of the sweep begins, and record how it ended, whatever happens; nothing for a single job."""
     ended = Ended()
-    if sweep_id is None:
+    if sweep is None:
         yield ended
         return
     hydra = HydraConfig.get()
     number, started_at = hydra.job.num, time.time()
     overrides = measurement_overrides(hydra.overrides.task)
-    files = SweepFiles.of(sweep_id)
+    files = SweepFiles.of(sweep)
     click.echo(sweeping.next_job(files, number, overrides), err=True)
     try:
         yield ended
@@ -123,13 +123,13 @@ def one_of(sweep_id: str | None) -> Iterator[Ended]:
 
 
 def sweep_id() -> str | None:
-    """The name that the jobs of a sweep share; None for a single job."""
+    """Return the name that the jobs of a sweep share; None for a single job."""
     hydra = HydraConfig.get()
     return Path(hydra.sweep.dir).name if hydra.mode is RunMode.MULTIRUN else None
 
 
 def show_remaining(sweep: str, request: Request) -> None:
-    """Show how long the sweep may take from this job on, where earlier jobs tell."""
+    """Show how long the sweep may take from this job on, where earlier jobs allow an estimate."""
     from almaflow.tracking.reader import job_times
 
     try:

@@ -1,4 +1,4 @@
-"""Hardware configs under almaflow's home: what was measured and learnt on this machine."""
+"""Hardware configs under almaflow's home, with the limits and costs of this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MATCHES = {"cpu": "cpu_match", "cuda": "gpu_match"}
-"""Which field of a hardware config names the processor."""
+"""The field of a hardware config that names the processor, by device."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _BROKEN = (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, re.error, ClassValidationError)
 
@@ -48,10 +48,10 @@ class Calibration:
 
 
 def config_path(name: str) -> Path:
-    """The file of the hardware config of that name.
+    """Return the file of the hardware config of that name.
 
     Raises:
-        UsageError: it is no name that a hardware config can have.
+        UsageError: a hardware config cannot have that name.
     """
     if not _NAME.fullmatch(name):
         message = f"--name {name}: a hardware config is named by letters, digits, _ and -"
@@ -60,10 +60,10 @@ def config_path(name: str) -> Path:
 
 
 def check_writable(files: Iterable[Path]) -> None:
-    """Find out before minutes of measuring whether the files can be written.
+    """Check before minutes of measuring that the files can be written.
 
     Raises:
-        UsageError: one cannot.
+        UsageError: a file cannot be written.
     """
     for file in files:
         path = file.absolute()
@@ -74,7 +74,7 @@ def check_writable(files: Iterable[Path]) -> None:
 
 
 def text_of(calibration: Calibration) -> str:
-    """The hardware config as YAML, a line for each class of operations."""
+    """Return the hardware config as YAML, a line for each class of operations."""
     config = {
         "name": calibration.name,
         "device": calibration.device,
@@ -89,10 +89,10 @@ def text_of(calibration: Calibration) -> str:
 
 
 def read(name: str) -> Calibration:
-    """The calibration that was written under that name.
+    """Read the calibration that was written under that name.
 
     Raises:
-        UsageError: there is none, or it was edited wrongly.
+        UsageError: there is no such file, or it was edited wrongly.
     """
     try:
         return _read(config_path(name))
@@ -102,7 +102,7 @@ def read(name: str) -> Calibration:
 
 
 def calibrated_here(processor: str, threads: int) -> Calibration | None:
-    """The newest calibration of this CPU or GPU with as many threads; None where none can be read."""
+    """Return the newest calibration of this CPU or GPU with as many threads; None where none can be read."""
     files = (machine.home() / "conf" / "hardware").glob("*.yaml")
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         try:
@@ -133,7 +133,7 @@ def _read(file: Path) -> Calibration:
 
 
 def _nested(learnt: LearnedCosts) -> dict[str, Any]:
-    """The costs with nested parameters: ``conv/gflops`` becomes ``gflops`` of ``conv``."""
+    """Return the costs with nested parameters: ``conv/gflops`` becomes ``gflops`` of ``conv``."""
     data: dict[str, Any] = to_dict(learnt)
     for backend in data["backends"].values():
         by_class: dict[str, Any] = {}
@@ -149,7 +149,7 @@ def _nested(learnt: LearnedCosts) -> dict[str, Any]:
 
 
 def learnt_from(data: Any) -> dict[str, LearnedCosts]:
-    """The costs that a hardware config says were learnt, by their source.
+    """Return the learned costs of a hardware config, by their source.
 
     Raises:
         ClassValidationError, KeyError, TypeError, AttributeError: the data are not what ``text_of`` writes.

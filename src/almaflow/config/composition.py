@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def compose(overrides: Sequence[str]) -> JobConfig:
-    """The validated configuration that ``almaflow run`` would get from these overrides; a later one wins.
+    """Return the validated configuration of ``almaflow run`` with these overrides; a later one wins.
 
     Raises:
         UsageError: one line with the key, its value and what it has to be.

@@ -14,30 +14,31 @@ HIGHEST = 8191
 _PART = re.compile(r"(?P<first>\d{1,9})(?:-(?P<last>\d{1,9})(?::(?P<step>\d{1,9}))?)?", re.ASCII)
 
 
-def parse_cpus(given: Any) -> tuple[int, ...] | None:
-    """Numbers of the processors that are meant, sorted, each once.
+def parse_cpus(cpus: Any) -> tuple[int, ...] | None:
+    """Return the numbers of the named processors, sorted, each once.
 
     Args:
-        given: a number, text such as ``0-3,6`` or ``0-14:2`` (every second one), a list of these, or None.
+        cpus: a number, text such as ``0-3,6`` or ``0-14:2`` (every second one), a list of these, or None.
 
     Returns:
-        One number or more; None where nothing was given.
+        One number or more; None for None.
 
     Raises:
-        ValueError: it is something else, names none, or a number is too high. The text says what it has to be.
+        ValueError: ``cpus`` is something else, names no processor, or a number is too high. The text says what it
+            has to be.
     """
-    if given is None:
+    if cpus is None:
         return None
-    parts = given if isinstance(given, (list, tuple)) else [given]
-    cpus = {cpu for part in parts for piece in _pieces(part) for cpu in _range(piece)}
-    if not cpus:
+    parts = cpus if isinstance(cpus, (list, tuple)) else [cpus]
+    numbers = {cpu for part in parts for piece in _pieces(part) for cpu in _range(piece)}
+    if not numbers:
         message = "must name at least one CPU, e.g. [0,2] or [0-3,6]"
         raise ValueError(message)
-    return tuple(sorted(cpus))
+    return tuple(sorted(numbers))
 
 
 def format_cpus(cpus: Iterable[int]) -> str:
-    """The shortest text of these processors without steps: ``0-3,6``."""
+    """Return the shortest text of these processors without steps: ``0-3,6``."""
     runs: list[list[int]] = []
     for cpu in sorted(set(cpus)):
         if runs and cpu == runs[-1][-1] + 1:

@@ -40,7 +40,7 @@ _FILE = re.compile(r"^In '(?P<file>[^']+)': \w+ raised while composing config")
 
 
 def explain(error: Exception) -> UsageError | None:
-    """The user's mistake behind an error of composing or reading a configuration.
+    """Return the user's mistake behind an error of composing or reading a configuration.
 
     Returns:
         An error of one line, or None where the error is not about the configuration.
@@ -89,7 +89,7 @@ def _wrong_choice(error: MissingConfigException) -> str:
 
 
 def _wrong_key_or_value(error: BaseException) -> str:
-    # The outer error names the override or the file, the one beneath it what is wrong there.
+    # The outer error names the override or the file, and the one beneath it the fault.
     inner = next((cause for cause in _causes(error) if isinstance(cause, OmegaConfBaseException)), None)
     message = str(error)
     if inner is None:
@@ -105,7 +105,7 @@ def _wrong_key_or_value(error: BaseException) -> str:
 
 
 def _composition(message: str) -> str:
-    """What Hydra says about the choice of files itself."""
+    """Return Hydra's own message about the choice of files, in one line."""
     if match := _SEVERAL.match(message):
         return f"{match['override']}: several values are a sweep, which takes -m; a list is written in brackets"
     return _one_line(message)
@@ -119,7 +119,7 @@ def _reason(text: str) -> str:
 
 
 def _wrong_key(inner: OmegaConfBaseException, where: str) -> str:
-    """A key that the schema does not have, beside the nearest ones that it has."""
+    """Return the line about a key that the schema does not have, with the nearest ones that it has."""
     full = str(inner.full_key or inner.key)
     prefix, _, name = full.rpartition(".")
     if "/" in full:

@@ -14,7 +14,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def conf_dir() -> Path:
-    """The directory of ``config.yaml``: inside an installed package, or at the top of a checkout.
+    """Return the directory of ``config.yaml``: inside an installed package, or at the top of a checkout.
 
     Raises:
         AlmaflowError: neither is there, so the installation is broken.
@@ -27,7 +27,7 @@ def conf_dir() -> Path:
 
 
 def choices(group: str, *more: Path) -> dict[str, dict[str, Any]]:
-    """Names and contents of a group's files, sorted by name.
+    """Return the names and contents of a group's files, sorted by name.
 
     Args:
         group: one of ``GROUPS``.
@@ -47,7 +47,7 @@ def choices(group: str, *more: Path) -> dict[str, dict[str, Any]]:
 
 
 def _whole(name: str, files: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """A file's keys over those of the files that its defaults list names: such lists hold names of the group only."""
+    """Return a file's keys over those of the files in its defaults list, which holds names of the group only."""
     keys = dict(files[name])
     bases = [_whole(base, files) for base in keys.pop("defaults", ()) if base in files and base != name]
     return {key: value for each in (*bases, keys) for key, value in each.items()}

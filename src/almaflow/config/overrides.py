@@ -52,7 +52,7 @@ def _element(key: str, value: object) -> str:
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
-    """Every combination of what stands in commas, as Hydra's own sweeper makes them: ``hardware=a100,h100``.
+    """Return every combination of values in commas, as Hydra's own sweeper makes them: ``hardware=a100,h100``.
 
     Raises:
         OverrideParseException: an override is not of Hydra's grammar.

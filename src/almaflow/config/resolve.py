@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def resolve_model(job: JobConfig) -> ModelSpec:
-    """The model that the worker builds.
+    """Return the model that the worker builds.
 
     Raises:
         UsageError: nothing says what to build, or what its inputs are.
@@ -57,12 +57,12 @@ def resolve_model(job: JobConfig) -> ModelSpec:
 
 
 def resolve_measure(job: JobConfig) -> MeasureSpec:
-    """The settings of the measurement."""
+    """Return the settings of the measurement."""
     return _record(MeasureSpec, job.measure)
 
 
 def _record(kind: type[T], config: object, **computed: Any) -> T:
-    """The record with the configuration's values under the same field names, but for those that are computed.
+    """Return the record with the configuration's values under the same field names, but for computed ones.
 
     Raises:
         AttributeError: a field is neither computed nor in the configuration.
@@ -72,7 +72,7 @@ def _record(kind: type[T], config: object, **computed: Any) -> T:
 
 
 def resolve_hardware(job: JobConfig) -> HardwareSpec:
-    """The device to measure on, checked against this machine.
+    """Return the device to measure on, checked against this machine.
 
     Raises:
         UsageError: the device is not here, the configuration describes another machine, or a processor is none that
@@ -104,7 +104,7 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
 
 
 def describe_hardware(job: JobConfig) -> HardwareSpec:
-    """The machine that a configuration describes, which need not be this one: for predictions.
+    """Return the machine that a configuration describes, for predictions: it need not be this one.
 
     Raises:
         UsageError: it describes this machine, and asks for what is not here.
@@ -125,7 +125,7 @@ def describe_hardware(job: JobConfig) -> HardwareSpec:
 
 
 def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, LearnedCosts]:
-    """The costs that ``almaflow calibrate`` learnt on the machine that a configuration describes, by their source.
+    """Return the costs that ``almaflow calibrate`` learnt on the configured machine, by their source.
 
     Raises:
         UsageError: the configuration has something else there.
@@ -143,13 +143,13 @@ def resolve_learnt(job: JobConfig, hardware: HardwareSpec) -> dict[str, LearnedC
 
 
 def configured_limits(hardware: HardwareConfig) -> Limits | None:
-    """The limits of the machine that its configuration states; None where it states none."""
+    """Return the limits of the machine that its configuration states; None where it states none."""
     limits = _record(Limits, hardware.limits)
     return None if limits == Limits() else limits
 
 
 def obstacle(hardware: HardwareConfig) -> str | None:
-    """Why a job with this configuration cannot run on this machine; None where it can."""
+    """Return why a job with this configuration cannot run on this machine; None where it can."""
     here = machine.describe()
     return _mismatch(hardware, here) or (_no_cuda(here) if hardware.device is Device.cuda else None)
 
@@ -198,7 +198,7 @@ def _device(hardware: HardwareConfig, here: machine.Machine) -> Device:
 
 
 def _no_cuda(here: machine.Machine) -> str | None:
-    """Why nothing can run on CUDA here, as far as that shows without importing torch."""
+    """Return why nothing can run on CUDA here, as far as that shows without importing torch."""
     if not here.gpus:
         return "this machine has no NVIDIA GPU that this process may use"
     try:

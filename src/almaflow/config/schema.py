@@ -108,7 +108,7 @@ class ModelConfig(_Strict):
     """A classification model of torchvision, with random weights."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     inputs: list[InputConfig] | None = None
-    """None: for ``arch``, one image of the size that its published weights expect."""
+    """The model's inputs. None: for ``arch``, one image of the size that its published weights expect."""
     data_loader: DataLoaderConfig = field(default_factory=DataLoaderConfig)
 
 
@@ -125,7 +125,7 @@ class LevelConfig(_Strict):
 
 @dataclass
 class LimitsConfig(_Strict):
-    """How fast a machine can be."""
+    """The limits of a machine's speed."""
 
     gflops: dict[str, float] = field(default_factory=dict)
     """10^9 operations per second by element type, dense; a multiplication with its addition is two."""
@@ -146,10 +146,10 @@ class HardwareConfig(_Strict):
     """The machine that a job is meant for."""
 
     name: str | None = None
-    """None: what this machine is."""
+    """The machine's name in the results. None: the processor of this machine."""
     device: Device = Device.auto
     threads: Count | None = None
-    """None: the physical cores under ``cpus``."""
+    """Threads of a measurement. None: the physical cores under ``cpus``."""
     cpus: Any = None
     """The processors that workers are bound to: a list such as [0,2] or [0-3,6], or text in taskset's syntax. None:
     those that this process may use."""
@@ -170,7 +170,7 @@ class HardwareConfig(_Strict):
 
 @dataclass
 class TierConfig(_Strict):
-    """How many conversions are tried."""
+    """The tier, which sets how many conversions are tried."""
 
     number: Annotated[int, Field(ge=1, le=3)] = 1
     description: str = ""
@@ -178,7 +178,7 @@ class TierConfig(_Strict):
 
 @dataclass
 class MeasureConfig(_Strict):
-    """How one conversion is measured, and what it may cost. The defaults are those of ``records.MeasureSpec``."""
+    """Settings of a measurement and its budgets. The defaults are those of ``records.MeasureSpec``."""
 
     min_samples: Count = MeasureSpec.min_samples
     min_time_s: NotNegative = MeasureSpec.min_time_s

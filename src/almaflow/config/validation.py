@@ -1,4 +1,4 @@
-"""Validate what Hydra composed: a job's configuration has every value in range."""
+"""Validate the configuration that Hydra composed: every value of a job has to be in range."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _adapter() -> TypeAdapter[JobConfig]:
 
 
 def validate_stored(config: Mapping[str, Any]) -> JobConfig:
-    """The configuration of a job that a store kept; see ``validate``."""
+    """Return the configuration of a job that a store kept; see ``validate``."""
     return validate(DictConfig(dict(config)))
 
 
@@ -68,7 +68,7 @@ def validate(cfg: DictConfig) -> JobConfig:
 
 
 def plain(job: JobConfig) -> dict[str, Any]:
-    """The configuration as nested dicts, lists, words and numbers, ready for JSON or YAML."""
+    """Return the configuration as nested dicts, lists, words and numbers, ready for JSON or YAML."""
     values = OmegaConf.to_container(OmegaConf.structured(asdict(job)), enum_to_str=True)
     assert isinstance(values, dict)  # noqa: S101 - what a dict becomes, for the type checker
     return {str(key): value for key, value in values.items()}
@@ -102,7 +102,7 @@ def _out_of_range(detail: ErrorDetails, values: Any) -> str:
 
 
 def _relations(job: JobConfig) -> list[str]:
-    """The problems between values that are each in range."""
+    """Return the problems between values that are each in range."""
     return [
         *_times(job.measure),
         *_conversions(job.conversions),
@@ -144,11 +144,11 @@ def _inputs(job: JobConfig) -> list[str]:
     if not job.model.inputs:
         return ["model.inputs=[]: must have at least one input, e.g. model.inputs=[{shape: [3, 224, 224]}]"]
     problems = []
-    for number, given in enumerate(job.model.inputs):
-        if "int" in given.dtype and given.high is None:
-            problems.append(f"model.inputs.{number}.high is required for {given.dtype}: one more than the largest")
-        elif given.high is not None and given.high <= given.low:
-            problems.append(f"model.inputs.{number}.high={given.high}: must be more than low={given.low}")
+    for number, each in enumerate(job.model.inputs):
+        if "int" in each.dtype and each.high is None:
+            problems.append(f"model.inputs.{number}.high is required for {each.dtype}: one more than the largest")
+        elif each.high is not None and each.high <= each.low:
+            problems.append(f"model.inputs.{number}.high={each.high}: must be more than low={each.low}")
     return problems
 
 
@@ -184,14 +184,14 @@ def _limits(limits: LimitsConfig) -> list[str]:
 
 
 def _tracking(tracking: TrackingConfig) -> list[str]:
-    # A `???` in the file would not do: merged onto the schema's None it counts as nothing said.
+    # A `???` in the file would not do: merged onto the schema's None it counts as not set.
     if tracking.name == "server" and not tracking.uri:
         return ["tracking.uri is required with tracking=server, e.g. tracking.uri=http://localhost:5000"]
     return []
 
 
-def _resume(given: Any) -> list[str]:
-    return [] if str(given).lower() in set(Resume) else [f"resume={given}: must be true, false or failed"]
+def _resume(resume: Any) -> list[str]:
+    return [] if str(resume).lower() in set(Resume) else [f"resume={resume}: must be true, false or failed"]
 
 
 def _output(output: str | None) -> list[str]:

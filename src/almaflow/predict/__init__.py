@@ -1,4 +1,4 @@
-"""What a conversion is expected to take, and how far that is from what it took."""
+"""Predictors of latency: almaflow's own, the caller's numbers, and the baselines that each is compared with."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
@@ -23,7 +23,7 @@ class PredictorPool:
     _missed: set[str] = field(default_factory=set)
 
     def ask(self, predictor: Predictor, question: PredictionRequest, *, early: bool = False) -> Prediction | None:
-        """The predictor's answer; None where it has none.
+        """Return the predictor's answer, its version as text; None where it has none.
 
         Args:
             predictor: The predictor to ask.
@@ -31,12 +31,14 @@ class PredictorPool:
             early: Whether nothing was measured yet that an error could cost.
 
         Raises:
-            UsageError: early, and it cannot be used as it is configured.
+            UsageError: ``early``, and the predictor cannot be used as it is configured.
         """
         if predictor.name in self._failed:
             return None
         try:
-            return predictor.predict(question)
+            prediction = predictor.predict(question)
+            # YAML and users' own classes give versions as numbers too.
+            return replace(prediction, version=str(prediction.version)) if prediction is not None else None
         except Exception as error:
             if early and isinstance(error, UsageError):
                 raise

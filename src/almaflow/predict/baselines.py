@@ -1,4 +1,4 @@
-"""What costs nothing to predict. A predictor that does not beat these is not worth its name."""
+"""Baselines: predictions that cost nothing, which a predictor has to beat to be worth its name."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LastMeasured:
-    """What the same work took the last time that it was measured in the same way."""
+    """Predicts the latency that the same work had when it was last measured in the same way."""
 
     name: str = "last_measured"
     version: str = "1"
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
-        """The newest of the same fingerprint; None where there is none."""
         for past in question.past:
             if question.fingerprint and past.fingerprint == question.fingerprint:
                 return Prediction(past.latency_ms, self.name, self.version)
@@ -33,13 +32,13 @@ class LastMeasured:
 
 @dataclass(frozen=True)
 class EagerRatio:
-    """Eager's latency times the share of it that this conversion took of other models: the median of these shares."""
+    """Predicts eager's latency times the median share of it that the conversion took on other models."""
 
     name: str = "eager_ratio"
     version: str = "1"
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
-        """None where eager was measured neither in this job nor before, or the conversion on no other model."""
+        """Return None where eager was measured neither in this job nor before, or the conversion on no other model."""
         eager_ms = question.eager_ms or _eager_before(question)
         ratios = _ratios(question)
         if eager_ms is None or not ratios or question.conversion.name == EAGER:
@@ -57,7 +56,7 @@ def _eager_before(question: PredictionRequest) -> float | None:
 
 
 def _ratios(question: PredictionRequest) -> list[float]:
-    """One for each other model and batch size, so that a model that is measured every night counts once."""
+    """Return one ratio for each other model and batch size: a model that is measured every night counts once."""
     latest: dict[tuple[str, int], PastMeasurement] = {}
     for past in question.past:
         if past.conversion == question.conversion.name and past.model != question.model.name and past.speedup_vs_eager:
@@ -67,10 +66,10 @@ def _ratios(question: PredictionRequest) -> list[float]:
 
 
 BASELINES: tuple[Predictor, ...] = (LastMeasured(), EagerRatio(), Roofline())
-"""Asked in every job, whichever predictors it names."""
+"""The predictors that are asked in every job, whichever it names."""
 
 
 def with_baselines(predictors: tuple[Predictor, ...]) -> tuple[Predictor, ...]:
-    """The predictors, then the baselines that are not among them by name."""
+    """Return the predictors, then the baselines that are not among them by name."""
     names = {predictor.name for predictor in predictors}
     return (*predictors, *(baseline for baseline in BASELINES if baseline.name not in names))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Share:
-    """What one operation takes."""
+    """The share of one operation in the time of a call."""
 
     operation: Operation
     total_ms: float
@@ -24,34 +24,34 @@ class Share:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Adds up what the operations cost by ``almaflow calibrate``; its figure is the floor, which repeats over days."""
+    """Adds up operations' costs that ``almaflow calibrate`` learnt: it predicts the floor, which repeats over days."""
 
     source: str = "kernels"
-    """``kernels``: small networks alone; ``history``: the store's measurements too."""
+    """``kernels``: costs learnt from small networks alone; ``history``: from the store's measurements too."""
     name: str = "calibrated"
     version: str = "1"
-    """Of the method; an answer has that of what was learnt."""
+    """The method's version; a prediction has the version of the learned costs."""
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
-        """None where the hardware was not calibrated for the conversion, or the model's operations are not known."""
+        """Return None where the hardware was not calibrated for the conversion, or the operations are not known."""
         shares = self.costs(question)
-        found = self._backend(question)
-        if found is None:
+        learnt = self._backend(question)
+        if learnt is None:
             return None
-        backend, version = found
+        backend, version = learnt
         latency_ms = sum(share.total_ms for share in shares) + backend.whole * backend.parameters["call_us"] / 1000
         low, high = latency_ms * backend.low, latency_ms * backend.high
         return Prediction(latency_ms, self.name, version, low_ms=low, high_ms=high, control_ms=backend.control_ms)
 
     def costs(self, question: PredictionRequest) -> Iterator[Share]:
-        """Of each operation; of none where nothing was learnt."""
-        found = self._backend(question)
-        if found is None or question.workload is None:
+        """Yield the share of each operation; none where no costs were learnt."""
+        learnt = self._backend(question)
+        if learnt is None or question.workload is None:
             return
         from almaflow.predict import costs
         from almaflow.predict.operation_table import operations
 
-        backend, workload, device = found[0], question.workload, question.conversion.device
+        backend, workload, device = learnt[0], question.workload, question.conversion.device
         columns = operations([workload], device, joins=joins_operations(question.conversion))
         times = backend.whole * costs.times_ms(costs.vector_of(backend.parameters, device), columns)
         for operation, time_ms in zip(workload.operations, times, strict=True):

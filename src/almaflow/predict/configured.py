@@ -1,4 +1,4 @@
-"""A configuration resolved for predicting and for measuring: both take the same model, plan, store and predictors."""
+"""Resolve a configuration for predicting and for measuring, which take the same model, plan, store and predictors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ResolvedJob:
     predictors: tuple[Predictor, ...]
     """The predictors that the configuration names, without the baselines."""
     learnt: dict[str, LearnedCosts]
-    """The costs that predictors may know of the machine, by their source."""
+    """The machine's learned costs, by their source."""
 
 
 def resolve_job(job: JobConfig, *, here: bool, model: ModelSpec | None = None) -> ResolvedJob:
@@ -60,7 +60,7 @@ def resolve_job(job: JobConfig, *, here: bool, model: ModelSpec | None = None) -
 
 
 def resolve_predictors(job: JobConfig) -> tuple[Predictor, ...]:
-    """The predictors that a configuration names, in that order.
+    """Return the predictors that a configuration names, in that order.
 
     A ``predicted_latency_ms`` comes first where none of them takes it.
 

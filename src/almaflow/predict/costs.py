@@ -1,4 +1,4 @@
-"""What operations cost on a backend, by a formula whose parameters are learnt (``learning``).
+"""The cost of operations on a backend, by a formula whose parameters ``calibration.fit`` learns.
 
 One operation takes
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 DEVICES = ("cpu", "cuda")
 OVERLAP = 4.0
-"""The p by which host and device come together: alike, they take 1.19 times what one of them does."""
+"""The p that joins host and device: where both take the same time, a call takes 1.19 times as long."""
 SIZE_KNOTS_MB = (0.1, 0.5, 2.0, 8.0, 32.0, 128.0)
-"""Where bandwidths are learnt; between them, they are interpolated by logarithms."""
+"""The sizes at which bandwidths are learnt; between them, they are interpolated by logarithms."""
 KNOTS = np.log(SIZE_KNOTS_MB)
 MAPPED_MB = 32 * 1.048576
 
@@ -48,7 +48,7 @@ class Parameters:
     PRODUCT_FIELDS = ("gflops", "half_rows", "half_columns", "half_length", "stream")
 
     def __init__(self, device: str) -> None:
-        """Lay them out, in the same places for each device."""
+        # Each device has the same order, so that one index serves both.
         self.names: list[str] = ["call_us", "kernel_us" if device == "cuda" else "mapping"]
         self.names += [f"bandwidth/{size:g}" for size in SIZE_KNOTS_MB]
         self.names += [f"reading/{size:g}" for size in SIZE_KNOTS_MB]
@@ -57,7 +57,7 @@ class Parameters:
         self.index = {name: index for index, name in enumerate(self.names)}
 
     def block(self, vector: Vector, first: str, count: int) -> Vector:
-        """``count`` of them from ``first`` on, as they are."""
+        """Return ``count`` parameters from ``first`` on, as values instead of logarithms."""
         start = self.index[first]
         return np.exp(vector[start : start + count])
 
@@ -65,14 +65,14 @@ class Parameters:
 LAYOUTS = {device: Parameters(device) for device in DEVICES}
 LAYOUT = LAYOUTS["cpu"]
 SECOND = 1
-"""Where the parameter is that only one device has."""
+"""Index of the parameter that only one device has."""
 
 
 def vector_of(parameters: Mapping[str, float], device: str = "cpu") -> Vector:
-    """The logarithms of parameters by their names, in the order of their layout.
+    """Return the logarithms of parameters, in the order of their layout.
 
     Raises:
-        UsageError: one is missing: they were learnt by another version of the formula.
+        UsageError: one is missing, since another version of the formula learnt them.
     """
     try:
         return np.log([parameters[name] for name in LAYOUTS[device].names])
@@ -82,12 +82,12 @@ def vector_of(parameters: Mapping[str, float], device: str = "cpu") -> Vector:
 
 
 def parameters_of(vector: Vector, device: str = "cpu") -> dict[str, float]:
-    """The parameters by their names, rounded to what they are worth."""
+    """Return the parameters by their names, rounded to four digits."""
     return {name: float(f"{value:.4g}") for name, value in zip(LAYOUTS[device].names, np.exp(vector), strict=True)}
 
 
 def times_ms(vector: Vector, columns: Operations) -> Vector:
-    """Of each operation; on a GPU, its share in what host and device take together.
+    """Return the time of each operation; on a GPU, its share in the time of host and device together.
 
     Args:
         vector: Logarithms of the parameters, as ``LAYOUTS`` has them.
@@ -98,18 +98,18 @@ def times_ms(vector: Vector, columns: Operations) -> Vector:
         return host + device
     of_host, of_device = (np.bincount(columns.network, each)[columns.network] for each in (host, device))
     both = (of_host**OVERLAP + of_device**OVERLAP) ** (1 / OVERLAP)
-    # By Euler's theorem on homogeneous functions: what each adds to the norm adds up to it.
+    # By Euler's theorem on homogeneous functions, these shares add up to the norm.
     shares: Vector = host * (of_host / both) ** (OVERLAP - 1) + device * (of_device / both) ** (OVERLAP - 1)
     return shares
 
 
 def _overheads_ms(vector: Vector, columns: Operations) -> Vector:
-    found: Vector = LAYOUT.block(vector, f"{CLASSES[0]}/overhead_us", len(CLASSES))[columns.kind] / 1000
-    return found
+    overheads: Vector = LAYOUT.block(vector, f"{CLASSES[0]}/overhead_us", len(CLASSES))[columns.kind] / 1000
+    return overheads
 
 
 def _work_ms(vector: Vector, columns: Operations) -> Vector:
-    """What operations compute and move."""
+    """Return the time that each operation computes and moves memory."""
     get = LAYOUT.block
     traffic = get(vector, f"{CLASSES[0]}/traffic", len(CLASSES))[columns.kind]
     total = columns.moved_mb * traffic / _at(vector, "bandwidth", columns.moved_mb)
@@ -136,22 +136,22 @@ def _slower(size: Vector, half: Vector) -> Vector:
 
 
 def _at(vector: Vector, name: str, size_mb: Vector) -> Vector:
-    """A bandwidth in GB/s (which is MB/ms) for data of these sizes."""
+    """Return a bandwidth in GB/s (which is MB/ms) for data of these sizes."""
     start = LAYOUT.index[f"{name}/{SIZE_KNOTS_MB[0]:g}"]
     at = np.log(np.maximum(size_mb, 1e-6))
-    found: Vector = np.exp(np.interp(at, KNOTS, vector[start : start + len(KNOTS)]))
-    return found
+    bandwidth: Vector = np.exp(np.interp(at, KNOTS, vector[start : start + len(KNOTS)]))
+    return bandwidth
 
 
 def networks_ms(vector: Vector, columns: Operations) -> Vector:
-    """Of each workload: the sum of its operations, and the overhead of the call."""
-    made = np.bincount(columns.network, times_ms(vector, columns), minlength=columns.count)
-    whole: Vector = made + np.exp(vector[0]) / 1000
-    return whole
+    """Return the time of each workload: the sum of its operations, and the overhead of the call."""
+    operations_ms = np.bincount(columns.network, times_ms(vector, columns), minlength=columns.count)
+    calls_ms: Vector = operations_ms + np.exp(vector[0]) / 1000
+    return calls_ms
 
 
 def prior(device: str = "cpu") -> tuple[Vector, Vector]:
-    """What the parameters are believed to be before anything is measured: means and deviations of their logarithms."""
+    """Return the means and deviations of the parameters' logarithms that are assumed before anything is measured."""
     beliefs = {
         "call_us": (20.0, 1.0),
         "mapping": (20.0, 1.5),
@@ -164,7 +164,7 @@ def prior(device: str = "cpu") -> tuple[Vector, Vector]:
         "half_columns": (8.0, 1.5),
         "half_length": (8.0, 1.5),
         "stream": (1.0, 1.0),
-        # What is joined takes little, and nothing where it is folded into weights.
+        # A joined operation takes little, and nothing where it is folded into weights.
         "joined/overhead_us": (0.5, 1.5),
         "joined/traffic": (0.2, 1.5),
     }
@@ -179,8 +179,7 @@ def prior(device: str = "cpu") -> tuple[Vector, Vector]:
             "half_columns": (64.0, 2.0),
             "half_length": (64.0, 2.0),
         }
-    found = [beliefs[_belief(name, beliefs)] for name in LAYOUTS[device].names]
-    means, deviations = zip(*found, strict=True)
+    means, deviations = zip(*(beliefs[_belief(name, beliefs)] for name in LAYOUTS[device].names), strict=True)
     return np.log(means), np.array(deviations)
 
 

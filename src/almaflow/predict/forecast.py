@@ -33,7 +33,7 @@ class Forecast:
     conversion: PlannedConversion
     prediction: Prediction
     known: Standing | None
-    """How far the predictor was from measurements on that hardware; None where it has no scored run there."""
+    """The predictor's recent error on that hardware; None where it has no scored run there."""
 
     @property
     def throughput(self) -> float:
@@ -53,7 +53,7 @@ class Forecast:
 
 
 def forecasts(job: JobConfig, notify: Callable[[str], None]) -> Iterator[Forecast]:
-    """The answers of each predictor, by conversion.
+    """Yield the answers of each predictor, by conversion.
 
     Args:
         job: A validated configuration; its hardware need not be here.
@@ -84,7 +84,7 @@ def forecasts(job: JobConfig, notify: Callable[[str], None]) -> Iterator[Forecas
 def questions(
     job: ResolvedJob, experiment_name: str, notify: Callable[[str], None] = lambda _: None
 ) -> Iterator[PredictionRequest]:
-    """A request for each conversion of the plan, as a job would ask it before anything is measured.
+    """Yield a request for each conversion of the plan, as a job would ask it before anything is measured.
 
     Args:
         job: A resolved configuration.

@@ -23,8 +23,8 @@ class Given:
             conversion.
         energy_j: predicted energy of that call, in joules per batch.
         path: a CSV or JSON file of predictions by model, hardware, conversion and batch size, which is asked where
-            there is no ``latency_ms``. Of several entries that fit, the one with the most keys answers, the first of
-            these.
+            there is no ``latency_ms``. Of several entries that fit, the one with the most keys answers; of equal ones,
+            the first.
         version: the version of whatever made the numbers; by default ``1``, or a hash of the file.
 
     Raises:
@@ -39,7 +39,6 @@ class Given:
     rows: tuple[Row, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be a latency or an energy."""
         for key, value in (("predicted_latency_ms", self.latency_ms), ("predicted_energy_j", self.energy_j)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 message = f"{key} must be a positive number, not {value}"
@@ -53,7 +52,6 @@ class Given:
         object.__setattr__(self, "version", self.version or version)
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
-        """The caller's number; None where the caller gave none for this."""
         if self.latency_ms is not None:
             return Prediction(self.latency_ms, self.name, self.version, energy_j=self.energy_j)
         fitting = [row for row in self.rows if row.fits(question)]

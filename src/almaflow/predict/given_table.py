@@ -21,7 +21,7 @@ ANY = ("", "*", None)
 
 
 class Row(BaseModel):
-    """One predicted latency; a key that is not given holds for all."""
+    """One predicted latency; a key that is missing fits every request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -35,7 +35,7 @@ class Row(BaseModel):
     high_ms: Positive | None = None
 
     def fits(self, question: PredictionRequest) -> bool:
-        """Whether it answers the question. Names of conversions are taken in any case."""
+        """Return whether the row answers the request; a conversion's name fits in upper or lower case."""
         names = {question.conversion.name.upper(), question.conversion.requested.upper()}
         return (
             self.model in {None, question.model.name}
@@ -46,12 +46,12 @@ class Row(BaseModel):
 
     @property
     def keys(self) -> int:
-        """How many keys it gives: of two rows that fit, the one with more is meant."""
+        """The number of keys that the row has: of two rows that fit, the one with more keys answers."""
         return len({"model", "hardware", "conversion", "batch_size"} & self.model_fields_set)
 
 
 def read_table(path: str) -> tuple[tuple[Row, ...], str]:
-    """The rows of a file, and a version that changes with its content.
+    """Return the rows of a file, and a version that changes with its content.
 
     Raises:
         UsageError: the file cannot be read, or an entry is not what it should be; the line says which.

@@ -41,7 +41,7 @@ class JobPredictions:
                     self._before[predictor.name, planned] = prediction
 
     def outcomes(self, job: Job, outcomes: Iterable[Outcome]) -> list[Outcome]:
-        """The outcomes, each with its predictions.
+        """Return the outcomes, each with its predictions.
 
         Args:
             job: The running job, prepared.

@@ -1,4 +1,4 @@
-"""The operations of workloads as columns, by classes of what costs alike (``costs``). Knows no torch."""
+"""The operations of workloads as columns, by classes of similar cost (see ``costs``). Imports no torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRODUCTS = (
     "product",
     "attention",
 )
-"""Classes with arithmetic to speak of. A product of a matrix and a vector has a kernel of its own in most libraries."""
+"""Classes with much arithmetic. A product of a matrix and a vector has a kernel of its own in most libraries."""
 OTHERS = (
     "elementwise",
     "transcendental",
@@ -46,13 +46,13 @@ OTHERS = (
 CLASSES = (*PRODUCTS, *OTHERS)
 _INDEX = {name: index for index, name in enumerate(CLASSES)}
 FIRST_JOINED = _INDEX["joined"]
-"""From there on, classes of operations that a compiler computes with what made their input."""
+"""Index of the first class of operations that a compiler computes together with the one before."""
 
 _COSTLY = "silu gelu hardswish sigmoid hardsigmoid tanh exp erf mish softplus pow rsqrt sqrt"
 TRANSCENDENTAL = frozenset(_COSTLY.split())
 """Elementwise operators that take more than an instruction, or that some compilers do not join."""
 FIRST_CHANNELS = 4
-"""Up to so many input channels, a convolution has a kernel of its own in most libraries."""
+"""Most input channels with which a convolution has a kernel of its own in most libraries."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Operations:
     """The operations of several workloads as columns."""
 
     network: NDArray[np.intp]
-    """Whose it is."""
+    """Index of the workload that the operation belongs to."""
     kind: NDArray[np.intp]
     """Index into ``CLASSES``."""
     gflop: Vector
@@ -69,22 +69,22 @@ class Operations:
     length: Vector
     moved_mb: Vector
     new_mb: Vector
-    """Written to memory of its own."""
+    """Megabytes that are written to newly allocated memory."""
     weights_mb: Vector
     all_weights_mb: Vector
     count: int
-    """Of workloads."""
+    """The number of workloads."""
     device: str
     """``cpu`` or ``cuda``."""
 
 
 def operations(workloads: Sequence[Workload], device: str = "cpu", *, joins: bool) -> Operations:
-    """Columns of all operations.
+    """Return the columns of all operations.
 
     Args:
-        workloads: Of float32.
-        device: Where they are computed: ``cpu`` or ``cuda``.
-        joins: Whether the backend computes elementwise operations with what made their input.
+        workloads: Workloads that were counted in float32.
+        device: The device that computes them, ``cpu`` or ``cuda``.
+        joins: Whether the backend computes elementwise operations together with the ones before.
     """
     rows: list[tuple[float, ...]] = []
     for network, workload in enumerate(workloads):
@@ -110,7 +110,7 @@ def operations(workloads: Sequence[Workload], device: str = "cpu", *, joins: boo
 
 
 def class_of(operation: Operation, *, joins: bool) -> str:
-    """Which of ``CLASSES`` an operation belongs to."""
+    """Return the one of ``CLASSES`` that an operation belongs to."""
     kind, name = operation.kind, operation.name.rstrip("_")
     if kind == "elementwise":
         costly = name in TRANSCENDENTAL

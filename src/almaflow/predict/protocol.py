@@ -1,4 +1,4 @@
-"""What every predictor offers, and the one definition of prediction error."""
+"""The interface of a predictor."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Predictor(Protocol):
 
     @property
     def name(self) -> str:
-        """Names the series in which the predictor's accuracy is followed: letters, digits, ``_ . -``."""
+        """The name of the series that follow the predictor's accuracy: letters, digits, ``_ . -``."""
 
     @property
     def version(self) -> str:
-        """Changes whenever the predictor does."""
+        """The version, which changes whenever the predictor does."""
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
         """Predict one forward call on one batch; None where the predictor has nothing to say."""

@@ -1,4 +1,4 @@
-"""Asking another predictor about stored measurements, without measuring again."""
+"""Ask another predictor about stored measurements, without measuring again."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Rescorer:
     predictions: dict[tuple[str, str], list[tuple[ScoredRun, Prediction]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    """New ones by experiment and ``NAME@VERSION``: what was learnt on two machines has two versions."""
+    """New predictions by experiment and ``NAME@VERSION``: costs learnt on two machines have two versions."""
     _models: dict[str, str] = field(default_factory=dict)
     """The models of the runs by the runs' IDs."""
 
@@ -90,13 +90,13 @@ class Rescorer:
         prediction = pool.ask(self.predictor, question, early=True)
         if prediction is None:
             self.unanswered += 1
-        elif (name := label(prediction.predictor, prediction.version)) in {said.predictor for said in run.said}:
+        elif (name := label(prediction.predictor, prediction.version)) in {each.predictor for each in run.said}:
             self.already += 1
         else:
             self.predictions[run.experiment, name].append((run, prediction))
 
     def _models_learnt_from(self, question: PredictionRequest) -> set[str]:
-        """The models that taught the predictor: no measurement of them can test it."""
+        """Return the models that the predictor learnt from: no measurement of them can test it."""
         learnt = question.learnt.get(getattr(self.predictor, "source", ""))
         return {self._models[run_id] for run_id in learnt.runs if run_id in self._models} if learnt else set()
 
@@ -110,7 +110,8 @@ class Rescorer:
             TrackingError: the store cannot be reached or written.
         """
         for (experiment, name), pairs in self.predictions.items():
-            new = {run.run_id: each for (_, of), made in self.predictions.items() if of == name for run, each in made}
+            same = (answers for (_, predictor), answers in self.predictions.items() if predictor == name)
+            new = {run.run_id: each for answers in same for run, each in answers}
             series = series_of(_with_predictions(runs, name, new))
             own = [each for each in series if each.key.predictor == name]
             metrics = {
@@ -131,17 +132,17 @@ class Rescorer:
 
 
 def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Prediction]) -> Iterator[ScoredRun]:
-    """The runs, each with its new prediction beside the earlier ones; ``new`` is by the runs' IDs."""
+    """Yield the runs, each with its new prediction beside the earlier ones; ``new`` is by the runs' IDs."""
     for run in runs:
         if each := new.get(run.run_id):
-            said = RecordedPrediction(name, each.version, each.latency_ms, each.low_ms, each.high_ms)
-            yield replace(run, said=(*run.said, said))
+            prediction = RecordedPrediction(name, each.version, each.latency_ms, each.low_ms, each.high_ms)
+            yield replace(run, said=(*run.said, prediction))
         else:
             yield run
 
 
 def _question(config: JobConfig, workload: Workload | None, run: ScoredRun) -> PredictionRequest:
-    """The request that the predictor would have got before the run, on the run's hardware and not this machine's."""
+    """Return the request that the predictor would have got before the run, about the run's hardware."""
     threads = int(run.threads.partition(" ")[0])
     calibrated = calibrated_here(run.machine, threads)
     limits = configured_limits(config.hardware) or (calibrated.limits if calibrated else None)

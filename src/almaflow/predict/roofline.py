@@ -1,8 +1,8 @@
 """The roofline: each operation takes as long as its arithmetic or its memory traffic, whichever is longer.
 
 After S. Williams, A. Waterman, D. Patterson: Roofline: an insightful visual performance model for multicore
-architectures, Communications of the ACM 52(4), 2009; here per operation, with the bandwidth of the memory level that
-its data fit into, and what every operation takes however little it does.
+architectures, Communications of the ACM 52(4), 2009. Here it is applied to each operation, with the bandwidth of the
+memory level that its data fit into, and the overhead that every operation has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOATING = frozenset({"float64", "float32", "float16", "bfloat16"})
 
 @dataclass(frozen=True)
 class Cost:
-    """Where the time of one operation goes, in milliseconds."""
+    """The parts of one operation's time, in milliseconds."""
 
     operation: Operation
     arithmetic_ms: float
@@ -33,7 +33,7 @@ class Cost:
 
     @property
     def total_ms(self) -> float:
-        """The longer of both, since they overlap, and the overhead."""
+        """Arithmetic or memory traffic, whichever takes longer since they overlap, and the overhead."""
         return max(self.arithmetic_ms, self.memory_ms) + self.overhead_ms
 
 
@@ -45,7 +45,7 @@ class Roofline:
     version: str = "2"
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
-        """The sum over the operations; None where the hardware's limits or the model's operations are not known."""
+        """Return the sum over the operations; None where the hardware's limits or the operations are not known."""
         costs = list(self.costs(question))
         if not costs:
             return None
@@ -55,7 +55,7 @@ class Roofline:
         return Prediction(latency_ms, self.name, self.version, energy_j=energy)
 
     def costs(self, question: PredictionRequest) -> Iterator[Cost]:
-        """Of each operation that is not joined to another; of none where limits or operations are not known."""
+        """Yield the cost of each operation that is not joined to another; none without limits or operations."""
         limits, workload, conversion = question.hardware.limits, question.workload, question.conversion
         if limits is None or workload is None or not limits.gflops or not limits.bandwidth:
             return
@@ -68,22 +68,22 @@ class Roofline:
 
 
 def joins_operations(conversion: PlannedConversion) -> bool:
-    """Whether the conversion computes elementwise operations together with what made their input."""
+    """Return whether the conversion computes elementwise operations together with the ones before."""
     return conversion.traits.fuses_elementwise
 
 
 def level_of(limits: Limits, size_mb: float) -> Level:
-    """The smallest level of memory that the data fit into."""
+    """Return the smallest level of memory that the data fit into."""
     return next((level for level in limits.bandwidth if level.mb is None or size_mb <= level.mb), limits.bandwidth[-1])
 
 
 def peak_gflops(limits: Limits, dtype: str, kind: str = "") -> float:
-    """The rate of an element type; of float32 where the hardware has none for it and computes in that.
+    """Return the rate of an element type; that of float32 where the hardware has no other and computes in float32.
 
     Args:
-        limits: With at least one rate.
+        limits: The limits, with at least one rate.
         dtype: The element type.
-        kind: Class of the operation: convolutions may have rates of their own.
+        kind: The operation's class: convolutions may have rates of their own.
     """
     if kind.startswith("conv") and (rate := limits.conv_gflops.get(dtype)):
         return rate
@@ -91,12 +91,12 @@ def peak_gflops(limits: Limits, dtype: str, kind: str = "") -> float:
 
 
 def cost_of(operation: Operation, conversion: PlannedConversion, limits: Limits, weights: Level) -> Cost:
-    """The time of one operation.
+    """Return the time of one operation.
 
     Args:
-        operation: Counted on the float32 model.
-        conversion: Its element type is what floating data take.
-        limits: Of the hardware; with at least one rate and one level.
+        operation: The operation as counted on the float32 model.
+        conversion: The conversion, whose element type floating data have.
+        limits: The hardware's limits, with at least one rate and one level.
         weights: The memory level that all weights together fit into: between two calls the others push them out.
     """
     narrower = BYTES.get(conversion.dtype, 4.0) / BYTES.get(operation.dtype, 4.0)

@@ -1,4 +1,4 @@
-"""A model's operations, counted once in a child process and kept on disk: the parent imports no torch."""
+"""Count a model's operations once, in a child process since the parent imports no torch, and keep them on disk."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = 3
-"""Of the counting: another one makes what is kept worthless."""
+"""The version of the counting, a part of each file's name: workloads of another one are not read."""
 
 TIME_LIMIT_S = 300
 PACKAGES = ("torch", "torchvision", "timm", "transformers", "ultralytics")
-"""Whose versions may change what a model of a name consists of."""
+"""Packages whose versions may change what a model of a name consists of."""
 
 
 def workload_of(model: ModelSpec) -> Workload:
-    """The operations of one forward call on one batch of ``model.batch_size``.
+    """Return the operations of one forward call on one batch of ``model.batch_size``.
 
     Raises:
         UsageError: the model does not build.
-        AlmaflowError: it builds, but cannot be counted: its code depends on values, or crashes.
+        AlmaflowError: the model builds, but cannot be counted: its code depends on values, or crashes.
     """
-    kept = _place(model)
-    if kept and kept.exists():
+    path = _path(model)
+    if path and path.exists():
         try:
-            return read_json(kept, Workload)
+            return read_json(path, Workload)
         except (ValueError, ClassValidationError):
-            kept.unlink(missing_ok=True)  # cut short, or of another form
-    counted = _counted(model)
-    if kept:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_json(kept, counted)
-    return counted
+            path.unlink(missing_ok=True)  # cut short, or of another form
+    workload = _counted(model)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, workload)
+    return workload
 
 
-def _place(model: ModelSpec) -> Path | None:
-    """Where it is kept; nowhere for code of the caller's own, which may change without a sign."""
+def _path(model: ModelSpec) -> Path | None:
+    """Return the file that keeps the workload; None for the caller's own code, which may change without a sign."""
     own = (model.target or "almaflow.").startswith("almaflow.")
     if model.pickle_path or model.batches_path or model.data_loader or not own:
         return None

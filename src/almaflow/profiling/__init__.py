@@ -1,1 +1,1 @@
-"""Where the time of a model goes, by a runtime's own profiler."""
+"""Profiling: the parts of a model's time, by a runtime's own profiler."""

@@ -1,4 +1,4 @@
-"""Where the time of a conversion goes by its runtime's profiler, beside where a predictor says that it goes."""
+"""The parts of a conversion's time, by its runtime's profiler and by predictors."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ TIME_LIMIT_S = 600
 
 
 def predicted_parts(predictor: Predictor, question: PredictionRequest) -> dict[str, float]:
-    """Milliseconds of one call by part, the longest first; nothing where the predictor tells no costs of operations."""
+    """Return milliseconds of one call by part, the longest first; none where the predictor has no ``costs``."""
     costs = getattr(predictor, "costs", None)
     return by_part((cost.operation.kind, cost.total_ms) for cost in costs(question)) if costs else {}
 
 
-def profiled_parts(question: PredictionRequest, say: Callable[[str], None]) -> dict[str, float]:
-    """Milliseconds of one call by part, as a profiler finds them: the conversion is built here and called some times.
+def profiled_parts(question: PredictionRequest, notify: Callable[[str], None]) -> dict[str, float]:
+    """Build the conversion here, call it some times, and return its profiler's milliseconds of one call by part.
 
     Args:
-        question: Of this machine.
-        say: Tells the user that it waits.
+        question: A request about this machine.
+        notify: Called with a line while another job measures.
 
     Raises:
         UsageError: the conversion cannot run here.
-        AlmaflowError: it failed.
+        AlmaflowError: the conversion failed.
     """
     planned = question.conversion
     if planned.unavailable or planned.device != "cpu":
@@ -47,7 +47,7 @@ def profiled_parts(question: PredictionRequest, say: Callable[[str], None]) -> d
         "conversion": to_dict(planned),
         "threads": question.hardware.threads,
     }
-    with alone("wait", say):
+    with alone("wait", notify):
         parts = answer_of(
             "almaflow.worker.profilers",
             task,

@@ -1,4 +1,4 @@
-"""Names the parts of a model's time, the same for a prediction and a profiler. Does not import torch."""
+"""Names of the parts of a model's time, the same for predictions and profilers. Imports no torch."""
 
 from __future__ import annotations
 

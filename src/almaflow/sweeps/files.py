@@ -32,7 +32,7 @@ class SweepFiles:
 
     @classmethod
     def of(cls, sweep_id: str) -> SweepFiles:
-        """The files of the sweep of this name."""
+        """Return the files of the sweep of this name."""
         return cls(machine.home() / "sweeps" / sweep_id)
 
     @property
@@ -41,7 +41,7 @@ class SweepFiles:
         return self.root / "summary"
 
     def lock(self) -> FileLock:
-        """A lock for the command that runs the sweep; the system frees it when that process is gone."""
+        """Return a lock for the command that runs the sweep; the system frees it when that process is gone."""
         self.root.mkdir(parents=True, exist_ok=True)
         return FileLock(self.root / "lock", mode=0o600)
 
@@ -51,7 +51,7 @@ class SweepFiles:
         write_json(self.root / "sweep.json", sweep)
 
     def read(self) -> Sweep:
-        """The record of the sweep."""
+        """Read the record of the sweep."""
         return read_json(self.root / "sweep.json", Sweep)
 
     def write_job(self, job: SweepJob) -> None:
@@ -63,12 +63,12 @@ class SweepFiles:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def jobs(self) -> list[SweepJob]:
-        """The jobs that ended, by their number."""
+        """Read the jobs that ended, sorted by their number."""
         jobs = (read_json(path, SweepJob) for path in self.root.glob("jobs/[0-9]*.json"))
         return sorted(jobs, key=lambda job: job.number)
 
 
 def sweeps() -> Iterator[SweepFiles]:
-    """The sweeps of almaflow's home, the newest first."""
+    """Yield the sweeps of almaflow's home, the newest first."""
     for path in sorted((machine.home() / "sweeps").glob("*/sweep.json"), reverse=True):
         yield SweepFiles(path.parent)

@@ -57,7 +57,7 @@ def begin(
 
 
 def _held(files: SweepFiles) -> HeldSweep:
-    """The sweep with its lock, which stays unlocked where another process runs the sweep."""
+    """Return the sweep with its lock, which stays unlocked where another process runs the sweep."""
     lock = files.lock()
     with suppress(Timeout):
         lock.acquire(blocking=False)
@@ -65,7 +65,7 @@ def _held(files: SweepFiles) -> HeldSweep:
 
 
 def next_job(files: SweepFiles, number: int, overrides: Sequence[str]) -> str:
-    """The line that is shown before a job begins: its number, and the overrides that only this job has."""
+    """Return the line to show before a job: its number, and the overrides that only this job has."""
     planned = files.read().planned
     if planned is None:
         return f"job {number + 1}: {' '.join(overrides)}"
@@ -73,13 +73,13 @@ def next_job(files: SweepFiles, number: int, overrides: Sequence[str]) -> str:
 
 
 def remaining_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[JobKey, float]) -> float | None:
-    """Seconds that the sweep may take from this job on; None where there is nothing to tell from.
+    """Estimate the seconds that the sweep takes from this job on; None where nothing allows an estimate.
 
     Args:
         files: The files of the sweep.
         number: The number of the job that begins.
         same: Its model, batch size and tier, which the other jobs have too where their overrides do not say otherwise.
-        history: How long earlier jobs took, from the store.
+        history: Seconds that earlier jobs took, from the store.
     """
     planned = files.read().planned
     if not planned:
@@ -87,8 +87,8 @@ def remaining_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[J
     took = [job.ended_at - job.started_at for job in files.jobs() if job.output and job.number < number]
     expected = []
     for overrides in planned[number:]:
-        given = dict(each.split("=", 1) for each in overrides if "=" in each)
-        key = tuple(given.get(name, value).strip("'\"") for name, value in zip(SWEPT, same, strict=True))
+        values = dict(each.split("=", 1) for each in overrides if "=" in each)
+        key = tuple(values.get(name, value).strip("'\"") for name, value in zip(SWEPT, same, strict=True))
         expected.append(history.get(key))  # type: ignore[arg-type]  # three words, as JobKey has
     times = took + [each for each in expected if each is not None]
     return sum(mean(times) if each is None else each for each in expected) if times else None
@@ -107,7 +107,7 @@ def end(files: SweepFiles, *, interrupted: bool = False) -> SweepSummary:
 
 
 def untracked() -> Iterator[SweepFiles]:
-    """Sweeps that are not in their store, or whose command was killed, and that no process runs any more."""
+    """Yield sweeps that are not in their store, or whose command was killed, and that no process runs any more."""
     for files in sweeps():
         if files.read().tracked or not files.jobs():
             continue
@@ -120,7 +120,7 @@ def untracked() -> Iterator[SweepFiles]:
 
 
 def store_of(files: SweepFiles) -> tuple[str, str] | None:
-    """The URI of the store that the jobs named, and their experiment; None where none got so far.
+    """Return the URI of the store that the jobs named, and their experiment; None where none got so far.
 
     Raises:
         UsageError: the URI has credentials, which are kept nowhere, and is not the one that is set here.

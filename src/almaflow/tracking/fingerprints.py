@@ -1,4 +1,4 @@
-"""Keys that tell results apart, and keys by which the same result is known again."""
+"""Keys that tell results apart, and keys that recognise the same result."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FINGERPRINT_ENVIRONMENT = (
 """Entries of a job's environment that a latency depends on; memory, kernel and git commit are not among them."""
 
 FINGERPRINT_MEASURE = ("streams", "include_transfer", "pin_memory", "non_blocking")
-"""Settings that make one timed call another thing; the others only say how many there are."""
+"""Settings that change what a timed call is; the others only set how many there are."""
 
 WORTH_MEASURE = (
     "min_samples",
@@ -43,11 +43,11 @@ WORTH_MEASURE = (
     "warmup_time_s",
     "compile_cache",
 )
-"""Settings that say what a figure is worth, beside those that make it another one."""
+"""Settings that a figure's reliability depends on, beside those that change what it measures."""
 
 
 def fingerprint(job: Job, planned: PlannedConversion) -> str:
-    """Sixteen hexadecimal digits that are equal where two figures may be compared.
+    """Return sixteen hexadecimal digits that are equal where two figures may be compared.
 
     They stand for the machine, the versions, the threads, the model and its inputs, what a timed call is, and the
     conversion; not for the weights, the seed, the time, or how many samples were taken.
@@ -67,12 +67,12 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
 
 
 def plan_fingerprint(job: Job, plan: Sequence[PlannedConversion]) -> str:
-    """Sixteen hexadecimal digits that are equal where a job would be the same one over again."""
+    """Return sixteen hexadecimal digits that are equal where a job would repeat another one."""
     return _digest([job.tier, measure_params(job), [fingerprint(job, planned) for planned in plan]])
 
 
 def measure_params(job: Job) -> dict[str, str]:
-    """The params that say what a figure is worth: one taken with fewer samples does not stand for another."""
+    """Return the params that a figure's reliability depends on: one with fewer samples cannot replace another."""
     return {f"measure.{name}": as_text(getattr(job.measure, name)) for name in WORTH_MEASURE}
 
 
@@ -81,17 +81,17 @@ def _digest(facts: object) -> str:
 
 
 def logical_key(job: Job, outcome: Outcome) -> str:
-    """One per result, whatever run it is stored in, so that a result is never stored twice."""
+    """Return the key of a result, whatever run it is stored in, so that it is never stored twice."""
     return f"{job.job_id}/{outcome.planned.name}"
 
 
 def as_text(value: object) -> str:
-    """A value as MLflow keeps it."""
+    """Return a value as the text that MLflow keeps."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def input_shape(job: Job) -> str:
-    """``1x3x224x224`` with the batch dimension; several inputs are separated by commas."""
+    """Return the shapes of the inputs with the batch dimension, separated by commas: ``1x3x224x224``."""
     return ", ".join("x".join(str(size) for size in shape) for shape, _ in _inputs(job)) or "unknown"
 
 

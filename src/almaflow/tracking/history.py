@@ -47,7 +47,7 @@ def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: Hardware
 
 
 def known_errors(uri: str, experiment_name: str, hardware: HardwareSpec) -> dict[str, Standing]:
-    """The recent error of each predictor on this hardware, by the predictor's name.
+    """Return the recent error of each predictor on this hardware, by the predictor's name.
 
     Raises:
         TrackingError: the store cannot be reached or read.

@@ -42,11 +42,11 @@ class StoredRun:
     metrics: Mapping[str, float]
     params: Mapping[str, str]
     tags: Mapping[str, str]
-    """By their full names: ``almaflow.status``, ``env.torch`` ..."""
+    """The tags by their full names: ``almaflow.status``, ``env.torch`` ..."""
 
 
 def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "") -> Iterator[StoredRun]:
-    """The runs of all conversions, the newest first.
+    """Return the runs of all conversions, the newest first.
 
     Args:
         uri: A resolved store.
@@ -60,12 +60,12 @@ def conversion_runs(uri: str, experiment_name: str | None = None, where: str = "
 
 
 def job_runs(uri: str, experiment_name: str | None = None, where: str = "") -> Iterator[StoredRun]:
-    """The jobs' own runs, the newest first; see ``conversion_runs``."""
+    """Return the jobs' own runs, the newest first; see ``conversion_runs``."""
     return _runs(uri, "job", experiment_name, where)
 
 
 def runs_of(uri: str, named: str) -> list[StoredRun]:
-    """The conversions of a run, job or sweep, the newest first; none where the store has no such ID.
+    """Return the conversions of a run, job or sweep, the newest first; none where the store has no such ID.
 
     Args:
         uri: A resolved store.
@@ -103,7 +103,7 @@ def _runs(uri: str, kind: str, experiment_name: str | None, where: str) -> Itera
 
 
 def stored_run(run: Run, names: Mapping[str, str]) -> StoredRun:
-    """A run as MLflow gives it, with the names of the experiments by their IDs."""
+    """Return a run as MLflow gives it, with the names of the experiments by their IDs."""
     info, data = run.info, run.data
     return StoredRun(
         info.run_id,
@@ -117,10 +117,10 @@ def stored_run(run: Run, names: Mapping[str, str]) -> StoredRun:
 
 
 def ready_times(job: Job, uri: str) -> dict[str, float]:
-    """Seconds that each conversion took until it was ready, when this model was last measured on such a machine.
+    """Return the seconds until each conversion was ready, when this model was last measured on such a machine.
 
     Args:
-        job: The one that is about to run.
+        job: The job that is about to run.
         uri: A resolved store.
 
     Raises:
@@ -141,7 +141,7 @@ def ready_times(job: Job, uri: str) -> dict[str, float]:
 
 
 def job_times(uri: str, experiment_name: str) -> dict[JobKey, float]:
-    """Seconds that the newest job of each model, batch size and tier took.
+    """Return the seconds that the newest job of each model, batch size and tier took.
 
     Raises:
         TrackingError: the store cannot be reached or read.
@@ -155,7 +155,7 @@ def job_times(uri: str, experiment_name: str) -> dict[JobKey, float]:
 
 
 def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dict[str, Any]]] | None:
-    """A job's or a sweep's ID, and what ``output=FILE.json`` holds of its jobs; None where there is no such thing.
+    """Return the ID of a job or sweep, and its jobs as ``output=FILE.json`` holds them; None where there is none.
 
     Args:
         uri: A resolved store.
@@ -182,7 +182,7 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
 
 
 def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
-    """A copy of an artifact under ``scratch``; None where the run has no such file, or none that can be reached.
+    """Download an artifact under ``scratch``; None where the run has no such file, or it cannot be reached.
 
     Args:
         uri: A resolved store.

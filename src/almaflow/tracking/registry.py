@@ -20,7 +20,7 @@ LISTED_RUNS = 50
 
 
 def model_name(hardware: str) -> str:
-    """The name of one machine's registered model."""
+    """Return the name of one machine's registered model."""
     return f"almaflow-calibrated-{hardware}"
 
 

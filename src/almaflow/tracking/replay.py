@@ -1,4 +1,4 @@
-"""Write what the store lacks of a job. Doing so again writes nothing twice."""
+"""Write the results of a job that the store lacks. Doing so again writes nothing twice."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ class Result:
     outcome: Outcome
     metrics: Mapping[str, float]
     directory: Path
-    """Its files become the run's artifacts."""
+    """The directory whose files become the run's artifacts."""
 
 
 def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, dict[str, str]]:
-    """Write what the store does not have of these results, or has by half, and take back what is there twice.
+    """Write the results that the store lacks or has by half, and delete runs that are there twice.
 
-    A result is known again by its logical key and by when it began. A run that was created and never ended is what a
-    lost connection leaves behind; one that began at another time was measured again since (``resume``). MLflow keeps
+    A result is recognised by its logical key and its start. A lost connection leaves a run that was created and never
+    ended; a run that began at another time was measured again since (``resume``). MLflow keeps
     what is deleted here until ``mlflow gc``.
 
     Args:
         uri: A resolved store.
         job: The job. Its own run is created where the store has none.
-        results: All that the job measured itself.
+        results: All results that the job measured itself.
 
     Returns:
         The job's tracker, to be closed, and the run ID of every result by the conversion's name.
@@ -75,7 +75,7 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, di
 
 
 def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, run: Run | None) -> str:
-    """Write the result, or what its run lacks: figures that became known later, files that could not be copied."""
+    """Write the result, or what its run lacks: later figures, and files that could not be copied."""
     if run is None:
         return tracker.log_outcome(job, result.outcome, result.metrics, result.directory)
     run_id = str(run.info.run_id)
@@ -88,5 +88,5 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
 
 
 def _is_whole(run: Run, outcome: Outcome) -> bool:
-    """Whether the run holds this very result, and was ended."""
+    """Return whether the run holds this very result, and was ended."""
     return run.info.end_time is not None and run.info.start_time == milliseconds(outcome.started_at)

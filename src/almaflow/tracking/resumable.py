@@ -1,4 +1,4 @@
-"""Read what the store has already of a job that is about to run."""
+"""Read the results that the store already has of a job that is about to run."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> dict[str, Outcome]:
-    """The newest outcome of each planned conversion under the same fingerprint, by the conversion's name.
+    """Return the newest outcome of each planned conversion under the same fingerprint, by the conversion's name.
 
-    Each has the ID of its run and of the job that measured it. One that an older almaflow wrote in another form counts
-    as not there.
+    Each has the ID of its run and of the job that measured it. An outcome that an older almaflow wrote in another form
+    is left out.
 
     Raises:
         TrackingError: the store cannot be reached or read.
@@ -37,7 +37,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
     for run in conversion_runs(uri, job.experiment_name, where):
         name = names.get(run.tags.get("almaflow.fingerprint", ""))
         same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
-        # One that was interrupted says nothing, unless it is all there is.
+        # An interrupted run counts only where there is no other.
         if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
             newest[name] = run
     outcomes = {}
@@ -48,7 +48,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
 
 
 def earlier_job(job: Job, uri: str) -> StoredRun | None:
-    """The run of the newest job with the same plan; None where there is none.
+    """Return the run of the newest job with the same plan; None where there is none.
 
     Raises:
         TrackingError: the store cannot be reached or read.

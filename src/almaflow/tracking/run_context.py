@@ -13,14 +13,14 @@ ON = {"1", "true", "yes", "on"}
 
 
 class EnvironmentTags:
-    """MLflow's ``RunContextProvider``: whether a run gets tags, and which."""
+    """The ``RunContextProvider`` that MLflow asks whether a run gets tags, and which."""
 
     def in_context(self) -> bool:
-        """Whether the environment variable ``ALMAFLOW_ENV_TAGS`` is on."""
+        """Return whether the environment variable ``ALMAFLOW_ENV_TAGS`` is on."""
         return os.environ.get(SWITCH, "").strip().lower() in ON
 
     def tags(self) -> dict[str, str]:
-        """The machine and the versions, by the names that almaflow's own runs have; nothing where that fails."""
+        """Return the machine and the versions, named as on almaflow's own runs; nothing where that fails."""
         try:
             from almaflow import machine
 

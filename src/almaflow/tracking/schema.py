@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from almaflow.records import Job, Outcome
 
-# What MLflow takes. Longer values it cuts without a word.
+# MLflow cuts longer values without a word.
 KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
@@ -26,7 +26,7 @@ CUT = "… [cut]"
 
 
 def key(name: str) -> str:
-    """A metric, param or tag key that MLflow takes: letters, digits and ``_ . - / space``, at most 250 of them."""
+    """Return the key as MLflow takes it: letters, digits and ``_ . - / space``, at most 250 of them."""
     safe = re.sub(r"[^\w.\-/ ]", "_", name)[:KEY_LENGTH] or "_"
     # MLflow refuses what reads as another path: a//b, ./a, a/, ../a.
     is_path = posixpath.normpath(safe) != safe or safe.startswith(("/", "..")) or safe == "."
@@ -34,12 +34,12 @@ def key(name: str) -> str:
 
 
 def cut(value: str, length: int) -> str:
-    """The value in at most ``length`` characters, with a mark at its end when something was left out."""
+    """Cut the value to ``length`` characters, with a mark at its end where something was left out."""
     return value if len(value) <= length else value[: length - len(CUT)] + CUT
 
 
 def check_metrics(metrics: Mapping[str, float]) -> None:
-    """Refuse what MLflow would store as something else.
+    """Refuse metrics that MLflow would store as something else.
 
     Raises:
         ValueError: a value is NaN or infinite, or a name is not one that MLflow takes.
@@ -54,7 +54,7 @@ def check_metrics(metrics: Mapping[str, float]) -> None:
 
 
 def job_params(job: Job) -> dict[str, str]:
-    """The params that all conversions of a job have in common."""
+    """Return the params that all conversions of a job have in common."""
     values: dict[str, object] = {
         "model": job.model.name,
         "hardware": job.hardware.name,
@@ -70,7 +70,7 @@ def job_params(job: Job) -> dict[str, str]:
 
 
 def params(job: Job, outcome: Outcome) -> dict[str, str]:
-    """The params of a conversion as it was requested; the values are strings as MLflow keeps them."""
+    """Return the params of a conversion as it was requested; the values are strings as MLflow keeps them."""
     planned = outcome.planned
     values: dict[str, object] = {
         "conversion": planned.name,
@@ -83,13 +83,13 @@ def params(job: Job, outcome: Outcome) -> dict[str, str]:
 
 
 def job_tags(job: Job) -> dict[str, str]:
-    """Tags of the job's own run."""
+    """Return tags of the job's own run."""
     named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
     return _tags(job, named)
 
 
 def tags(job: Job, outcome: Outcome) -> dict[str, str]:
-    """The tags of a conversion as it ran. They hold no user name, and no path of this machine."""
+    """Return the tags of a conversion as it ran, without a user name or a path of this machine."""
     planned, measured, failure, prediction = outcome.planned, outcome.measurement, outcome.failure, outcome.prediction
     values: dict[str, object] = {
         "kind": "conversion",
@@ -129,7 +129,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
 
 
 def run_name(job: Job, outcome: Outcome | None = None) -> str:
-    """How a run is listed: ``ONNX_CPU resnet18 b1``, or ``resnet18 b1 tier 2`` for the job's own.
+    """Return the name of a run in lists: ``ONNX_CPU resnet18 b1``, or ``resnet18 b1 tier 2`` for the job's own.
 
     The conversion comes first, since MLflow's table cuts long names and shows the beginning.
     """
@@ -140,7 +140,7 @@ def run_name(job: Job, outcome: Outcome | None = None) -> str:
 
 
 def without_paths(text: str, job: Job) -> str:
-    """The text with this machine's directories replaced by what they are, since they hold a user's name."""
+    """Replace this machine's directories in a text by what they are, since they hold a user's name."""
     for directory, name in ((job.directory, "<job>"), (str(home()), "<almaflow>"), (str(Path.home()), "~")):
         if len(Path(directory).parts) > 1:
             text = re.sub(rf"{re.escape(directory)}(?![\w.-])", name, text)

@@ -79,7 +79,7 @@ def session(uri: str, failed: str, then: str = "", *, reach: bool = False) -> It
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store at a resolved URI, outside a session.
+    """Open a client of the store at a resolved URI, outside a session.
 
     System metrics need no switch: MLflow samples them for its fluent API only, which almaflow does not use.
     """
@@ -116,7 +116,7 @@ def _initialising(uri: str) -> Iterator[None]:
 
 
 def _create(database: Path) -> None:
-    """Create the schema beside the place and move it there: MLflow opens no store whose schema was left half made."""
+    """Create the schema in another file and move it: MLflow opens no store whose schema is half made."""
     part = database.with_name(f".{database.name}.part")
     part.unlink(missing_ok=True)
     connect(f"sqlite:///{part.as_posix()}").search_experiments(max_results=1)

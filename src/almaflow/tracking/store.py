@@ -56,7 +56,7 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
 
 
 def newest_job(uri: str) -> tuple[Run, str] | None:
-    """The run of almaflow's newest job, and the name of its experiment; None where the store has no job.
+    """Return the run of almaflow's newest job, and its experiment's name; None where the store has no job.
 
     Raises:
         TrackingError: the store cannot be reached or read.
@@ -71,7 +71,7 @@ def newest_job(uri: str) -> tuple[Run, str] | None:
 
 
 def experiments(client: MlflowClient) -> dict[str, str]:
-    """The names of a store's experiments by their IDs."""
+    """Return the names of a store's experiments by their IDs."""
     return {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
 
 
@@ -82,7 +82,7 @@ def search(
     order_by: Sequence[str] = (),
     most: int = PAGE,
 ) -> Iterator[Run]:
-    """The runs that fit, read page by page.
+    """Yield the runs that fit, read page by page.
 
     Args:
         client: A client of the store.
@@ -103,7 +103,7 @@ def search(
 
 
 def experiment_link(base: str, experiment_id: str) -> str:
-    """The page of an experiment's runs on the server at ``base``.
+    """Return the page of an experiment's runs on the server at ``base``.
 
     Without the workflow type MLflow opens its page for language-model traces, which shows no runs.
     """

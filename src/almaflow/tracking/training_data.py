@@ -20,7 +20,7 @@ WORKLOAD = "workload.json"
 
 
 def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], scratch: str) -> Iterator[MeasuredModel]:
-    """The newest measurement of each model, batch size and conversion that fits.
+    """Yield the newest measurement of each model, batch size and conversion that fits.
 
     Args:
         uri: A resolved store.
@@ -48,7 +48,7 @@ def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], sc
 
 
 def kept_workload(uri: str, job_run_id: str, scratch: str) -> Workload | None:
-    """The operations that a job kept; None where it is of an older almaflow, or they could not be counted."""
+    """Return the operations that a job kept; None from an older almaflow, or where they could not be counted."""
     path = downloaded(uri, job_run_id, WORKLOAD, scratch)
     try:
         return from_dict(Workload, json.loads(path.read_text(encoding="utf-8"))) if path else None

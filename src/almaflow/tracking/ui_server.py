@@ -30,7 +30,7 @@ ENDED_WITHIN_S = 10.0
 
 
 def free_port(wanted: int | None) -> int:
-    """The wanted port, or the first free one from ``FIRST_PORT`` on.
+    """Return the wanted port, or the first free one from ``FIRST_PORT`` on.
 
     Raises:
         UsageError: the wanted port, or every port that was tried, is taken.
@@ -48,7 +48,7 @@ def free_port(wanted: int | None) -> int:
 
 
 def log_path(port: int) -> Path:
-    """The file that keeps what the server at this port prints."""
+    """Return the file that keeps what the server at this port prints."""
     return home() / f"ui-{port}.log"
 
 

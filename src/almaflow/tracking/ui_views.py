@@ -61,12 +61,12 @@ class View:
 
 
 def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View]:
-    """The views on a job, on its sweep where it has one, and on prediction errors; what answers most comes first.
+    """Return the views on a job, its sweep if it has one, and prediction errors; the most useful comes first.
 
     Args:
-        name: What MLflow calls the job's run.
-        started_at: Of the job, in seconds since the epoch.
-        tags: Of the job's run.
+        name: The name of the job's run in MLflow.
+        started_at: Start of the job, in seconds since the epoch.
+        tags: Tags of the job's run.
     """
     views = []
     if sweep_id := tags.get("almaflow.sweep_id"):
@@ -94,7 +94,7 @@ def _page(tag: str, value: str, order: str, columns: Sequence[str], charts: Sequ
         "columnWidths": {"params.`conversion`": 240, "tags.`almaflow.failure_message`": 300},  # pixels
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
-        # Kept as they stand here: otherwise MLflow adds its own for every metric, and sorts.
+        # The charts stay as they are here: otherwise MLflow adds its own for every metric, and sorts.
         "isAccordionReordered": True,
         "compareRunSections": [{"uuid": section, "name": "almaflow", "display": True, "isReordered": True}],
         "compareRunCharts": [
@@ -113,10 +113,10 @@ def _page(tag: str, value: str, order: str, columns: Sequence[str], charts: Sequ
 
 
 def write(client: MlflowClient, experiment_id: str, views: Sequence[View]) -> None:
-    """Give an experiment the views, where it does not have them as they are."""
-    there = client.get_experiment(experiment_id).tags
+    """Give an experiment the views that it does not have in this form."""
+    tags = client.get_experiment(experiment_id).tags
     for name, value in (view.tag for view in views):
-        if there.get(name) != value:
+        if tags.get(name) != value:
             client.set_experiment_tag(experiment_id, name, value)
 
 
@@ -146,11 +146,11 @@ def prepare_pages(uri: str) -> Pages | None:
 
 
 def link(base: str, experiment_id: str, view: str, *, charts: bool = False) -> str:
-    """The address of a view.
+    """Return the address of a view.
 
     Args:
         base: Address of the MLflow server.
-        experiment_id: Whose runs.
+        experiment_id: The experiment whose runs are shown.
         view: ``JOB``, ``SWEEP`` or ``ACCURACY``.
         charts: Open the charts instead of the table.
     """

@@ -17,7 +17,7 @@ MASK = "***"
 
 
 def resolve_uri(configured: str | None) -> str:
-    """The absolute URI of the store: the configured one, else ``MLFLOW_TRACKING_URI``, else sqlite in almaflow's home.
+    """Return the store's absolute URI: as configured, else ``MLFLOW_TRACKING_URI``, else sqlite in almaflow's home.
 
     Raises:
         UsageError: the URI is a local directory, keeps nothing, or has a scheme that no store of this environment has.
@@ -65,30 +65,30 @@ def _sqlite(scheme: str, path: Path) -> str:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of a resolved sqlite URI; None for every other store."""
+    """Return the file of a resolved sqlite URI; None for every other store."""
     match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", uri)
     return Path(match[1]) if match else None
 
 
 def is_missing(uri: str) -> bool:
-    """Whether the store is an sqlite file that nobody has created yet: it has no runs, and reading creates none."""
+    """Return whether the store is an sqlite file that does not exist yet: it has no runs, and reading creates none."""
     path = sqlite_path(uri)
     return path is not None and not path.exists()
 
 
 def is_server(uri: str) -> bool:
-    """Whether an MLflow server of its own answers at this URI."""
+    """Return whether an MLflow server of its own answers at this URI."""
     return uri.partition("://")[0].lower() in SERVERS
 
 
 def artifact_root(uri: str) -> Path:
-    """The directory of artifacts of a store without a server: beside an sqlite file, else in almaflow's home."""
+    """Return where a store without a server has artifacts: beside an sqlite file, else in almaflow's home."""
     path = sqlite_path(uri)
     return (path.parent if path else home()) / "mlartifacts"
 
 
 def display_uri(uri: str) -> str:
-    """The URI as it may be printed and logged: without user, password and query values."""
+    """Return the URI as it may be printed and logged: without user, password and query values."""
     if sqlite_path(uri):
         return uri
     return re.sub(r"([?&][^=&]+)=[^&#]*", rf"\1={MASK}", mask_credentials(uri))
@@ -103,6 +103,6 @@ def mask_credentials(text: str) -> str:
 
 
 def link_base(uri: str) -> str:
-    """The address of a server as a browser takes it: no credentials, no query, no slash at the end."""
+    """Return the address of a server as a browser takes it: no credentials, no query, no slash at the end."""
     parts = urlsplit(uri)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))

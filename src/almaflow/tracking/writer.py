@@ -1,4 +1,4 @@
-"""Writes a job and its conversions to MLflow. What is written here is on disk already."""
+"""Write a job and its conversions to MLflow. Everything that is written here is on disk already."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Tracker:
         Args:
             job: The job at its end; an interrupted one is tracked as KILLED, whatever the status.
             metrics: Figures of the job as a whole, such as ``conversions_ok``.
-            description_markdown: What MLflow shows above the run.
+            description_markdown: The text that MLflow shows above the run.
             artifacts_dir: A directory whose files become the run's artifacts.
             status: ``ok``, or ``failed`` for a job that could not do its work.
 
@@ -180,12 +180,12 @@ def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, statu
 
 
 def _run_status(status: Status, *, interrupted: bool) -> str:
-    """MLflow's word for it: an unavailable conversion is FAILED, since it gave no figure."""
+    """Return MLflow's status of a run: an unavailable conversion is FAILED, since it gave no figure."""
     if interrupted:
         return "KILLED"
     return "FINISHED" if status is Status.OK else "FAILED"
 
 
 def milliseconds(seconds: float) -> int:
-    """A time as MLflow keeps it."""
+    """Return a time in the whole milliseconds that MLflow keeps."""
     return int(seconds * 1000)

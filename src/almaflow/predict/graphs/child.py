@@ -1,7 +1,7 @@
-"""Asks the package graphs. A process of its own: asked with an ``AnalysisRequest``, it answers with an ``Answer``.
+"""Ask the package graphs, as a process of its own that answers an ``AnalysisRequest`` with an ``Answer``.
 
-The names of graphs' modules and fields changed over time, and what is common to all of them is used here: an analysis
-of a module that the caller built, on a mapper that graphs makes for the name of a hardware.
+The names of graphs' modules and fields changed over time. Only what all versions have is used here: an analysis of a
+module that the caller built, on a mapper that graphs makes for the name of a hardware.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from almaflow.records import ModelSpec
 
 MAPPERS = ("graphs.hardware.mappers.gpu", "graphs.hardware.mappers.cpu")
-"""Modules with functions ``create_NAME_mapper``, of more hardware than the analyzer has names for."""
+"""Modules with functions ``create_NAME_mapper``, for more hardware than the analyzer has names for."""
 
 LATENCIES = ("total_latency_ms", "latency_ms")
 
@@ -33,7 +33,7 @@ ENERGIES = (
     ("energy_per_inference_mj", 1e-3, True),
     ("energy_per_inference_j", 1.0, True),
 )
-"""Fields, what makes joules of them, and whether they are of one sample of the batch."""
+"""Fields, the factor that turns them into joules, and whether they are of one sample of the batch."""
 
 NEEDLESS = ("run_memory", "run_operator_edp", "validate_consistency")
 """Parts of the analysis that add nothing to latency or energy."""
@@ -56,7 +56,7 @@ def _answered(request: AnalysisRequest) -> Answer:
 
 
 def _analysed(request: AnalysisRequest, model: ModelSpec, version: str) -> Answer:
-    """The figures, or which of the things that they need graphs does not have."""
+    """Return the figures, or the fault that keeps graphs from giving them."""
     try:
         module = analyzer_module()
     except ModuleNotFoundError as error:
@@ -64,9 +64,9 @@ def _analysed(request: AnalysisRequest, model: ModelSpec, version: str) -> Answe
     except ImportError as error:
         return Answer(version, fault=Fault.MISSING, detail=f"graphs cannot be used here ({error}); {INSTALL}")
     analyzer = module.UnifiedAnalyzer(verbose=False)
-    mapper, known = _mapper(analyzer, request.hardware)
+    mapper, names = _mapper(analyzer, request.hardware)
     if mapper is None:
-        return Answer(version, fault=Fault.HARDWARE, detail=request.hardware, known=tuple(known))
+        return Answer(version, fault=Fault.HARDWARE, detail=request.hardware, known=tuple(names))
     precision = _precision(_precisions(module), request.precisions, mapper)
     if precision is None:
         return Answer(version, fault=Fault.PRECISION, detail=", ".join(request.precisions))
@@ -78,27 +78,27 @@ def _analysed(request: AnalysisRequest, model: ModelSpec, version: str) -> Answe
 
 
 def _mapper(analyzer: Any, name: str) -> tuple[Any, list[str]]:
-    """The mapper of that name, and where there is none, the names that there are."""
+    """Return the mapper of that name; where there is none, None and the names that graphs has."""
     try:
         # The public method takes names of models, too, and would not take the caller's model.
         return analyzer._create_hardware_mapper(name), []  # noqa: SLF001 - see above
     except ValueError as error:
-        known = [word.strip().lower() for word in str(error).partition("Available:")[2].split(",") if word.strip()]
+        names = [word.strip().lower() for word in str(error).partition("Available:")[2].split(",") if word.strip()]
     factories = dict(_factories())
     make = factories.get(_dashed(name))
-    return (make() if make else None), sorted({*known, *factories})
+    return (make() if make else None), sorted({*names, *factories})
 
 
 def _factories() -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Functions that make a mapper, by the name of the hardware in theirs."""
-    for place in MAPPERS:
+    """Yield the functions that make a mapper, each with the hardware that its name contains."""
+    for name in MAPPERS:
         try:
-            functions = vars(import_module(place))
+            functions = vars(import_module(name))
         except ImportError:
             continue
-        for name, function in functions.items():
-            if name.startswith("create_") and name.endswith("_mapper"):
-                yield _dashed(name.removeprefix("create_").removesuffix("_mapper")), function
+        for key, function in functions.items():
+            if key.startswith("create_") and key.endswith("_mapper"):
+                yield _dashed(key.removeprefix("create_").removesuffix("_mapper")), function
 
 
 def _dashed(name: str) -> str:
@@ -106,15 +106,15 @@ def _dashed(name: str) -> str:
 
 
 def _precisions(module: ModuleType) -> Any:
-    """The enumeration that the analyzer takes its precisions from."""
-    found = getattr(module, "Precision", None)
-    return found if found is not None else import_module("graphs.hardware.resource_model").Precision
+    """Return the enumeration that the analyzer takes its precisions from."""
+    precisions = getattr(module, "Precision", None)
+    return precisions if precisions is not None else import_module("graphs.hardware.resource_model").Precision
 
 
 def _precision(kinds: Any, wanted: tuple[str, ...], mapper: Any) -> Any:
-    """The first that graphs and this hardware have; None: not one.
+    """Return the first precision that graphs and this hardware have; None where they have none of them.
 
-    For a precision that a hardware lacks graphs silently takes the speed of another one.
+    Where the hardware lacks a precision, graphs silently takes the speed of another one.
     """
     offered = getattr(getattr(mapper, "resource_model", None), "precision_profiles", None)
     members = (kinds.__members__.get(name) for name in wanted)
@@ -139,7 +139,7 @@ def _result(spec: ModelSpec, analyzer: Any, mapper: Any, precision: Any, options
 
 
 def _of_one_input(model: torch.nn.Module, batch: tuple[torch.Tensor, ...]) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The model as one of a single input, which is all that graphs takes: it keeps its further inputs as buffers."""
+    """Return the model with a single input, which is all that graphs takes: further inputs become buffers."""
     import torch
 
     if len(batch) == 1:
@@ -161,7 +161,7 @@ def _of_one_input(model: torch.nn.Module, batch: tuple[torch.Tensor, ...]) -> tu
 
 
 def _config(module: ModuleType) -> dict[str, Any]:
-    """As it is by default, but for parts that only cost time; nothing where this version has no such thing."""
+    """Return the default configuration without the ``NEEDLESS`` parts; nothing where this version has none."""
     kind = getattr(module, "AnalysisConfig", None)
     if kind is None:
         return {}
@@ -173,19 +173,19 @@ def _config(module: ModuleType) -> dict[str, Any]:
 
 
 def _figures(result: Any, batch_size: int, version: str) -> Answer:
-    latency_ms = next((found for name in LATENCIES if (found := _positive(result, name))), None)
+    latency_ms = next((value for name in LATENCIES if (value := _positive(result, name))), None)
     if latency_ms is None:
         return Answer(version, fault=Fault.FAILED, detail="graphs gave no latency")
     joules = (
-        found * unit * (batch_size if of_sample else 1)
+        value * unit * (batch_size if of_sample else 1)
         for name, unit, of_sample in ENERGIES
-        if (found := _positive(result, name))
+        if (value := _positive(result, name))
     )
     return Answer(version, latency_ms, next(joules, None))
 
 
 def _positive(result: Any, name: str) -> float | None:
-    """The field's number; None where it is missing or says nothing: graphs' fields are 0 until they are computed."""
+    """Return the field's number; None where it is missing or not computed yet, as graphs marks by 0."""
     value = getattr(result, name, None)
     if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
         return None

@@ -14,20 +14,20 @@ class Fault(StrEnum):
     MISSING = "missing"
     """graphs is not there, or does not import."""
     HARDWARE = "hardware"
-    """It knows no hardware of that name."""
+    """graphs knows no hardware of that name."""
     PRECISION = "precision"
-    """It has no figures of that hardware for that element type."""
+    """graphs has no figures of that hardware for that element type."""
     FAILED = "failed"
     """The analysis raised, or the child ended in another way."""
 
 
 @dataclass(frozen=True)
 class AnalysisRequest:
-    """One analysis that the child is asked for. Without a model: only which version of graphs there is."""
+    """One analysis that the child is asked for; without a model, it answers with the version of graphs alone."""
 
     model: ModelSpec | None
     hardware: str
-    """The name that graphs has for it."""
+    """graphs' name of the hardware."""
     precisions: tuple[str, ...]
     """Members of graphs' ``Precision``, the best first."""
 
@@ -38,11 +38,11 @@ class Answer:
 
     version: str | None = None
     latency_ms: float | None = None
-    """Of one forward call on one batch."""
+    """Milliseconds of one forward call on one batch."""
     energy_j: float | None = None
     """Joules per batch."""
     fault: Fault | None = None
     detail: str = ""
-    """What went wrong, in one line."""
+    """The fault in one line."""
     known: tuple[str, ...] = ()
     """Names of hardware that graphs has, where it lacks the one that was asked for."""

@@ -1,4 +1,4 @@
-"""Where the package graphs is, which version, and its analyzer: its places changed over time."""
+"""Find the package graphs, its version and its analyzer, whose module changed over time."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-PLACES = ("estimation", "analysis")
+PACKAGES = ("estimation", "analysis")
 """Packages within graphs that had the analyzer: since January 2026, and before."""
 
 GIT_TIMEOUT_S = 5.0
 
 
 def find_home() -> Path | None:
-    """The directory of graphs, found without importing it: that takes torch's seconds.
+    """Return the directory of graphs without importing it, which would take the seconds that torch needs.
 
-    It has no ``__init__``, so that every directory called graphs on the path is a part of it, one of the user's too.
+    graphs has no ``__init__``: every directory called graphs on the path is a part of it, the user's own too.
     """
     spec = util.find_spec("graphs")
-    parts = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
-    return next((part for part in parts if any((part / place / "__init__.py").is_file() for place in PLACES)), None)
+    parts = [Path(path) for path in spec.submodule_search_locations or ()] if spec else []
+    return next((part for part in parts if any((part / name / "__init__.py").is_file() for name in PACKAGES)), None)
 
 
 def analyzer_module() -> ModuleType:
-    """The newer place first: where it exists, the older one only warns that it is deprecated.
+    """Return the module with the analyzer, the newest first: beside it, the older one only warns that it is deprecated.
 
     Raises:
-        ImportError: no place has the analyzer, or something that graphs imports is missing.
+        ImportError: no module has the analyzer, or something that graphs imports is missing.
     """
-    for name in (f"graphs.{place}{module}" for module in (".unified_analyzer", "") for place in PLACES):
+    for name in (f"graphs.{package}{module}" for module in (".unified_analyzer", "") for package in PACKAGES):
         try:
             module = import_module(name)
         except ModuleNotFoundError as error:
-            # The place itself may be missing, but nothing that is imported there.
+            # The module itself may be missing, but nothing that it imports.
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise
             continue
@@ -50,26 +50,26 @@ def analyzer_module() -> ModuleType:
 
 
 def version_at(home: Path) -> str:
-    """The number and the commit, as far as either can be told; the number alone stays the same for months."""
+    """Return the number and the commit, as far as either is known: the number alone stays the same for months."""
     number, commit = _installed(home)
     parts = (_project_number(home) or number, _described(home) or commit)
     return " ".join(part for part in parts if part) or "of an unknown version"
 
 
 def _installed(home: Path) -> tuple[str | None, str | None]:
-    """The number and commit that pip has noted, if it is this directory that pip installed."""
+    """Return the number and commit that pip has noted, if pip installed this directory."""
     try:
-        found = metadata.distribution("graphs")
+        distribution = metadata.distribution("graphs")
     except metadata.PackageNotFoundError:
         return None, None
-    if Path(str(found.locate_file("graphs"))).resolve() != home.resolve():
+    if Path(str(distribution.locate_file("graphs"))).resolve() != home.resolve():
         return None, None
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
-    return found.version, origin.get("vcs_info", {}).get("commit_id", "")[:9] or None
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    return distribution.version, origin.get("vcs_info", {}).get("commit_id", "")[:9] or None
 
 
 def _project_number(home: Path) -> str | None:
-    """The number in the source tree that graphs is imported from."""
+    """Return the number in the source tree that graphs is imported from."""
     try:
         text = (home.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
         project = tomllib.loads(text).get("project", {})
@@ -79,7 +79,7 @@ def _project_number(home: Path) -> str | None:
 
 
 def _described(home: Path) -> str | None:
-    """The commit of the checkout that graphs is imported from."""
+    """Return the commit of the checkout that graphs is imported from."""
     # An environment may lie within a checkout of something else.
     if _git(home, "rev-parse", "--show-prefix") != f"src/{home.name}/":
         return None

@@ -1,6 +1,6 @@
 """The predictor that asks the package graphs (repository branes-ai/graphs), in a process of its own.
 
-graphs imports torch, prints as it works, and takes seconds for a model: none of that belongs into this process.
+graphs imports torch, prints as it works, and takes seconds for a model, none of which belongs into this process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HARDWARE = {
     "jetson_orin_agx": "jetson-orin-agx",
     "jetson_orin_nano": "jetson-orin-nano",
 }
-"""Our names of what graphs knows too, and its own. The A10G, Graviton2 and the Ice Lake Xeon it does not model."""
+"""graphs' names of hardware by ours. It does not model the A10G, Graviton2 and the Ice Lake Xeon."""
 
 PRECISIONS = {
     "float32": ("FP32",),
@@ -43,7 +43,7 @@ PRECISIONS = {
     "int8": ("INT8",),
     "int4": ("INT4",),
 }
-"""Our element types and the members of graphs' ``Precision`` that stand for them, the best first."""
+"""Members of graphs' ``Precision`` by our element types, the best first."""
 
 
 def ask_child(question: object, timeout_s: float) -> Any:
@@ -52,21 +52,21 @@ def ask_child(question: object, timeout_s: float) -> Any:
     Raises:
         AlmaflowError: the process failed, or took too long.
     """
-    # The GPU is there to be measured.
+    # The GPU is left to measurements.
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     late = "raise timeout_s"
     return answer_of(CHILD, question, failed="its process", timeout_s=timeout_s, late=late, environment=environment)
 
 
 class Graphs:
-    """What graphs' ``UnifiedAnalyzer`` estimates from the model's graph and its tables of the hardware.
+    """Predicts by graphs' ``UnifiedAnalyzer``, from the model's graph and graphs' tables of the hardware.
 
-    It knows the element type of a conversion, but nothing of the engine that runs it: all conversions of one element
-    type get the same figures. It models the whole chip, however many threads the job has.
+    graphs takes the element type of a conversion, but not the engine that runs it: all conversions of one element type
+    get the same figures. It models the whole chip, however many threads the job has.
 
     Args:
-        hardware: graphs' own name of the hardware, ``H100`` or ``i7-12700K``; None: the one that goes with our name
-            of the job's hardware.
+        hardware: graphs' own name of the hardware, ``H100`` or ``i7-12700K``; None: the one in ``HARDWARE`` for the
+            job's hardware.
         timeout_s: seconds that one analysis may take.
         ask: puts a question to graphs, given the seconds that it may take.
     """
@@ -76,7 +76,6 @@ class Graphs:
     def __init__(
         self, hardware: str | None = None, timeout_s: float = 300, ask: Callable[[object, float], Any] = ask_child
     ) -> None:
-        """Ask nothing yet."""
         self._hardware = hardware
         self._timeout_s = timeout_s
         self._ask = ask
@@ -84,7 +83,7 @@ class Graphs:
 
     @property
     def version(self) -> str:
-        """The version of graphs, as far as it can be told: the package's number and the commit of its source.
+        """The version of graphs, as far as it is known: the package's number and the commit of its source.
 
         Raises:
             UsageError: graphs is not installed.
@@ -118,7 +117,7 @@ class Graphs:
         return Prediction(answer.latency_ms, self.name, _version(answer), energy_j=answer.energy_j)
 
     def _request(self, question: PredictionRequest) -> AnalysisRequest | None:
-        """None where it is known without a child that there is nothing to be had."""
+        """Return the child's request; None where graphs cannot answer it anyway."""
         hardware = self._hardware or HARDWARE.get(question.hardware.name)
         precisions = PRECISIONS.get(_element(question.conversion.dtype))
         # A conversion that was moved to another device does not run on what the hardware's name stands for.
@@ -127,7 +126,7 @@ class Graphs:
         return AnalysisRequest(replace(question.model, batch_size=question.batch_size), hardware, precisions)
 
     def _answer(self, request: AnalysisRequest) -> Answer:
-        """The child's answer, or what it answered the same before; that it gave none is an answer, too."""
+        """Return the child's answer, which is kept for the same request; a failure is an answer too."""
         question = to_dict(request)
         key = json.dumps(question, sort_keys=True)
         if key not in self._answers:
@@ -146,7 +145,7 @@ def _version(answer: Answer) -> str:
 
 
 def _element(dtype: str) -> str:
-    """The element type without the variant: ``float8`` of ``float8_e4m3fn``."""
+    """Return the element type without the variant: ``float8`` of ``float8_e4m3fn``."""
     return dtype.partition("_")[0]
 
 

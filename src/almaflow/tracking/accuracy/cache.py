@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = 3
-"""The version of the file's form, which is part of its name: files of other versions are not read."""
+"""The version of the file's form, a part of its name: files of other versions are not read."""
 _FACTS = [field.name for field in fields(ScoredRun) if field.name not in {"environment", "said"}]
 
 
@@ -27,12 +27,11 @@ class RunCache:
     """
 
     def __init__(self, uri: str) -> None:
-        """Name the file; nothing is opened."""
         digest = hashlib.sha256(uri.encode()).hexdigest()[:16]
         self._path = home() / "cache" / f"accuracy-{VERSION}-{digest}.db"
 
     def read(self) -> tuple[list[ScoredRun], int]:
-        """The runs, and how many of them have settled; no runs where the file is missing or broken."""
+        """Read the runs, and how many of them have settled; no runs where the file is missing or broken."""
         try:
             with closing(self._connect()) as connection:
                 (settled,) = connection.execute("SELECT count FROM settled").fetchone()
@@ -69,7 +68,7 @@ class RunCache:
                 if text not in keys:
                     connection.execute("INSERT OR IGNORE INTO environments (data) VALUES (?)", (text,))
                     (keys[text],) = connection.execute("SELECT id FROM environments WHERE data = ?", (text,)).fetchone()
-                row = [getattr(each, name) for name in _FACTS], [astuple(said) for said in each.said]
+                row = [getattr(each, name) for name in _FACTS], [astuple(prediction) for prediction in each.said]
                 connection.execute("INSERT INTO runs VALUES (?, ?, ?)", (position, json.dumps(row), keys[text]))
                 position += 1
             connection.execute("UPDATE settled SET count = ?", (settled,))
@@ -87,6 +86,6 @@ class RunCache:
 
 
 def _run(row: list[list[Any]], environment: dict[str, str]) -> ScoredRun:
-    facts, said = row
-    named = dict(zip(_FACTS, facts, strict=True))
-    return ScoredRun(**named, environment=environment, said=tuple(RecordedPrediction(*each) for each in said))
+    facts, predictions = row
+    values = dict(zip(_FACTS, facts, strict=True))
+    return ScoredRun(**values, environment=environment, said=tuple(RecordedPrediction(*each) for each in predictions))

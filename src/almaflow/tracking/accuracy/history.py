@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def scored_history(uris: Iterable[str], notify: Callable[[str, int], None], *, fresh: bool = False) -> list[ScoredRun]:
-    """All measurements of the stores, with all predictions of them.
+    """Read all measurements of the stores, with all predictions of them.
 
     Args:
         uris: Resolved stores; one that is named twice counts once.

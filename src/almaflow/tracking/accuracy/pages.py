@@ -60,11 +60,11 @@ class MeasuredRuns:
         return cls(client, names, where, serves)
 
     def at(self, position: int) -> Run | None:
-        """The run at a position; None behind the last one."""
+        """Return the run at a position; None behind the last one."""
         return next(iter(self._page(self.where, position, 1)), None)
 
     def since(self, position: int) -> Iterator[Run]:
-        """The runs from a position on."""
+        """Return the runs from a position on."""
         return self._ahead(position) if self.serves else self._in_windows(position)
 
     def _page(self, where: str, position: int, most: int) -> PagedList[Run]:
@@ -74,7 +74,7 @@ class MeasuredRuns:
         return self.client.search_runs(list(self.names), where, max_results=most, order_by=ORDER, page_token=token)
 
     def _ahead(self, position: int) -> Iterator[Run]:
-        """Pages by their position; the next one is requested while one is read."""
+        """Read pages by their position, and request the next one while one is read."""
         pool = ThreadPoolExecutor(AT_ONCE)
         try:
             requests = deque(pool.submit(self._page, self.where, position + PAGE * k, PAGE) for k in range(AT_ONCE))
@@ -89,7 +89,7 @@ class MeasuredRuns:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_windows(self, position: int) -> Iterator[Run]:
-        """Pages by windows of time, each as long as fills a page where runs come as often as in the page before."""
+        """Read windows of time, each as long as fills a page where runs come as often as in the one before."""
         since, until = 0, 0
         while True:
             window = f"{self.where} AND attributes.start_time >= {since}"

@@ -27,7 +27,7 @@ KIND = "rescore"
 
 
 def label(predictor: str, version: str) -> str:
-    """The name of a predictor that was asked after the measurement; its answers at the time keep the plain name."""
+    """Return the name of a predictor that was asked after the measurement; earlier answers keep the plain name."""
     return f"{predictor}@{version}"
 
 
@@ -65,7 +65,7 @@ def log_rescored(
 
 
 def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]:
-    """The newest prediction that was made afterwards, by the ID of the run that measured and the predictor's label.
+    """Read the newest later predictions, by the ID of the run that measured and the predictor's label.
 
     Args:
         uri: A resolved store.
@@ -86,6 +86,6 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]
             document = json.loads(Path(path).read_text(encoding="utf-8"))
             predictor = label(document["predictor"], document["version"])
             for measured, latency_ms, low_ms, high_ms in document["predictions"]:
-                said = RecordedPrediction(predictor, document["version"], latency_ms, low_ms, high_ms)
-                predictions.setdefault(measured, {})[predictor] = said
+                prediction = RecordedPrediction(predictor, document["version"], latency_ms, low_ms, high_ms)
+                predictions.setdefault(measured, {})[predictor] = prediction
     return predictions

@@ -34,11 +34,11 @@ UNFINISHED_S = 86_400
 _TAKEN = ("machine/others_cpus", "machine/steal_cpus")
 _SAID = re.compile(r"prediction/(?P<predictor>[^/]+)/latency_ms")
 _CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
-"""Settings that make a timed call another thing, and what they are where nothing was set."""
+"""Settings that change what a timed call is, and their defaults."""
 
 
 def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[ScoredRun]:
-    """All conversions with a latency that counts, each with its predictions, in the order of their start.
+    """Read all conversions with a latency that counts, each with its predictions, in the order of their start.
 
     Args:
         uri: A resolved store.
@@ -54,20 +54,20 @@ def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fre
     with session(uri, "predictions could not be read") as client:
         runs = MeasuredRuns.of(client, serves=is_server(uri))
 
-        def at(position: int) -> ScoredRun | None:
+        def read_at(position: int) -> ScoredRun | None:
             run = runs.at(position)
             return scored_run(stored_run(run, runs.names)) if run else None
 
         cached, settled = ([], 0) if fresh else cache.read()
-        start = _agreeing(cached, settled, at)
+        start = _agreeing(cached, settled, read_at)
         new: list[ScoredRun] = []
         written_at: list[float] = []
         environments: dict[tuple[str, ...], dict[str, str]] = {}
         for run in runs.since(start):
-            one = scored_run(stored_run(run, runs.names))
+            scored = scored_run(stored_run(run, runs.names))
             # Most of a run are the versions of packages, and most runs have the same.
-            same = environments.setdefault((*one.environment, *one.environment.values()), one.environment)
-            new.append(replace(one, environment=same))
+            same = environments.setdefault((*scored.environment, *scored.environment.values()), scored.environment)
+            new.append(replace(scored, environment=same))
             written_at.append(_written_at(run.info.start_time, run.info.end_time))
             if len(new) % PAGE == 0:
                 notify(len(new))
@@ -79,25 +79,25 @@ def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fre
 
 
 def _written_at(started_ms: int, ended_ms: int | None) -> float:
-    """When a run got its figures, in seconds since the epoch; one without an end may still get some for a day."""
+    """Return when a run got its figures, in seconds since the epoch; one without an end may get some for a day."""
     if ended_ms is None:
         return max(time.time() - SETTLED_AFTER_S, started_ms / 1000 + UNFINISHED_S)
     return ended_ms / 1000
 
 
-def _agreeing(cached: list[ScoredRun], settled: int, at: Callable[[int], ScoredRun | None]) -> int:
-    """How many of the first cached runs are still in the store as they were."""
+def _agreeing(cached: list[ScoredRun], settled: int, read_at: Callable[[int], ScoredRun | None]) -> int:
+    """Count the first cached runs that are still in the store as they were."""
     count = min(len(cached), settled)
     if not count:
         return 0
     positions = {0, count - 1, *(random.randrange(count) for _ in range(PROBES))}  # noqa: S311 - no secret
-    wrong = next((position for position in sorted(positions) if at(position) != cached[position]), None)
+    wrong = next((position for position in sorted(positions) if read_at(position) != cached[position]), None)
     if wrong is None:
         return count
     low, high = 0, wrong  # all below ``low`` agree, the one at ``high`` does not
     while low < high:
         middle = (low + high) // 2
-        if at(middle) == cached[middle]:
+        if read_at(middle) == cached[middle]:
             low = middle + 1
         else:
             high = middle
@@ -105,7 +105,7 @@ def _agreeing(cached: list[ScoredRun], settled: int, at: Callable[[int], ScoredR
 
 
 def scored_run(run: StoredRun) -> ScoredRun:
-    """A run as accuracy needs it; one without a latency that counts has zeros."""
+    """Return a run as accuracy needs it; one without a latency that counts has zeros."""
     metrics, params, tags = run.metrics, run.params, run.tags
     latency = metrics.get("latency_ms", 0.0) if tags.get("almaflow.status") == "ok" else 0.0
     environment = {name[4:]: value for name, value in sorted(tags.items()) if name.startswith("env.")}
@@ -140,7 +140,7 @@ def scored_run(run: StoredRun) -> ScoredRun:
 
 
 def _said(run: StoredRun, first: str) -> Iterator[RecordedPrediction]:
-    """The predictions of a run. A baseline counts as named only where it was the job's first predictor."""
+    """Yield the predictions of a run. A baseline counts as named only where it was the job's first predictor."""
     baselines = set(BASELINE_NAMES)
     for name, value in sorted(run.metrics.items()):
         if (match := _SAID.fullmatch(name)) and value > 0:

@@ -117,7 +117,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a series' run consists of
 
 
 def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequence[Run]) -> Run:
-    """The run of the series, created where there is none; the smallest ID where there are several."""
+    """Return the run of the series, created where there is none; the smallest ID where there are several."""
     if not runs:
         facts = {name: cut(str(value), PARAM_LENGTH) for name, value in series.key._asdict().items() if value != ""}
         run = client.create_run(
@@ -136,7 +136,7 @@ def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequen
 
 
 def _within(client: MlflowClient, run: Run, points: Sequence[Point]) -> bool:
-    """Whether every value that the run has is among the points."""
+    """Return whether every value that the run has is among the points."""
     expected = {(_step(point), point.error) for point in points}
     return {
         (metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, METRICS[0])
@@ -158,7 +158,7 @@ def _log(client: MlflowClient, run_id: str, points: Sequence[Point]) -> None:
 
 
 def _step(point: Point) -> int:
-    """Seconds since the epoch: no other process and no later measurement changes the step of a point."""
+    """Return seconds since the epoch: no other process and no later measurement changes a point's step."""
     return int(point.run.at)
 
 

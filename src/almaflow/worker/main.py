@@ -1,8 +1,9 @@
 """Run a worker: one process, one task, one result file.
 
 It is started as ``python -m almaflow.worker.main TASK.json PIPE``, or called by the server that forked it. PyTorch is
-imported here and not in the parent, which has set the thread counts in the environment before. The result is written
-after each step, so that a crash in a later one does not lose it.
+imported by the modules that this one imports inside ``main``, after the process is bound to its processors; the parent
+has set the thread counts in the environment before. The result is written after each step, so that a crash in a later
+one does not lose it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from almaflow import machine
 from almaflow.conversions.catalogue import requirements
@@ -31,21 +32,17 @@ class Here:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     """Everything is installed and fits; there is no GPU."""
+    needs = [Requirement(need) for entry in everything() for need in entry.needs]
     made = Here(
-        {
+        {need.name: next((bound.version for bound in need.specifier), "1.0") for need in needs}
+        | {
             "torch": "2.9.1",
             "alma-torch": "0.3.7",
             "torch-xla": "2.9.0",
             "torch-tensorrt": "2.9.0",
             "apache-tvm": "0.27.0",
             "openvino": "2026.4.1",
-            **dict.fromkeys(
-                (
-                    *("onnx", "onnxscript", "onnxruntime", "onnxruntime-gpu"),
-                    *("optimum-quanto", "torchao", "triton", "nncf", "executorch"),
-                ),
-                "1.0",
-            ),
+            "triton": "1.0",
         }
     )
     monkeypatch.setattr(requirements, "installed", made.versions.get)

@@ -11,6 +11,7 @@ import select
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from almaflow.errors import AlmaflowError
@@ -62,17 +63,7 @@ class Conversation:
         Raises:
             AlmaflowError: the child has ended instead, or has said nothing in that time.
         """
-        if self._process is None:
-            with self.log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                    cwd=self.directory, env=dict(self.environment), start_new_session=True,
-                )  # fmt: skip
-        stdin = cast("IO[bytes]", self._process.stdin)
-        with suppress(OSError):  # it has ended, which is told where it is heard
-            stdin.write(json.dumps(question).encode() + b"\n")
-            stdin.flush()
-        return self._hear(self._process, timeout_s)
+        return next(self._answers(question, timeout_s))
 
     def ask_until(self, last: str, question: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """The answers to a question, up to the one that has the key ``last``.
@@ -80,15 +71,26 @@ class Conversation:
         Raises:
             AlmaflowError: the child has ended before.
         """
-        answer = self.ask(question)
-        while last not in answer and self._process:
-            yield answer
-            answer = self._hear(self._process, None)
+        return takewhile(lambda answer: last not in answer, self._answers(question, None))
 
-    def _hear(self, process: subprocess.Popen[bytes], timeout_s: float | None) -> dict[str, Any]:
+    def _answers(self, question: Mapping[str, object], timeout_s: float | None) -> Iterator[dict[str, Any]]:
+        if self._process is None:
+            with self.log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                    cwd=self.directory, env=dict(self.environment), start_new_session=True,
+                )  # fmt: skip
+        stdin = cast("IO[bytes]", self._process.stdin)
+        with suppress(OSError):  # it has ended, which is told where its output is read
+            stdin.write(json.dumps(question).encode() + b"\n")
+            stdin.flush()
+        while True:
+            yield json.loads(self._line(self._process, timeout_s))
+
+    def _line(self, process: subprocess.Popen[bytes], timeout_s: float | None) -> bytes:
         stdout = cast("IO[bytes]", process.stdout).fileno()
         while b"\n" not in self._unread:
-            if not select.select([stdout], [], [], timeout_s)[0]:
+            if timeout_s is not None and not select.select([stdout], [], [], timeout_s)[0]:
                 message = f"{self.failed}: no answer within {timeout_s:g} s; it last said: {last_line(self.log)}"
                 raise AlmaflowError(message)
             if not (data := os.read(stdout, 65536)):
@@ -96,5 +98,4 @@ class Conversation:
                 raise AlmaflowError(message)
             self._unread += data
         line, _, self._unread = self._unread.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return line

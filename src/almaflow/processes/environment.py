@@ -23,7 +23,7 @@ THREAD_VARIABLES = (
 
 
 def module_search_path() -> tuple[str, ...]:
-    """Where this process finds modules, but for its working directory, which a child has by itself."""
+    """Directories in which this process finds modules; not the working directory, which a child has by itself."""
     return tuple(path for path in sys.path if path)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Launcher:
-    """The starter of one job's workers.
+    """Starts the workers of one job.
 
     Args:
         hardware: Threads and processors of all workers.

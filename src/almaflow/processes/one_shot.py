@@ -34,10 +34,10 @@ def answer_of(  # noqa: PLR0913 - all that one child can be given
 
     Args:
         module: What to run.
-        question: What it is asked, for JSON.
+        question: Anything that JSON can hold.
         failed: The beginning of the error, as in "this machine could not be measured".
         timeout_s: Seconds after which it is ended.
-        late: What the user can do about it then.
+        late: The advice to the user then.
         environment: Its whole environment; by default this one.
         directory: Its working directory; by default this one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -201,3 +202,36 @@ def test_a_child_that_dies_says_with_what() -> None:
     spec = ModelSpec("dies", target="os._exit", kwargs={"status": 7}, inputs=(InputSpec((3,)),))
     with pytest.raises(AlmaflowError, match="the operations of dies could not be counted: its process ended with 7"):
         workload_of(spec)
+
+
+class Keeps(nn.Module):
+    """Keeps tensors of its first call: in an attribute, in a dictionary, in a list, and in an object of its own."""
+
+    def __init__(self, *, copies: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.table: torch.Tensor | None = None
+        self.by_length: dict[int, torch.Tensor] = {}
+        self.seen: list[torch.Tensor] = []
+        self.lock = None if copies else threading.Lock()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.table is None:
+            self.table = torch.arange(8.0).cos()
+        length = x.shape[1]
+        if length not in self.by_length:
+            self.by_length[length] = torch.arange(float(length))[:, None]
+        self.seen.append(x)
+        scaled: torch.Tensor = self.linear(x) * self.table
+        return scaled + self.by_length[length]
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_counting_leaves_no_trace_in_a_model_that_keeps_tensors(copies: bool) -> None:
+    model = Keeps(copies=copies).eval()
+    before = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
+    assert count(model, [torch.zeros(2, 6, 8)]).flops > 0
+    assert (model.table, model.by_length, model.seen) == (None, {}, [])
+    assert {name: id(value) for name, value in model.state_dict(keep_vars=True).items()} == before
+    with torch.no_grad():
+        assert not isinstance(model(torch.zeros(2, 6, 8)), FakeTensor)

@@ -175,6 +175,22 @@ class Casts(Line):
         return super().forward(x.double().float())
 
 
+def hooked() -> nn.Module:
+    """A model whose last step is a hook on the model itself."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    model.register_forward_pre_hook(lambda _, inputs: (2 * inputs[0],))
+    model.register_forward_hook(lambda _, _inputs, output: output.softmax(-1))
+    return model
+
+
+class OwnCall(Line):
+    """A model whose call does more than its forward."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        scaled: torch.Tensor = super().__call__(x * 0.5)
+        return scaled
+
+
 def _floats(*shape: int) -> Callable[[int], Batch]:
     return lambda rows: (torch.randn(rows, *shape),)
 
@@ -200,5 +216,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "restless": (Restless, _floats(8)),
     "gamma": (Gamma, _floats(8)),
     "casts": (Casts, _floats(8)),
+    "hooked": (hooked, _floats(8)),
+    "own call": (OwnCall, _floats(8)),
 }
 """Each with what makes a batch of its inputs."""

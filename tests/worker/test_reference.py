@@ -90,3 +90,30 @@ def test_a_prepared_worker_that_nobody_asks_does_not_warm_up(tmp_path: Path) -> 
     events = Events()
     do_prepare(make_task(tmp_path), events)
     assert events.phases == ["ready"]
+
+
+CACHED = """
+import functools
+import torch
+
+@functools.cache
+def table(length):
+    return torch.arange(float(length)).cos()
+
+class Cached(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x * table(x.shape[1]))
+"""
+
+
+def test_tensors_that_code_makes_at_its_first_call_and_keeps_are_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cached_table.py").write_text(CACHED, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    events = Events()
+    task = make_task(tmp_path, replace(LINEAR, target="cached_table.Cached"))
+    prepared = do_prepare(task, events, TurnInbox(left=2))
+    assert prepared.workload
+    assert prepared.workload.flops > 0
+    assert len(events.reports) == 2

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
 
 from almaflow.conversions.alma.build import build_with_alma
 from almaflow.conversions.converted import ConvertedModel
 
 if TYPE_CHECKING:
-    import torch
-
     from almaflow.conversions.built.model import BuildInputs, BuiltModel
     from almaflow.records import PlannedConversion
 
@@ -34,9 +34,30 @@ def build(
     Raises:
         Exception: whatever the converter raises.
     """
+    model = _by_its_call(model)
     if planned.engine == "alma":
         return ConvertedModel(build_with_alma(planned, model, inputs, log_level, skip_repairs), planned.traits)
     return ConvertedModel(_build_here(planned, model, inputs), planned.traits)
+
+
+class Called(torch.nn.Module):
+    """A model as its call gives it, for converters that take ``forward`` alone."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.train(model.training)
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.model(*inputs)
+
+
+def _by_its_call(model: torch.nn.Module) -> torch.nn.Module:
+    """Wrap a model whose call does more than its forward: hooks on the model itself, or a ``__call__`` of its own."""
+    hooks = model._forward_hooks or model._forward_pre_hooks  # noqa: SLF001 - PyTorch has no public place for them
+    own_call = type(model).__call__ is not torch.nn.Module.__call__
+    generated = isinstance(model, torch.fx.GraphModule | torch.jit.ScriptModule)  # their call is their forward
+    return Called(model) if hooks or (own_call and not generated) else model
 
 
 def _build_here(planned: PlannedConversion, model: torch.nn.Module, inputs: BuildInputs) -> BuiltModel:

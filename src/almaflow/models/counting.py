@@ -7,6 +7,7 @@ as ``linear`` were taken apart. FLOPs come from PyTorch's own formulas (``torch.
 
 from __future__ import annotations
 
+import copy
 import math
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,12 +41,41 @@ def count(model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> Workload:
     mode = _mode_of([*model.parameters(), *model.buffers(), *batch]) or FakeTensorMode(allow_non_fake_inputs=True)
     weights = [*model.parameters(), *model.buffers()]
     counter = _Counter(weights)
-    with torch.no_grad(), _attention_in_parts(), mode:
+    with torch.no_grad(), _attention_in_parts(), _untouched(model) as model_or_copy, mode:
         inputs = [tensor if _is_fake(tensor) else mode.from_tensor(tensor) for tensor in batch]
         with counter:
-            model(*inputs)
+            model_or_copy(*inputs)
     size = sum(_bytes(parameter) for parameter in model.parameters())
     return Workload(counter.finished(), size / MEGA, int(batch[0].shape[0]))
+
+
+@contextmanager
+def _untouched(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Yield a copy that shares the weights: a model may keep tensors of its calls, and these would be fake ones.
+
+    Of a model that cannot be copied the attributes are put back, and what their lists and dictionaries held.
+    """
+    try:
+        shadow = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+    except Exception:  # noqa: BLE001 - an attribute that has no copy: a lock, a tensor with a history
+        before = [
+            (
+                module,
+                {
+                    name: copy.copy(value) if isinstance(value, dict | list | set) else value
+                    for name, value in vars(module).items()
+                },
+            )
+            for module in model.modules()
+        ]
+        try:
+            yield model
+        finally:
+            for module, attributes in before:
+                vars(module).clear()
+                vars(module).update(attributes)
+        return
+    yield shadow
 
 
 @contextmanager

@@ -75,7 +75,8 @@ class _Call:
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         binding = self.session.io_binding()
         outputs = [torch.empty_like(example, memory_format=torch.contiguous_format) for example in self.examples]
-        for name, tensor in zip(self.input_names, [tensor.contiguous() for tensor in inputs], strict=True):
+        contiguous = [tensor.contiguous() for tensor in inputs]  # held until the run is over: only addresses are bound
+        for name, tensor in zip(self.input_names, contiguous, strict=True):
             binding.bind_input(name, *_binding(tensor))
         for name, tensor in zip(self.output_names, outputs, strict=True):
             binding.bind_output(name, *_binding(tensor))

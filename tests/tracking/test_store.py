@@ -225,3 +225,16 @@ def _has_tables(path: Path) -> bool:
     with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):
         return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     return False
+
+
+@pytest.mark.slow
+def test_reading_a_store_leaves_no_file_beside_it() -> None:
+    """It may be another user's, in a directory where nothing can be written."""
+    uri = uris.resolve_uri(None)
+    store.prepare(uri, "almaflow")
+    database = uris.sqlite_path(uri)
+    assert database is not None
+    lock = database.with_name(f"{database.name}.lock")
+    lock.unlink()
+    assert store.newest_job(uri) is None
+    assert not lock.exists()

@@ -104,9 +104,12 @@ def _initialising(uri: str) -> Iterator[None]:
     if is_server(uri):
         yield
         return
+    database = sqlite_path(uri)
+    if database and database.exists() and database.stat().st_size:  # it was moved there whole
+        yield
+        return
     from filelock import FileLock
 
-    database = sqlite_path(uri)
     lock = database.with_name(f"{database.name}.lock") if database else home() / "store.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_TIMEOUT_S):

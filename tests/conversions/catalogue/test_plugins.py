@@ -150,9 +150,9 @@ def test_figures_of_another_version_of_its_runtime_are_others(package: Path) -> 
 def test_names_of_almaflow_0_1_still_work_and_say_what_they_are_called_now() -> None:
     from almaflow.conversions import BuildInputs, BuiltModel, native
 
-    with pytest.warns(DeprecationWarning, match="native.Native is almaflow.conversions.BuiltModel now"):
+    with pytest.warns(DeprecationWarning, match="native.Native is BuiltModel now"):
         assert native.Native is BuiltModel
-    with pytest.warns(DeprecationWarning, match="native.Work is almaflow.conversions.BuildInputs now"):
+    with pytest.warns(DeprecationWarning, match="native.Work is BuildInputs now"):
         assert native.Work is BuildInputs
 
 

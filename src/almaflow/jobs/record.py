@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from almaflow.jobs.resume import Resumed
     from almaflow.predict.job_predictions import JobPredictions
     from almaflow.records import Drift, Job
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+"""Error numbers of a disk, or a quota, that is full."""
 
 WORTH_AN_ESTIMATE = 10
 """Conversions: of fewer nobody asks how long they will take, and the look into the store takes a second."""
@@ -103,18 +107,22 @@ class JobRecord:
             AlmaflowError: the disk cannot be written.
         """
         status = Status.FAILED
+        full: OSError | None = None
         try:
             yield
             status = Status.OK
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            full = error  # a worker's directory or task could not be written
         finally:
             self._progress.close()
             self.job = replace(self.job, ended_at=time.time())
             self._files.remove_scratch()
-            full: OSError | None = None
             try:
                 self._files.write_job(self.job)
             except OSError as error:
-                full = error
+                full = full or error
             self.job = self._store.close(self._files, self.job, status)
             if full:
                 raise disk_error(self._files.root, full) from full

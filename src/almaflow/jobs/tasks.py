@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.processes.environment import module_search_path
-from almaflow.records import Job, WorkerTask
+from almaflow.records import Job, ModelTraits, WorkerTask
 
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
@@ -60,4 +60,5 @@ def measuring_task(task: WorkerTask, job: Job, attempt: int) -> WorkerTask:
         attempt: Number of its first process: the rounds of different attempts were not taken next to each other.
     """
     digest = job.prepared.weights_digest if job.prepared else None
-    return replace(task, work_dir="", weights_digest=digest, replicate=attempt)
+    traits = job.prepared.traits if job.prepared else ModelTraits()
+    return replace(task, work_dir="", weights_digest=digest, traits=traits, replicate=attempt)

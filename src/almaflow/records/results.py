@@ -18,6 +18,33 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class ModelTraits:
+    """What eager calls on copies of the inputs showed of a model; it decides how each conversion is checked and timed.
+
+    Inputs are named as the model's forward names them, else by their position.
+    """
+
+    dtype: str = "float32"
+    """The coarsest floating type among the model's parameters, buffers, inputs and outputs."""
+    writes_inputs: tuple[str, ...] = ()
+    """The inputs that a call changes in place."""
+    keeps_state: tuple[str, ...] = ()
+    """Buffers and attributes that a call changes, where that changes the next answer."""
+    random: bool = False
+    """Whether the same call answers differently unless the generators are set alike."""
+    returns_own_memory: bool = False
+    """Whether an output shares memory with an input, a weight or the output of the next call."""
+    in_training: tuple[str, ...] = ()
+    """Modules that are in training mode although the model was put into evaluation mode."""
+    decides_by_values: tuple[str, ...] = ()
+    """Places in the code, as ``file.py:12``, where Python takes a decision by values that come from the inputs."""
+    sizes_by_values: tuple[str, ...] = ()
+    """Places where a tensor's size depends on such values."""
+    output_kinds: tuple[str, ...] = ()
+    """Of each output: ``signal``, ``classes``, ``mask``, ``boxes``, ``number`` or ``complex``."""
+
+
+@dataclass(frozen=True)
 class ReferenceInfo:
     """Properties of the model that the reference worker found out."""
 
@@ -33,6 +60,7 @@ class ReferenceInfo:
     notes: tuple[str, ...] = ()
     workload: Workload | None = None
     """The operations of the eager model; None where they could not be counted."""
+    traits: ModelTraits = ModelTraits()
 
 
 @dataclass(frozen=True)
@@ -48,6 +76,11 @@ class Fidelity:
     tolerance_db: float
     ok: bool
     reason: str | None = None
+    worst_part: str | None = None
+    """The part of the outputs that is furthest from eager's: ``output 1, channel 5 of 6``."""
+    worst_part_db: float | None = None
+    equal_share: float | None = None
+    """Least share of equal elements among integer and boolean outputs, 0 to 1; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +163,12 @@ class Measurement:
     """Times of calls by CUDA events, which leave out the launch; empty on a CPU."""
     model_mb: float | None = None
     """Size of the converted model: its file where it has one, else its parameters and buffers."""
+    narrow_weights_share: float | None = None
+    """Share of the weights' elements that are stored narrower than float32, 0 to 1; None where it is unknown."""
+    narrow_work_share: float | None = None
+    """Share of the FLOPs that a narrow type computes, 0 to 1; None where it is unknown."""
+    outside_share: float | None = None
+    """Share of the FLOPs that ran outside of what was compiled, 0 to 1; None where it is unknown."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
+from almaflow.records.results import ModelTraits
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class WorkerTask:
     reference_path: str
     """File with the inputs and eager outputs that the reference worker writes and the others compare with."""
     weights_digest: str | None = None
+    traits: ModelTraits = ModelTraits()
+    """What the reference worker found out about the model."""
     replicate: int = 0
     cache_dir: str | None = None
     """Directory where compilers keep what they compiled; None: in ``work_dir``."""

@@ -161,7 +161,7 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
 
 def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask) -> ConvertedModel:
     """Build the conversion with the task's settings; errors of the converter are not caught."""
-    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams)
+    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits)
     return build(planned, model, build_inputs, task.measure.log_level)
 
 

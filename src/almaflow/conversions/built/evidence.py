@@ -5,10 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
+_Value = TypeVar("_Value")
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import torch
 
 
@@ -20,6 +24,11 @@ class ExecutionEvidence:
     fell_back: str | None = None
     device: str | None = None
     recompiles: int | None = None
+    notes: tuple[str, ...] = ()
+    """What the user should know about the execution, one line each."""
+    narrow_weights_share: float | None = None
+    narrow_work_share: float | None = None
+    outside_share: float | None = None
 
 
 def together(parts: list[ExecutionEvidence]) -> ExecutionEvidence:
@@ -28,8 +37,16 @@ def together(parts: list[ExecutionEvidence]) -> ExecutionEvidence:
         runtime={key: value for part in parts for key, value in part.runtime.items()},
         fell_back=next((part.fell_back for part in reversed(parts) if part.fell_back), None),
         device=next((part.device for part in parts if part.device), None),
-        recompiles=next((part.recompiles for part in parts if part.recompiles is not None), None),
+        recompiles=_first(part.recompiles for part in parts),
+        notes=tuple(note for part in parts for note in part.notes),
+        narrow_weights_share=_first(part.narrow_weights_share for part in parts),
+        narrow_work_share=_first(part.narrow_work_share for part in parts),
+        outside_share=_first(part.outside_share for part in parts),
     )
+
+
+def _first(values: Iterable[_Value | None]) -> _Value | None:
+    return next((value for value in values if value is not None), None)
 
 
 def dynamo_graphs() -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.built.evidence import ExecutionEvidence
+from almaflow.records import ModelTraits
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,8 @@ class BuildInputs:
     """Threads that all concurrent calls together may use."""
     streams: int = 1
     """Number of calls that may run at once."""
+    traits: ModelTraits = ModelTraits()
+    """What eager calls showed of the model."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class BuiltModel:
     """ONNX Runtime's sessions, for its profiler."""
     repairs: tuple[str, ...] = ()
     """Names of the repairs of Alma that were applied."""
+    float_form: Callable[..., Any] | None = None
+    """The call of the same route before it was made narrower, where building it gives one on the way."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about how it was built, one line each."""
 
 
 ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from almaflow.records.status import FailureKind
 from almaflow.records.workload import Workload
@@ -60,7 +60,7 @@ class ReferenceInfo:
     notes: tuple[str, ...] = ()
     workload: Workload | None = None
     """The operations of the eager model; None where they could not be counted."""
-    traits: ModelTraits = ModelTraits()
+    traits: ModelTraits = field(default_factory=ModelTraits)
 
 
 @dataclass(frozen=True)

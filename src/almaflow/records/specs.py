@@ -99,7 +99,7 @@ class WorkerTask:
     reference_path: str
     """File with the inputs and eager outputs that the reference worker writes and the others compare with."""
     weights_digest: str | None = None
-    traits: ModelTraits = ModelTraits()
+    traits: ModelTraits = field(default_factory=ModelTraits)
     """What the reference worker found out about the model."""
     replicate: int = 0
     cache_dir: str | None = None

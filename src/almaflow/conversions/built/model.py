@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.built.evidence import ExecutionEvidence
@@ -25,7 +25,7 @@ class BuildInputs:
     """Threads that all concurrent calls together may use."""
     streams: int = 1
     """Number of calls that may run at once."""
-    traits: ModelTraits = ModelTraits()
+    traits: ModelTraits = field(default_factory=ModelTraits)
     """What eager calls showed of the model."""
 
 

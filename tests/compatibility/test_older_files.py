@@ -183,7 +183,7 @@ def _common(read: object, stored: object) -> object:
     """What was read, without the fields that records have got since."""
     if isinstance(read, dict) and isinstance(stored, dict):
         return {key: _common(value, stored[key]) for key, value in read.items() if key in stored}
-    if isinstance(read, list) and isinstance(stored, list) and len(read) == len(stored):
+    if isinstance(read, list | tuple) and isinstance(stored, list) and len(read) == len(stored):
         return [_common(*pair) for pair in zip(read, stored, strict=True)]
     return read
 

@@ -185,6 +185,8 @@ class _Run:
         self._keep_rounds()
         self._measurement, fault = self._checker.add_evidence(self._converted, self._measurement)
         self._keep(self._measurement)
+        # At the end, since it builds the model once more: memory and latencies are taken by now.
+        fault = fault or self._checker.fault_of_cast(self._converted.call, lambda: _load(self._task)[0])
         if fault:
             raise fault
 

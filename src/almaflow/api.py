@@ -51,6 +51,8 @@ class ValidationResult:
     """The job's MLflow run; None where the store could not be written."""
     interrupted: bool
     environment: dict[str, str]
+    notes: list[str]
+    """What eager calls showed of the model that changes how it was measured."""
     conversions: list[dict[str, Any]]
     """One dict for each conversion in plan order: conversion, status, failure, run_id and metrics, None if unknown."""
     best_conversion: str | None

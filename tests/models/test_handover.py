@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -12,7 +13,9 @@ import pytest
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.build import build_batches, build_model
+from almaflow.models.batches import build_inputs
+from almaflow.models.binding import Parameters
+from almaflow.models.build import build_model
 from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import InputSpec, ModelSpec
 
@@ -40,7 +43,7 @@ def written(inputs: Inputs, place: Path, count: int = 4, **fields: Any) -> list[
     path = place / "batches.pt"
     spec = ModelSpec("m", inputs=inputs.specs, **{"batch_size": inputs.batch_size, **fields})
     inputs.write(path, spec, count)
-    return build_batches(ModelSpec("m", batches_path=str(path), batch_size=spec.batch_size), count)
+    return build_inputs(replace(spec, batches_path=str(path)), count, Parameters()).batches
 
 
 @pytest.mark.parametrize(
@@ -106,13 +109,13 @@ def test_beside_a_loader_the_example_says_how_many_inputs_there_are(tmp_path: Pa
     ("example", "loader", "line"),
     [
         (None, None, "give an example_input"),
-        ("x", None, "example_input: is a str, and must be a tensor"),
-        ([], None, "example_input: is a list"),
-        ({"x": torch.ones(1)}, None, "example_input: is a dict"),
-        (torch.tensor(1.0), None, "example_input: begins with a Tensor, and must begin with a tensor of at least one"),
+        ("x", None, "example_input: is a str without a tensor, and must be a tensor"),
+        ([], None, "example_input: is a list without a tensor"),
+        ((torch.ones(1), object()), None, "example_input: holds a object, and must be a tensor"),
+        (torch.tensor(1.0), None, r"example_input: begins with a tensor of shape \(\), and must .* at least one dim"),
         (None, 3, "data_loader: is a int, and must be an iterable"),
-        (None, [], "data_loader: begins with a NoneType"),
-        (None, [{}], "data_loader: begins with a NoneType"),
+        (None, [], r"data_loader: holds no tensor \(NoneType\), and must begin with a tensor"),
+        (None, [{}], r"data_loader: holds no tensor \(\)"),
     ],
 )
 def test_wrong_inputs_are_named(example: Any, loader: Any, line: str) -> None:

@@ -38,7 +38,8 @@ TASK = from_dict(
 
 planned, eager_device = TASK.conversion, TASK.hardware.device
 set_threads(threads_per_stream(TASK))
-model, batches = example_model(TASK)[:2]
+example = example_model(TASK)[0]
+model, batches = example.model, example.batches
 with torch.no_grad():
     model.to(eager_device)
     expected = [flatten_outputs(model(*(tensor.to(eager_device) for tensor in batch))) for batch in batches]

@@ -8,12 +8,13 @@ far it has drifted meanwhile.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
+from almaflow.models.build import build_example, check_forward, flatten_outputs, weights_digest
 from almaflow.models.settle import settle
 from almaflow.records import ModelSpec, ReferenceInfo, TensorSpec, WorkerTask, Workload
 from almaflow.worker.device import device_name, synchronizer
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.models.batches import Batch
+    from almaflow.models.build import Example
     from almaflow.records.protocol import EventWriter
     from almaflow.worker.turns import TurnInbox
 
@@ -31,7 +33,7 @@ SETTLE_BATCHES = 4
 
 
 def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Callable[[ReferenceInfo], None]) -> None:
-    """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
+    """Build the model, run it eagerly and save batches, form, outputs and settled weights to ``task.reference_path``.
 
     Then take rounds of eager calls as the parent asks for them.
 
@@ -49,7 +51,8 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
         msg = f"hardware.device=cuda: PyTorch {torch.__version__} sees no CUDA device here; take hardware=cpu"
         raise UsageError(msg)
     set_threads(task.hardware.threads)
-    model, batches, digest, settled = example_model(task)
+    example, digest, settled = example_model(task)
+    model, batches = example.model, example.batches
     # On the CPU, where `almaflow predict` counts too. For a CPU after the eager calls: tensors that code makes at its
     # first call and keeps are real ones then.
     workload = _workload(model, batches[0]) if device != "cpu" else None
@@ -70,7 +73,8 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             outputs.append(flatten_outputs(output))
     if device == "cpu":
         workload = _workload(model, batches[0])
-    torch.save({"batches": batches, "outputs": outputs, "settled": settled}, task.reference_path)
+    form = example.form.to_plain()
+    torch.save({"batches": batches, "form": form, "outputs": outputs, "settled": settled}, task.reference_path)
     keep(
         ReferenceInfo(
             inputs=_specs(batches[0]),
@@ -92,24 +96,25 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             events.enter("ready", rounds.take(turn))
 
 
-def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor]]:
+def example_model(task: WorkerTask) -> tuple[Example, str, dict[str, torch.Tensor]]:
     """Build the model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
 
     Returns:
-        The model, input batches, the digest of the weights as drawn, and the weights that were settled afterwards.
+        The model with input batches, the digest of the weights as drawn, and the weights that were settled afterwards.
 
     Raises:
         UsageError: the model or its inputs are not what the configuration says.
     """
-    model = build_model(task.model)
-    batches = build_batches(task.model, task.measure.fidelity_inputs)
-    digest = weights_digest(model)
+    count = task.measure.fidelity_inputs
+    settles = _random(task.model)
+    # Enough rows for statistics, however few inputs the outputs are compared on.
+    example = build_example(task.model, max(count, SETTLE_BATCHES) if settles else count)
+    digest = weights_digest(example.model)
     settled: dict[str, torch.Tensor] = {}
-    if _random(task.model):
-        check_forward(model, batches[0])
-        # Enough rows for statistics, however few inputs the outputs are compared on.
-        settled = settle(model, build_batches(task.model, SETTLE_BATCHES), task.model.seed)
-    return model, batches, digest, settled
+    if settles:
+        check_forward(example.model, example.batches[0])
+        settled = settle(example.model, example.batches[:SETTLE_BATCHES], task.model.seed, example.batch_dims)
+    return replace(example, batches=example.batches[:count]), digest, settled
 
 
 def _random(model: ModelSpec) -> bool:

@@ -243,7 +243,10 @@ def test_a_data_loader_gives_as_many_tensors_as_the_model_has_inputs() -> None:
     ("changes", "line"),
     [
         ({"batch_size": 8}, "batch_size=8: .*has only batches of 1, 2; let both agree"),
-        ({"data_loader": TargetSpec(f"{__name__}.loader", {"kind": "text"})}, r"its batches hold \(str\), but no tensor"),
+        (
+            {"data_loader": TargetSpec(f"{__name__}.loader", {"kind": "text"})},
+            r"its batches hold \(str\), but no tensor",
+        ),
         ({"data_loader": TargetSpec("builtins.object")}, "returned a object, and must return an iterable"),
         ({"data_loader": TargetSpec("builtins.list")}, "has no batch"),
         ({"inputs": (InputSpec((3,)),) * 3}, "the model takes 3 tensors"),

@@ -192,7 +192,7 @@ def test_it_is_counted_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("arch", "kind", "said"),
-    [("resnet19", UsageError, "resnet19"), (None, UsageError, "its inputs are not known")],
+    [("resnet19", UsageError, "resnet19"), (None, UsageError, "neither an architecture nor a target")],
 )
 def test_a_model_that_does_not_build(arch: str | None, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):

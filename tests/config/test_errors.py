@@ -92,8 +92,10 @@ def answer(*overrides: str) -> str:
         ),
         (
             "model.inputs=[{shape: [4], batch_dim: 2}]",
-            "model.inputs.0.batch_dim=2: must be 1 or less for shape=[4], or null where the input has no batch "
-            "dimension",
+            (
+                "model.inputs.0.batch_dim=2: must be 1 or less for shape=[4], or null where the input has no batch "
+                "dimension"
+            ),
         ),
         ("model.inputs=[{shape: [4], batch_dim: -1}]", "model.inputs.0.batch_dim=-1: must be 0 or more"),
         ("model.batch_dim=-1", "model.batch_dim=-1: must be 0 or more"),

@@ -50,8 +50,7 @@ def test_it_answers_with_one_tensor_that_depends_on_its_input(name: str) -> None
         pytest.skip(f"{library} is not installed: an extra of its own")
     target, kwargs, inputs, shape = SMALL[name]
     spec = ModelSpec(name, target=target, kwargs=kwargs, inputs=inputs, batch_size=2)
-    example = example_model(WorkerTask(spec, HardwareSpec("c", "cpu", 1), MeasureSpec(), None, ".", ""))[0]
-    model, batches = example.model, example.batches
+    model, batches = example_model(WorkerTask(spec, HardwareSpec("c", "cpu", 1), MeasureSpec(), None, ".", ""))[:2]
     with torch.no_grad():
         first, second = model(*batches[0]), model(*batches[1])
     assert tuple(first.shape) == shape

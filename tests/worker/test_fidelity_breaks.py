@@ -29,8 +29,7 @@ class Network:
 
         spec = ModelSpec("resnet18", arch="resnet18")
         task = WorkerTask(spec, HardwareSpec("cpu", "cpu", 1), MeasureSpec(), None, ".", "unused")
-        example = example_model(task)[0]
-        self.model, self.batches = example.model, example.batches
+        self.model, self.batches = example_model(task)[:2]
         self.reference = self.answers(self.model)
 
     def answers(self, model: Module, cast: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> list[list[Tensor]]:

@@ -8,7 +8,6 @@ far it has drifted meanwhile.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.models.batches import Batch
-    from almaflow.models.build import Example
+    from almaflow.models.call_form import CallForm
     from almaflow.records.protocol import EventWriter
     from almaflow.worker.turns import TurnInbox
 
@@ -51,8 +50,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
         msg = f"hardware.device=cuda: PyTorch {torch.__version__} sees no CUDA device here; take hardware=cpu"
         raise UsageError(msg)
     set_threads(task.hardware.threads)
-    example, digest, settled = example_model(task)
-    model, batches = example.model, example.batches
+    model, batches, digest, settled, form = example_model(task)
     # On the CPU, where `almaflow predict` counts too. For a CPU after the eager calls: tensors that code makes at its
     # first call and keeps are real ones then.
     workload = _workload(model, batches[0]) if device != "cpu" else None
@@ -73,8 +71,8 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             outputs.append(flatten_outputs(output))
     if device == "cpu":
         workload = _workload(model, batches[0])
-    form = example.form.to_plain()
-    torch.save({"batches": batches, "form": form, "outputs": outputs, "settled": settled}, task.reference_path)
+    saved = {"batches": batches, "form": form.to_plain(), "outputs": outputs, "settled": settled}
+    torch.save(saved, task.reference_path)
     keep(
         ReferenceInfo(
             inputs=_specs(batches[0]),
@@ -96,11 +94,14 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             events.enter("ready", rounds.take(turn))
 
 
-def example_model(task: WorkerTask) -> tuple[Example, str, dict[str, torch.Tensor]]:
+def example_model(
+    task: WorkerTask,
+) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor], CallForm]:
     """Build the model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
 
     Returns:
-        The model with input batches, the digest of the weights as drawn, and the weights that were settled afterwards.
+        The model, which takes the tensors of a batch by position, input batches, the digest of the weights as drawn,
+        the weights that were settled afterwards, and how a batch becomes the arguments of the caller's model.
 
     Raises:
         UsageError: the model or its inputs are not what the configuration says.
@@ -114,7 +115,7 @@ def example_model(task: WorkerTask) -> tuple[Example, str, dict[str, torch.Tenso
     if settles:
         check_forward(example.model, example.batches[0])
         settled = settle(example.model, example.batches[:SETTLE_BATCHES], task.model.seed, example.batch_dims)
-    return replace(example, batches=example.batches[:count]), digest, settled
+    return example.model, example.batches[:count], digest, settled, example.form
 
 
 def _random(model: ModelSpec) -> bool:

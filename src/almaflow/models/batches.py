@@ -29,6 +29,11 @@ _SEED_OFFSET = 0x1A7C
 """Keeps the inputs' random numbers apart from the weights', which are drawn with the seed itself."""
 
 
+def copied(batch: Batch) -> Batch:
+    """Return copies of the inputs, each in memory of its own, with their strides where these leave no gaps."""
+    return tuple(tensor.clone() for tensor in batch)
+
+
 @dataclass(frozen=True)
 class ExampleInputs:
     """Example inputs of a model, all of the same sizes."""

@@ -113,11 +113,11 @@ class ModelConfig(_Strict):
     arch: str | None = None
     """A classification model of torchvision, with random weights."""
     kwargs: dict[str, Any] = field(default_factory=dict)
+    batch_dim: Dimension | None = 0
+    """The place of the batch dimension in inputs that do not say; null: they have none."""
     inputs: list[InputConfig] | None = None
     """The model's inputs. None: for ``arch``, one image of the size that its published weights expect."""
     data_loader: DataLoaderConfig = field(default_factory=DataLoaderConfig)
-    batch_dim: Dimension | None = 0
-    """The place of the batch dimension in inputs that do not say; null: they have none."""
     padding_mask: str | None = None
     """The input (N, L) whose elements are other than zero where there is padding, as ``src_key_padding_mask``."""
     attention_mask: str | None = None

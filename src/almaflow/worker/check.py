@@ -41,6 +41,8 @@ class Reference:
     """Weights that were settled after they were drawn."""
     sequence: Answers = field(default_factory=list)
     draws: Answers = field(default_factory=list)
+    form: dict[str, Any] = field(default_factory=dict)
+    """How a batch becomes the arguments of the caller's model: a ``CallForm`` as plain data."""
 
     def save(self, path: str) -> None:
         """Write it for the other workers."""

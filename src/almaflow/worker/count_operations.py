@@ -32,10 +32,11 @@ def fake_workload(spec: ModelSpec) -> Workload:
         with _uninitialised(), mode:
             model = build_model(spec)
         inputs = build_inputs(spec, 1, Parameters.of(model))
-        return count(bind(model, inputs.form), [mode.from_tensor(tensor) for tensor in inputs.batches[0]])
+        fake = [mode.from_tensor(tensor) for tensor in inputs.batches[0]]
+        return count(bind(model, inputs.form), fake, spec.batch_size)
     except Exception:  # noqa: BLE001 - a constructor may do anything with values that do not exist
         example = build_example(spec, 1)
-        return count(example.model, example.batches[0])
+        return count(example.model, example.batches[0], spec.batch_size)
 
 
 @contextmanager

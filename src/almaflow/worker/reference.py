@@ -57,7 +57,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     model, batches, digest, settled, form = example_model(task)
     # On the CPU, where `almaflow predict` counts too. For a CPU after the eager calls: tensors that code makes at its
     # first call and keeps are real ones then.
-    workload = _workload(model, batches[0]) if device != "cpu" else None
+    workload = _workload(model, batches[0], task.model.batch_size) if device != "cpu" else None
     model.to(device)
     synchronize = synchronizer(device)
     on_device = [tuple(tensor.to(device) for tensor in batch) for batch in batches]
@@ -67,7 +67,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     state = ModelState(model) if traits.keeps_state else None
     eager_s = _eager_s(model, first, synchronize)
     if device == "cpu":
-        workload = _workload(model, batches[0])
+        workload = _workload(model, batches[0], task.model.batch_size)
     Reference(batches, found.outputs, settled, found.sequence, found.draws, form.to_plain()).save(task.reference_path)
     keep(
         ReferenceInfo(
@@ -149,11 +149,11 @@ def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:
     return ()
 
 
-def _workload(model: torch.nn.Module, batch: Batch) -> Workload | None:
+def _workload(model: torch.nn.Module, batch: Batch, batch_size: int) -> Workload | None:
     from almaflow.models.counting import count
 
     try:
-        return count(model, batch)
+        return count(model, batch, batch_size)
     except Exception:  # noqa: BLE001 - code that depends on values, or anything else: only some predictors need it
         return None
 

@@ -79,7 +79,7 @@ class ConvertedModel:
         if self.traits.dynamo and model is not None and example is not None and dynamo_graphs():
             parts.append(breaks_evidence(self.built.forward, model, example))
         if planned is not None:
-            parts.append(executable_evidence(planned.steps, runs, model))
+            parts.append(executable_evidence(planned.steps, runs))
         if self.traits.quantises_graph and isinstance(runs, torch.fx.GraphModule) and example is not None:
             parts.append(graph_evidence(runs, _taken(runs, example), self.before))
         elif self.traits.replaces_weights and model is not None:

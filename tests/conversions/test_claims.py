@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.support.claims import CLAIMS, SLOW_MODELS, run_claims_of_compilers, run_claims_of_eager
+from tests.support.claims import CLAIMS
+from tests.support.claims_child import SLOW, run_claims_of_compilers, run_claims_of_eager
 from tests.support.conversion_child import in_child
 from tests.support.markdown_documents import table
 
@@ -21,7 +22,7 @@ HERE = [name for name, planned in PLANNED.items() if planned.unavailable is None
 
 
 def is_quick(name: str) -> bool:
-    return not SLOW_MODELS.intersection(PLANNED[name].steps)
+    return not SLOW.intersection(PLANNED[name].steps)
 
 
 @pytest.mark.parametrize("name", EVERY)

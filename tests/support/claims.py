@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,18 +15,8 @@ if TYPE_CHECKING:
     from almaflow.conversions.converted import ConvertedModel
     from almaflow.models.batches import Batch
 
-MODEL = "convolutions"
 WEIGHTS = 3
 """Two convolutions and a linear layer; as many products."""
-SPIED = ("torch.export.export", "torch.jit.trace", "torch.jit.script")
-SLOW_MODELS = frozenset(
-    "AI8WI8_FLOAT_QUANTIZED AI8WI8_STATIC_QUANTIZED AOT_INDUCTOR AOT_INDUCTOR_PACKAGE COMPILE_INDUCTOR "
-    "COMPILE_INDUCTOR_DEFAULT COMPILE_INDUCTOR_DEFAULT_EAGER_FALLBACK COMPILE_INDUCTOR_EAGER_FALLBACK "
-    "COMPILE_INDUCTOR_FREEZING COMPILE_INDUCTOR_MAX_AUTOTUNE COMPILE_INDUCTOR_REDUCE_OVERHEAD COMPILE_ONNXRT "
-    "COMPILE_OPENVINO COMPILE_TVM DYNAMO_EXPORT EXECUTORCH_XNNPACK ONNX_CPU ONNX_CPU_INT8_STATIC OPENVINO "
-    "OPENVINO_BF16 OPENVINO_FP16 OPENVINO_INT8".split()
-)
-"""Steps that take seconds to build."""
 
 
 @dataclass
@@ -40,7 +27,7 @@ class Seen:
     evidence: ExecutionEvidence
     batch: Batch
     called: list[str]
-    """Functions among ``SPIED`` that were called while it was built."""
+    """Functions of PyTorch that were called while it was built, of those that are spied on."""
     inductor: list[dict[str, Any]] = field(default_factory=list)
     """Inductor's settings each time that it compiled a graph."""
 
@@ -78,9 +65,6 @@ class Seen:
             weight.data.zero_()
         after = flatten_outputs(self.converted.call(self.batch))
         return not all(map(torch.equal, before, after))
-
-
-Claim = "Callable[[Seen], str | None]"
 
 
 def _says(**expected: str) -> Callable[[Seen], str | None]:
@@ -149,8 +133,8 @@ def _ahead(seen: Seen) -> str | None:
 
 def _runtime_takes_all(**expected: str) -> Callable[[Seen], str | None]:
     """Witness: what the runtime reports, and that PyTorch computes no product of a call."""
-    return lambda seen: _says(**expected)(seen) or (
-        f"PyTorch computed {count} products" if (count := seen.products()) else None
+    return lambda seen: (
+        _says(**expected)(seen) or (f"PyTorch computed {count} products" if (count := seen.products()) else None)
     )
 
 
@@ -184,9 +168,15 @@ def _onnx_static(seen: Seen) -> str | None:
 
 def _replaced(dtype: str, *, activations: bool = False, linear_only: bool = False) -> Callable[[Seen], str | None]:
     def witness(seen: Seen) -> str | None:
+        import torch
+
         if complaint := _says(quantised_types=dtype, quantised_weights="1" if linear_only else str(WEIGHTS))(seen):
             return complaint
-        scales = {float(each.input_scale.max()) for each in seen.model.modules() if hasattr(each, "input_scale")}
+        scales = {
+            float(torch.max(scale))
+            for each in seen.model.modules()
+            if isinstance(scale := getattr(each, "input_scale", None), torch.Tensor)
+        }
         if activations and (seen.runtime.get("quantised_activations") != "int8" or scales <= {1.0}):
             return f"activations: {seen.runtime.get('quantised_activations')} at scales {scales}"
         return None
@@ -292,83 +282,3 @@ CLAIMS: dict[str, Callable[[Seen], str | None]] = {
     "TORCHAO_AUTOQUANT_NONDEFAULT": _replaced("int4", linear_only=True),
 }
 """The witness of each step of a name."""
-
-
-def _complaints(name: str) -> dict[str, str]:
-    """Build and call one conversion, and hear the witnesses of its steps."""
-    import torch
-    from tests.support.example_models import MODELS
-
-    from almaflow.conversions.build import build
-    from almaflow.conversions.built.model import BuildInputs
-    from almaflow.conversions.catalogue.plan import plan
-
-    torch._dynamo.reset()
-    torch._inductor.config.max_autotune = False  # Alma sets it for the whole process
-    planned = plan([name], 1, "cpu", allow_device_override=True)[0]
-    make, draw = MODELS[MODEL]
-    torch.manual_seed(1)
-    torch.set_num_threads(1)
-    model, dtype = make().eval(), getattr(torch, planned.input_dtype)
-    batches: list[Any] = [tuple(each.to(dtype) for each in draw(2)) for _ in range(2)]
-    called: list[str] = []
-    inductor: list[dict[str, Any]] = []
-    with torch.no_grad(), ExitStack() as stack:
-        try:
-            with ExitStack() as spies:
-                for function in SPIED:
-                    spies.enter_context(_spy(function, lambda function=function: called.append(function)))
-                spies.enter_context(
-                    _spy("torch._inductor.compile_fx._compile_fx_inner", lambda: inductor.append(_settings()))
-                )
-                converted = build(planned, model, BuildInputs(batches, 1))
-                converted.call(batches[0])
-            seen = Seen(converted, converted.evidence(), batches[0], called, inductor)
-            if seen.evidence.fell_back:
-                return {name: f"fell back: {seen.evidence.fell_back}"}
-            found = {step: CLAIMS[step](seen) for step in planned.steps}
-        except Exception as error:  # noqa: BLE001 - whatever a converter raises is the result
-            return {name: f"{type(error).__name__}: {error}"}
-    return {step: complaint for step, complaint in found.items() if complaint}
-
-
-def _settings() -> dict[str, Any]:
-    config: Any = importlib.import_module("torch._inductor.config")
-    dynamo: Any = importlib.import_module("torch._dynamo.config")
-    return {
-        "max_autotune": config.max_autotune,
-        "cudagraphs": config.triton.cudagraphs,
-        "freezing": config.freezing,
-        "suppress_errors": dynamo.suppress_errors,
-    }
-
-
-def _spy(function: str, note: Callable[[], None]) -> Any:
-    module, _, name = function.rpartition(".")
-    original = getattr(importlib.import_module(module), name)
-
-    def spy(*args: Any, **kwargs: Any) -> Any:
-        note()
-        return original(*args, **kwargs)
-
-    return patch(function, spy)
-
-
-def _run(*, quick: bool) -> dict[str, Any]:
-    from almaflow.conversions.catalogue import tiers
-    from almaflow.conversions.catalogue.plan import plan
-
-    planned = plan([each.name for each in tiers.everything()], 1, "cpu", allow_device_override=True)
-    return {
-        each.name: _complaints(each.name)
-        for each in planned
-        if each.unavailable is None and SLOW_MODELS.isdisjoint(each.steps) == quick
-    }
-
-
-def run_claims_of_eager() -> dict[str, Any]:
-    return _run(quick=True)
-
-
-def run_claims_of_compilers() -> dict[str, Any]:
-    return _run(quick=False)

@@ -132,7 +132,7 @@ def _fixed(port: Any) -> tuple[int, ...] | None:
 
 
 def _constant(node: Any) -> tuple[Any, bool]:
-    """Return the constant that a value was made from by casts and scales alone, and whether it is quantised on the way."""
+    """Return the constant that a value was made from by casts and scales alone, and whether it was quantised there."""
     quantised = False
     while node.get_type_name() in THROUGH_OPENVINO:
         quantised |= node.get_type_name() == "FakeQuantize"
@@ -145,7 +145,7 @@ def _executed(compiled: Any) -> dict[str, bool]:
 
     A fused layer goes by the name of the addition behind its product.
     """
-    found = {}
+    found: dict[str, bool] = {}
     for layer in compiled.get_runtime_model().get_ordered_ops():
         info = layer.get_rt_info()
         if _text(info, "layerType") in EXECUTED:

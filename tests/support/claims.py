@@ -102,7 +102,15 @@ def _cast(dtype: str) -> Callable[[Seen], str | None]:
 def _compiled(seen: Seen) -> str | None:
     graphs, breaks = seen.runtime.get("dynamo_graphs"), seen.runtime.get("graph_breaks")
     outside = seen.evidence.outside_share
-    return None if (graphs, breaks) == ("1", "0") and not outside else f"{graphs} graphs, {breaks} breaks, {outside}"
+    # Alma compiles once before the weights are replaced, and once with the new ones.
+    expected = {"1", "2"} if seen.converted.traits.replaces_weights else {"1"}
+    return (
+        None if graphs in expected and breaks == "0" and not outside else f"{graphs} graphs, {breaks} breaks, {outside}"
+    )
+
+
+def _xnnpack(seen: Seen) -> str | None:
+    return "no partition" if seen.runtime["xnnpack_partitions"] == "0" else _runtime_takes_all()(seen)
 
 
 def _inductor(**settings: object) -> Callable[[Seen], str | None]:
@@ -259,7 +267,7 @@ CLAIMS: dict[str, Callable[[Seen], str | None]] = {
     "OPENVINO_FP16": _openvino(stored=0.99),
     "OPENVINO_BF16": _openvino("bf16"),
     "OPENVINO_INT8": _openvino(stored=0.99),
-    "EXECUTORCH_XNNPACK": _runtime_takes_all(xnnpack_operations_outside=""),
+    "EXECUTORCH_XNNPACK": _xnnpack,
     "AI8WI8_FLOAT_QUANTIZED": _pt2e("quantized_decomposed.dequantize"),
     "AI8WI8_STATIC_QUANTIZED": _pt2e("out_dtype"),
     "NATIVE_CONVERT_AI8WI8_STATIC_QUANTIZED": _fx(".quantized.modules"),

@@ -186,6 +186,9 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         recompiles=0,
         notes=("a note",),
         model_mb=1.0,
+        narrow_weights_share=0.5,
+        narrow_work_share=0.5,
+        outside_share=0.5,
         device_samples_ms=(1.0,),
         rounds=tuple(
             Round(replicate, index, count=50, started_at=0, wall_s=0.05, cpu_s=0.05, control_ms=1, state=STATE)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
+from tests.support.example_jobs import changed, failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import analyse
 from almaflow.records import Drift, FailureKind, Job, MachineState, Outcome
@@ -119,6 +119,14 @@ def test_two_that_are_not_told_apart_are_called_so() -> None:
 def test_headroom_when_inductor_is_best_or_missing() -> None:
     assert "Headroom beyond inductor: none" in printed(job(ok(INDUCTOR)))
     assert f"Headroom beyond inductor: unknown, {INDUCTOR} gave no" in printed(job(ok("EAGER")))
+
+
+def test_headroom_says_when_inductor_compiled_only_a_part() -> None:
+    partly = changed(ok(INDUCTOR, 10.0), outside_share=0.952)
+    text = printed(job(partly, ok("ONNX_CPU", 5.0)), 300)
+    assert "2.00x with ONNX_CPU; inductor compiled only a part, 95% of the FLOPs ran eagerly" in text
+    assert "fastest here; inductor compiled only a part" in printed(job(partly), 300)
+    assert "only a part" not in printed(job(changed(ok(INDUCTOR), outside_share=0.001)), 300)
 
 
 def test_a_job_where_everything_failed_still_reads() -> None:

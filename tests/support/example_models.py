@@ -140,6 +140,49 @@ class Breaks(Line):
         return z
 
 
+class BodyDisabled(nn.Module):
+    """Dynamo compiles what is behind a body that it may not enter: a small layer, or no layer at all."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*[nn.Linear(64, 64) for _ in range(4)])
+        self.head = head
+
+    @torch._dynamo.disable  # type: ignore[untyped-decorator]
+    def heavy(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.body(x)
+        return y
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.heavy(x))
+        return y
+
+
+class RecurrentHead(nn.Module):
+    """Nearly all of the work is in an LSTM, one tiny linear layer is behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(16, 64, 2, batch_first=True)
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.head(self.lstm(x)[0][:, -1])
+        return y
+
+
+class Gate(nn.Module):
+    """Weights, but none in a layer that quantisers take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(16, 16))
+        self.norm = nn.LayerNorm(16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.norm(x) @ self.weight)
+
+
 class Uncompilable(Line):
     """Dynamo captures nothing of it."""
 
@@ -212,6 +255,10 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "tokens and floats": (TokensAndFloats, lambda rows: (_tokens(rows), torch.randn(rows, 8))),
     "no weights": (NoWeights, _floats(8)),
     "breaks": (Breaks, _floats(8)),
+    "body disabled": (lambda: BodyDisabled(nn.Linear(64, 2)), _floats(64)),
+    "all disabled": (lambda: BodyDisabled(nn.ReLU()), _floats(64)),
+    "recurrent head": (RecurrentHead, _floats(12, 16)),
+    "gate": (Gate, _floats(16)),
     "uncompilable": (Uncompilable, _floats(8)),
     "restless": (Restless, _floats(8)),
     "gamma": (Gamma, _floats(8)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.recommend import Recommendation, recommend
 from almaflow.analysis.rows import Row, make_rows, tied
 from almaflow.records import Status
+from almaflow.records.plan import INDUCTOR
 
 if TYPE_CHECKING:
     from almaflow.records import Job
@@ -26,6 +27,12 @@ class Analysis:
     headroom: float | None
     """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where inductor is the best."""
     recommendations: tuple[Recommendation, ...]
+
+    @property
+    def inductor_outside_share(self) -> float | None:
+        """Share of the FLOPs, 0 to 1, that ran eagerly in the inductor that the headroom is measured against."""
+        row = next((row for row in self.rows if row.name == INDUCTOR and row.counts), None)
+        return row.outcome.measurement.outside_share if row and row.outcome.measurement else None
 
     @property
     def best_conversion(self) -> str | None:

@@ -9,6 +9,7 @@ from almaflow.conversions.alma.build import build_with_alma
 from almaflow.conversions.converted import ConvertedModel
 from almaflow.models.binding import bind
 from almaflow.models.call_form import CallForm
+from almaflow.models.work import FloatModel
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +39,14 @@ def build(
         Exception: whatever the converter raises.
     """
     model = bind(model, CallForm.flat(len(inputs.batches[0])))
+    # Quantisers change the model, so that its structure is taken before.
+    quantises = planned.traits.replaces_weights or planned.traits.quantises_graph
+    before = FloatModel(model, inputs.batches[0]) if quantises else None
     if planned.engine == "alma":
-        return ConvertedModel(build_with_alma(planned, model, inputs, log_level, skip_repairs), planned.traits)
-    return ConvertedModel(_build_here(planned, model, inputs), planned.traits)
+        built = build_with_alma(planned, model, inputs, log_level, skip_repairs)
+    else:
+        built = _build_here(planned, model, inputs)
+    return ConvertedModel(built, planned.traits, planned, inputs.batches[0], before)
 
 
 def _build_here(planned: PlannedConversion, model: torch.nn.Module, inputs: BuildInputs) -> BuiltModel:

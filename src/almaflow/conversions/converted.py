@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.conversions.built.evidence import dynamo_evidence, dynamo_graphs, together, weights_evidence
+import torch
+
+from almaflow.conversions.built.breaks import breaks_evidence
+from almaflow.conversions.built.evidence import ExecutionEvidence, dynamo_evidence, dynamo_graphs, together
+from almaflow.conversions.built.narrow import cast_evidence, is_narrow, narrow_note, replaced_evidence
+from almaflow.conversions.built.quantised_graphs import graph_evidence
 from almaflow.conversions.built.size import module_mb
+from almaflow.conversions.built.witnesses import executable_evidence
+from almaflow.models.work import FloatModel
 
 if TYPE_CHECKING:
-    from almaflow.conversions.built.evidence import ExecutionEvidence
     from almaflow.conversions.built.model import BuiltModel
     from almaflow.models.batches import Batch
+    from almaflow.records import PlannedConversion
     from almaflow.records.plan import RuntimeTraits
 
 
@@ -21,7 +28,14 @@ class ConvertedModel:
 
     built: BuiltModel
     traits: RuntimeTraits
+    planned: PlannedConversion | None = None
+    example: Batch | None = None
+    """A batch for calls that look at what runs; None where nobody may call the model."""
+    before: FloatModel | None = None
+    """The structure of the model before it was converted."""
     _graphs_before: int = 0
+    _seen: dict[int, ExecutionEvidence] = field(default_factory=dict)
+    """What one look at the weights and the work showed, by the number of compiled graphs then."""
 
     @property
     def repairs(self) -> tuple[str, ...]:
@@ -43,9 +57,49 @@ class ConvertedModel:
         self._graphs_before = dynamo_graphs() if self.traits.dynamo else 0
 
     def evidence(self) -> ExecutionEvidence:
-        """Return what really executed, as far as the runtimes tell."""
+        """Return what really executed, as far as the runtimes tell.
+
+        The first time, and again where graphs were compiled since, this calls the model.
+        """
         parts = [dynamo_evidence(self._graphs_before)] if self.traits.dynamo else []
         parts.append(self.built.evidence())
-        if self.traits.replaces_weights and self.built.model is not None:
-            parts.append(weights_evidence(self.built.model))
+        graphs = dynamo_graphs() if self.traits.dynamo else 0
+        if graphs not in self._seen:
+            self._seen[graphs] = self._look()
+        parts.append(self._seen[graphs])
+        found = together(parts)
+        dtype = self.planned.dtype if self.planned else "float32"
+        return replace(found, notes=(*found.notes, *narrow_note(found, dtype))) if is_narrow(dtype) else found
+
+    def _look(self) -> ExecutionEvidence:
+        """Look at the weights that the converted model has, and at what a call dispatches."""
+        model, planned, example = self.built.model, self.planned, self.example
+        runs = self.built.executable
+        parts = []
+        if self.traits.dynamo and model is not None and example is not None and dynamo_graphs():
+            parts.append(breaks_evidence(self.built.forward, model, example))
+        if planned is not None:
+            parts.append(executable_evidence(planned.steps, runs))
+        if self.traits.quantises_graph and isinstance(runs, torch.fx.GraphModule) and example is not None:
+            parts.append(graph_evidence(runs, _taken(runs, example), self.before))
+        elif self.traits.replaces_weights and model is not None:
+            dtype = planned.dtype if planned else "int8"
+            parts.append(replaced_evidence(model, dtype, self.before))
+        elif planned is not None and model is not None and CASTS & set(planned.steps):
+            structure = FloatModel(model, example) if example is not None else None
+            parts.append(cast_evidence(model, planned.dtype, structure))
         return together(parts)
+
+
+CASTS = frozenset({"FP16", "BF16"})
+
+
+def _taken(graph: torch.fx.GraphModule, example: Batch) -> tuple[Any, ...]:
+    """Return the inputs as the graph takes them: one by one, or several in one tuple."""
+    placeholders = sum(node.op == "placeholder" for node in graph.graph.nodes)
+    return example if placeholders == len(example) and not _packs(graph) else (example,)
+
+
+def _packs(graph: torch.fx.GraphModule) -> bool:
+    spec = getattr(graph, "_in_spec", None)
+    return spec is not None and len(spec.children()[0].children()) == 1 and spec.children()[0].child(0).num_leaves > 1

@@ -32,6 +32,8 @@ class RuntimeTraits:
     """Whether the runtime keeps the memory that a call needed for the next one, as PyTorch does on a GPU."""
     replaces_weights: bool = False
     """Whether a quantiser puts tensors of its own class in the place of weights."""
+    quantises_graph: bool = False
+    """Whether a quantiser rewrites the model's graph, so that the graph tells what it quantised."""
 
 
 UNKNOWN = RuntimeTraits()

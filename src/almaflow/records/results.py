@@ -168,7 +168,7 @@ class Measurement:
     narrow_weights_share: float | None = None
     """Share of the weights' elements that are stored narrower than float32, 0 to 1; None where it is unknown."""
     narrow_work_share: float | None = None
-    """Share of the FLOPs that a narrow type computes, 0 to 1; None where it is unknown."""
+    """Share of the FLOPs of products that read narrow weights, 0 to 1, whatever they compute in; None if unknown."""
     outside_share: float | None = None
     """Share of the FLOPs that ran outside of what was compiled, 0 to 1; None where it is unknown."""
 

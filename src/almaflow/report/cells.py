@@ -8,6 +8,7 @@ from almaflow.analysis.standings import standings
 from almaflow.analysis.state import warnings_of
 from almaflow.analysis.wording import figure, names, ratio
 from almaflow.records.plan import INDUCTOR
+from almaflow.records.shares import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     Metrics = Mapping[str, float | None]
 
 UNSTABLE = "~ unstable: measure.max_time_s ended before the calls or the precision that were asked for"
+PART = 0.01
+"""Where inductor left a smaller share of the FLOPs than this to eager, it compiled the model."""
 OVERRIDDEN = "! ran on another device than the job's"
 
 
@@ -157,13 +160,15 @@ def best(analysis: Analysis) -> str:
 
 
 def headroom(analysis: Analysis) -> str:
-    """Tell how much faster than inductor the best conversion is."""
+    """Tell how much faster than inductor the best conversion is, and what inductor is where it compiled only a part."""
     if analysis.headroom is None:
         return f"Headroom beyond inductor: unknown, {INDUCTOR} gave no latency to compare with"
+    share = analysis.inductor_outside_share or 0.0
+    part = f"; inductor compiled only a part, {percent(share)} of the FLOPs ran eagerly" if share >= PART else ""
     if analysis.best_conversion == INDUCTOR:
-        return "Headroom beyond inductor: none, it is the fastest here"
+        return f"Headroom beyond inductor: none, it is the fastest here{part}"
     doubt = ", though the two are not told apart" if INDUCTOR in analysis.tied_with_best else ""
-    return f"Headroom beyond inductor: {ratio(analysis.headroom)} with {analysis.best_conversion}{doubt}"
+    return f"Headroom beyond inductor: {ratio(analysis.headroom)} with {analysis.best_conversion}{doubt}{part}"
 
 
 def failures(analysis: Analysis) -> list[Row]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow.conversions.built.narrow import untouched
 from almaflow.models.outputs import flatten_outputs
 from almaflow.models.state import set_generators
 from almaflow.worker.failures import FellBackError, WrongOutputError
@@ -139,6 +140,7 @@ class Checker:
 
     def add_evidence(self, converted: ConvertedModel, measurement: Measurement) -> tuple[Measurement, Exception | None]:
         """Add to the measurement what the runtime executed, and return it with the fault, if there is one."""
+        self.inputs.prepare(0)  # evidence may take a call
         evidence, planned = converted.evidence(), self.planned
         measurement = replace(
             measurement,
@@ -157,7 +159,8 @@ class Checker:
             return measurement, FellBackError(f"ran on {measurement.device_actual}, not on {planned.device}")
         if fidelity and not fidelity.ok:
             return measurement, WrongOutputError(fidelity.reason)
-        return measurement, None
+        doubt = untouched(evidence, fidelity, planned) if fidelity else None
+        return measurement, FellBackError(doubt) if doubt else None
 
 
 def _as(batch: Batch, dtype: str) -> Batch:

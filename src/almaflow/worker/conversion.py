@@ -133,6 +133,7 @@ class _Run:
             baseline_memory_mb=baseline_mb,
             model_mb=self._converted.model_mb(),
         )
+        self._peak_mb = devices.peak_mb()
 
     def _call(self, index: int) -> object:
         return self._converted.call(self._inputs.get(index))
@@ -141,6 +142,7 @@ class _Run:
         """Compare the outputs with eager's, and return the fault, if there is one."""
         self._events.enter("check")
         self._measurement, fault = self._checker.check(self._converted, self._measurement)
+        devices.reset_peak()  # the check's own copies of outputs are not the conversion's
         self._keep(self._measurement)
         self._checked_s = time.perf_counter() - self._started
         return fault
@@ -161,7 +163,7 @@ class _Run:
             rounds=tuple(rounds.rounds),
             device_samples_ms=tuple(rounds.device_samples_ms),
             warmup_calls=rounds.warmup_calls,
-            peak_memory_mb=devices.peak_mb(),
+            peak_memory_mb=max((mb for mb in (self._peak_mb, devices.peak_mb()) if mb is not None), default=None),
             device_memory_mb=devices.device_peak_mb(self._planned.device),
             total_s=self._checked_s + rounds.busy_s,
         )

@@ -70,6 +70,7 @@ def build_with_alma(
         forward = select.select_forward_call_function(module, name, example, torch.device(planned.device))
     if isinstance(forward, tuple):
         forward = forward[0]
+    executable = getattr(forward, "__self__", forward)  # TorchScript has no truth value, so no "or"
     builder = importlib.import_module("alma.conversions.options.bf16").get_bfp16_eager_forward_call
     if forward is builder and "bf16-eager" not in skip:
         forward = builder(module)
@@ -80,7 +81,13 @@ def build_with_alma(
     elif several and planned.family != "torchscript":  # TorchScript spreads a tuple in calls too
         forward = one_by_one(forward)
     return BuiltModel(
-        forward, lambda: _evidence(building), sessions.file_mb, model, tuple(sessions.opened), tuple(repairs)
+        forward,
+        lambda: _evidence(building),
+        sessions.file_mb,
+        model,
+        tuple(sessions.opened),
+        tuple(repairs),
+        executable=executable,
     )
 
 

@@ -13,8 +13,6 @@ _Value = TypeVar("_Value")
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import torch
-
 
 @dataclass(frozen=True)
 class ExecutionEvidence:
@@ -118,14 +116,6 @@ def cudagraphs_evidence() -> ExecutionEvidence:
     skipped = int(counters["inductor"]["cudagraph_skips"])
     fell_back = f"{skipped} graphs ran eagerly: CUDA graphs cannot replay them" if skipped else None
     return ExecutionEvidence({"cudagraph_skips": str(skipped)}, fell_back)
-
-
-def weights_evidence(model: torch.nn.Module) -> ExecutionEvidence:
-    """Count the weights that a quantiser really replaced by tensors of a class of its own."""
-    plain = {"Parameter", "Tensor"}
-    quantised = sum(not {type(weight).__name__, type(weight.data).__name__} <= plain for weight in model.parameters())
-    fell_back = None if quantised else "no weight was quantised: the quantiser found none that it takes"
-    return ExecutionEvidence({"quantised_weights": str(quantised)}, fell_back)
 
 
 NOT_COMPUTING = ("getitem", "_assert_tensor_metadata")

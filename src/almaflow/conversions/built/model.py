@@ -49,6 +49,8 @@ class BuiltModel:
     """The call of the same route before it was made narrower, where building it gives one on the way."""
     notes: tuple[str, ...] = ()
     """What the user should know about how it was built, one line each."""
+    executable: Any = None
+    """What ``forward`` calls, where that tells what it is: a graph module, TorchScript, a compiled model."""
 
 
 ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]

@@ -56,11 +56,13 @@ FAMILIES: dict[str, Family] = {
     "tvm": Family(Traits(("tvm",), INDUCTOR, dynamo=True), requirements.torch_tvm),
     "xla": Family(Traits(preload=INDUCTOR, dynamo=True)),
     "executorch": Family(Traits(("executorch",))),
-    "pt2e": Family(Traits(("torchao",))),
-    "fx": Family(),
-    "fake_fx": Family(Traits(emulated=True), label="fx"),
+    "pt2e": Family(Traits(("torchao",), quantises_graph=True)),
+    "fx": Family(Traits(quantises_graph=True)),
+    "fake_fx": Family(Traits(emulated=True, quantises_graph=True), label="fx"),
     "quanto": Family(Traits(("quanto",), replaces_weights=True)),
     "torchao": Family(Traits(("torchao",), replaces_weights=True)),
-    "torchao_autoquant": Family(Traits(("torchao",)), requirements.torchao_autoquant, label="torchao"),
+    "torchao_autoquant": Family(
+        Traits(("torchao",), replaces_weights=True), requirements.torchao_autoquant, label="torchao"
+    ),
 }
 """Families by the name that a step gives. ``traits.runtimes`` are distributions or names in ``machine.environment``."""

@@ -89,6 +89,7 @@ def compose(name: str, steps: Mapping[str, Step], *, needs: tuple[str, ...], eng
         dynamo=any(each.dynamo for each in all_traits),
         fuses_elementwise=any(each.fuses_elementwise for each in all_traits),
         replaces_weights=any(each.replaces_weights for each in all_traits),
+        quantises_graph=any(each.quantises_graph for each in all_traits),
     )
     others.setdefault("number", None)
     others.setdefault("summary", ", then ".join(step.does for step in techniques))

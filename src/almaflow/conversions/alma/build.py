@@ -34,6 +34,8 @@ from almaflow.conversions.alma.repairs import apply_repairs
 from almaflow.conversions.built import evidence as evidences
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions
+from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
+from almaflow.conversions.built.weights import half_weights
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs
@@ -57,17 +59,18 @@ def build_with_alma(
     casting = casting and "cast-inputs" not in skip
     packed = casting or (several and not spreading)
     module = Packed(model, len(batches[0])) if packed else model
-    examples = _examples(batches, packed=packed)
+    exported = TensorOutputs(module) if planned.family == "onnx" else None
+    examples = _examples([example_of(batches[0]), *batches[1:]], packed=packed)
     example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
     sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
-    building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions)
+    building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions, inputs.streams)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         for patch in PATCHES:
             if patch.name not in skip and patch.concerns(building):
                 stack.enter_context(patch.enter(building))
                 repairs.append(patch.name)
-        forward = select.select_forward_call_function(module, name, example, torch.device(planned.device))
+        forward = select.select_forward_call_function(exported or module, name, example, torch.device(planned.device))
     if isinstance(forward, tuple):
         forward = forward[0]
     builder = importlib.import_module("alma.conversions.options.bf16").get_bfp16_eager_forward_call
@@ -79,8 +82,16 @@ def build_with_alma(
         repairs.append("cast-inputs")
     elif several and planned.family != "torchscript":  # TorchScript spreads a tuple in calls too
         forward = one_by_one(forward)
+    if exported:
+        forward = exported.restored(forward)
     return BuiltModel(
-        forward, lambda: _evidence(building), sessions.file_mb, model, tuple(sessions.opened), tuple(repairs)
+        forward,
+        lambda: _evidence(building),
+        sessions.file_mb,
+        model,
+        tuple(sessions.opened),
+        tuple(repairs),
+        building.float_form,
     )
 
 
@@ -88,6 +99,8 @@ def _evidence(building: AlmaBuild) -> evidences.ExecutionEvidence:
     parts = [evidences.ExecutionEvidence(building.runtime), building.sessions.evidence()]
     if building.has("COMPILE_OPENVINO"):
         parts.append(evidences.openvino_evidence(openvino_precision(building.planned.dtype)))
+    if building.planned.steps[0] in {"FP16", "BF16"}:
+        parts.append(half_weights(building.model, getattr(torch, building.planned.dtype)))
     if building.has("COMPILE_CUDAGRAPHS"):
         parts.append(evidences.cudagraphs_evidence())
     return evidences.together(parts)

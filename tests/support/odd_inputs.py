@@ -38,7 +38,7 @@ class Pair(nn.Module):
 class Skips(Pair):
     """Uses its first and its last input only."""
 
-    def forward(self, x: torch.Tensor, unused: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(self, x: torch.Tensor, _unused: torch.Tensor, y: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         return super().forward(x, y)
 
 
@@ -113,6 +113,11 @@ def _pair() -> Inputs:
     return _images(4, 6), _images(4, 6) + 1
 
 
+def _overlapping() -> Inputs:
+    memory = _images(36)
+    return memory[:24].view(4, 6), memory[6:30].view(4, 6)
+
+
 def _offset(tensor: torch.Tensor) -> torch.Tensor:
     """The same values in the middle of other memory."""
     memory = torch.full((tensor.numel() + 14,), 1e6, dtype=tensor.dtype)
@@ -144,7 +149,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Inputs], dict[str, 
         {"the same twice": lambda given: (given[0], given[0]), "views": lambda given: (given[0], given[0].flip(0))},
     ),
     "the same twice": (Pair, lambda: (_pair()[0],) * 2, {"others": lambda _given: _pair()}),
-    "overlapping": (Pair, lambda: (lambda m: (m[:24].view(4, 6), m[6:30].view(4, 6)))(_images(36)), {}),
+    "overlapping": (Pair, _overlapping, {}),
     "unused": (Skips, lambda: (*_pair(), _pair()[1] - 3), {}),
     "answers": (Answers, _pair, {}),
     "kinds": (Kinds, lambda: (_pair()[0], _pair()[1] > 1, torch.tensor([3, 0, 1])), {}),

@@ -32,6 +32,7 @@ from almaflow.conversions.alma.patches import PATCHES
 from almaflow.conversions.alma.patches_runtimes import openvino_precision
 from almaflow.conversions.alma.repairs import apply_repairs
 from almaflow.conversions.built import evidence as evidences
+from almaflow.conversions.built.layout import takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions
 from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
@@ -92,6 +93,7 @@ def build_with_alma(
         tuple(sessions.opened),
         tuple(repairs),
         building.float_form,
+        takes_turns("AOTInductor", inputs.streams) if building.has("AOT_INDUCTOR") else (),
     )
 
 

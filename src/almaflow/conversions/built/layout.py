@@ -1,4 +1,4 @@
-"""Give inputs the strides that a compiled model was built for and does not check."""
+"""Wrap calls of compiled models that check nothing themselves: strides, sizes, and calls at the same time."""
 
 from __future__ import annotations
 
@@ -36,3 +36,13 @@ def _laid_out(tensor: torch.Tensor, shape: torch.Size, dtype: torch.dtype, strid
     if tensor.stride() == strides:
         return tensor
     return torch.empty_strided(shape, strides, dtype=dtype, device=tensor.device).copy_(tensor)
+
+
+def takes_turns(runtime: str, streams: int) -> tuple[str, ...]:
+    """Return the note on concurrent calls of a runtime whose calls from Python hold the interpreter's lock.
+
+    It holds however many runners the runtime has: only callers without Python run at once.
+    """
+    if streams == 1:
+        return ()
+    return (f"{runtime} holds Python's lock in a call: {streams} concurrent calls take turns, and wait for each other",)

@@ -10,7 +10,7 @@ import torch
 
 from almaflow.conversions.built.evidence import ExecutionEvidence, forget
 from almaflow.conversions.built.freezing import FreezingWatch
-from almaflow.conversions.built.layout import LaidOutAs
+from almaflow.conversions.built.layout import LaidOutAs, takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.size import file_mb
 from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
@@ -48,11 +48,14 @@ def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltMode
     wrapped = TensorOutputs(model)
     exported = torch.export.export(wrapped, example, strict=False)
     path = aoti_compile_and_package(exported, package_path=str(Path("model.pt2").absolute()))
-    call = load_package(path, num_runners=work.streams)  # one runner answers one call at a time
+    # One runner answers one call at a time; older versions have one only.
+    runners = work.streams if "num_runners" in signature(load_package).parameters else 1
+    call = load_package(path, **({"num_runners": runners} if runners > 1 else {}))
     return BuiltModel(
         wrapped.restored(LaidOutAs(example, call)),
-        lambda: ExecutionEvidence({"aot_inductor_runners": str(work.streams)}),
+        lambda: ExecutionEvidence({"aot_inductor_runners": str(runners)}),
         file_mb=file_mb(path),
+        notes=takes_turns("AOTInductor", work.streams),
     )
 
 

@@ -168,7 +168,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Inputs], dict[str, 
 """A model, what makes its example inputs, and what makes further inputs of them."""
 
 
-def tried(name: str, case: str) -> dict[str, Any]:
+def tried(name: str, case: str, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     """The errors of a conversion against eager, by the inputs that it was called with; or the failure to build it."""
     from almaflow.conversions.build import build
     from almaflow.conversions.built.model import BuildInputs
@@ -184,7 +184,7 @@ def tried(name: str, case: str) -> dict[str, Any]:
     with torch.no_grad():
         wanted = {way: flatten_outputs(model(*_copies(inputs))) for way, inputs in calls.items()}
         try:
-            converted = build(planned, model, BuildInputs([example], 1))
+            converted = build(planned, model, BuildInputs([example], 1), skip_repairs=frozenset(skip))
         except Exception as error:  # noqa: BLE001 - the failure is the result
             return {"failure": f"{type(error).__name__}: {error}"[:2000]}
         for way, inputs in calls.items():

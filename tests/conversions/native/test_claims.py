@@ -52,7 +52,8 @@ def _zeroed() -> bool:
 
 class Spectrum(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.fft.rfft(x).abs()
+        magnitudes: torch.Tensor = torch.fft.rfft(x).abs()
+        return magnitudes
 
 
 def _spectrum(decides: tuple[str, ...]) -> dict[str, Any]:

@@ -24,7 +24,9 @@ CONVERSIONS: dict[str, tuple[str, ...]] = {
 
 
 def in_child_odd() -> dict[str, Any]:
-    return {name: {case: tried(name, case) for case in cases} for name, cases in CONVERSIONS.items()}
+    found: dict[str, Any] = {name: {case: tried(name, case) for case in cases} for name, cases in CONVERSIONS.items()}
+    found["without"] = tried("EXPORT+AOT_INDUCTOR", "images", ("aot-inductor-runners",))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +45,8 @@ def test_the_answer_is_that_of_eager_and_the_inputs_stay_as_they_are(
     for way, gap in found.items():
         assert isinstance(gap, float), (way, gap)
         assert gap < (0.02 if case in HALVES else 1e-4), (way, gap)
+
+
+def test_alma_reads_other_strides_in_the_order_of_the_example(seen: dict[str, Any]) -> None:
+    assert seen["without"]["example"] < 1e-4
+    assert seen["without"]["channels last"] > 0.1

@@ -69,7 +69,7 @@ def aot_inductor_runners(building: AlmaBuild) -> Any:
 
     def aot_compile(graph: Any, args: tuple[Any, ...], *rest: Any, **settings: Any) -> Any:
         flat, structure = tree_flatten(args)
-        examples.append(example_of(flat))
+        examples.append(example_of(tuple(flat)))
         return compile_library(graph, tree_unflatten(list(examples[-1]), structure), *rest, **settings)
 
     def aot_load(path: str, device: str) -> Callable[..., Any]:

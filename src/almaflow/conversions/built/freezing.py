@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -36,7 +36,8 @@ class FreezingWatch:
             self.inputs += sum(not _is_changed(node) for node in static)
             return compile_fx_inner(module, given, **settings)
 
-        return compile_fx(graph, inputs, inner_compile=count_and_compile)  # type: ignore[arg-type]
+        compiled: Any = compile_fx(graph, inputs, inner_compile=count_and_compile)
+        return cast("Callable[..., Any]", compiled)
 
     def evidence(self) -> ExecutionEvidence:
         """Return how many weights are constants, and whether some are not."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from almaflow.conversions.built.evidence import ExecutionEvidence
+from almaflow.conversions.built.layout import takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.size import file_mb
 from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
@@ -46,7 +47,8 @@ def executorch_xnnpack(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         runtime = {"xnnpack_partitions": str(delegated), "xnnpack_operations_outside": ",".join(outside)}
         return ExecutionEvidence(runtime, None if delegated else "XNNPACK took nothing of the model", "cpu")
 
-    return BuiltModel(wrapped.restored(forward), evidence, file_mb(path))
+    notes = takes_turns("ExecuTorch", work.streams)
+    return BuiltModel(wrapped.restored(forward), evidence, file_mb(path), notes=notes)
 
 
 def _loaded(path: Path) -> Any:

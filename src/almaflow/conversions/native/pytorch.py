@@ -42,7 +42,7 @@ def _inductor(*, freezing: bool = False) -> Backend:
 def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """Export, compile ahead of time, and load the package, which a server without Python could load too."""
     from torch._inductor import aoti_compile_and_package
-    from torch._inductor.package import load_package
+    from torch._inductor.package.package import load_package
 
     example = example_of(work.batches[0])
     wrapped = TensorOutputs(model)
@@ -50,7 +50,7 @@ def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltMode
     path = aoti_compile_and_package(exported, package_path=str(Path("model.pt2").absolute()))
     # One runner answers one call at a time; older versions have one only.
     runners = work.streams if "num_runners" in signature(load_package).parameters else 1
-    call = load_package(path, **({"num_runners": runners} if runners > 1 else {}))
+    call = load_package(path, num_runners=runners) if runners > 1 else load_package(path)
     return BuiltModel(
         wrapped.restored(LaidOutAs(example, call)),
         lambda: ExecutionEvidence({"aot_inductor_runners": str(runners)}),

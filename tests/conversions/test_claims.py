@@ -54,6 +54,4 @@ def test_what_pytorch_runs_is_what_the_name_says(eager: dict[str, Any], name: st
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in HERE if not is_quick(name)])
 def test_what_a_runtime_runs_is_what_the_name_says(compilers: dict[str, Any], name: str) -> None:
-    if compilers[name] == {"COMPILE_INDUCTOR_FREEZING": "it still reads the weights"}:
-        pytest.xfail("dynamo passes the weights as inputs before inductor reads its options: nothing is frozen")
     assert compilers[name] == {}

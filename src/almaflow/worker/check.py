@@ -107,6 +107,8 @@ class Checker:
             found = self.fidelity(lambda batch: call(*batch), "float32")
         except WrongOutputError as error:
             return WrongOutputError(f"already before quantisation: {error}")
+        finally:
+            getattr(call, "close", lambda: None)()  # it may hold a second model
         return None if found.ok else WrongOutputError(f"already before quantisation: {found.reason}")
 
     def fault_of_cast(self, call: Callable[[Batch], object], load: Callable[[], torch.nn.Module]) -> Exception | None:

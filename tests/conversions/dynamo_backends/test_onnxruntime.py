@@ -1,4 +1,4 @@
-"""The torch.compile backend of our own binds addresses, and so has to hold what is there."""
+"""Sessions are bound to the addresses of tensors, and so has to be held what is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from almaflow.conversions.dynamo_backends.onnxruntime import _Call
+from almaflow.conversions.built.onnx_binding import BoundCall
+from almaflow.conversions.built.onnx_sessions import input_names, input_positions
 
 SIZE = 4096
 
@@ -24,7 +25,7 @@ class Session:
         return [SimpleNamespace(name="x")]
 
     def get_outputs(self) -> list[Any]:
-        return [SimpleNamespace(name="y")]
+        return [SimpleNamespace(name="y", type="tensor(float)", shape=[SIZE // 2, 2])]
 
     def io_binding(self) -> Any:
         bound: dict[str, int] = {}
@@ -43,7 +44,13 @@ class Session:
 
 @pytest.mark.slow  # importing torch takes seconds
 def test_inputs_that_are_not_contiguous_are_held_until_the_run_is_over() -> None:
-    call = _Call(Session(), [torch.empty(SIZE // 2, 2)])
     strided = torch.arange(float(SIZE)).reshape(2, SIZE // 2).T
-    (output,) = call(strided)
+    (output,) = BoundCall(Session())(strided)
     assert torch.equal(output, strided + 1)
+
+
+def test_inputs_are_known_by_name_where_the_export_dropped_some() -> None:
+    names = input_names(3)
+    assert input_positions(names) == [0, 1, 2]
+    assert input_positions([names[0], names[2]]) == [0, 2]
+    assert input_positions(["ids", "mask"]) == [0, 1]

@@ -32,8 +32,11 @@ from almaflow.conversions.alma.patches import PATCHES
 from almaflow.conversions.alma.patches_runtimes import openvino_precision
 from almaflow.conversions.alma.repairs import apply_repairs
 from almaflow.conversions.built import evidence as evidences
+from almaflow.conversions.built.layout import takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions
+from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
+from almaflow.conversions.built.weights import half_weights
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs
@@ -57,17 +60,18 @@ def build_with_alma(
     casting = casting and "cast-inputs" not in skip
     packed = casting or (several and not spreading)
     module = Packed(model, len(batches[0])) if packed else model
-    examples = _examples(batches, packed=packed)
+    exported = TensorOutputs(module) if planned.family == "onnx" else None
+    examples = _examples([example_of(batches[0]), *batches[1:]], packed=packed)
     example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
     sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
-    building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions)
+    building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions, inputs.streams)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         for patch in PATCHES:
             if patch.name not in skip and patch.concerns(building):
                 stack.enter_context(patch.enter(building))
                 repairs.append(patch.name)
-        forward = select.select_forward_call_function(module, name, example, torch.device(planned.device))
+        forward = select.select_forward_call_function(exported or module, name, example, torch.device(planned.device))
     if isinstance(forward, tuple):
         forward = forward[0]
     executable = getattr(forward, "__self__", forward)  # TorchScript has no truth value, so no "or"
@@ -80,6 +84,8 @@ def build_with_alma(
         repairs.append("cast-inputs")
     elif several and planned.family != "torchscript":  # TorchScript spreads a tuple in calls too
         forward = one_by_one(forward)
+    if exported:
+        forward = exported.restored(forward)
     return BuiltModel(
         forward,
         lambda: _evidence(building),
@@ -87,7 +93,9 @@ def build_with_alma(
         model,
         tuple(sessions.opened),
         tuple(repairs),
-        executable=executable,
+        building.float_form,
+        takes_turns("AOTInductor", inputs.streams) if building.has("AOT_INDUCTOR") else (),
+        executable,
     )
 
 
@@ -95,6 +103,8 @@ def _evidence(building: AlmaBuild) -> evidences.ExecutionEvidence:
     parts = [evidences.ExecutionEvidence(building.runtime), building.sessions.evidence()]
     if building.has("COMPILE_OPENVINO"):
         parts.append(evidences.openvino_evidence(openvino_precision(building.planned.dtype)))
+    if building.planned.steps[0] in {"FP16", "BF16"}:
+        parts.append(half_weights(building.model, getattr(torch, building.planned.dtype)))
     if building.has("COMPILE_CUDAGRAPHS"):
         parts.append(evidences.cudagraphs_evidence())
     return evidences.together(parts)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from almaflow.conversions.built.float_form import FloatForm
     from almaflow.conversions.built.onnx_sessions import OnnxSessions
     from almaflow.records import PlannedConversion
 
@@ -25,8 +26,12 @@ class AlmaBuild:
     """Whether the converter spreads a tuple over the model's inputs."""
     sessions: OnnxSessions
     """ONNX Runtime sessions on the provider of the planned device."""
+    streams: int = 1
+    """Number of calls that may run at once."""
     runtime: dict[str, str] = field(default_factory=dict)
     """Entries that almaflow's own backends add to ``ExecutionEvidence.runtime``."""
+    float_form: FloatForm | None = None
+    """The call before quantisation, where building gives one on the way."""
 
     def has(self, *prefixes: str) -> bool:
         """Whether a step of the conversion begins with one of these prefixes."""

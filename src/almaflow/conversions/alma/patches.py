@@ -36,9 +36,21 @@ PATCHES: tuple[BuildPatch, ...] = (
     ),
     BuildPatch(
         "onnx-input-names",
-        "an export of several inputs confuses their names with those of weights",
-        patches_runtimes.confuses_names,
+        "an export confuses the names of inputs with those of weights, and drops inputs without a trace",
+        lambda building: building.planned.family == "onnx",
         patches_runtimes.input_names,
+    ),
+    BuildPatch(
+        "onnx-check",
+        "the file is read again with all its weights and checked in memory, which fails beyond 2 GB",
+        lambda building: building.planned.family == "onnx",
+        patches_runtimes.checked_by_path,
+    ),
+    BuildPatch(
+        "aot-inductor-runners",
+        "the compiled library reads inputs of other strides wrongly, and has one runner for all concurrent calls",
+        lambda building: building.has("AOT_INDUCTOR"),
+        patches_runtimes.aot_inductor_runners,
     ),
     BuildPatch(
         "openvino-options",
@@ -88,6 +100,12 @@ PATCHES: tuple[BuildPatch, ...] = (
         "XNNPACK's quantiser makes floats of numbers that are added to indices: embeddings of positions fail",
         lambda building: building.has("AI8WI8_"),
         patches_quantisers.xnnpack_integers,
+    ),
+    BuildPatch(
+        "pt2e-float-form",
+        "the exported graph is changed in place: nothing is left to compare the quantised one with",
+        lambda building: building.has("AI8WI8_"),
+        patches_quantisers.pt2e_float_form,
     ),
     BuildPatch(
         "int4-weight-only",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from unittest.mock import patch
 import torch
 
 from almaflow.conversions.alma.repairs import XNNPACK
+from almaflow.conversions.built.float_form import FloatForm
 
 if TYPE_CHECKING:
     from almaflow.conversions.alma.build_context import AlmaBuild
@@ -90,6 +92,22 @@ def xnnpack_integers(_building: AlmaBuild) -> Any:
         return converted
 
     return patch.object(module, "_convert_scalars_to_attrs", convert_floats)
+
+
+def pt2e_float_form(building: AlmaBuild) -> Any:
+    """Keep the graph as it was exported, on the weights that the model holds anyway."""
+    module = importlib.import_module("alma.conversions.options.export_quant")
+    prepare = module.prepare_pt2e
+
+    def keep_and_prepare(model: torch.fx.GraphModule, *args: Any) -> Any:
+        floating = torch.fx.GraphModule(model, copy.deepcopy(model.graph))
+        several = isinstance(building.examples[0], tuple)
+        building.float_form = FloatForm(
+            lambda: (lambda *inputs: floating(inputs)) if several else floating,
+        )
+        return prepare(model, *args)
+
+    return patch.object(module, "prepare_pt2e", keep_and_prepare)
 
 
 def int4_weight_only(building: AlmaBuild) -> Any:

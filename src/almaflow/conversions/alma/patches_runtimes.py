@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten, treespec_loads
 
+from almaflow.conversions.built.layout import LaidOutAs
 from almaflow.conversions.built.onnx_sessions import feed
+from almaflow.conversions.built.onnx_sessions import input_names as input_names_of
+from almaflow.conversions.built.tensor_outputs import example_of
 from almaflow.conversions.dynamo_backends.onnxruntime import OnnxRuntime
 from almaflow.conversions.dynamo_backends.openvino_bfloat16 import keep_bfloat16_partitions
 from almaflow.conversions.dynamo_backends.tvm import Tvm
@@ -32,20 +36,56 @@ def own_sessions(building: AlmaBuild) -> Any:
     return patch("alma.conversions.options.onnx._get_onnx_forward_call", open_and_feed)
 
 
-def confuses_names(building: AlmaBuild) -> bool:
-    """Whether PyTorch's newer exporter gives the second input a weight's name, since Alma names only the first."""
-    newer = bool(inspect.signature(torch.onnx.export).parameters["dynamo"].default)
-    return newer and building.planned.family == "onnx" and building.spreading
-
-
 def input_names(building: AlmaBuild) -> Any:
-    """Name the inputs of an export, and no weights."""
-    original, count = torch.onnx.export, len(building.examples[0])
+    """Name the inputs of an export by their positions, and no weights."""
+    original = torch.onnx.export
+    example = building.examples[0]
+    names = input_names_of(len(example) if isinstance(example, tuple) else 1)
 
     def export(*args: Any, **kwargs: Any) -> Any:
-        return original(*args, **kwargs | {"input_names": [f"input_{i}" for i in range(count)]})
+        return original(*args, **kwargs | {"input_names": names})
 
     return patch("torch.onnx.export", export)
+
+
+def checked_by_path(_building: AlmaBuild) -> Any:
+    """Check the file that was saved, and not the whole of it in memory, which 2 GB of weights do not fit in."""
+    module = importlib.import_module("alma.conversions.options.onnx")
+    onnx: Any = importlib.import_module("onnx")
+    saved: list[str] = []
+
+    def load(path: Any) -> Any:
+        saved.append(str(path))
+        return onnx.load(path, load_external_data=False)
+
+    checker = SimpleNamespace(check_model=lambda _model: onnx.checker.check_model(saved[-1]))
+    return patch.object(module, "onnx", SimpleNamespace(load=load, checker=checker, helper=onnx.helper))
+
+
+def aot_inductor_runners(building: AlmaBuild) -> Any:
+    """Give the library one runner for each concurrent call, and inputs in the order of memory that it takes."""
+    compile_library = torch._inductor.aot_compile  # noqa: SLF001 - what Alma calls
+    examples: list[tuple[torch.Tensor, ...]] = []
+
+    def aot_compile(graph: Any, args: tuple[Any, ...], *rest: Any, **settings: Any) -> Any:
+        flat, structure = tree_flatten(args)
+        examples.append(example_of(tuple(flat)))
+        return compile_library(graph, tree_unflatten(list(examples[-1]), structure), *rest, **settings)
+
+    def aot_load(path: str, device: str) -> Callable[..., Any]:
+        if device == "cpu":
+            runner: Any = torch._C._aoti.AOTIModelContainerRunnerCpu(path, building.streams)  # noqa: SLF001
+        else:
+            runner = torch._C._aoti.AOTIModelContainerRunnerCuda(path, building.streams, device)  # noqa: SLF001
+        structure = treespec_loads(runner.get_call_spec()[1])
+        run = LaidOutAs(examples[-1], lambda *inputs: tree_unflatten(runner.run(list(inputs)), structure))
+        building.runtime["aot_inductor_runners"] = str(building.streams)
+        return lambda *args: run(*tree_flatten(args)[0])
+
+    with ExitStack() as stack:
+        stack.enter_context(patch("torch._inductor.aot_compile", aot_compile))
+        stack.enter_context(patch("torch._export.aot_load", aot_load))
+        return stack.pop_all()
 
 
 def openvino_precision(dtype: str) -> str:
@@ -93,7 +133,8 @@ def openvino_bfloat16(_building: AlmaBuild) -> Iterator[None]:
 @contextmanager
 def _own_backend(backend: Any, check: str) -> Iterator[None]:
     """Make Alma compile with this backend, and skip its check for PyTorch's own."""
-    settings = {"backend": backend, "fullgraph": True}
+    # Not dynamic: a graph for other strides would get numbers beside its tensors.
+    settings = {"backend": backend, "fullgraph": True, "dynamic": False}
     with ExitStack() as stack:
         stack.enter_context(patch.object(importlib.import_module(COMPILE), "get_compile_settings", lambda _: settings))
         stack.enter_context(patch(f"alma.conversions.select.{check}"))

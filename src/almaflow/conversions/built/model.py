@@ -55,3 +55,5 @@ class BuiltModel:
 
 ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]
 Backend = Callable[["torch.nn.Module", BuildInputs], BuiltModel]
+Witness = Callable[["torch.nn.Module", BuildInputs], ExecutionEvidence]
+"""Tells from the changed model whether it is what the step says."""

@@ -1,7 +1,4 @@
-"""Provide a torch.compile backend that runs each graph in ONNX Runtime; PyTorch has dropped its own.
-
-Inputs and outputs are bound by their addresses: nothing is copied, and types that NumPy lacks work.
-"""
+"""Provide a torch.compile backend that runs each graph in ONNX Runtime; PyTorch has dropped its own."""
 
 from __future__ import annotations
 
@@ -11,28 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._subclasses import FakeTensorMode
 
-from almaflow.conversions.built.onnx_sessions import CPU
+from almaflow.conversions.built.onnx_binding import BoundCall
+from almaflow.conversions.built.onnx_sessions import CPU, input_names, input_positions, weights_outside
+from almaflow.conversions.built.tensor_outputs import TensorOutputs
 from almaflow.conversions.dynamo_backends.graphs import InFloat32, computes_in, examples_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from almaflow.conversions.built.onnx_sessions import OnnxSessions
-
-ELEMENT_TYPES = {
-    torch.float32: 1,
-    torch.uint8: 2,
-    torch.int8: 3,
-    torch.int16: 5,
-    torch.int32: 6,
-    torch.int64: 7,
-    torch.bool: 9,
-    torch.float16: 10,
-    torch.float64: 11,
-    torch.bfloat16: 16,
-}
-"""Numbers of ``onnx.TensorProto.DataType``."""
 
 
 @dataclass
@@ -44,7 +30,7 @@ class OnnxRuntime:
     runtime: dict[str, str] = field(default_factory=dict)
     """Entries that the backend adds to ``ExecutionEvidence.runtime``."""
 
-    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., list[torch.Tensor]]:
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Sequence[Any]]:
         """Export the graph, whose weights are attributes of it, and open a session on it.
 
         Raises:
@@ -57,34 +43,30 @@ class OnnxRuntime:
             module, self.runtime["computes_in"] = InFloat32(graph), "float32"
         with torch.no_grad(), tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "graph.onnx")
-            torch.onnx.export(module.eval(), examples, str(path), dynamo=True, external_data=False)
+            exported = TensorOutputs(module.eval())
+            names, outside = input_names(len(examples)), weights_outside(exported)
+            torch.onnx.export(exported, examples, str(path), input_names=names, dynamo=True, external_data=outside)
             session = self.sessions.open(path)
-            outputs = module(*examples)
-        return _Call(session, outputs if isinstance(outputs, tuple | list) else [outputs])
+        return exported.restored(_Call(session, _output_types(exported, examples)))
 
 
 class _Call:
-    """A forward call that runs a session on tensors without copying them."""
+    """A forward call that runs a session on a graph's inputs."""
 
-    def __init__(self, session: Any, outputs: Sequence[torch.Tensor]) -> None:
-        self.session = session
-        self.input_names = [value.name for value in session.get_inputs()]
-        self.output_names = [value.name for value in session.get_outputs()]
-        self.examples = outputs
+    def __init__(self, session: Any, types: Sequence[torch.dtype]) -> None:
+        self.positions = input_positions([value.name for value in session.get_inputs()])
+        self.run = BoundCall(session)
+        self.types = types
 
     def __call__(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
-        binding = self.session.io_binding()
-        outputs = [torch.empty_like(example, memory_format=torch.contiguous_format) for example in self.examples]
-        contiguous = [tensor.contiguous() for tensor in inputs]  # held until the run is over: only addresses are bound
-        for name, tensor in zip(self.input_names, contiguous, strict=True):
-            binding.bind_input(name, *_binding(tensor))
-        for name, tensor in zip(self.output_names, outputs, strict=True):
-            binding.bind_output(name, *_binding(tensor))
-        self.session.run_with_iobinding(binding)
-        return outputs
+        outputs = self.run(*[inputs[position] for position in self.positions])
+        return [
+            torch.view_as_complex(output) if dtype.is_complex else output
+            for output, dtype in zip(outputs, self.types, strict=True)
+        ]
 
 
-def _binding(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """Return a tensor's device, the number of that, type, shape and address."""
-    device, shape = tensor.device, list(tensor.shape)
-    return device.type, device.index or 0, ELEMENT_TYPES[tensor.dtype], shape, tensor.data_ptr()
+def _output_types(module: torch.nn.Module, examples: Sequence[torch.Tensor]) -> list[torch.dtype]:
+    """Return the types of a module's outputs without running it, since that could change its buffers."""
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        return [output.dtype for output in module(*[mode.from_tensor(example) for example in examples])]

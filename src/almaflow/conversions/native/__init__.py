@@ -1,7 +1,8 @@
 """Build conversions that deployers use and Alma lacks, from small steps.
 
 A name is a chain: steps that change the model (``FP16``, ``CHANNELS_LAST``, ``TORCHAO_QUANT_INT8`` ...), then one that
-runs it (``EAGER`` if none is named). Each module here lists its steps by name in ``CHANGES`` and ``RUNS``;
+runs it (``EAGER`` if none is named). Each module here lists its steps by name in ``CHANGES`` and ``RUNS``, and
+in ``WITNESSES`` what tells whether a change was made;
 ``docs/conversions.md`` shows how to add one.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from almaflow.conversions.built.evidence import together
 from almaflow.conversions.built.model import BuildInputs, BuiltModel
 
 if TYPE_CHECKING:
@@ -18,16 +21,18 @@ if TYPE_CHECKING:
 
     import torch
 
-    from almaflow.conversions.built.model import Backend, ModelChange
+    from almaflow.conversions.built.model import Backend, ModelChange, Witness
 
 __all__ = ["BuildInputs", "BuiltModel", "build"]
 
 CHANGES: dict[str, ModelChange] = {}
 RUNS: dict[str, Backend] = {}
+WITNESSES: dict[str, Witness] = {}
 for _info in pkgutil.iter_modules(__path__, f"{__name__}."):
     _module = importlib.import_module(_info.name)
     CHANGES.update(getattr(_module, "CHANGES", {}))
     RUNS.update(getattr(_module, "RUNS", {}))
+    WITNESSES.update(getattr(_module, "WITNESSES", {}))
 
 
 def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: Backend | None = None) -> BuiltModel:
@@ -45,7 +50,13 @@ def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: 
     run = run or RUNS.get(steps[-1])
     for step in steps[:-1] if run else steps:
         model = CHANGES[step](model, work)
-    return (run or RUNS["EAGER"])(model, work)
+    built = (run or RUNS["EAGER"])(model, work)
+    witnesses = [WITNESSES[step] for step in steps if step in WITNESSES]
+    if not witnesses:
+        return built
+    # Those of single steps last, since they say more exactly what is amiss.
+    evidence = built.evidence
+    return replace(built, evidence=lambda: together([evidence(), *[tell(model, work) for tell in witnesses]]))
 
 
 def __getattr__(name: str) -> object:

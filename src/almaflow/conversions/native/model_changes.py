@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from almaflow.conversions.built.model import BuildInputs, ModelChange
+from almaflow.conversions.built.weights import IMAGES, channels_last_weights, half_weights
 
-IMAGES = 4
-"""Number of dimensions of images, (N, C, H, W), for which PyTorch has a channels-last format."""
+if TYPE_CHECKING:
+    from almaflow.conversions.built.model import BuildInputs, ModelChange, Witness
 
 
 def _cast(dtype: torch.dtype) -> ModelChange:
@@ -64,3 +63,10 @@ CHANGES: dict[str, ModelChange] = {
     "TORCHAO_QUANT_FP8": _torchao("Float8WeightOnlyConfig"),
     "TORCHAO_AUTOQUANT": torchao_autoquant,
 }
+
+WITNESSES: dict[str, Witness] = {
+    "FP16": lambda model, _work: half_weights(model, torch.float16),
+    "BF16": lambda model, _work: half_weights(model, torch.bfloat16),
+    "CHANNELS_LAST": lambda model, work: channels_last_weights(model, work.batches[0]),
+}
+"""What tells after the calls whether a step's change is still in the model that ran."""

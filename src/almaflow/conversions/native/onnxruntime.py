@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,22 @@ import torch
 
 from almaflow import machine
 from almaflow.conversions.built.evidence import ExecutionEvidence, together
+from almaflow.conversions.built.float_form import FloatForm
 from almaflow.conversions.built.model import BuiltModel
-from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions, feed
+from almaflow.conversions.built.narrow_files import onnx_shares
+from almaflow.conversions.built.onnx_sessions import (
+    CPU,
+    CUDA,
+    OnnxSessions,
+    feed,
+    input_names,
+    input_positions,
+    weights_outside,
+)
+from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from almaflow.conversions.built.model import Backend, BuildInputs
     from almaflow.models.batches import Batch
@@ -23,21 +35,27 @@ def session_on(provider: str) -> Backend:
     """Return a step that exports to ONNX through torch.export and opens a session on one provider."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-        return _opened(_export(model, work), OnnxSessions(provider, work.threads))
+        exported = TensorOutputs(model)
+        return _opened(_export(exported, work), exported, OnnxSessions(provider, work.threads))
 
     return run
 
 
-def _export(model: torch.nn.Module, work: BuildInputs) -> Path:
-    path = Path("model.onnx")
-    torch.onnx.export(model, work.batches[0], str(path), dynamo=True, external_data=False)
+def _export(model: TensorOutputs, work: BuildInputs) -> Path:
+    path, example = Path("model.onnx").absolute(), example_of(work.batches[0])
+    names, outside = input_names(len(example)), weights_outside(model)
+    torch.onnx.export(model, example, str(path), input_names=names, dynamo=True, external_data=outside)
     return path
 
 
-def _opened(path: Path, sessions: OnnxSessions, **runtime: str) -> BuiltModel:
+def _call(path: Path, exported: TensorOutputs, sessions: OnnxSessions) -> Callable[..., Any]:
     forward = feed(sessions.open(path))
+    return exported.restored(lambda *inputs: forward(inputs))
+
+
+def _opened(path: Path, exported: TensorOutputs, sessions: OnnxSessions, **runtime: str) -> BuiltModel:
     return BuiltModel(
-        lambda *inputs: forward(inputs),
+        _call(path, exported, sessions),
         lambda: together([ExecutionEvidence(runtime), sessions.evidence()]),
         sessions.file_mb,
         sessions=tuple(sessions.opened),
@@ -57,8 +75,17 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    prepared, quantised = Path("prepared.onnx"), Path("int8.onnx")
-    quant_pre_process(_export(model, work), prepared, skip_symbolic_shape=True)
+    outside = weights_outside(model)
+    exported = TensorOutputs(model)
+    floating, prepared, quantised = _export(exported, work), Path("prepared.onnx"), Path("int8.onnx")
+    quant_pre_process(
+        floating,
+        prepared,
+        skip_symbolic_shape=True,
+        save_as_external_data=outside,
+        all_tensors_to_one_file=outside,
+        external_data_location=f"{prepared.name}.data",
+    )
     quantize_static(
         prepared,
         quantised,
@@ -70,12 +97,20 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         reduce_range=machine.cpus.int8_overflows(),
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=_operators_to_quantize(prepared),
+        use_external_data_format=outside,
     )
     weights = _int8_weights(quantised)
     if not weights:
         msg = f"nothing to quantise: the model's graph has no {', '.join(CONTRACTIONS)} with a constant weight"
         raise NotImplementedError(msg)
-    return _opened(quantised, OnnxSessions(CPU, work.threads), quantised_weights=str(weights))
+    built = _opened(quantised, exported, OnnxSessions(CPU, work.threads), quantised_weights=str(weights))
+    of_weights, of_work = onnx_shares(quantised)
+    shares = ExecutionEvidence(narrow_weights_share=of_weights, narrow_work_share=of_work)
+    return replace(
+        built,
+        evidence=lambda: together([built.evidence(), shares]),
+        float_form=FloatForm(lambda: _call(floating, exported, OnnxSessions(CPU, work.threads))),
+    )
 
 
 CONTRACTIONS = ("Conv", "Gemm", "MatMul")
@@ -101,7 +136,7 @@ def _int8_weights(path: Path) -> int:
     """Count the weights that are stored as INT8; zero points are too, but have one dimension at most."""
     import onnx
 
-    initializers = onnx.load(path).graph.initializer
+    initializers = onnx.load(path, load_external_data=False).graph.initializer
     return sum(tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1 for tensor in initializers)
 
 
@@ -112,8 +147,9 @@ class _Calibration:
         import onnx
 
         names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
+        positions = input_positions(names)
         self._feeds: Iterator[dict[str, Any]] = iter(
-            [{n: t.cpu().numpy() for n, t in zip(names, batch, strict=True)} for batch in batches]
+            [{n: batch[p].cpu().numpy() for n, p in zip(names, positions, strict=True)} for batch in batches]
         )
 
     def get_next(self) -> dict[str, Any] | None:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from almaflow.conversions.built.evidence import ExecutionEvidence, precision_fault
+from almaflow.conversions.built.float_form import FloatForm
 from almaflow.conversions.built.model import BuiltModel
+from almaflow.conversions.built.narrow_files import openvino_shares
+from almaflow.conversions.native.openvino_models import converted, given, taken
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from almaflow.conversions.built.model import Backend, BuildInputs
+    from almaflow.conversions.native.openvino_models import Converted
 
 
 def _precision(precision: str, *, compress: bool = False) -> Backend:
     """Return a step that computes in a type, by OpenVINO's name; ``compress`` stores weights in float16."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-        return _compiled(_converted(model, work), work, precision, compress=compress)
+        form = converted(model, work)
+        return _opened(_saved(form.model, "model.xml", compress=compress), form, work, precision)
 
     return run
 
@@ -32,11 +40,12 @@ def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     """
     import nncf
 
-    converted = _converted(model, work)
+    form = converted(model, work)
+    floating = _saved(form.model, "float.xml")
     transformer = any(isinstance(module, torch.nn.LayerNorm) for module in model.modules())
     quantised = nncf.quantize(
-        converted,
-        nncf.Dataset(work.batches, lambda batch: [tensor.numpy() for tensor in batch]),
+        form.model,
+        nncf.Dataset(work.batches, lambda batch: [given(tensor) for tensor in batch]),
         subset_size=len(work.batches),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
     )
@@ -44,47 +53,73 @@ def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     if not count:
         message = "nothing to quantise: NNCF found no operation that OpenVINO computes in int8"
         raise NotImplementedError(message)
-    return _compiled(quantised, work, "f32", fake_quantize_operations=str(count))
+    path, exported = _saved(quantised, "model.xml"), form.exported
+    built = _opened(path, form, work, "f32", fake_quantize_operations=str(count))
+    return replace(built, float_form=FloatForm(lambda: exported.restored(_requests(_compile(floating, work, "f32")))))
 
 
-def _converted(model: torch.nn.Module, work: BuildInputs) -> Any:
-    """Convert the model to OpenVINO's, with the shapes of the example inputs."""
+def _saved(model: Any, name: str, *, compress: bool = False) -> Path:
     import openvino
 
-    return openvino.convert_model(torch.export.export(model, work.batches[0]))
-
-
-def _compiled(model: Any, work: BuildInputs, precision: str, *, compress: bool = False, **counts: str) -> BuiltModel:
-    import openvino
-
-    path = Path("model.xml")
+    path = Path(name).absolute()
     openvino.save_model(model, path, compress_to_fp16=compress)
+    return path
+
+
+def _opened(path: Path, form: Converted, work: BuildInputs, precision: str, **counts: str) -> BuiltModel:
+    import openvino
+
+    compiled = _compile(path, work, precision)
+    of_weights, of_work = openvino_shares(openvino.Core().read_model(path), compiled)
+
+    def evidence() -> ExecutionEvidence:
+        static = all(port.partial_shape.is_static for port in compiled.inputs)
+        runtime = {
+            "openvino_precision": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
+            "openvino_threads": str(compiled.get_property("INFERENCE_NUM_THREADS")),
+            "openvino_streams": str(compiled.get_property("NUM_STREAMS")),
+            "openvino_device": ",".join(compiled.get_property("EXECUTION_DEVICES")),
+            "openvino_sizes": "static" if static else "dynamic",
+        }
+        fault = None if static else "OpenVINO ran a model of dynamic sizes, though those of the inputs are known"
+        return ExecutionEvidence(
+            runtime | counts,
+            fault or precision_fault(runtime["openvino_precision"], precision),
+            "cpu",
+            narrow_weights_share=of_weights,
+            narrow_work_share=of_work,
+        )
+
+    weights = path.with_suffix(".bin")
+    file_mb = (path.stat().st_size + weights.stat().st_size) / 1e6
+    return BuiltModel(form.exported.restored(_requests(compiled)), evidence, file_mb, notes=form.notes)
+
+
+def _compile(path: Path, work: BuildInputs, precision: str) -> Any:
+    import openvino
+
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": work.threads,
         # The latency hint gives one stream all threads.
         **({"NUM_STREAMS": work.streams} if work.streams > 1 else {"PERFORMANCE_HINT": "LATENCY"}),
     }
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    return openvino.Core().compile_model(path, "CPU", settings)
+
+
+def _requests(compiled: Any) -> Callable[..., list[torch.Tensor]]:
+    """Return a forward call of a compiled model, which several threads may call at once."""
     requests = threading.local()  # a request serves one call at a time
+    types = [port.element_type.get_type_name() for port in compiled.outputs]
 
     def forward(*inputs: torch.Tensor) -> list[torch.Tensor]:
         if not hasattr(requests, "current"):
             requests.current = compiled.create_infer_request()
-        results = requests.current.infer([t.numpy() for t in inputs], share_inputs=True, share_outputs=True)
-        return [torch.from_numpy(result) for result in results.values()]
+        held = [given(tensor) for tensor in inputs]  # until the call is over: their memory is shared
+        results = requests.current.infer(held, share_inputs=True, share_outputs=True)
+        return [taken(result, name) for result, name in zip(results.values(), types, strict=True)]
 
-    def evidence() -> ExecutionEvidence:
-        runtime = {
-            "openvino_precision": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name(),
-            "openvino_threads": str(compiled.get_property("INFERENCE_NUM_THREADS")),
-            "openvino_streams": str(compiled.get_property("NUM_STREAMS")),
-            "openvino_device": ",".join(compiled.get_property("EXECUTION_DEVICES")),
-        }
-        return ExecutionEvidence(runtime | counts, precision_fault(runtime["openvino_precision"], precision), "cpu")
-
-    weights = path.with_suffix(".bin")
-    return BuiltModel(forward, evidence, (path.stat().st_size + weights.stat().st_size) / 1e6)
+    return forward
 
 
 RUNS: dict[str, Backend] = {

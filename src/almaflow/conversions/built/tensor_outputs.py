@@ -1,0 +1,102 @@
+"""Present models to exporters as they take them: inputs that share nothing, and outputs that are distinct tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from almaflow.models.batches import Batch
+
+
+class _Places:
+    """Where each figure of an output comes from: kept apart, since exporters watch the attributes of modules."""
+
+    def __init__(self) -> None:
+        self.of: list[tuple[str, Any]] = []
+
+
+class TensorOutputs(torch.nn.Module):
+    """A model that returns the distinct tensors of its output, and remembers where the other figures come from.
+
+    Exporters lose the keys of dicts, refuse numbers and None among tensors, and confuse an output with an input or
+    with another output that is the same tensor. ``restored`` puts the figures back in the order in which
+    ``flatten_outputs`` finds them in eager's output.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._places = _Places()
+        self.train(model.training)
+
+    def forward(self, *inputs: Any) -> tuple[torch.Tensor, ...]:
+        given = [part for part in figures_of(inputs) if isinstance(part, torch.Tensor)]
+        versions = [tensor._version for tensor in given]  # noqa: SLF001 - the only sign of a change in place
+        places: list[tuple[str, Any]] = []
+        outputs: list[torch.Tensor] = []
+        for figure in figures_of(self.model(*inputs)):
+            tensor = figure if isinstance(figure, torch.Tensor) else None
+            if isinstance(figure, (bool, int, float)):
+                places.append(("number", figure))
+            elif (position := _position(tensor, given)) is not None and (
+                given[position]._version == versions[position]  # noqa: SLF001 - as above
+            ):
+                places.append(("input", position))
+            elif (position := _position(tensor, outputs)) is not None:
+                places.append(("output", position))
+            else:
+                places.append(("output", len(outputs)))
+                outputs.append(torch.full((), figure) if tensor is None else tensor)
+        self._places.of = places
+        return tuple(outputs) or (given[0].clone(),)  # exporters want an output
+
+    def restored(self, call: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        """Wrap the call of what was exported; it takes the tensors of the inputs one by one.
+
+        Raises:
+            RuntimeError: the model was not exported.
+        """
+        places = self._places.of
+        if not places:
+            message = "outputs can be restored only after the model was exported"
+            raise RuntimeError(message)
+        if places == [("output", position) for position in range(len(places))]:
+            return call
+
+        def restoring(*inputs: torch.Tensor) -> list[Any]:
+            origins = {"input": inputs, "output": call(*inputs)}
+            return [value if origin == "number" else origins[origin][value] for origin, value in places]
+
+        return restoring
+
+
+def _position(tensor: torch.Tensor | None, among: list[torch.Tensor]) -> int | None:
+    return next((position for position, other in enumerate(among) if other is tensor), None)
+
+
+def figures_of(output: object) -> Iterator[Any]:
+    """Yield the tensors and numbers of an output, nested to any depth."""
+    if isinstance(output, (torch.Tensor, bool, int, float, torch.SymBool, torch.SymInt, torch.SymFloat)):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from chain.from_iterable(map(figures_of, output.values()))
+    elif isinstance(output, (tuple, list)):
+        yield from chain.from_iterable(map(figures_of, output))
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        names = [field.name for field in dataclasses.fields(output)]
+        yield from chain.from_iterable(figures_of(getattr(output, name)) for name in names)
+
+
+def example_of(batch: Batch) -> Batch:
+    """Copy a batch for an exporter: exporters take two inputs that are one tensor for one input.
+
+    Strides are kept where no two elements share memory, else the copy is contiguous.
+    """
+    return tuple(tensor.detach().clone() for tensor in batch)

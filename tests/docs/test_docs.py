@@ -18,7 +18,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from tests.support.example_jobs import job, measured, planned
+from tests.support.example_jobs import GOOD, job, measured, planned
 from tests.support.markdown_documents import ANY, ROOT, anchors, blocks, codes, commands, table, within
 
 import almaflow
@@ -178,7 +178,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     """A conversion of which everything is known, one that failed, one that cannot run, and their job."""
     tensor = TensorSpec((1, 3, 224, 224), "float32")
     whole = replace(
-        measured([1.0] * 700),
+        measured([1.0] * 700, fidelity=replace(GOOD, worst_part_db=100.0, equal_share=1.0)),
         runtime={"provider": "x"},
         threads={"torch": 2},
         repairs=("int4-weight-only",),
@@ -244,10 +244,13 @@ def test_the_settings_are_those_of_the_files() -> None:
 
 
 def test_the_tolerances_are_those_that_are_asked() -> None:
-    rows = {name: (float(db), float(least)) for name, db, least in table("docs/measurement.md", "arithmetic")}
-    others = (fidelity.TOLERANCE_OTHER_DB, fidelity.LEAST_CORRELATION_OTHER)
-    asked = {name: (db, fidelity.LEAST_CORRELATION.get(name, others[1])) for name, db in fidelity.TOLERANCE_DB.items()}
-    assert rows == asked | {"others": others}
+    rows = {name: tuple(map(float, asked)) for name, *asked in table("docs/measurement.md", "arithmetic")}
+    tolerances = {name: fidelity.tolerance_of(name) for name in fidelity.TOLERANCE_DB} | {
+        "others": fidelity.tolerance_of("int4")
+    }
+    assert rows == {
+        name: (each.least_db, each.least_correlation, each.least_equal) for name, each in tolerances.items()
+    }
 
 
 def test_the_tiers_are_those_of_the_catalogue() -> None:

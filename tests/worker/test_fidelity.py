@@ -125,9 +125,9 @@ def test_what_cannot_be_compared_is_refused_with_the_reason() -> None:
         ([[*call, *call] for call in reference], "2 outputs where eager gives 1"),
         ([[call[0][:, :49]] for call in reference], "output of shape (2, 49) where eager gives (2, 50)"),
         ([[call[0][:1]] for call in reference], "output of shape (1, 50) where eager gives (2, 50)"),
-        (nan, "NaN or infinite values"),
-        (infinite, "NaN or infinite values"),
-        (half, "NaN or infinite values"),
+        (nan, "NaN in 100 of 100 places where eager has numbers"),
+        (infinite, "inf in 100 of 100 places where eager has numbers"),
+        (half, f"NaN in {int(half[0][0].isnan().sum())} of 100 places where eager has numbers"),
     ):
         found = compare(reference, outputs, "float32")
         assert not found.ok
@@ -135,13 +135,23 @@ def test_what_cannot_be_compared_is_refused_with_the_reason() -> None:
     assert compare(nan, nan, "float32").reason == "eager's own output has no finite value to compare with"
 
 
-def test_where_eager_has_no_finite_value_there_is_nothing_to_compare() -> None:
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_where_eager_has_no_number_there_is_to_be_the_same(value: float) -> None:
     import torch
 
-    reference = [[torch.where(call[0] > 1, math.inf, call[0])] for call in answers()]
-    other = [[torch.where(call[0] > 1, 5.0, call[0])] for call in answers()]
-    assert compare(reference, other, "float32").ok
-    assert compare(reference, reference, "float32").ok
+    reference = [[torch.where(call[0] > 1, value, call[0])] for call in answers()]
+    places = int((reference[0][0] != answers()[0][0]).sum())
+    name = str(value).replace("nan", "NaN")
+    for other in (5.0, math.nan, math.inf, -math.inf):
+        found = compare(reference, [[torch.where(call[0] > 1, other, call[0])] for call in answers()], "int4")
+        if other == value or (math.isnan(value) and math.isnan(other)):
+            assert found.ok
+        else:
+            assert found.reason is not None
+            assert f"{places} of 100 places where eager has {name}" in found.reason
+    assert compare(reference, with_noise(answers(), 60.0), "float32").ok is False
+    noisy = [[torch.where(r[0] > 1, value, o[0])] for r, o in zip(answers(), with_noise(answers(), 60.0), strict=True)]
+    assert compare(reference, noisy, "float32").sqnr_db == pytest.approx(60.0, abs=3.0)
 
 
 def test_top1_agreement_is_the_share_of_rows() -> None:

@@ -1,7 +1,7 @@
 """The metrics of one outcome, by the names that MLflow and ``output=`` share.
 
 Units: ``latency...`` and ``predicted_latency_ms`` in milliseconds, ``throughput`` in samples per second, ``time/...``
-in seconds, ``memory/...`` in megabytes, ``..._pct`` in percent, ``fidelity/sqnr_db`` in decibels; the rest has none.
+in seconds, ``memory/...`` in megabytes, ``..._pct`` in percent, ``fidelity/..._db`` in decibels; the rest has none.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _details(measured: Measurement) -> dict[str, float | None]:
         metrics["noise/recompiles"] = measured.recompiles
     # A wrong output without a difference could not be compared (its shape, NaN): zeros would look right.
     if measured.fidelity is not None and (measured.fidelity.ok or measured.fidelity.max_abs_diff > 0):
-        for name in ("max_abs_diff", "cosine", "sqnr_db", "top1_agreement"):
+        for name in ("max_abs_diff", "cosine", "sqnr_db", "worst_part_db", "top1_agreement", "equal_share"):
             metrics[f"fidelity/{name}"] = getattr(measured.fidelity, name)
     return metrics
 

@@ -1,45 +1,142 @@
-"""Flattens the outputs of models to lists of tensors."""
+"""Flattens the outputs of models to lists of tensors, and finds a conversion's outputs by eager's names and kinds."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
+
+NUMBER, COMPLEX, MASK, CLASSES, BOXES, SIGNAL = "number", "complex", "mask", "classes", "boxes", "signal"
+CORNERS = 4
+"""Figures of a box."""
+PIXELS = 2.0
+"""A box reaches further than this, in pixels; four figures up to 1 may be anything."""
+
+
+class Output(NamedTuple):
+    """One tensor of a model's output."""
+
+    name: str
+    """Its keys and positions in the output, as ``boxes`` or ``0.hidden``; empty where the output is the tensor."""
+    is_number: bool
+    """Whether it was a number of Python's, which the graph of a runtime may not have."""
+    tensor: torch.Tensor
 
 
 def flatten_outputs(output: object) -> list[torch.Tensor]:
     """Return the tensors of a model's output, on the CPU, in the order in which the output holds them.
 
     The output may be a tensor, a numpy array, a number, or tuples, lists, mappings (also the output classes of
-    transformers) and dataclasses of those, nested to any depth. Quantised tensors come back as floating ones. Parts
-    without figures (None, text, caches of a model's own class) are left out.
+    transformers) and dataclasses of those, nested to any depth. Quantised and sparse tensors come back as floating and
+    dense ones. Parts without figures (None, text, caches of a model's own class) are left out.
 
     Raises:
         TypeError: there is no tensor in it at all.
     """
-    tensors = list(_tensors(output))
-    if not tensors:
+    return [each.tensor for each in named_outputs(output)]
+
+
+def named_outputs(output: object) -> list[Output]:
+    """Return what `flatten_outputs` does, with names and kinds; tuples of text, bool and tensor for ``torch.save``.
+
+    Raises:
+        TypeError: there is no tensor in it at all.
+    """
+    found = list(_named(output, ""))
+    if not found:
         message = f"the output is a {type(output).__name__} without a tensor in it"
         raise TypeError(message)
-    return tensors
+    return found
 
 
-def _tensors(output: object) -> Iterator[torch.Tensor]:
+def matched(
+    reference: Sequence[tuple[str, bool, torch.Tensor]], output: object
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return eager's tensors and the conversion's that belong to them.
+
+    By name where the conversion gives a mapping with eager's names, else by position. Python's numbers are left out of
+    eager's where the conversion has only the tensors. What does not fit is returned as it is, for the check to tell.
+
+    Args:
+        reference: Eager's output, from `named_outputs`.
+        output: The conversion's output.
+
+    Raises:
+        TypeError: there is no tensor in the conversion's output.
+    """
+    expected, found = [Output(*each) for each in reference], named_outputs(output)
+    tensors = [each for each in expected if not each.is_number]
+    by_name = {each.name: each.tensor for each in found}
+    for wanted in (expected, tensors):
+        named = len({each.name for each in wanted}) == len(wanted) and all(each.name in by_name for each in wanted)
+        if wanted and named and len(wanted) == len(found):
+            return [each.tensor for each in wanted], [by_name[each.name] for each in wanted]
+    wanted = tensors if tensors and len(tensors) == len(found) != len(expected) else expected
+    return [each.tensor for each in wanted], [each.tensor for each in found]
+
+
+def kind_of(tensors: Sequence[torch.Tensor]) -> str:
+    """Return the kind of an output, given its value at each of some calls.
+
+    Returns:
+        ``number`` (one element), ``complex``, ``mask`` (booleans, or integers of 0 and 1), ``classes`` (other
+        integers), ``boxes`` (floats with four figures last, in pixels, each second pair not before the first), or
+        ``signal``.
+    """
+    first = tensors[0]
+    if first.dim() == 0:
+        return NUMBER
+    if first.is_complex():
+        return COMPLEX
+    if first.dtype is torch.bool:
+        return MASK
+    if first.is_floating_point() or first.dtype is torch.uint8:
+        return BOXES if first.is_floating_point() and _are_boxes(tensors) else SIGNAL
+    values = torch.cat([each.flatten() for each in tensors])
+    is_mask = bool(values.numel()) and int(values.amin()) == 0 and int(values.amax()) == 1
+    return MASK if is_mask else CLASSES
+
+
+def _are_boxes(tensors: Sequence[torch.Tensor]) -> bool:
+    if any(each.dim() < 2 or each.shape[-1] != CORNERS for each in tensors):  # noqa: PLR2004 - boxes in a list
+        return False
+    rows = torch.cat([each.reshape(-1, CORNERS) for each in tensors])
+    return bool(len(rows)) and bool((rows[:, 2:] >= rows[:, :2]).all()) and float(rows.max()) > PIXELS
+
+
+def _named(output: object, name: str) -> Iterator[Output]:
     if isinstance(output, torch.Tensor):
-        tensor = output.detach().cpu()
-        yield tensor.dequantize() if tensor.is_quantized else tensor
+        yield from _tensors(output.detach(), name)
     elif isinstance(output, (np.ndarray, np.generic)):
-        yield torch.from_numpy(np.array(output))  # a copy: a runtime may give the same buffer again
-    elif isinstance(output, (bool, int, float)):
-        yield torch.tensor(output)
+        # A copy: a runtime may give the same buffer again.
+        yield Output(name, is_number=False, tensor=torch.from_numpy(np.array(output)))
+    elif isinstance(output, (bool, int, float, complex)):
+        yield Output(name, is_number=True, tensor=torch.tensor(output))
     elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from _tensors(value)
+        for key, value in output.items():
+            yield from _named(value, _below(name, key))
     elif isinstance(output, (tuple, list)):
-        for value in output:
-            yield from _tensors(value)
+        for position, value in enumerate(output):
+            yield from _named(value, _below(name, position))
     elif dataclasses.is_dataclass(output) and not isinstance(output, type):
         for field in dataclasses.fields(output):
-            yield from _tensors(getattr(output, field.name))
+            yield from _named(getattr(output, field.name), _below(name, field.name))
+
+
+def _tensors(tensor: torch.Tensor, name: str) -> Iterator[Output]:
+    if tensor.is_nested:
+        for position, each in enumerate(tensor.unbind()):
+            yield from _tensors(each, _below(name, position))
+        return
+    tensor = tensor.cpu() if tensor.layout is torch.strided else tensor.to_dense().cpu()
+    yield Output(name, is_number=False, tensor=tensor.dequantize() if tensor.is_quantized else tensor)
+
+
+def _below(name: str, key: object) -> str:
+    # OpenVINO's mappings have objects for keys, with the names of the output in them.
+    names = getattr(key, "names", None)
+    part = min(names) if isinstance(names, set) and names else str(key)
+    return f"{name}.{part}" if name else part

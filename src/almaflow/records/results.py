@@ -83,6 +83,8 @@ class Fidelity:
     worst_part_db: float | None = None
     equal_share: float | None = None
     """Least share of equal elements among integer and boolean outputs, 0 to 1; None where there are none."""
+    notes: tuple[str, ...] = ()
+    """What is worth telling of a comparison that the verdict does not say."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def examined(model: torch.nn.Module, given: list[tuple[torch.Tensor, ...]] | Non
 def test_each_trait_is_found_and_no_other(name: str, shown: dict[str, Any]) -> None:
     from almaflow.records import ModelTraits
 
-    assert examined(built(name)).traits == ModelTraits(**shown)
+    assert examined(built(name)).traits == ModelTraits(**shown, output_kinds=("signal",))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_answers_are_those_of_the_first_state_and_of_untouched_inputs() -> None:
     before = [batch[0].clone() for batch in given]
     for name in ("Counts", "Remembers", "Normalises", "SameBuffer"):
         found = examined(built(name), given)
-        for (x,), (answer,) in zip(given, found.outputs, strict=True):
+        for (x,), ((_, _, answer),) in zip(given, found.outputs, strict=True):
             with torch.no_grad():
                 assert torch.equal(answer, built(name)(x.clone())), name
     assert all(torch.equal(x, kept) for (x,), kept in zip(given, before, strict=True))
@@ -100,7 +100,7 @@ def test_a_sequence_goes_on_from_call_to_call() -> None:
     sequence = examined(model, given).sequence
     fresh = built("Remembers")
     with torch.no_grad():
-        for (x,), (answer,) in zip([given[0], *given], sequence, strict=True):
+        for (x,), ((_, _, answer),) in zip([given[0], *given], sequence, strict=True):
             assert torch.equal(answer, fresh(x))
     assert model.state is None  # put back at the end
 
@@ -110,8 +110,8 @@ def test_a_random_model_gives_draws_that_differ() -> None:
 
     found = examined(built("Drops"))
     assert len(found.draws) == 8
-    assert not torch.equal(found.draws[0][0], found.draws[1][0])
-    assert torch.equal(found.outputs[0][0], examined(built("Drops")).outputs[0][0])  # equal seeds
+    assert not torch.equal(found.draws[0][0][2], found.draws[1][0][2])
+    assert torch.equal(found.outputs[0][0][2], examined(built("Drops")).outputs[0][0][2])  # equal seeds
 
 
 def test_what_several_modules_share_stays_shared_when_it_is_put_back() -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import torch
 
+FLAT: dict[str, Any] = {"args": [0], "kwargs": {}, "names": ["x"]}
+
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
 
 
@@ -66,7 +68,8 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
     before = misbehaving_workers.measurement((1.0,), None)
     conversion: Any = Conversion(answers, **evidence)
     task = make_task(tmp_path)
-    checker = Checker(Reference(batches, references), Inputs(batches, planned(), task), planned(), task)
+    reference = Reference(batches, [[("", False, tensor) for tensor in call] for call in references], form=FLAT)
+    checker = Checker(reference, Inputs(batches, planned(), task), planned(), task)
     found, fault = checker.check(conversion, before)
     if error is None:
         assert fault is None
@@ -84,12 +87,14 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
     assert found.recompiles == evidence.get("recompiles")
 
 
-def test_a_buffer_that_the_runtime_uses_again_does_not_spoil_the_earlier_answer() -> None:
+def test_a_buffer_that_the_runtime_uses_again_does_not_spoil_the_earlier_answer(tmp_path: Path) -> None:
     import torch
 
-    from almaflow.worker.check import answer
+    from almaflow.worker.check import Checker, Reference
+    from almaflow.worker.inputs import Inputs
 
-    buffer = torch.ones(3)
-    first = answer(buffer)
-    buffer.zero_()
-    assert torch.equal(first[0], torch.ones(3))
+    batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(2, 3),), (torch.randn(2, 3),)]
+    task, buffer = make_task(tmp_path), torch.zeros(2, 3)
+    reference = Reference(batches, [[("", False, x.clone())] for (x,) in batches], form=FLAT)
+    checker = Checker(reference, Inputs(batches, planned(), task), planned(), task)
+    assert checker.fidelity(lambda batch: buffer.copy_(batch[0])).max_abs_diff == 0

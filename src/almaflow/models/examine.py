@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from almaflow.models.batches import copied
 from almaflow.models.build import check_forward
-from almaflow.models.outputs import flatten_outputs
+from almaflow.models.outputs import kind_of, named_outputs
 from almaflow.models.state import ModelState, set_generators
 from almaflow.models.values import ValueUse, watching
 from almaflow.records import ModelTraits
@@ -30,17 +30,21 @@ DRAWS = 8
 COARSEST_FIRST = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 
 
+Answer = list[tuple[str, bool, torch.Tensor]]
+"""The tensors of one output, as plain tuples of ``models.outputs.Output``."""
+
+
 @dataclass(frozen=True)
 class Examination:
     """What a model is, and its answers."""
 
     traits: ModelTraits
-    outputs: list[list[torch.Tensor]]
-    """For each batch, the tensors that eager answers from the model's first state; on the CPU."""
-    sequence: list[list[torch.Tensor]] = field(default_factory=list)
+    outputs: list[Answer]
+    """For each batch, what eager answers from the model's first state; on the CPU."""
+    sequence: list[Answer] = field(default_factory=list)
     """Of a model that keeps state: its answers to the first batch, then to all batches, in one go without putting the
     state back. A runtime with a state of its own goes this way."""
-    draws: list[list[torch.Tensor]] = field(default_factory=list)
+    draws: list[Answer] = field(default_factory=list)
     """Of a random model: its answers to the first batch, ``DRAWS`` times."""
 
 
@@ -64,7 +68,9 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
     written = tuple(name for i, name in enumerate(names) if calls.wrote(i))
     own = {_storage(tensor) for tensor in (*calls.given, *model.parameters(), *model.buffers())}
     first = _answer(output)
-    # The first output is held meanwhile: a second one in the same memory is no coincidence.
+    # The first output is held meanwhile: a second one in the same memory is no coincidence. State may show only after
+    # a call on another input.
+    calls.call(batches[-1])
     next_output = calls.call(batch)
     memory = {_storage(tensor) for tensor in _raw_tensors(output)}
     aliases = bool(memory & (own | {_storage(tensor) for tensor in _raw_tensors(next_output)}))
@@ -75,13 +81,14 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
         caches = state.changed()
     else:
         from_the_start = calls.answer(batch)
+        calls.answer(batches[-1], put_back=False)
         if alike(first, from_the_start) and not alike(first, calls.answer(batch, put_back=False)):
             kept = state.changed() or ("something outside of the model",)
         is_random = not alike(first, from_the_start) or not alike(first, calls.answer(batch, seeded=False))
     outputs = [calls.answer(each, put_back=bool(kept)) for each in batches]
     use = calls.watched(batch, put_back=bool(kept))
     traits = ModelTraits(
-        dtype=_coarsest([*model.parameters(), *model.buffers(), *batch, *first]),
+        dtype=_coarsest([*model.parameters(), *model.buffers(), *batch, *_tensors(first)]),
         writes_inputs=written,
         keeps_state=kept,
         caches=caches,
@@ -90,6 +97,7 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
         in_training=tuple(name for name, module in model.named_modules() if module.training),
         decides_by_values=tuple(use.decisions),
         sizes_by_values=tuple(use.sizes),
+        output_kinds=tuple(kind_of([answer[i][2] for answer in outputs]) for i in range(len(first))),
     )
     found = Examination(traits, outputs)
     if kept:
@@ -125,7 +133,7 @@ class _Calls:
         given, pristine = self.given[index], self._pristine[index]
         return given.shape != pristine.shape or not torch.equal(torch.nan_to_num(given), torch.nan_to_num(pristine))
 
-    def answer(self, batch: Batch, *, put_back: bool = True, seeded: bool = True) -> list[torch.Tensor]:
+    def answer(self, batch: Batch, *, put_back: bool = True, seeded: bool = True) -> Answer:
         if put_back:
             self._state.put_back()
         if seeded:
@@ -146,9 +154,13 @@ class _Calls:
         return use
 
 
-def _answer(output: object) -> list[torch.Tensor]:
+def _answer(output: object) -> Answer:
     """Return copies of the output's tensors, since a model may write to the memory of an earlier answer."""
-    return [tensor.clone() for tensor in flatten_outputs(output)]
+    return [(name, is_number, tensor.clone()) for name, is_number, tensor in named_outputs(output)]
+
+
+def _tensors(answer: Answer) -> list[torch.Tensor]:
+    return [tensor for _, _, tensor in answer]
 
 
 def notes_on(traits: ModelTraits) -> list[str]:
@@ -174,18 +186,21 @@ def notes_on(traits: ModelTraits) -> list[str]:
     return notes
 
 
-def alike(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
-    """Whether two answers are equal up to the last bits, which threads may add up in another order."""
+def alike(first: Answer, second: Answer, *, exact: bool = False) -> bool:
+    """Whether two answers are equal; unless ``exact``, up to the last bits, which threads may add up in another order."""
     if len(first) != len(second):
         return False
-    return all(
-        a.shape == b.shape and torch.allclose(_plain(a), _plain(b), rtol=1e-4, atol=1e-6 * _scale(a), equal_nan=True)
-        for a, b in zip(first, second, strict=True)
-    )
+    return all(_close(a, b, exact=exact) for a, b in zip(_tensors(first), _tensors(second), strict=True))
+
+
+def _close(first: torch.Tensor, second: torch.Tensor, *, exact: bool) -> bool:
+    if first.shape != second.shape:
+        return False
+    relative, absolute = (0.0, 0.0) if exact else (1e-4, 1e-6 * _scale(first))
+    return torch.allclose(_plain(first), _plain(second), rtol=relative, atol=absolute, equal_nan=True)
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    tensor = tensor.to_dense() if tensor.layout is not torch.strided else tensor
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor.double()
 
 

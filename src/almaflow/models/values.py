@@ -70,16 +70,27 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             add_place(self.use.sizes)
         result = func(*args, **(kwargs or {}))
         if derived:
+            result_tensors = _derived(func, inputs, tree_leaves(result), self.derived)
             written = inputs[:1] if func._schema.is_mutable else []  # noqa: SLF001 - PyTorch has no public place for it
-            for tensor in (*tree_leaves(result), *written):
+            for tensor in (*result_tensors, *written):
                 if isinstance(tensor, torch.Tensor):
                     self.derived[tensor] = True
         return result
 
 
+UNTAGGED = frozenset({"torchvision::nms"})
+"""Operators of other packages whose result has a size by values, without PyTorch's tag for it."""
+
+
+def _derived(func: Any, inputs: list[torch.Tensor], results: list[Any], known: WeakIdKeyDictionary) -> list[Any]:
+    """Return the results that are computed from the inputs; batch sizes of packed sequences are from lengths alone."""
+    packs = func.name() == "aten::_pack_padded_sequence"
+    return results[:1] if packs and inputs[-1] not in known else results
+
+
 def _sized_by_values(func: Any, inputs: list[torch.Tensor]) -> bool:
     if torch.Tag.dynamic_output_shape not in func.tags:
-        return False
+        return func.name() in UNTAGGED
     # An index has a size by values only where it is a mask.
     return func.overloadpacket is not torch.ops.aten.index or any(
         tensor.dtype in {torch.bool, torch.uint8} for tensor in inputs[1:]

@@ -6,22 +6,26 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from almaflow.conversions.built.narrow import untouched
-from almaflow.models.outputs import flatten_outputs
+from almaflow.models.call_form import CallForm
+from almaflow.models.examine import DRAWS
+from almaflow.models.outputs import matched
+from almaflow.models.padding import judged_places
 from almaflow.models.state import set_generators
 from almaflow.worker.failures import FellBackError, WrongOutputError
-from almaflow.worker.fidelity import arithmetic, compare
+from almaflow.worker.fidelity import arithmetic, coarser, compare, compare_random
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.conversions.converted import ConvertedModel
     from almaflow.models.batches import Batch
+    from almaflow.models.examine import Answer
     from almaflow.records import Fidelity, Measurement, PlannedConversion, WorkerTask
     from almaflow.worker.inputs import Inputs
 
-Answers = list[list[torch.Tensor]]
 
 HALVES = ("float16", "bfloat16")
 
@@ -37,11 +41,11 @@ class Reference:
     """What the reference worker found, which conversions are compared with (``models.examine.Examination``)."""
 
     batches: list[Batch]
-    outputs: Answers
+    outputs: list[Answer]
     settled: dict[str, torch.Tensor] = field(default_factory=dict)
     """Weights that were settled after they were drawn."""
-    sequence: Answers = field(default_factory=list)
-    draws: Answers = field(default_factory=list)
+    sequence: list[Answer] = field(default_factory=list)
+    draws: list[Answer] = field(default_factory=list)
     form: dict[str, Any] = field(default_factory=dict)
     """How a batch becomes the arguments of the caller's model: a ``CallForm`` as plain data."""
 
@@ -85,21 +89,39 @@ class Checker:
         Raises:
             WrongOutputError: There is no output to compare.
         """
-        references, traits = self.reference, self.task.traits
+        reference, traits = self.reference, self.task.traits
         asked = arithmetic(coarser(traits.dtype, dtype or self.planned.dtype), self.planned.device)
-        outputs = [self._answer(call, i) for i in range(len(references.outputs))]
-        found = compare(references.outputs, outputs, asked)
-        if not found.ok and references.sequence:
+        outputs = [self._output(call, i) for i in range(len(reference.outputs))]
+        found = self._compare(reference.outputs, outputs, asked)
+        if not found.ok and reference.sequence:
             # The runtime may keep the state itself, where it cannot be put back.
-            in_a_row = compare(references.sequence[1:], outputs, asked)
+            in_a_row = self._compare(reference.sequence[1:], outputs, asked)
             found = in_a_row if in_a_row.ok else found
+        if not found.ok and reference.draws:
+            draws = [self._output(call, 0, seeded=False) for _ in range(DRAWS)]
+            pairs = [_pair(*each) for each in zip(reference.draws, draws, strict=True)]
+            found = compare_random([ref for ref, _ in pairs], [out for _, out in pairs], asked)
         return found
 
-    def _answer(self, call: Callable[[Batch], object], index: int) -> list[torch.Tensor]:
+    def _compare(self, references: list[Answer], outputs: list[object], dtype: str) -> Fidelity:
+        """Compare answers to the batches in their order."""
+        pairs = [_pair(*each) for each in zip(references, outputs, strict=True)]
+        form, model = CallForm.from_plain(self.reference.form), self.task.model
+        judged = [judged_places(model, form, batch) for batch in self.reference.batches[: len(pairs)]]
+        return compare(
+            [ref for ref, _ in pairs],
+            [out for _, out in pairs],
+            dtype,
+            judged=[each for each in judged if each is not None] or None,
+            batch_sizes=[model.batch_size] * len(pairs),
+        )
+
+    def _output(self, call: Callable[[Batch], object], index: int, *, seeded: bool = True) -> object:
+        """Return a copy of the output, since runtimes reuse their output buffers."""
         self.inputs.prepare(index)
-        if self.task.traits.random:
+        if self.task.traits.random and seeded:
             set_generators(self.task.model.seed)
-        return answer(call(self.inputs.get(index)))
+        return tree_map_only(torch.Tensor, torch.clone, call(self.inputs.get(index)))
 
     def _fault_of_float_form(self, call: Callable[..., object]) -> Exception | None:
         """Compare what a narrow route was made of, at the tolerance of floating point."""
@@ -149,7 +171,7 @@ class Checker:
             runtime=evidence.runtime,
             recompiles=evidence.recompiles,
             device_actual=evidence.device or planned.device,
-            notes=tuple(dict.fromkeys((*measurement.notes, *converted.built.notes, *evidence.notes))),
+            notes=tuple(dict.fromkeys((*_notes_of(measurement.fidelity), *converted.built.notes, *evidence.notes))),
             narrow_weights_share=evidence.narrow_weights_share,
             narrow_work_share=evidence.narrow_work_share,
             outside_share=evidence.outside_share,
@@ -165,24 +187,21 @@ class Checker:
         return measurement, FellBackError(doubt) if doubt else None
 
 
+def _notes_of(fidelity: Fidelity | None) -> tuple[str, ...]:
+    return fidelity.notes if fidelity else ()
+
+
 def _as(batch: Batch, dtype: str) -> Batch:
     return tuple(t.to(getattr(torch, dtype)) if t.is_floating_point() else t for t in batch)
 
 
-def coarser(*dtypes: str) -> str:
-    """Return the type that resolves least; the last of them where none is one of PyTorch's floating types."""
-    resolution = {"float64": 2, "float32": 1, "float16": 0, "bfloat16": -1}
-    return min(reversed(dtypes), key=lambda dtype: resolution.get(dtype, -2))
-
-
-def answer(output: Any) -> list[torch.Tensor]:
-    """Return copies of the output's tensors, since runtimes reuse their output buffers.
+def _pair(reference: Answer, output: object) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return eager's tensors and those of the output that belong to them.
 
     Raises:
-        WrongOutputError: there is no tensor in it.
+        WrongOutputError: there is no tensor in the output.
     """
     try:
-        tensors = flatten_outputs(output)
+        return matched(reference, output)
     except TypeError as error:
         raise WrongOutputError(str(error)) from error
-    return [tensor.clone() for tensor in tensors]

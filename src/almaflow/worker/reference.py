@@ -15,7 +15,7 @@ import torch
 from almaflow.errors import UsageError
 from almaflow.models.batches import copied
 from almaflow.models.build import build_example, check_forward, weights_digest
-from almaflow.models.examine import examine, notes_on
+from almaflow.models.examine import alike, examine, notes_on
 from almaflow.models.settle import settle
 from almaflow.models.state import ModelState
 from almaflow.records import ModelSpec, ReferenceInfo, TensorSpec, WorkerTask, Workload
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from almaflow.models.batches import Batch
     from almaflow.models.call_form import CallForm
+    from almaflow.models.examine import Answer
     from almaflow.records.protocol import EventWriter
     from almaflow.worker.turns import TurnInbox
 
@@ -72,7 +73,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     keep(
         ReferenceInfo(
             inputs=_specs(batches[0]),
-            outputs=_specs(tuple(found.outputs[0])),
+            outputs=_output_specs(found.outputs[0]),
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             weights_digest=digest,
             device_name=device_name(device),
@@ -140,11 +141,9 @@ def _random(model: ModelSpec) -> bool:
     return not model.pickle_path and (is_ours or (model.arch is not None and not model.target))
 
 
-def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:
+def _notes(outputs: list[Answer]) -> tuple[str, ...]:
     """Note whether eager's outputs cannot tell a right conversion from a wrong one."""
-    if len(outputs) > 1 and all(
-        torch.equal(first, other) for call in outputs[1:] for first, other in zip(outputs[0], call, strict=True)
-    ):
+    if len(outputs) > 1 and all(alike(outputs[0], call, exact=True) for call in outputs[1:]):
         return ("eager answers the same to every input, so a conversion that ignores its input would pass the check",)
     return ()
 
@@ -160,3 +159,7 @@ def _workload(model: torch.nn.Module, batch: Batch, batch_size: int) -> Workload
 
 def _specs(tensors: tuple[torch.Tensor, ...]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(tuple(t.shape), str(t.dtype).removeprefix("torch.")) for t in tensors)
+
+
+def _output_specs(answer: Answer) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(tuple(t.shape), str(t.dtype).removeprefix("torch."), name or None) for name, _, t in answer)

@@ -19,6 +19,6 @@ use() {
         touch "$environment/made"
     fi
     python=$environment/bin/python
-    PATH=$environment/bin:$PATH
+    export PATH=$environment/bin:$PATH PYTHONWARNINGS=ignore
     cd "$work"
 }

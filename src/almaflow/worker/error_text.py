@@ -121,7 +121,7 @@ def described(error: BaseException) -> str:
 
 def _typed(error: BaseException) -> str:
     name, line = type(error).__name__, telling_line(text_of(error))
-    return f"{name}: {line}" if line else name
+    return f"{name}: {line.removeprefix(f'{name}: ')}" if line else name
 
 
 def text_of(error: BaseException) -> str:
@@ -172,7 +172,8 @@ def _innermost_place(lines: list[str]) -> list[str]:
     if not places:
         return []
     place, code = places[-1]
-    return [f"{PurePath(place[1]).name}:{place[2]}: {code}".removesuffix(": ")]
+    where = f"{PurePath(place[1]).name}:{place[2]}"
+    return [where if not code or RAISED.fullmatch(code) else f"{where}: {code}"]
 
 
 def _executorch(code: str) -> str:

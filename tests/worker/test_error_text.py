@@ -162,7 +162,8 @@ def test_real_errors_of_the_converters(tmp_path: object) -> None:
 
     class Bessel(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.special.i1(x)
+            answer: torch.Tensor = torch.special.i1(x)
+            return answer
 
     inputs = (torch.ones(2, 2),)
 

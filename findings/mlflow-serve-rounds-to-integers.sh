@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Versions: mlflow 3.17.2
 # Behaviour: mlflow models serve takes 1.5 for an input that the signature of the model calls int64, passes 1 to the
-#   model and answers 200. The model itself, called with 1.5, refuses it.
+#   model and answers 200.
 # Seen: 1.5 is answered with 1, the type that the model got is int64.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/packages.bash"

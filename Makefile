@@ -6,6 +6,7 @@
 #   make lint                                 style, types, and who imports whom
 #   make alma-era                             the tests that must hold on the older set of versions too
 #   make environments                         make both sets of versions; with -j2 at the same time
+#   make findings                             what the runtimes really do, each shown by a script; not part of CI
 #   make clean                                remove environments, caches and builds
 
 SHELL := /bin/sh
@@ -25,7 +26,7 @@ PARALLEL = -n 2 --dist loadfile
 PYTEST = $(CURRENT)/bin/python -m pytest
 ERA := .venv-alma-era
 
-.PHONY: run test fast lint alma-era environments clean
+.PHONY: run test fast lint alma-era environments findings clean
 
 run: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m almaflow run $(ARGS)
@@ -48,6 +49,19 @@ alma-era: $(ERA)/$(READY)
 	$(ERA)/bin/python -m pytest -m alma $(PARALLEL) $(PYTEST_ARGS)
 
 environments: $(CURRENT)/$(READY) $(ERA)/$(READY)
+
+# Environments of a run are shared among its scripts; those in $FINDINGS_ENV stay.
+findings:
+	@environments="$${FINDINGS_ENV:-$$(mktemp -d)}"; failed=0; \
+	for script in findings/*.sh; do \
+		if said="$$(FINDINGS_ENV="$$environments" PYTHON='$(or $(PYTHON),python3)' "$$script" 2>&1 </dev/null)"; then \
+			printf '%s: %s\n' "$$(basename "$$script" .sh)" "$$(printf '%s' "$$said" | tail -n 1)"; \
+		else \
+			failed=1; printf '%s: FAILED\n%s\n' "$$(basename "$$script" .sh)" "$$said"; \
+		fi; \
+	done; \
+	test -n "$$FINDINGS_ENV" || rm -rf "$$environments"; \
+	exit $$failed
 
 clean:
 	rm -rf $(CURRENT) $(ERA) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import re
 import traceback
+from contextlib import suppress
+from importlib import metadata
+from typing import TYPE_CHECKING
 
 from almaflow.records import Failure, FailureKind
+from almaflow.worker.error_text import chain, described, text_of
+
+if TYPE_CHECKING:
+    from almaflow.records import PlannedConversion
 
 MESSAGE_LIMIT = 400
 
-ANSI = re.compile(r"\x1b\[[0-9;]*m")
-"""Escape sequences of the colours that converters put into their messages."""
-
 UNSUPPORTED_NAMES = frozenset(
     {
-        "Unsupported",  # torch._dynamo.exc
         "UserError",  # torch._dynamo.exc, raised by torch.export for models it cannot trace
-        "UnsupportedOperatorError",  # torch.onnx.errors
-        "UnsupportedFakeTensorException",
-        "NotImplemented",  # onnxruntime.capi
+        "GuardOnDataDependentSymNode",  # torch.export, at a decision by values
+        "TraceError",  # torch.fx, the same
+        "DispatchError",  # torch.onnx, at an operator that it does not translate
+        "OpConversionFailure",  # openvino, the same
+        "SpecViolationError",  # executorch, the same
     }
 )
 """Names of exceptions for what a library does not support; by name, since they cannot all be imported."""
+
+UNSUPPORTED_PREFIXES = ("Unsupported", "NotSupported", "NotImplemented")
+"""How other such names begin: dynamo's ``Unsupported``, ONNX Runtime's ``NotImplemented``, NNCF's and TorchScript's."""
+
+UNSUPPORTED_TEXTS = (
+    "no conversion rule found for operations",  # openvino, where its exception was wrapped
+    "no onnx function found for",  # torch.onnx, the same
+    "is not a registered function/op",  # onnxruntime
+    "invalid_graph : this is an invalid model. type error: type 'tensor(",  # onnxruntime, for a type of an operator
+    "missing out variants",  # executorch, at a custom operator
+    "(notsupported)",
+    "(notimplemented)",
+    "(operatormissing)",
+    "compute capability",  # torchao, on another device than it needs
+)
 
 OUT_OF_MEMORY_TEXTS = (
     "out of memory",
@@ -29,10 +48,19 @@ OUT_OF_MEMORY_TEXTS = (
     "cannot allocate memory",
     "failed to allocate memory",
     "std::bad_alloc",
+    "memoryallocationfailed",  # executorch
 )
 
-MISSING_TEXTS = ("is not available. please install", "backend is not available", "need to install all dependencies")
-"""Texts of Alma's own checks for what is not installed."""
+MISSING_TEXTS = (
+    "is not available. please install",  # Alma's own checks for what is not installed
+    "backend is not available",
+    "need to install all dependencies",
+    "no working c++ compiler",  # inductor
+    "cannot open shared object file",
+)
+
+ONNX_ROUTE = (("torch",), ("onnxscript",), ("onnxruntime", "onnxruntime-gpu"))
+"""The distributions that decide what a model becomes in ONNX; of several, the first that is installed."""
 
 
 class FellBackError(Exception):
@@ -43,48 +71,71 @@ class WrongOutputError(Exception):
     """Raised where the output is missing or too far from eager's."""
 
 
-def classify(error: BaseException, phase: str) -> Failure:
-    """Make a failure of an exception: its class, the line that matters and the whole traceback."""
+def classify(error: BaseException, phase: str, planned: PlannedConversion | None = None) -> Failure:
+    """Make a failure of an exception: its class, the line that matters and the whole traceback.
+
+    Args:
+        error: The exception.
+        phase: The phase of the worker in which it was raised.
+        planned: The conversion; a wrong output of one through ONNX names the versions that made it.
+    """
+    kind = _kind(error)
+    versions = versions_of(planned) if planned and kind is FailureKind.WRONG_OUTPUT else ""
     return Failure(
-        kind=_kind(error),
-        message=headline(error),
+        kind=kind,
+        message=headline(error, versions),
         phase=phase,
         # A lone surrogate cannot be written as UTF-8.
         traceback="".join(traceback.format_exception(error)).encode("utf-8", "replace").decode(),
     )
 
 
-def headline(error: BaseException) -> str:
-    """Return ``Type: first line`` of an exception, short enough for a table."""
-    lines = [printable(line) for line in ANSI.sub("", _text(error)).splitlines() if printable(line)]
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 3] + "..."
+def headline(error: BaseException, versions: str = "") -> str:
+    """Return ``Type: line`` of what happened, short enough for a table, with the versions behind it."""
+    addition = f" ({versions})" if versions else ""
+    text, limit = described(error), MESSAGE_LIMIT - len(addition)
+    return (text if len(text) <= limit else text[: limit - 3] + "...") + addition
 
 
-def printable(line: str) -> str:
-    """Strip a line of what a terminal, a JSON file or a database could stumble over."""
-    return "".join(character if character.isprintable() else " " for character in line).strip()
+def versions_of(planned: PlannedConversion) -> str:
+    """Return exporter and runtime of a conversion through ONNX, as ``torch 2.14.1, onnxscript 0.7.2, ...``; else "".
+
+    The exporter is in two of them, and an output that one pair of versions gets wrong another may get right.
+    """
+    if "onnxruntime" not in planned.traits.runtimes:
+        return ""
+    found = [_version(names) for names in ONNX_ROUTE]
+    return ", ".join(filter(None, found))
 
 
-def _text(error: BaseException) -> str:
-    """Return the text of an exception, even of one that raises when it is asked."""
-    try:
-        return str(error)
-    except Exception as other:  # noqa: BLE001 - converted code raises what it likes
-        return f"its text raised {type(other).__name__}"
+def _version(names: tuple[str, ...]) -> str | None:
+    for name in names:
+        with suppress(metadata.PackageNotFoundError):
+            return f"{name} {metadata.version(name)}"
+    return None
 
 
 def _kind(error: BaseException) -> FailureKind:
+    """Return the class of an exception, or of what caused it."""
     if isinstance(error, FellBackError):
         return FailureKind.FELL_BACK
     if isinstance(error, WrongOutputError):
         return FailureKind.WRONG_OUTPUT
-    text = _text(error).lower()
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or any(t in text for t in OUT_OF_MEMORY_TEXTS):
+    causes = chain(error)
+    text = "\n".join([*map(text_of, causes), *map(described, causes)]).lower()
+    names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
+    if "MemoryError" in names or "OutOfMemoryError" in names or _any(OUT_OF_MEMORY_TEXTS, text):
         return FailureKind.OUT_OF_MEMORY
-    if isinstance(error, ImportError) or any(t in text for t in MISSING_TEXTS):
+    if "ImportError" in names or _any(MISSING_TEXTS, text):
         return FailureKind.MISSING_DEPENDENCY
-    if isinstance(error, NotImplementedError) or names & UNSUPPORTED_NAMES:
+    if (
+        names & UNSUPPORTED_NAMES
+        or any(name.startswith(UNSUPPORTED_PREFIXES) for name in names)
+        or _any(UNSUPPORTED_TEXTS, text)
+    ):
         return FailureKind.UNSUPPORTED
     return FailureKind.ERROR
+
+
+def _any(texts: tuple[str, ...], within: str) -> bool:
+    return any(text in within for text in texts)

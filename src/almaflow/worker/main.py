@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
     except UsageError as error:
         keep(replace(result, bad_input=str(error), finished=True))
     except BaseException as error:  # noqa: BLE001 - converted code may raise anything, even SystemExit
-        keep(replace(result, failure=classify(error, events.phase), finished=True))
+        keep(replace(result, failure=classify(error, events.phase, task.conversion), finished=True))
     for stream in (sys.stdout, sys.stderr):
         # Converted code may have closed or replaced them.
         with contextlib.suppress(Exception):

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     import torch
 
-FLAT: dict[str, Any] = {"args": [0], "kwargs": {}, "names": ["x"]}
-
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
 
 
@@ -68,7 +66,7 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
     before = misbehaving_workers.measurement((1.0,), None)
     conversion: Any = Conversion(answers, **evidence)
     task = make_task(tmp_path)
-    reference = Reference(batches, [[("", False, tensor) for tensor in call] for call in references], form=FLAT)
+    reference = Reference(batches, [[("", False, tensor) for tensor in call] for call in references])
     checker = Checker(reference, Inputs(batches, planned(), task), planned(), task)
     found, fault = checker.check(conversion, before)
     if error is None:
@@ -95,6 +93,6 @@ def test_a_buffer_that_the_runtime_uses_again_does_not_spoil_the_earlier_answer(
 
     batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(2, 3),), (torch.randn(2, 3),)]
     task, buffer = make_task(tmp_path), torch.zeros(2, 3)
-    reference = Reference(batches, [[("", False, x.clone())] for (x,) in batches], form=FLAT)
+    reference = Reference(batches, [[("", False, x.clone())] for (x,) in batches])
     checker = Checker(reference, Inputs(batches, planned(), task), planned(), task)
     assert checker.fidelity(lambda batch: buffer.copy_(batch[0])).max_abs_diff == 0

@@ -187,7 +187,7 @@ def notes_on(traits: ModelTraits) -> list[str]:
 
 
 def alike(first: Answer, second: Answer, *, exact: bool = False) -> bool:
-    """Whether two answers are equal; unless ``exact``, up to the last bits, which threads may add up in another order."""
+    """Whether two answers are equal; unless ``exact`` up to the last bits, since threads may add in another order."""
     if len(first) != len(second):
         return False
     return all(_close(a, b, exact=exact) for a, b in zip(_tensors(first), _tensors(second), strict=True))

@@ -40,12 +40,12 @@ TASK = from_dict(
 
 planned, eager_device = TASK.conversion, TASK.hardware.device
 set_threads(threads_per_stream(TASK))
-model, batches = example_model(TASK)[:2]
+model, batches, *_, form = example_model(TASK)
 with torch.no_grad():
     model.to(eager_device)
     on_device = [tuple(tensor.to(eager_device) for tensor in batch) for batch in batches]
     found = examine(model, on_device, [], TASK.model.seed)
-    reference = Reference(batches, found.outputs, sequence=found.sequence, draws=found.draws)
+    reference = Reference(batches, found.outputs, sequence=found.sequence, draws=found.draws, form=form.to_plain())
     inputs = Inputs(batches, planned, TASK)
     converted = convert(planned, model.to(planned.device), inputs, TASK)
     fidelity = Checker(reference, inputs, planned, TASK).fidelity(converted.call)

@@ -49,6 +49,11 @@ class Reference:
     form: dict[str, Any] = field(default_factory=dict)
     """How a batch becomes the arguments of the caller's model: a ``CallForm`` as plain data."""
 
+    @property
+    def call_form(self) -> CallForm:
+        """How a batch becomes arguments: by position where nothing else was saved."""
+        return CallForm.from_plain(self.form) if self.form else CallForm.flat(len(self.batches[0]))
+
     def save(self, path: str) -> None:
         """Write it for the other workers."""
         torch.save(vars(self), path)
@@ -106,7 +111,7 @@ class Checker:
     def _compare(self, references: list[Answer], outputs: list[object], dtype: str) -> Fidelity:
         """Compare answers to the batches in their order."""
         pairs = [_pair(*each) for each in zip(references, outputs, strict=True)]
-        form, model = CallForm.from_plain(self.reference.form), self.task.model
+        form, model = self.reference.call_form, self.task.model
         judged = [judged_places(model, form, batch) for batch in self.reference.batches[: len(pairs)]]
         return compare(
             [ref for ref, _ in pairs],

@@ -12,7 +12,6 @@ from almaflow.conversions.build import build
 from almaflow.conversions.built.model import BuildInputs
 from almaflow.models.batches import copied
 from almaflow.models.build import build_bound, weights_digest
-from almaflow.models.call_form import CallForm
 from almaflow.models.settle import restore
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
@@ -199,7 +198,7 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
     reference = Reference.load(task.reference_path)
-    model = build_bound(task.model, CallForm.from_plain(reference.form), reference.batches[0])
+    model = build_bound(task.model, reference.call_form, reference.batches[0])
     if weights_digest(model) != task.weights_digest:
         msg = "the model has other weights each time it is built: seed it, or its outputs cannot be compared"
         raise WrongOutputError(msg)

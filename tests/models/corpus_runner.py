@@ -10,9 +10,11 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING
@@ -89,7 +91,7 @@ class Examined:
 
 def run(
     examples: Sequence[Example],
-    plan: Sequence[PlannedConversion],
+    plan: Sequence[PlannedConversion] | Mapping[str, Sequence[PlannedConversion]],
     *,
     jobs: int = 1,
     preload: Sequence[str] = (),
@@ -99,11 +101,14 @@ def run(
 
     Args:
         examples: The models.
-        plan: The conversions; what cannot run here is not tried.
+        plan: The conversions, or those of each model by its name; what cannot run here is not tried.
         jobs: How many models are examined at once, each with one thread.
         preload: Modules that the servers import beside those that the plan needs.
         on_model: Called with each model as soon as it is done.
     """
+    plans = plan if isinstance(plan, Mapping) else dict.fromkeys((each.name for each in examples), plan)
+    planned = dict.fromkeys(chain.from_iterable(plans.values()))
+    modules = tuple(dict.fromkeys((*modules_for(examples[0].spec, tuple(planned)), *preload)))
     waiting: Queue[tuple[int, Example]] = Queue()
     for numbered in enumerate(examples):
         waiting.put(numbered)
@@ -113,14 +118,13 @@ def run(
         def examine_waiting(number: int) -> None:
             directory = Path(name) / str(number)
             directory.mkdir()
-            modules = (*dict.fromkeys((*modules_for(examples[0].spec, plan), *preload)),)
             with Launcher(HardwareSpec("corpus", "cpu", threads=1), directory / "server.log", modules) as launcher:
                 while True:
                     try:
                         index, example = waiting.get_nowait()
                     except Empty:
                         return
-                    done[index] = _examine(example, plan, launcher, directory)
+                    done[index] = _examine(example, plans[example.name], launcher, directory)
                     on_model(done[index])
 
         for future in [threads.submit(examine_waiting, number) for number in range(jobs)]:

@@ -94,7 +94,7 @@ class StepsFromInput(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         x = self.embed(steps)
         for _ in range(int(steps[0, 0].item())):
-            x = self.line(x).tanh() + x
+            x = self.line(x).tanh() - 2 * x
         return x
 
 

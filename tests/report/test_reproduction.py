@@ -59,9 +59,9 @@ def test_it_converts_and_compares_with_eager(name: str, told: str, tmp_path: Pat
 
 ON_TENSOR_CORES = """
 import runpy
-from almaflow.worker import conversion
+from almaflow.worker import check
 
-conversion.arithmetic = lambda *_: "tf32"
+check.arithmetic = lambda *_: "tf32"
 runpy.run_path("reproduce.py")
 """
 

@@ -79,6 +79,9 @@ class Conversion:
 
     def __init__(self, answers: list[object], **evidence: Any) -> None:
         from almaflow.conversions.built.evidence import ExecutionEvidence
+        from almaflow.conversions.built.model import BuiltModel
+
+        self.built = BuiltModel(self.call)
 
         self._answers = iter(answers)
         self._evidence = ExecutionEvidence(**evidence)

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes secon
 def test_inputs_are_cast_and_copied_inside_the_call_only_where_asked(tmp_path: Path) -> None:
     import torch
 
-    from almaflow.worker.conversion import Inputs
+    from almaflow.worker.inputs import Inputs
 
     host: list[tuple[torch.Tensor, ...]] = [
         (torch.ones(2, 6), torch.ones(2, dtype=torch.int64)),
@@ -55,7 +55,8 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
 ) -> None:
     import torch
 
-    from almaflow.worker.conversion import Inputs, _check
+    from almaflow.worker.check import Checker, Reference
+    from almaflow.worker.inputs import Inputs
 
     batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(2, 6),), (torch.randn(2, 6),)]
     references = [[torch.randn(2, 3)], [torch.randn(2, 3)]]
@@ -64,7 +65,9 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
         answers = [reference[0] if answer == "right" else -reference[0] for reference in references]
     before = misbehaving_workers.measurement((1.0,), None)
     conversion: Any = Conversion(answers, **evidence)
-    found, fault = _check(conversion, before, Inputs(batches, planned(), make_task(tmp_path)), references, planned())
+    task = make_task(tmp_path)
+    checker = Checker(Reference(batches, references), Inputs(batches, planned(), task), planned(), task)
+    found, fault = checker.check(conversion, before)
     if error is None:
         assert fault is None
     else:
@@ -84,9 +87,9 @@ def test_the_check_gives_what_it_found_and_what_is_wrong_with_it(
 def test_a_buffer_that_the_runtime_uses_again_does_not_spoil_the_earlier_answer() -> None:
     import torch
 
-    from almaflow.worker.conversion import _answer
+    from almaflow.worker.check import answer
 
     buffer = torch.ones(3)
-    first = _answer(buffer)
+    first = answer(buffer)
     buffer.zero_()
     assert torch.equal(first[0], torch.ones(3))

@@ -20,6 +20,11 @@ _SEED_OFFSET = 0x1A7C
 """Keeps the inputs' random numbers apart from the weights', which are drawn with the seed itself."""
 
 
+def copied(batch: Batch) -> Batch:
+    """Return copies of the inputs, each in memory of its own, with their strides where these leave no gaps."""
+    return tuple(tensor.clone() for tensor in batch)
+
+
 def build_batches(spec: ModelSpec, count: int) -> list[Batch]:
     """Make distinct input batches on the CPU, the batch dimension first; the same for the same spec.
 

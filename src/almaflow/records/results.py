@@ -30,6 +30,8 @@ class ModelTraits:
     """The inputs that a call changes in place."""
     keeps_state: tuple[str, ...] = ()
     """Buffers and attributes that a call changes, where that changes the next answer."""
+    caches: tuple[str, ...] = ()
+    """Attributes that the first call makes, such as tables, without changing an answer."""
     random: bool = False
     """Whether the same call answers differently unless the generators are set alike."""
     returns_own_memory: bool = False

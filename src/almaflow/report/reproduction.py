@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from almaflow.records import WorkerTask, to_dict
+from almaflow.records import ModelTraits, WorkerTask, to_dict
 
 if TYPE_CHECKING:
     from almaflow.records import Job, Outcome
@@ -21,9 +21,11 @@ import json
 
 import torch
 
-from almaflow.models.build import flatten_outputs
+from almaflow.models.examine import examine
 from almaflow.records import WorkerTask, from_dict
-from almaflow.worker.conversion import Inputs, convert, fidelity_of
+from almaflow.worker.check import Checker, Reference
+from almaflow.worker.conversion import convert
+from almaflow.worker.inputs import Inputs
 from almaflow.worker.reference import example_model
 from almaflow.worker.threads import set_threads, threads_per_stream
 
@@ -41,10 +43,12 @@ set_threads(threads_per_stream(TASK))
 model, batches = example_model(TASK)[:2]
 with torch.no_grad():
     model.to(eager_device)
-    expected = [flatten_outputs(model(*(tensor.to(eager_device) for tensor in batch))) for batch in batches]
+    on_device = [tuple(tensor.to(eager_device) for tensor in batch) for batch in batches]
+    found = examine(model, on_device, [], TASK.model.seed)
+    reference = Reference(batches, found.outputs, sequence=found.sequence, draws=found.draws)
     inputs = Inputs(batches, planned, TASK)
     converted = convert(planned, model.to(planned.device), inputs, TASK)
-    fidelity = fidelity_of(converted, inputs, expected, planned)
+    fidelity = Checker(reference, inputs, planned, TASK).fidelity(converted.call)
 print("what really ran:", converted.evidence())
 print("against eager:  ", fidelity)
 '''
@@ -62,6 +66,7 @@ def reproduction(outcome: Outcome, job: Job) -> str:
         conversion=outcome.planned,
         work_dir=".",
         reference_path="",
+        traits=job.prepared.traits if job.prepared else ModelTraits(),
     )
     failure = outcome.failure
     return _SCRIPT.format(

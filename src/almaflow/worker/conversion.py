@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from almaflow.conversions.build import build
 from almaflow.conversions.built.model import BuildInputs
-from almaflow.models.build import build_model, flatten_outputs, weights_digest
+from almaflow.models.batches import copied
+from almaflow.models.build import build_model, weights_digest
 from almaflow.models.settle import restore
+from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
 from almaflow.records.protocol import round_request
 from almaflow.worker import device as devices
-from almaflow.worker.failures import FellBackError, WrongOutputError
-from almaflow.worker.fidelity import arithmetic, compare
+from almaflow.worker.check import Checker, Reference
+from almaflow.worker.failures import WrongOutputError
+from almaflow.worker.inputs import Inputs
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.threads import read_threads, set_threads, threads_per_stream
+from almaflow.worker.tracing import frozen_decisions_raise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.conversions.converted import ConvertedModel
-    from almaflow.models.batches import Batch
-    from almaflow.records import Fidelity
-    from almaflow.records.protocol import EventWriter
+    from almaflow.records.protocol import EventWriter, RoundReport
     from almaflow.worker.turns import TurnInbox
 
 KEEPING_SHARE = 10
@@ -55,98 +57,139 @@ def run_conversion(
     Raises:
         FellBackError: something else than the conversion's own runtime did the work.
         WrongOutputError: the output is missing or too far from eager's.
+        Exception: what a converter or runtime raises.
     """
     planned = task.conversion
     if planned is None:
         msg = "a measuring worker needs a conversion"
         raise ValueError(msg)
-    model, reference = _load(task)
-    model.to(planned.device)
-    inputs = Inputs(reference["batches"], planned, task)
-    baseline_mb = devices.resident_mb()
-    devices.reset_peak()
-    load_s = time.perf_counter() - started
-
-    synchronize = devices.synchronizer(planned.device)
+    run = _Run(task, planned, events, started, keep)
     with torch.no_grad():
-        events.enter("convert")
+        run.build()
+        fault = run.check()
+        report = run.begin()
+        if fault:
+            events.enter("check")  # the phase that the failure is recorded in
+            raise fault
+        events.enter("ready", report)
+        run.take_turns(turns)
+        run.check_evidence()
+
+
+class _Run:
+    """The steps of one conversion, and its measurement so far."""
+
+    def __init__(
+        self,
+        task: WorkerTask,
+        planned: PlannedConversion,
+        events: EventWriter,
+        started: float,
+        keep: Callable[[Measurement], None],
+    ) -> None:
+        self._task, self._planned, self._events, self._started, self._keep = task, planned, events, started, keep
+        self._synchronize = devices.synchronizer(planned.device)
+
+    def build(self) -> None:
+        """Load the model, convert it, and make the first call."""
+        task, planned = self._task, self._planned
+        model, reference = _load(task)
+        model.to(planned.device)
+        if task.traits.caches:
+            # A converter is to find them made, as one that runs after a first call in deployment does.
+            model(*(tensor.to(planned.device) for tensor in copied(reference.batches[0])))
+        state = ModelState(model) if task.traits.keeps_state and task.measure.streams == 1 else None
+        self._inputs = Inputs(reference.batches, planned, task, state)
+        self._checker = Checker(reference, self._inputs, planned, task)
+        baseline_mb = devices.resident_mb()
+        devices.reset_peak()
+        load_s = time.perf_counter() - self._started
+
+        self._events.enter("convert")
         begin = time.perf_counter()
-        converted = convert(planned, model, inputs, task)
-        synchronize()
+        self._converted = convert(planned, model, self._inputs, task)
+        self._synchronize()
         convert_s = time.perf_counter() - begin
 
-        events.enter("first call")
+        self._events.enter("first call")
+        self._inputs.prepare(0)
         begin = time.perf_counter()
-        converted.call(inputs.get(0))
-        synchronize()
-        first_call_s = time.perf_counter() - begin
-
-        events.enter("check")
-        measurement = Measurement(
+        self._call(0)
+        self._synchronize()
+        self._measurement = Measurement(
             samples_ms=(),
             batch_size=task.model.batch_size,
             load_s=load_s,
             convert_s=convert_s,
-            first_call_s=first_call_s,
-            total_s=time.perf_counter() - started,
+            first_call_s=time.perf_counter() - begin,
+            total_s=time.perf_counter() - self._started,
             warmup_calls=0,
             stable=False,
             device_actual=planned.device,
             runtime={},
             threads=read_threads(),
-            repairs=converted.repairs,
+            repairs=self._converted.repairs,
             baseline_memory_mb=baseline_mb,
-            model_mb=converted.model_mb(),
+            model_mb=self._converted.model_mb(),
         )
-        measurement, fault = _check(converted, measurement, inputs, reference["outputs"], planned)
-        keep(measurement)
-        checked_s = time.perf_counter() - started
 
-        converted.start_counting()
-        rounds = Rounds(lambda i: converted.call(inputs.get(i)), synchronize, task, events)
-        report = rounds.take(round_request(task.measure, 0))
+    def _call(self, index: int) -> object:
+        return self._converted.call(self._inputs.get(index))
 
-        def so_far() -> Measurement:
-            return replace(
-                measurement,
-                samples_ms=tuple(rounds.samples_ms),
-                rounds=tuple(rounds.rounds),
-                device_samples_ms=tuple(rounds.device_samples_ms),
-                warmup_calls=rounds.warmup_calls,
-                peak_memory_mb=devices.peak_mb(),
-                device_memory_mb=devices.device_peak_mb(planned.device),
-                total_s=checked_s + rounds.busy_s,
-            )
+    def check(self) -> Exception | None:
+        """Compare the outputs with eager's, and return the fault, if there is one."""
+        self._events.enter("check")
+        self._measurement, fault = self._checker.check(self._converted, self._measurement)
+        self._keep(self._measurement)
+        self._checked_s = time.perf_counter() - self._started
+        return fault
 
-        measurement = so_far()
-        keep(measurement)
+    def begin(self) -> RoundReport:
+        """Warm up, and take the first round."""
+        self._converted.start_counting()
+        self._rounds = Rounds(self._call, self._synchronize, self._task, self._events, self._inputs.prepare)
+        report = self._rounds.take(round_request(self._task.measure, 0))
+        self._keep_rounds()
+        return report
+
+    def _keep_rounds(self) -> None:
+        rounds = self._rounds
+        self._measurement = replace(
+            self._measurement,
+            samples_ms=tuple(rounds.samples_ms),
+            rounds=tuple(rounds.rounds),
+            device_samples_ms=tuple(rounds.device_samples_ms),
+            warmup_calls=rounds.warmup_calls,
+            peak_memory_mb=devices.peak_mb(),
+            device_memory_mb=devices.device_peak_mb(self._planned.device),
+            total_s=self._checked_s + rounds.busy_s,
+        )
+        self._keep(self._measurement)
+
+    def take_turns(self, turns: TurnInbox) -> None:
+        """Take the rounds that the parent requests."""
+        writing_s = written_at = 0.0
+        while turn := turns.next():
+            report = self._rounds.take(turn)
+            began = time.perf_counter()
+            # Many short calls make a long file, and writing it after every round would take longer than the rounds.
+            if began - written_at >= KEEPING_SHARE * writing_s:
+                self._keep_rounds()
+                written_at = time.perf_counter()
+                writing_s = written_at - began
+            self._events.enter("ready", report)
+
+    def check_evidence(self) -> None:
+        """Look again at what ran: the runtime may have fallen back or recompiled while it was timed."""
+        self._events.enter("check")
+        self._keep_rounds()
+        self._measurement, fault = self._checker.add_evidence(self._converted, self._measurement)
+        self._keep(self._measurement)
         if fault:
-            events.enter("check")  # the phase that the failure is recorded in
-            raise fault
-        events.enter("ready", report)
-        _take_turns(rounds, events, turns, lambda: keep(so_far()))
-        # The runtime may have fallen back or recompiled while it was timed.
-        events.enter("check")
-        measurement, fault = _add_evidence(converted, so_far(), planned)
-        keep(measurement)
-        if fault:
             raise fault
 
 
-def _take_turns(rounds: Rounds, events: EventWriter, turns: TurnInbox, keep: Callable[[], None]) -> None:
-    writing_s = written_at = 0.0
-    while turn := turns.next():
-        report = rounds.take(turn)
-        began = time.perf_counter()
-        # Many short calls make a long file, and writing it after every round would take longer than the rounds.
-        if began - written_at >= KEEPING_SHARE * writing_s:
-            keep()
-            written_at = time.perf_counter()
-            writing_s = written_at - began
-        events.enter("ready", report)
-
-
-def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
+def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     """Return the model with the reference worker's weights, and the reference that it wrote."""
     # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
@@ -154,91 +197,13 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, dict[str, Any]]:
     if weights_digest(model) != task.weights_digest:
         msg = "the model has other weights each time it is built: seed it, or its outputs cannot be compared"
         raise WrongOutputError(msg)
-    reference: dict[str, Any] = torch.load(task.reference_path, weights_only=True)
-    restore(model, reference["settled"])
+    reference = Reference.load(task.reference_path)
+    restore(model, reference.settled)
     return model, reference
 
 
 def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask) -> ConvertedModel:
     """Build the conversion with the task's settings; errors of the converter are not caught."""
     build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits)
-    return build(planned, model, build_inputs, task.measure.log_level)
-
-
-def fidelity_of(
-    converted: ConvertedModel, inputs: Inputs, references: list[list[torch.Tensor]], planned: PlannedConversion
-) -> Fidelity:
-    """Compare the outputs with eager's on the same inputs.
-
-    Raises:
-        WrongOutputError: There is no output to compare.
-    """
-    outputs = [_answer(converted.call(inputs.get(i))) for i in range(len(references))]
-    return compare(references, outputs, arithmetic(planned.dtype, planned.device))
-
-
-def _check(
-    converted: ConvertedModel,
-    measurement: Measurement,
-    inputs: Inputs,
-    references: list[list[torch.Tensor]],
-    planned: PlannedConversion,
-) -> tuple[Measurement, Exception | None]:
-    """Add the fidelity and the evidence to the measurement, and return it with the fault, if there is one."""
-    try:
-        fidelity = fidelity_of(converted, inputs, references, planned)
-    except WrongOutputError as error:
-        return measurement, error
-    return _add_evidence(converted, replace(measurement, fidelity=fidelity), planned)
-
-
-def _add_evidence(
-    converted: ConvertedModel, measurement: Measurement, planned: PlannedConversion
-) -> tuple[Measurement, Exception | None]:
-    """Add to the measurement what the runtime executed, and return it with the fault, if there is one."""
-    evidence = converted.evidence()
-    measurement = replace(
-        measurement,
-        runtime=evidence.runtime,
-        recompiles=evidence.recompiles,
-        device_actual=evidence.device or planned.device,
-    )
-    fidelity = measurement.fidelity
-    if evidence.fell_back:
-        return measurement, FellBackError(evidence.fell_back)
-    if measurement.device_actual != planned.device:
-        return measurement, FellBackError(f"ran on {measurement.device_actual}, not on {planned.device}")
-    if fidelity and not fidelity.ok:
-        return measurement, WrongOutputError(fidelity.reason)
-    return measurement, None
-
-
-def _answer(output: object) -> list[torch.Tensor]:
-    try:
-        tensors = flatten_outputs(output)
-    except TypeError as error:
-        raise WrongOutputError(str(error)) from error
-    # Runtimes reuse their output buffers, so each answer is copied before the next call.
-    return [tensor.clone() for tensor in tensors]
-
-
-class Inputs:
-    """The batches in the conversion's input type, on its device or copied there inside the call."""
-
-    def __init__(self, host: list[Batch], planned: PlannedConversion, task: WorkerTask) -> None:
-        dtype = getattr(torch, planned.input_dtype)
-        self._device = torch.device(planned.device)
-        self._non_blocking = task.measure.non_blocking
-        self._host = [tuple(t.to(dtype) if t.is_floating_point() else t for t in batch) for batch in host]
-        if task.measure.pin_memory and planned.device == "cuda":
-            self._host = [tuple(t.pin_memory() for t in batch) for batch in self._host]
-        self.batches = [self._copy(batch) for batch in self._host]
-        self._copy_inside_call = task.measure.include_transfer
-
-    def _copy(self, batch: Batch) -> Batch:
-        return tuple(t.to(self._device, non_blocking=self._non_blocking) for t in batch)
-
-    def get(self, index: int) -> Batch:
-        """Return the batch for a call; indices beyond the last batch start again at the first."""
-        index %= len(self.batches)
-        return self._copy(self._host[index]) if self._copy_inside_call else self.batches[index]
+    with frozen_decisions_raise(task.traits):
+        return build(planned, model, build_inputs, task.measure.log_level)

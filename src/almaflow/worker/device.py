@@ -19,12 +19,13 @@ def synchronizer(device: str) -> Callable[[], None]:
     return torch.cuda.synchronize
 
 
-def device_times_ms(call: Callable[[int], object], count: int) -> list[float]:
+def device_times_ms(call: Callable[[int], object], count: int, prepare: Callable[[int], None]) -> list[float]:
     """Time single calls by CUDA events: the time on the current stream, without the launch before it."""
     import torch
 
     times_ms = []
     for index in range(count):
+        prepare(index)
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         start.record()
         call(index)

@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.build import build_batches, build_model, check_forward, flatten_outputs, weights_digest
+from almaflow.models.batches import copied
+from almaflow.models.build import build_batches, build_model, check_forward, weights_digest
+from almaflow.models.examine import examine, notes_on
 from almaflow.models.settle import settle
+from almaflow.models.state import ModelState
 from almaflow.records import ModelSpec, ReferenceInfo, TensorSpec, WorkerTask, Workload
+from almaflow.worker.check import Reference
 from almaflow.worker.device import device_name, synchronizer
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.threads import read_threads, set_threads
@@ -31,7 +35,7 @@ SETTLE_BATCHES = 4
 
 
 def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Callable[[ReferenceInfo], None]) -> None:
-    """Build the model, run it eagerly and save ``{"batches", "outputs", "settled"}`` to ``task.reference_path``.
+    """Build the model, run it eagerly and save what conversions are compared with to ``task.reference_path``.
 
     Then take rounds of eager calls as the parent asks for them.
 
@@ -55,41 +59,60 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     workload = _workload(model, batches[0]) if device != "cpu" else None
     model.to(device)
     synchronize = synchronizer(device)
-    outputs: list[list[torch.Tensor]] = []
-    eager_s = 0.0
-    first = tuple(tensor.to(device) for tensor in batches[0])
-    with torch.no_grad():
-        check_forward(model, first)
-        for batch in batches:
-            on_device = tuple(tensor.to(device) for tensor in batch)
-            synchronize()
-            started = time.perf_counter()
-            output = model(*on_device)
-            synchronize()
-            eager_s = time.perf_counter() - started
-            outputs.append(flatten_outputs(output))
+    on_device = [tuple(tensor.to(device) for tensor in batch) for batch in batches]
+    first = on_device[0]
+    found = examine(model, on_device, _names(task.model, first), task.model.seed)
+    traits = found.traits
+    state = ModelState(model) if traits.keeps_state else None
+    eager_s = _eager_s(model, first, synchronize)
     if device == "cpu":
         workload = _workload(model, batches[0])
-    torch.save({"batches": batches, "outputs": outputs, "settled": settled}, task.reference_path)
+    Reference(batches, found.outputs, settled, found.sequence, found.draws).save(task.reference_path)
     keep(
         ReferenceInfo(
             inputs=_specs(batches[0]),
-            outputs=_specs(tuple(outputs[0])),
+            outputs=_specs(tuple(found.outputs[0])),
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             weights_digest=digest,
             device_name=device_name(device),
             threads=read_threads(),
             eager_s=eager_s,
-            notes=_notes(outputs),
+            notes=(*notes_on(traits), *_notes(found.outputs)),
             workload=workload,
+            traits=traits,
         )
     )
     events.enter("ready")
     rounds: Rounds | None = None
+    given = [first]
+
+    def before_call(_index: int) -> None:
+        if traits.writes_inputs:
+            given[0] = copied(first)
+        if state:
+            state.put_back()
+
     with torch.no_grad():
         while turn := turns.next():
-            rounds = rounds or Rounds(lambda _: model(*first), synchronize, task, events)
+            rounds = rounds or Rounds(lambda _: model(*given[0]), synchronize, task, events, before_call)
             events.enter("ready", rounds.take(turn))
+
+
+def _eager_s(model: torch.nn.Module, batch: Batch, synchronize: Callable[[], None]) -> float:
+    """Time one eager call, which is not the model's first."""
+    given = copied(batch)
+    with torch.no_grad():
+        synchronize()
+        started = time.perf_counter()
+        model(*given)
+        synchronize()
+    return time.perf_counter() - started
+
+
+def _names(model: ModelSpec, batch: Batch) -> list[str]:
+    """Name the inputs for messages: as the configuration does, else by their position."""
+    given = [each.name for each in model.inputs or ()]
+    return [(given[i] if i < len(given) else None) or f"input {i + 1}" for i in range(len(batch))]
 
 
 def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor]]:

@@ -12,7 +12,7 @@ from almaflow.worker.control_workload import control_workload_ms
 from almaflow.worker.device import device_times_ms
 from almaflow.worker.streams import take_concurrently
 from almaflow.worker.threads import threads_per_stream
-from almaflow.worker.timing import refill, take, warm_up
+from almaflow.worker.timing import nothing, refill, take, warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,18 +34,20 @@ class Rounds:
         synchronize: Callable[[], None],
         task: WorkerTask,
         events: EventWriter,
+        prepare: Callable[[int], None] = nothing,
     ) -> None:
         self.samples_ms: list[float] = []
         self.device_samples_ms: list[float] = []
         self.rounds: list[Round] = []
         self._call = call
         self._synchronize = synchronize
+        self._prepare = prepare
         self._task = task
         self._device = task.conversion.device if task.conversion else task.hardware.device
         self._events = events
         events.enter("warm-up")
         began = time.perf_counter()
-        self.warmup_calls = warm_up(call, synchronize, task.measure)
+        self.warmup_calls = warm_up(call, synchronize, task.measure, prepare)
         self.busy_s = time.perf_counter() - began
         """Seconds spent on warm-up and rounds so far, without waiting for turns."""
         self._last_s = self.busy_s / max(self.warmup_calls, 1)
@@ -55,16 +57,17 @@ class Rounds:
         self._events.enter("measure")
         began = time.perf_counter()
         control_ms = control_workload_ms(self._device)
-        refill(self._call, self._synchronize, self._last_s)
+        refill(self._call, self._synchronize, self._last_s, self._prepare)
         started_at = time.time()
         streams = self._task.measure.streams
         if streams > 1:
-            taken = take_concurrently(self._call, self._synchronize, turn, streams, threads_per_stream(self._task))
+            threads = threads_per_stream(self._task)
+            taken = take_concurrently(self._call, self._synchronize, turn, streams, threads, self._prepare)
         else:
-            taken = take(self._call, self._synchronize, turn, len(self.samples_ms))
+            taken = take(self._call, self._synchronize, turn, len(self.samples_ms), self._prepare)
         if self._device == "cuda":
             calls = min(len(taken.samples_ms), DEVICE_CALLS)
-            self.device_samples_ms += device_times_ms(self._call, calls)
+            self.device_samples_ms += device_times_ms(self._call, calls, self._prepare)
         self.samples_ms += taken.samples_ms
         self._last_s = taken.samples_ms[-1] / 1000
         self.rounds.append(

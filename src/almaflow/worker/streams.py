@@ -6,7 +6,7 @@ import threading
 from time import perf_counter_ns, process_time_ns
 from typing import TYPE_CHECKING
 
-from almaflow.worker.timing import Taken, no_garbage_collection
+from almaflow.worker.timing import Taken, no_garbage_collection, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from almaflow.records.protocol import RoundRequest
 
 
-def take_concurrently(
-    call: Callable[[int], object], synchronize: Callable[[], None], turn: RoundRequest, streams: int, threads: int
+def take_concurrently(  # noqa: PLR0913, PLR0917 - what is called, how long, and by how many threads
+    call: Callable[[int], object],
+    synchronize: Callable[[], None],
+    turn: RoundRequest,
+    streams: int,
+    threads: int,
+    prepare: Callable[[int], None] = nothing,
 ) -> Taken:
     """Time the calls of ``streams`` concurrent threads, until all together have reached the turn's minima.
 
@@ -28,6 +33,8 @@ def take_concurrently(
         turn: The minima and the maximum of all threads together.
         streams: The number of threads that call.
         threads: The number of threads that PyTorch may use inside each call.
+        prepare: Called with the number of each call before it, in its thread; outside of the sample, but within
+            ``wall_s``.
 
     Raises:
         Exception: a call raised it, in whichever thread.
@@ -47,13 +54,16 @@ def take_concurrently(
             # Thread count and no_grad are settings of a thread, and a new thread starts with the defaults.
             torch.set_num_threads(threads)
             with torch.no_grad():
+                prepare(number)
                 call(number)  # untimed: runtimes set things up for a new thread
                 synchronize()
                 start_together.wait()
                 begin = perf_counter_ns()
                 while not stop.is_set():
+                    index = number + streams * len(own_samples)
+                    prepare(index)
                     started = perf_counter_ns()
-                    call(number + streams * len(own_samples))
+                    call(index)
                     synchronize()
                     ended = perf_counter_ns()
                     own_samples.append((started, ended))

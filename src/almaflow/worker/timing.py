@@ -37,6 +37,10 @@ NO_REFILL_S = 0.3
 """Duration of a call from which on no untimed call precedes it: it fills its caches in a negligible part of itself."""
 
 
+def nothing(_index: int) -> None:
+    """Prepare nothing: most models leave their inputs and themselves as they are."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """The timed calls of one round."""
@@ -48,7 +52,12 @@ class Taken:
     """Processor time of the whole process meanwhile."""
 
 
-def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec: MeasureSpec) -> int:
+def warm_up(
+    call: Callable[[int], object],
+    synchronize: Callable[[], None],
+    spec: MeasureSpec,
+    prepare: Callable[[int], None] = nothing,
+) -> int:
     """Call until the calls stop getting quicker, and return how many calls that took.
 
     They have stopped when the quickest of a window of ``WARMUP_WINDOW`` calls is at most ``STILL_FALLING`` quicker than
@@ -61,11 +70,13 @@ def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec
     count, quickest, window = 0, 0, []
     begin = now = perf_counter_ns()
     while now - begin < budget_ns:
+        prepare(count)
+        started = perf_counter_ns()
         call(count)
         synchronize()
-        before, now = now, perf_counter_ns()
+        now = perf_counter_ns()
         count += 1
-        window.append(now - before)
+        window.append(now - started)
         if len(window) < WARMUP_WINDOW:
             continue
         settled = quickest > 0 and min(window) >= (1 - STILL_FALLING) * quickest
@@ -76,22 +87,35 @@ def warm_up(call: Callable[[int], object], synchronize: Callable[[], None], spec
     return count
 
 
-def refill(call: Callable[[int], object], synchronize: Callable[[], None], last_s: float) -> None:
+def refill(
+    call: Callable[[int], object],
+    synchronize: Callable[[], None],
+    last_s: float,
+    prepare: Callable[[int], None] = nothing,
+) -> None:
     """Make untimed calls before a round, unless one alone takes ``NO_REFILL_S`` or more.
 
     Args:
         call: One forward call on the i-th batch.
         synchronize: Waits for the device.
         last_s: The seconds that the last call took.
+        prepare: Called with the number of each call before it.
     """
     begin, count = perf_counter_ns(), 0
     while last_s < NO_REFILL_S and (perf_counter_ns() - begin) / 1e9 < REFILL_S:
+        prepare(count)
         call(count)
         synchronize()
         count += 1
 
 
-def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: RoundRequest, first: int = 0) -> Taken:
+def take(
+    call: Callable[[int], object],
+    synchronize: Callable[[], None],
+    turn: RoundRequest,
+    first: int = 0,
+    prepare: Callable[[int], None] = nothing,
+) -> Taken:
     """Time ``call(first)``, ``call(first + 1)`` ... until the turn's minima are reached or its maximum is crossed.
 
     Args:
@@ -99,6 +123,7 @@ def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: R
         synchronize: Waits for the device; called before the clock is read, on both sides of the call.
         turn: The minima and the maximum.
         first: The number of the first call.
+        prepare: Called with the number of each call before the clock is read for it.
     """
     samples_ns: list[int] = []
     minimum_ns, maximum_ns = int(turn.min_time_s * 1e9), int(turn.max_time_s * 1e9)
@@ -107,8 +132,11 @@ def take(call: Callable[[int], object], synchronize: Callable[[], None], turn: R
         cpu = process_time_ns()
         begin = perf_counter_ns()
         while True:
+            number = first + len(samples_ns)
+            prepare(number)
+            synchronize()
             started = perf_counter_ns()
-            call(first + len(samples_ns))
+            call(number)
             synchronize()
             ended = perf_counter_ns()
             samples_ns.append(ended - started)

@@ -1,0 +1,209 @@
+"""Finds out what a model does besides computing outputs from its inputs, by a few eager calls on copies of them.
+
+Each answer is one that a conversion can be held against: from the same state, with the generators set alike, on inputs
+that no other call has written to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from almaflow.models.batches import copied
+from almaflow.models.build import check_forward
+from almaflow.models.outputs import flatten_outputs
+from almaflow.models.state import ModelState, set_generators
+from almaflow.models.values import ValueUse, watching
+from almaflow.records import ModelTraits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.models.batches import Batch
+
+DRAWS = 8
+"""Number of answers to the same input that are taken of a random model."""
+
+COARSEST_FIRST = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a model is, and its answers."""
+
+    traits: ModelTraits
+    outputs: list[list[torch.Tensor]]
+    """For each batch, the tensors that eager answers from the model's first state; on the CPU."""
+    sequence: list[list[torch.Tensor]] = field(default_factory=list)
+    """Of a model that keeps state: its answers to the first batch, then to all batches, in one go without putting the
+    state back. A runtime with a state of its own goes this way."""
+    draws: list[list[torch.Tensor]] = field(default_factory=list)
+    """Of a random model: its answers to the first batch, ``DRAWS`` times."""
+
+
+def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[str], seed: int) -> Examination:
+    """Call the model eagerly and compare what its answers depend on.
+
+    Args:
+        model: In evaluation mode, on the device of the batches. Its state is put back at the end.
+        batches: Inputs, which are not changed.
+        names: A name for each input.
+        seed: What the generators are set to.
+
+    Raises:
+        UsageError: the model cannot be called with these inputs.
+    """
+    state = ModelState(model)
+    calls = _Calls(model, state, seed)
+    batch = batches[0]
+    set_generators(seed)
+    output = calls.call(batch, check=True)
+    written = tuple(name for i, name in enumerate(names) if calls.wrote(i))
+    own = {_storage(tensor) for tensor in (*calls.given, *model.parameters(), *model.buffers())}
+    first = _answer(output)
+    # The first output is held meanwhile: a second one in the same memory is no coincidence.
+    next_output = calls.call(batch)
+    memory = {_storage(tensor) for tensor in _raw_tensors(output)}
+    aliases = bool(memory & (own | {_storage(tensor) for tensor in _raw_tensors(next_output)}))
+    kept: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    is_random = False
+    if alike(first, _answer(next_output)):
+        caches = state.changed()
+    else:
+        from_the_start = calls.answer(batch)
+        if alike(first, from_the_start) and not alike(first, calls.answer(batch, put_back=False)):
+            kept = state.changed() or ("something outside of the model",)
+        is_random = not alike(first, from_the_start) or not alike(first, calls.answer(batch, seeded=False))
+    outputs = [calls.answer(each, put_back=bool(kept)) for each in batches]
+    use = calls.watched(batch, put_back=bool(kept))
+    traits = ModelTraits(
+        dtype=_coarsest([*model.parameters(), *model.buffers(), *batch, *first]),
+        writes_inputs=written,
+        keeps_state=kept,
+        caches=caches,
+        random=is_random,
+        returns_own_memory=aliases,
+        in_training=tuple(name for name, module in model.named_modules() if module.training),
+        decides_by_values=tuple(use.decisions),
+        sizes_by_values=tuple(use.sizes),
+    )
+    found = Examination(traits, outputs)
+    if kept:
+        state.put_back()
+        found = replace(found, sequence=[calls.answer(each, put_back=False) for each in (batch, *batches)])
+    if is_random:
+        draws = [calls.answer(batch, put_back=bool(kept), seeded=False) for _ in range(DRAWS)]
+        found = replace(found, draws=draws)
+    if kept:
+        state.put_back()
+    return found
+
+
+class _Calls:
+    """Eager calls, each on a copy of its inputs."""
+
+    def __init__(self, model: torch.nn.Module, state: ModelState, seed: int) -> None:
+        self._model, self._state, self._seed = model, state, seed
+        self.given: Batch = ()
+        """The copies that the last call got."""
+        self._pristine: Batch = ()
+
+    def call(self, batch: Batch, *, check: bool = False) -> object:
+        self._pristine, self.given = batch, copied(batch)
+        if check:
+            return check_forward(self._model, self.given)
+        with torch.no_grad():
+            output: object = self._model(*self.given)
+        return output
+
+    def wrote(self, index: int) -> bool:
+        """Whether the last call changed its input of that number."""
+        given, pristine = self.given[index], self._pristine[index]
+        return given.shape != pristine.shape or not torch.equal(torch.nan_to_num(given), torch.nan_to_num(pristine))
+
+    def answer(self, batch: Batch, *, put_back: bool = True, seeded: bool = True) -> list[torch.Tensor]:
+        if put_back:
+            self._state.put_back()
+        if seeded:
+            set_generators(self._seed)
+        return _answer(self.call(batch))
+
+    def watched(self, batch: Batch, *, put_back: bool) -> ValueUse:
+        """Return where the model uses values; what was seen by then where it cannot run while it is watched."""
+        if put_back:
+            self._state.put_back()
+        given = copied(batch)
+        use = ValueUse()
+        try:
+            with torch.no_grad(), watching(given) as use:
+                self._model(*given)
+        except Exception:  # noqa: BLE001 - code that looks at how PyTorch dispatches
+            return use
+        return use
+
+
+def _answer(output: object) -> list[torch.Tensor]:
+    """Return copies of the output's tensors, since a model may write to the memory of an earlier answer."""
+    return [tensor.clone() for tensor in flatten_outputs(output)]
+
+
+def notes_on(traits: ModelTraits) -> list[str]:
+    """Return one line for each trait that changes how conversions are checked or timed."""
+    notes = []
+    if traits.writes_inputs:
+        names = ", ".join(traits.writes_inputs)
+        notes.append(f"the model writes to {names}: each call gets a fresh copy, made outside of the timed call")
+    if traits.keeps_state:
+        names = ", ".join(traits.keeps_state[:3])
+        notes.append(
+            f"the model keeps state between calls ({names}): it is put back before each check and each timed call"
+        )
+    if traits.random:
+        notes.append(
+            f"the model answers at random: conversions are compared by equal seeds, or by the mean of {DRAWS} answers"
+        )
+    if traits.in_training:
+        names = ", ".join(name or "the model itself" for name in traits.in_training[:3])
+        notes.append(f"in training mode although the model was put into evaluation mode: {names}")
+    if traits.decides_by_values:
+        notes.append(f"the model decides by values, which tracing freezes: {'; '.join(traits.decides_by_values[:2])}")
+    return notes
+
+
+def alike(first: Sequence[torch.Tensor], second: Sequence[torch.Tensor]) -> bool:
+    """Whether two answers are equal up to the last bits, which threads may add up in another order."""
+    if len(first) != len(second):
+        return False
+    return all(
+        a.shape == b.shape and torch.allclose(_plain(a), _plain(b), rtol=1e-4, atol=1e-6 * _scale(a), equal_nan=True)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    tensor = tensor.to_dense() if tensor.layout is not torch.strided else tensor
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor.double()
+
+
+def _scale(tensor: torch.Tensor) -> float:
+    finite = _plain(tensor)
+    finite = finite[torch.isfinite(finite)]
+    return float(finite.abs().max()) if finite.numel() else 1.0
+
+
+def _coarsest(tensors: Sequence[torch.Tensor]) -> str:
+    found = {tensor.dtype for tensor in tensors}
+    coarsest = next((dtype for dtype in COARSEST_FIRST if dtype in found), torch.float32)
+    return str(coarsest).removeprefix("torch.")
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided and tensor.numel() else id(tensor)
+
+
+def _raw_tensors(output: object) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]

@@ -1,0 +1,54 @@
+"""Notices whether a converter traced the model: a trace keeps the decisions that the example inputs led to."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from almaflow.records import ModelTraits
+
+TRACERS = ("torch.jit.trace", "torch.jit._get_trace_graph", "torch.export.draft_export")
+"""Functions that run a model once and keep the way it took. Draft export is one of them: it takes the values that a
+decision needs from the example."""
+
+
+class FrozenDecisionError(NotImplementedError):
+    """Raised where tracing kept only one way of a decision by values."""
+
+
+@contextmanager
+def frozen_decisions_raise(traits: ModelTraits) -> Iterator[None]:
+    """Watch the converter inside.
+
+    Raises:
+        FrozenDecisionError: it traced a model that decides by values.
+    """
+    if not traits.decides_by_values:
+        yield
+        return
+    traced: list[str] = []
+    with ExitStack() as stack:
+        for name in TRACERS:
+            stack.enter_context(patch(name, _noting(name, traced)))
+        yield
+    if traced:
+        places = "; ".join(traits.decides_by_values)
+        message = f"tracing keeps only the way that the example took where the model decides by values: {places}"
+        raise FrozenDecisionError(message)
+
+
+def _noting(name: str, traced: list[str]) -> Callable[..., Any]:
+    module, _, attribute = name.rpartition(".")
+    original = getattr(torch.jit if module == "torch.jit" else torch.export, attribute)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        traced.append(name)
+        return original(*args, **kwargs)
+
+    return call

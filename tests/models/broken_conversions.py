@@ -155,7 +155,8 @@ def swaps_outputs(model: Model, _work: BuildInputs) -> BuiltModel:
 
 def freezes_branch(model: Model, work: BuildInputs) -> BuiltModel:
     """The decisions of the first example are kept."""
-    return BuiltModel(torch.jit.trace(model, work.batches[0], check_trace=False), model=model)
+    traced = torch.jit.trace(model, work.batches[0], check_trace=False)  # type: ignore[no-untyped-call]
+    return BuiltModel(traced, model=model)
 
 
 def ignores_mask(model: Model, _work: BuildInputs) -> BuiltModel:

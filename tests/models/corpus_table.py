@@ -11,7 +11,7 @@ from tests.models.corpus_runner import NOT_PREPARED, REFUSED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.models.corpus_runner import Examined
+    from tests.models.corpus_runner import Examined, Verdict
 
 LETTERS = {
     OK: ".",
@@ -50,11 +50,7 @@ def table(examined: Sequence[Examined]) -> str:
 
 
 def _ruler(count: int) -> str:
-    return "".join(f"{number:<10}" if number % 5 == 0 or number == 1 else "" for number in _marks(count))
-
-
-def _marks(count: int) -> list[int]:
-    return list(range(1, count + 1, 5))
+    return "".join(f"{number:<10}" for number in range(1, count + 1, 5))
 
 
 def legend() -> str:
@@ -78,14 +74,11 @@ def counts(examined: Sequence[Examined]) -> str:
 
 def untrue(examined: Sequence[Examined]) -> list[str]:
     """Each verdict that is not true, with what was said and why it is not true."""
-    lines = []
-    for each in examined:
-        for verdict in each.wrong():
-            why = "; ".join(each.example.reasons(verdict.conversion))
-            notes = f" [{'; '.join(verdict.notes)}]" if verdict.notes else ""
-            said = f"{verdict.verdict}{notes}: {verdict.message}" if verdict.message else verdict.verdict + notes
-            lines.append(
-                f"{each.example.kind}/{each.example.name} {verdict.conversion}: {said}"
-                + (f" (true: {why})" if why else "")
-            )
-    return lines
+    return [_line(each, verdict) for each in examined for verdict in each.wrong()]
+
+
+def _line(examined: Examined, verdict: Verdict) -> str:
+    said = ": ".join(filter(None, [verdict.verdict, verdict.message]))
+    notes = f" [{'; '.join(verdict.notes)}]" if verdict.notes else ""
+    why = "; ".join(examined.example.reasons(verdict.conversion))
+    return f"  {examined.example.name} {verdict.conversion}: {said}{notes}" + (f" (true: {why})" if why else "")

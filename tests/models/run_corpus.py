@@ -7,12 +7,11 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.models.corpus.every_example import CORPUS
+from tests.models.corpus.every_example import examples
 from tests.models.corpus.families import PRELOAD
 from tests.models.corpus_runner import run
 from tests.models.corpus_table import counts, legend, table, untrue
@@ -41,16 +40,14 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--json", type=Path, help="a file that gets every verdict")
     options = parser.parse_args(arguments)
-    patterns = options.models.split(",")
-    examples = [e for e in CORPUS.values() if any(fnmatchcase(n, p) for n in (e.name, e.kind) for p in patterns)]
-    if not examples:
+    chosen = examples(*options.models.split(","))
+    if not chosen:
         parser.error(f"--models {options.models}: there is no such model")
     planned = cpu_plan(options.conversions.split(",") if options.conversions else None)
     began = time.monotonic()
-    examined = run(examples, planned, jobs=options.jobs, preload=PRELOAD, on_model=_show)
+    examined = run(chosen, planned, jobs=options.jobs, preload=PRELOAD, on_model=_show)
     took = time.monotonic() - began
     lines = untrue(examined)
-    print("\n".join(lines))
     workers = len(examined) * len(planned)
     print(
         f"{len(examined)} models, {len(planned)} conversions, {workers} verdicts in {took:.0f} s; {len(lines)} untrue"
@@ -78,9 +75,15 @@ def write(path: Path, examined: Sequence[Examined]) -> None:
 
 
 def _show(examined: Examined) -> None:
-    wrong = len(list(examined.wrong()))
+    lines = untrue([examined])
     seconds = sum(each.seconds for each in examined.verdicts)
-    print(f"{examined.example.name}: {wrong} of {len(examined.verdicts)} untrue, {seconds:.1f} s", file=sys.stderr)
+    if examined.traits and (wrong := examined.example.wrong_traits(examined.traits)):
+        lines.append(f"  {examined.example.name} traits: {wrong}")
+    name = f"{examined.example.kind}/{examined.example.name}"
+    print(
+        "\n".join([f"{name}: {len(examined.verdicts)} verdicts, {len(lines)} untrue, {seconds:.1f} s", *lines]),
+        flush=True,
+    )
 
 
 def _plain(examined: Examined) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - as everybody imports it
-from tests.models.corpus.example import PLAIN, always_ok, booleans, example, floats, integers, may_be_wrong
+from tests.models.corpus.example import ANYTHING, PLAIN, always_ok, booleans, example, floats, integers, may_be_wrong
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PADDED = may_be_wrong("*", why="padded places may hold anything, and nothing here says which are padded")
 
 
-@example(floats(6, 16), booleans(6), loader="padded", rules=(PADDED,))
+@example(floats(6, 16), booleans(6), loader="padded", rules=(PADDED,), decides_by_values=ANYTHING)
 class PaddedEncoder(nn.Module):
     """An encoder with a padding mask; PyTorch's fast path fills padded places with zeros, and converters do not."""
 
@@ -32,6 +32,7 @@ class PaddedEncoder(nn.Module):
     floats(6, 16),
     booleans(6),
     loader="padded",
+    decides_by_values=ANYTHING,
     rules=(
         always_ok(
             "EXPORT+EAGER", "ONNX_CPU", why="padded places are set to zero by the model, so nothing is left to chance"

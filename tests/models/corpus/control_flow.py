@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from tests.models.corpus.example import (
     PLAIN,
-    TRACED,
     WHOLE_GRAPH,
     always_ok,
     example,
@@ -158,7 +157,7 @@ class ChoosesByWhere(nn.Module):
 @example(
     floats(16),
     decides_by_values=True,
-    rules=(only_with_note(*TRACED, why="the early exit is decided by the values of the first input"),),
+    rules=(only_with_note(*WHOLE_GRAPH, why="the early exit is decided by the values of the first input"),),
 )
 class EarlyExit(nn.Module):
     """Stops behind the first block if that is sure of its class."""
@@ -195,7 +194,7 @@ class HeavyPartOutside(nn.Module):
 
 @example(floats(16))
 class BreaksTheGraph(nn.Module):
-    """Python's own arithmetic in the middle: numpy on the shape, and a print to nowhere."""
+    """Python's own arithmetic in the middle: a break that torch.compile has to make."""
 
     def __init__(self) -> None:
         super().__init__()

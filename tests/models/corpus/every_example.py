@@ -1,5 +1,7 @@
 """All examples of the corpus, which importing this module puts on the list."""
 
+from fnmatch import fnmatchcase
+
 from tests.models.corpus import (
     attention,
     control_flow,
@@ -16,7 +18,7 @@ from tests.models.corpus import (
     shapes,
     state,
 )
-from tests.models.corpus.example import CORPUS
+from tests.models.corpus.example import CORPUS, Example
 
 KINDS = {
     module.__name__.rpartition(".")[2]: (module.__doc__ or "").splitlines()[0]
@@ -39,4 +41,12 @@ KINDS = {
 }
 """The first line of each module, by the name of the kind."""
 
-__all__ = ["CORPUS", "KINDS"]
+
+def examples(*patterns: str) -> list[Example]:
+    """The examples whose name or kind is one of these, with * for anything, kind by kind."""
+    order = list(KINDS)
+    found = [e for e in CORPUS.values() if any(fnmatchcase(n, p) for n in (e.name, e.kind) for p in patterns)]
+    return sorted(found, key=lambda each: order.index(each.kind))
+
+
+__all__ = ["CORPUS", "KINDS", "examples"]

@@ -16,6 +16,8 @@ from almaflow.records import InputSpec, ModelSpec, TargetSpec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from almaflow.records import ModelTraits
+
 Builder = TypeVar("Builder", bound="Callable[..., Any]")
 
 OK = "ok"
@@ -27,7 +29,11 @@ HONEST = frozenset({OK, OK_WITH_NOTE, "unavailable", "unsupported", "error", "fe
 ROUNDING = frozenset({"int8", "int4", "int2", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2"})
 """Types so narrow that the outputs of a small random network may really be too far from eager's."""
 
-ALL = ("*",)
+ANYTHING = object()
+"""A trait that may be there or not: PyTorch's own layers decide, and differently from version to version."""
+FOUND_OR_NOT = ("writes_inputs", "keeps_state", "random", "in_training", "decides_by_values", "sizes_by_values")
+"""Traits that are absent wherever an example does not name them; a false alarm is as wrong as a silence."""
+
 FLOAT16 = ("FP16+*", "OPENVINO_FP16")
 BFLOAT16 = ("BF16+*", "OPENVINO_BF16")
 TRACED = ("*JIT_TRACE", "OPENVINO*", "*COMPILE_OPENVINO", "ONNX*")
@@ -83,7 +89,7 @@ class Example:
     spec: ModelSpec
     rules: tuple[Rule, ...] = ()
     traits: dict[str, Any] = field(default_factory=dict)
-    """Fields of ``ModelTraits``: True where something has to be found, or the very value."""
+    """Fields of ``ModelTraits``: True where something has to be found, the very value, or ``ANYTHING``."""
     refused: str | None = None
     """A part of the one line with which the model is refused before anything is measured."""
 
@@ -96,6 +102,15 @@ class Example:
             if rule.concerns(conversion):
                 right = (right | rule.more) - rule.not_right
         return frozenset(right)
+
+    def wrong_traits(self, found: ModelTraits) -> dict[str, Any]:
+        """The traits that were not found as they are, with what was found."""
+        wrong = {}
+        for name in dict.fromkeys((*FOUND_OR_NOT, *self.traits)):
+            said, true = getattr(found, name), self.traits.get(name, False)
+            if true is not ANYTHING and true != (bool(said) if isinstance(true, bool) else said):
+                wrong[name] = said
+        return wrong
 
     def reasons(self, conversion: str) -> tuple[str, ...]:
         """Why the verdicts of a conversion are what they are, beside what holds of every model."""

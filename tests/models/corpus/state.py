@@ -11,6 +11,8 @@ from torch import Tensor, nn
 class Counts(nn.Module):
     """Each call adds one to a buffer that the answer depends on."""
 
+    calls: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.line = nn.Linear(8, 4)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tests.models.corpus.example import Example
 
     from almaflow.processes.worker_handle import WorkerExit
-    from almaflow.records import ModelTraits, PlannedConversion
+    from almaflow.records import Measurement, ModelTraits, PlannedConversion
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,6 +50,8 @@ ONE_CALL = MeasureSpec(
     exclusive="ignore",
 )
 """As little measuring as there can be: the verdicts are asked for, not the times."""
+
+HALF = 0.5
 
 REFUSED = "refused"
 """The model was refused in one line before any conversion."""
@@ -179,10 +181,19 @@ def _verdict(planned: PlannedConversion, task: WorkerTask, launcher: Launcher, p
 
 def _said(exit_state: WorkerExit) -> tuple[str, str, tuple[str, ...]]:
     result = exit_state.result
-    notes = result.measurement.notes if result.measurement else ()
+    notes = _notes(result.measurement)
     if result.bad_input:
         return "error", result.bad_input, notes
     if result.failure:
         return str(result.failure.kind), result.failure.message, notes
     fidelity = result.measurement.fidelity if result.measurement else None
     return (OK_WITH_NOTE if notes else OK), f"{fidelity.sqnr_db:.0f} dB" if fidelity else "", notes
+
+
+def _notes(measurement: Measurement | None) -> tuple[str, ...]:
+    """What the user is told beside the verdict; that less than half of the weights are narrow is in a column."""
+    if measurement is None:
+        return ()
+    share = measurement.narrow_weights_share
+    told = (f"{share:.0%} of the weights are narrow",) if share is not None and share < HALF else ()
+    return (*measurement.notes, *told)

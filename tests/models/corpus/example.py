@@ -36,7 +36,7 @@ FOUND_OR_NOT = ("writes_inputs", "keeps_state", "random", "in_training", "decide
 
 FLOAT16 = ("FP16+*", "OPENVINO_FP16")
 BFLOAT16 = ("BF16+*", "OPENVINO_BF16")
-TRACED = ("*JIT_TRACE", "OPENVINO*", "*COMPILE_OPENVINO", "ONNX*")
+TRACED = ("*JIT_TRACE", "OPENVINO*", "ONNX*")
 """Conversions that may run the model's Python once and keep what it decided."""
 WHOLE_GRAPH = (*TRACED, "EXPORT+*", "*+EXPORT+*", "AOT_INDUCTOR_PACKAGE", "EXECUTORCH_XNNPACK", "NATIVE_*")
 """Conversions that turn the whole model into one graph."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from tests.models.corpus.example import PLAIN, Rule, always_ok, example, floats, may_be_wrong, only_with_note
+from tests.models.corpus.example import Rule, always_ok, example, floats, may_be_wrong, only_with_note
 from torch import Tensor, nn
 
 QUANTISERS = (
@@ -26,7 +26,7 @@ def nothing_to_do(*conversions: str) -> Rule:
     )
 
 
-@example(floats(16), rules=(nothing_to_do(*WEIGHT_QUANTISERS, "NATIVE_*"),))
+@example(floats(16), rules=(nothing_to_do("OPTIMUM_QUANTO_W*", "TORCHAO_QUANT_*"),))
 class HandWritten(nn.Module):
     """A weight that is a plain parameter, and a normalisation: no linear layer, no convolution."""
 
@@ -38,7 +38,7 @@ class HandWritten(nn.Module):
         return torch.tanh(self.norm(x) @ self.weight)
 
 
-@example(floats(16), rules=(nothing_to_do(*QUANTISERS),))
+@example(floats(16), rules=(nothing_to_do(*WEIGHT_QUANTISERS),))
 class Elementwise(nn.Module):
     """A gain and an activation."""
 
@@ -50,12 +50,18 @@ class Elementwise(nn.Module):
         return torch.sin(x * self.gain)
 
 
-@example(floats(8), rules=(nothing_to_do(*QUANTISERS), always_ok(*PLAIN, why="softmax is common")))
+@example(
+    floats(8),
+    rules=(
+        nothing_to_do(*QUANTISERS),
+        always_ok("JIT_TRACE", "EXPORT+EAGER", "ONNX_CPU", why="running sums are common"),
+    ),
+)
 class NoParameters(nn.Module):
-    """A function without a weight."""
+    """A function without a weight, by operations that no quantiser takes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.softmax(-1)
+        return x.sin().cumsum(-1)
 
 
 @example(

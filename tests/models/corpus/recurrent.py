@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from tests.models.corpus.example import PLAIN, TRACED, always_ok, example, floats, integers, may_be_wrong
+from tests.models.corpus.example import PLAIN, always_ok, example, floats, integers
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -48,7 +48,7 @@ class GivenStates(nn.Module):
         return y, hidden[0], cell[0]
 
 
-@example(floats(7, 6), rules=(may_be_wrong(*TRACED, why="a traced packing may keep the example's lengths"),))
+@example(floats(7, 6))
 class PackedSequence(nn.Module):
     """Sequences of two lengths are packed; the lengths are fixed."""
 

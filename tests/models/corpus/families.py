@@ -36,7 +36,7 @@ def torchvision_model(name: str, **kwargs: Any) -> torch.nn.Module:
     """A torchvision network whose batch normalisations have statistics, so that signals do not die out."""
     from torchvision import models
 
-    model = models.get_model(name, weights=None, num_classes=10, **kwargs)
+    model = _lively(models.get_model(name, weights=None, num_classes=10, **kwargs))
     with torch.no_grad():
         model.train()(torch.randn(8, 3, 64, 64))
     return model
@@ -45,7 +45,7 @@ def torchvision_model(name: str, **kwargs: Any) -> torch.nn.Module:
 @example(
     floats(3, 64, 64),
     name="torchvision_fasterrcnn",
-    kwargs={"name": "fasterrcnn_mobilenet_v3_large_320_fpn", "min_size": 64, "max_size": 64},
+    kwargs={"name": "fasterrcnn_mobilenet_v3_large_320_fpn", "lively": False, "min_size": 64, "max_size": 64},
     batch_size=1,
     sizes_by_values=True,
     rules=(DETECTOR_ROUNDING,),
@@ -53,16 +53,30 @@ def torchvision_model(name: str, **kwargs: Any) -> torch.nn.Module:
 @example(
     floats(3, 64, 64),
     name="torchvision_ssdlite",
-    kwargs={"name": "ssdlite320_mobilenet_v3_large"},
+    kwargs={"name": "ssdlite320_mobilenet_v3_large", "lively": True},
     batch_size=1,
     sizes_by_values=True,
     rules=(DETECTOR_ROUNDING,),
 )
-def torchvision_detector(name: str, **kwargs: Any) -> torch.nn.Module:
+def torchvision_detector(name: str, *, lively: bool, **kwargs: Any) -> torch.nn.Module:
     """A torchvision detector on small pictures, which gives a list of dictionaries."""
     from torchvision import models
 
-    return models.get_model(name, weights=None, weights_backbone=None, num_classes=3, **kwargs)
+    model = models.get_model(name, weights=None, weights_backbone=None, num_classes=3, **kwargs)
+    if lively:
+        with torch.no_grad():
+            _lively(model.backbone).train()(torch.randn(8, 3, 64, 64))
+    return model
+
+
+def _lively(model: Any) -> Any:
+    """Draw weights that keep a signal's size, and let batch normalisations take the statistics of one batch."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(module.weight)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    return model
 
 
 @example(floats(3, 160, 160), name="timm_vit", kwargs={"name": "test_vit"}, batch_size=1, rules=(COMMON,))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tests.models.corpus.example import PLAIN, always_ok, booleans, example, floats, integers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 from torch import Tensor, nn
 
 BY_NAME = always_ok("EXPORT+EAGER", "ONNX_CPU", why="an input goes to the parameter of its name")
@@ -76,6 +79,50 @@ class AnyNumber(nn.Module):
         for weight, each in enumerate(inputs[1:], 2):
             total = total + weight * each
         return self.line(total)
+
+
+@example(floats(6, name="pair.0"), floats(6, name="pair.1"), rules=(BY_NAME,))
+class TuplePair(nn.Module):
+    """Takes a tuple of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(6, 3)
+
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return self.line(pair[0] - 3 * pair[1])
+
+
+@example(floats(6, name="scene.depth"), floats(6, name="scene.image"), rules=(BY_NAME,))
+class Scene(nn.Module):
+    """Takes a dictionary of tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(6, 3)
+
+    def forward(self, scene: dict[str, Tensor]) -> Tensor:
+        return self.line(scene["image"] - 3 * scene["depth"])
+
+
+@example(loader="nothing_between", rules=(BY_NAME,))
+class NoneBetween(nn.Module):
+    """Between two inputs the caller gives None, and behind them a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, mask: Tensor | None, bias: Tensor, scale: float = 1.0) -> Tensor:
+        y = self.line(x * scale) + bias[:, :3]
+        return y if mask is None else y * mask
+
+
+def nothing_between() -> Iterator[dict[str, Tensor | float | None]]:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        x, bias = torch.randn(2, 6, generator=generator), torch.randn(2, 6, generator=generator)
+        yield {"x": x, "mask": None, "bias": bias, "scale": 2.0}
 
 
 @example(floats(6), refused="c")

@@ -21,7 +21,7 @@ from almaflow.conversions.catalogue.plan import plan
 if TYPE_CHECKING:
     from tests.models.corpus_runner import Examined
 
-QUICK = ("EAGER", "JIT_TRACE", "EXPORT+EAGER", "BF16+EAGER", "OPTIMUM_QUANTO_WI8", "ONNX_CPU")
+QUICK = ("EAGER", "JIT_TRACE", "EXPORT+EAGER", "BF16+EAGER", "ONNX_CPU")
 """They take a second or two of one processor."""
 CONVERTERS = (
     "OPENVINO",
@@ -36,6 +36,8 @@ CONVERTED = (
     *("half_bfloat16", "complex_output", "minus_infinity", "keeps_some", "top_k", "elementwise", "hand_written"),
     *("boxes_and_scores", "boolean_mask", "gru", "conv_norms", "grid_sample"),
 )
+QUANTISERS = ("OPTIMUM_QUANTO_WI8", "TORCHAO_QUANT_INT8")
+QUANTISED = ("elementwise", "no_parameters", "hand_written", "lstm_head", "perceptron", "conv_norms", "counts", "bert")
 COMPILERS = ("COMPILE_INDUCTOR_DEFAULT", "AOT_INDUCTOR_PACKAGE")
 COMPILED = ("counts", "dropout_always", "both_branches", "heavy_part_outside", "permuted", "subtracts")
 
@@ -63,7 +65,9 @@ def test_quick_conversions_of_every_model() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("conversions", "models"), [(CONVERTERS, CONVERTED), (COMPILERS, COMPILED)])
+@pytest.mark.parametrize(
+    ("conversions", "models"), [(CONVERTERS, CONVERTED), (QUANTISERS, QUANTISED), (COMPILERS, COMPILED)]
+)
 def test_slower_conversions_of_models_of_each_kind(conversions: tuple[str, ...], models: tuple[str, ...]) -> None:
     assert untrue(run(examples(*models), cpu_plan(conversions), jobs=2, preload=PRELOAD)) == []
 

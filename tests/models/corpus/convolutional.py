@@ -73,7 +73,7 @@ class GridSample(nn.Module):
         return F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False)
 
 
-@example(floats(3, 8, 8), rules=(PYTORCH,))
+@example(floats(3, 8, 8), rules=(always_ok("EXPORT+EAGER", why="PyTorch exports every operation"),))
 class PadsAndPools(nn.Module):
     """Reflecting and circular padding, maximum with indices, adaptive pools, unfolding."""
 
@@ -128,7 +128,7 @@ class WeightNorm(nn.Module):
         return self.head(self.conv(x).relu().mean((2, 3)))
 
 
-@example(floats(8), rules=(COMMON,))
+@example(floats(8), rules=(PYTORCH,))
 class SpectralNorm(nn.Module):
     """Weights over their largest singular value; the vectors stand still in evaluation mode."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tests.models.corpus.example import BFLOAT16, FLOAT16, always_ok, example, floats, integers, may_be_wrong
+from tests.models.corpus.example import ANYTHING, BFLOAT16, FLOAT16, always_ok, example, floats, integers, may_be_wrong
 
 COMMON = always_ok("EXPORT+EAGER", "ONNX_CPU", why="this family is what the runtimes are made for")
 PICTURE = floats(3, 64, 64)
 WORDS = integers(8, high=90, name="input_ids")
+MASK = integers(8, high=2, low=1, name="attention_mask")
+"""Nothing is masked, which transformers' code asks the values about."""
 PRELOAD = (
     "torchvision",
     "timm",
@@ -91,7 +93,7 @@ def timm_model(name: str) -> Any:
     return timm.create_model(name, pretrained=False, num_classes=10)
 
 
-@example(WORDS, integers(8, high=2, low=1, name="attention_mask"), rules=(COMMON,))
+@example(WORDS, MASK, rules=(COMMON,), decides_by_values=ANYTHING)
 def bert() -> Any:
     """An encoder: an object with a name for each output."""
     from transformers import BertConfig, BertModel
@@ -101,7 +103,7 @@ def bert() -> Any:
     )
 
 
-@example(WORDS, integers(8, high=2, low=1, name="attention_mask"), name="gpt2_with_cache", kwargs={"use_cache": True})
+@example(WORDS, MASK, name="gpt2_with_cache", kwargs={"use_cache": True}, decides_by_values=ANYTHING)
 @example(WORDS, name="gpt2", kwargs={"use_cache": False}, rules=(always_ok("EXPORT+EAGER", why="PyTorch runs it"),))
 def gpt2(*, use_cache: bool) -> Any:
     """A decoder; with a cache its answer holds keys and values too."""

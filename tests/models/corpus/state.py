@@ -55,7 +55,7 @@ class MovingAverage(nn.Module):
 
 @example(floats(1, 8), keeps_state=True)
 class KeyCache(nn.Module):
-    """A list grows by one key at each call, as a decoder's cache does, so that shapes inside grow too."""
+    """A list grows by one key at each call, as a decoder's cache does; the same input twice in a row answers alike."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -193,6 +193,24 @@ def test_the_arguments_reach_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (request.uri, request.experiment_name, request.fail_fast) == (f"sqlite:///{tmp_path}/x.db", "mine", True)
 
 
+def test_inputs_by_name_reach_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = ran(monkeypatch, DONE)
+    sequence, mask = torch.randn(5, 3, 8), torch.zeros(3, 5, dtype=torch.bool)
+    api.validate(
+        LINEAR, {"input": sequence}, example_kwargs={"mask": mask}, batch_dim=1, padding_mask="mask", model_name="m"
+    )
+    assert runner.request
+    model = runner.request.model
+    assert (model.batch_size, model.batch_dim, model.padding_mask, model.attention_mask) == (3, 1, "mask", None)
+    assert [(each.name, each.shape, each.batch_dim) for each in model.inputs or ()] == [
+        ("input", (5, 8), 1),
+        ("mask", (3, 5), None),
+    ]
+    assert model.directory == str(Path.cwd())
+    api.validate(LINEAR, X, batch_dim=None)
+    assert (runner.request.model.batch_dim, runner.request.model.batch_size) == (None, 1)
+
+
 def test_it_says_only_warnings_unless_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,7 +23,7 @@ from almaflow.report.terminal import announce, present
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
     import torch
@@ -51,6 +51,8 @@ class ValidationResult:
     """The job's MLflow run; None where the store could not be written."""
     interrupted: bool
     environment: dict[str, str]
+    notes: list[str]
+    """What eager calls showed of the model that changes how it was measured."""
     conversions: list[dict[str, Any]]
     """One dict for each conversion in plan order: conversion, status, failure, run_id and metrics, None if unknown."""
     best_conversion: str | None
@@ -77,7 +79,7 @@ class ValidationResult:
 
 def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which has a default
     model: torch.nn.Module | Callable[[], torch.nn.Module],
-    example_input: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    example_input: torch.Tensor | Sequence[object] | Mapping[str, object] | None = None,
     model_name: str | None = None,
     hardware: str = "auto",
     tier: int = 2,
@@ -86,7 +88,11 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     predicted_energy_j: float | None = None,
     data_loader: Iterable[object] | None = None,
     *,
+    example_kwargs: Mapping[str, object] | None = None,
     batch_size: int | None = None,
+    batch_dim: int | None = 0,
+    padding_mask: str | None = None,
+    attention_mask: str | None = None,
     seed: int = 0,
     measure: str = "default",
     tracking_uri: str | None = None,
@@ -117,10 +123,13 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         model: A module, or a callable without arguments that builds one in each worker, with the same weights every
             time (PyTorch is seeded with ``seed`` before). A module on a GPU is copied to the CPU first, and of one
             that ``torch.compile`` wrapped the original is taken. It is measured in evaluation mode.
-        example_input: A tensor, or a tuple or list of tensors where the model takes several, the batch dimension
-            first. Further batches to compare outputs on are made of it by permuting the elements of each tensor with
-            a generator seeded by ``seed``, which keeps type, shape and range of values. A model that does not run on
-            a permutation (of offsets, say) needs a ``data_loader``.
+        example_input: A tensor, the batch dimension first; a tuple or list of the arguments by position where the
+            model takes several; or a mapping of the arguments by name, as a tokenizer gives it. An argument may hold
+            tensors in tuples, lists, dictionaries and dataclasses, also None, numbers and text, which stay as they
+            are. A tuple or list that is one argument stands in a tuple: ``([first, second],)``. Further batches to
+            compare outputs on are made of it by permuting the elements of each tensor with a generator seeded by
+            ``seed``, those of masks within each row, which keeps type, shape and range of values. A model that does
+            not run on a permutation (of offsets, say) needs a ``data_loader``.
         model_name: What the figures are filed under; by default the name of the class or function.
         hardware: ``"auto"``, ``"cpu"``, ``"cuda"``, or a named machine such as ``"H100"`` or ``"Intel-i7-12700K"``
             (``almaflow hardware`` lists them), which this machine then has to be.
@@ -129,10 +138,18 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             tier's.
         predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to compare with the measurement.
         predicted_energy_j: Predicted joules of one forward call on one batch.
-        data_loader: An iterable over batches: tensors, tuples or lists (inputs first, then labels, which are dropped),
-            or mappings. Its first batches of ``batch_size`` are used instead of ``example_input``; beside it,
-            ``example_input`` only says how many inputs the model takes, which is one where it is not given.
+        data_loader: An iterable over batches, which all have the same sizes: tensors, tuples or lists (inputs first,
+            then labels, which are dropped), or mappings, of which the keys that are parameters of the model are given
+            by name, but for optional ``labels``, ``label``, ``targets`` and ``target``. Its first batches of
+            ``batch_size`` are used instead of ``example_input``; beside it, ``example_input`` only says how many
+            tensors the model takes, which are those that it requires where it is not given.
+        example_kwargs: Arguments by name beside ``example_input``, as ``torch.export.export`` takes them.
         batch_size: Samples in a batch; by default the first dimension of the first tensor, which it has to agree with.
+        batch_dim: The batch dimension of the inputs, such as 1 for (length, batch, features); None where they have
+            none. An input of another size there is taken for one that has none, such as a shared mask.
+        padding_mask: Name of the input (N, L) whose elements are other than zero where there is padding, as PyTorch's
+            ``src_key_padding_mask``: outputs at these places are not judged.
+        attention_mask: Name of the input (N, L) whose elements are zero where there is padding, as transformers'.
         seed: Of PyTorch's generator before a callable builds the model, and of the permutations.
         measure: ``"quick"``, ``"default"`` or ``"thorough"``.
         tracking_uri: An MLflow tracking URI; by default ``MLFLOW_TRACKING_URI``, else the store in almaflow's home.
@@ -156,13 +173,15 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     from almaflow.config.composition import compose
     from almaflow.config.overrides import override
 
-    inputs = Inputs(example_input, data_loader)
+    inputs = Inputs(example_input, data_loader, example_kwargs, batch_dim)
     settings = {
         "model.name": model_name or name_of(model),
         "hardware": _hardware(hardware),
         "tier": str(tier),
         "measure": measure,
         "batch_size": inputs.batch_size if batch_size is None else batch_size,
+        "model.padding_mask": padding_mask,
+        "model.attention_mask": attention_mask,
         "conversions": conversions,
         "predicted_latency_ms": predicted_latency_ms,
         "predicted_energy_j": predicted_energy_j,
@@ -175,6 +194,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "output": output,
     }
     arguments = [override(key, value) for key, value in settings.items() if value is not None]
+    arguments.append(override("model.batch_dim", batch_dim))
     job_config = compose(["model=custom", *arguments, *overrides])
     with tempfile.TemporaryDirectory(prefix="almaflow-") as directory:
         spec = ModelSpec(
@@ -183,6 +203,10 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             pickle_path=str(Path(directory, "model.pkl")),
             batches_path=str(Path(directory, "batches.pt")),
             batch_size=job_config.batch_size,
+            batch_dim=job_config.model.batch_dim,
+            padding_mask=job_config.model.padding_mask,
+            attention_mask=job_config.model.attention_mask,
+            directory=str(Path.cwd()),
             seed=job_config.seed,
         )
         request = make_request(job_config, model=spec)

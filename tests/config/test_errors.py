@@ -90,6 +90,16 @@ def answer(*overrides: str) -> str:
             "model.inputs=[{shape: [4], dtype: int8, low: 5, high: 5}]",
             "model.inputs.0.high=5: must be more than low=5",
         ),
+        (
+            "model.inputs=[{shape: [4], batch_dim: 2}]",
+            (
+                "model.inputs.0.batch_dim=2: must be 1 or less for shape=[4], or null where the input has no batch "
+                "dimension"
+            ),
+        ),
+        ("model.inputs=[{shape: [4], batch_dim: -1}]", "model.inputs.0.batch_dim=-1: must be 0 or more"),
+        ("model.batch_dim=-1", "model.batch_dim=-1: must be 0 or more"),
+        ("model.inputs=[{shape: [4], name: a}, {shape: [4], name: a}]", "model.inputs: two inputs have the name a"),
         ("batch_sze=3", "batch_sze: no such key; nearest: batch_size"),
         ("threads=2", "threads: no such key; nearest: hardware.threads"),
         ("model.arc=x", "model.arc: no such key; nearest: model.arch, model.kwargs, model.name"),

@@ -134,6 +134,39 @@ def test_several_and_integer_inputs() -> None:
     ]
 
 
+def test_a_mask_is_one_of_the_inputs() -> None:
+    inputs = "model.inputs=[{shape: [4], name: ids}, {shape: [4], dtype: bool, name: mask}]"
+    model = resolve.resolve_model(job("model._target_=pkg.fn", inputs, "model.padding_mask=mask"))
+    assert (model.padding_mask, model.attention_mask) == ("mask", None)
+    with pytest.raises(UsageError, match=r"model\.attention_mask=masks: none of model\.inputs .*; they are: ids, mask"):
+        job("model._target_=pkg.fn", inputs, "model.attention_mask=masks")
+
+
+def test_the_batch_dimension_is_the_models_unless_an_input_says() -> None:
+    inputs = "model.inputs=[{shape: [4]}, {shape: [4, 2], batch_dim: 2}, {shape: [3, 3], batch_dim: null}]"
+    for override, dims in (
+        ("", [0, 2, None]),
+        ("model.batch_dim=1", [1, 2, None]),
+        ("model.batch_dim=null", [None, 2, None]),
+    ):
+        model = resolve.resolve_model(job("model._target_=pkg.fn", inputs, *filter(None, [override])))
+        assert [each.batch_dim for each in model.inputs or ()] == dims
+        assert model.batch_dim == dims[0]
+
+
+def test_bytes_need_no_range() -> None:
+    (image,) = (
+        resolve.resolve_model(job("model._target_=pkg.fn", "model.inputs=[{shape: [3], dtype: uint8}]")).inputs or ()
+    )
+    assert image.high is None
+
+
+def test_a_callers_model_is_built_where_the_command_was_started() -> None:
+    started = str(Path.cwd())
+    assert resolve.resolve_model(job("model._target_=pkg.fn", "model.inputs=[{shape: [3]}]")).directory == started
+    assert resolve.resolve_model(job()).directory is None
+
+
 def test_conversions_keep_their_order_and_kind() -> None:
     assert job("conversions=[EXPORT+COMPILE, 3, EAGER]").conversions == ["EXPORT+COMPILE", 3, "EAGER"]
 

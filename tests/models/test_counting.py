@@ -141,10 +141,11 @@ def test_flops_are_those_that_torchvision_publishes(arch: str) -> None:
 
 
 def test_a_model_on_fake_tensors_has_the_operations_of_the_real_one() -> None:
-    from almaflow.models.build import build_batches, build_model
+    from almaflow.models.build import build_example
 
     spec = ModelSpec("resnet18", arch="resnet18", batch_size=2)
-    assert fake_workload(spec) == count(build_model(spec), build_batches(spec, 1)[0])
+    example = build_example(spec, 1)
+    assert fake_workload(spec) == count(example.model, example.batches[0])
 
 
 def test_weights_that_are_drawn_until_they_please_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +192,7 @@ def test_it_is_counted_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("arch", "kind", "said"),
-    [("resnet19", UsageError, "resnet19"), (None, UsageError, "its inputs are not known")],
+    [("resnet19", UsageError, "resnet19"), (None, UsageError, "neither an architecture nor a target")],
 )
 def test_a_model_that_does_not_build(arch: str | None, kind: type[Exception], said: str) -> None:
     with pytest.raises(kind, match=said):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from collections import UserDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.build import build_batches, build_model
+from almaflow.models.batches import build_inputs
+from almaflow.models.binding import Parameters
+from almaflow.models.build import build_example, build_model
 from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import InputSpec, ModelSpec
 
@@ -40,7 +44,7 @@ def written(inputs: Inputs, place: Path, count: int = 4, **fields: Any) -> list[
     path = place / "batches.pt"
     spec = ModelSpec("m", inputs=inputs.specs, **{"batch_size": inputs.batch_size, **fields})
     inputs.write(path, spec, count)
-    return build_batches(ModelSpec("m", batches_path=str(path), batch_size=spec.batch_size), count)
+    return build_inputs(replace(spec, batches_path=str(path)), count, Parameters()).batches
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,78 @@ def test_several_inputs(tmp_path: Path) -> None:
     assert [[tuple(t.shape) for t in batch] for batch in written(inputs, tmp_path, count=2)] == [[(2, 4), (2,)]] * 2
 
 
+class Encoding(UserDict[str, torch.Tensor]):
+    """What a tokenizer gives."""
+
+
+IDS, MASK = torch.arange(8).reshape(2, 4), torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
+
+
+class Reads(torch.nn.Module):
+    def forward(
+        self, input_ids: Any, past: Any = None, attention_mask: torch.Tensor | None = None, cache: bool = True
+    ) -> torch.Tensor:
+        assert not cache
+        assert attention_mask is not None
+        made: torch.Tensor = input_ids * attention_mask
+        return made if past is None else made + sum(past["states"])
+
+
+@pytest.mark.parametrize(
+    ("example", "kwargs", "names"),
+    [
+        (Encoding(input_ids=IDS, attention_mask=MASK), {"cache": False}, ("input_ids", "attention_mask")),
+        ((IDS, None, MASK, False), None, ("input_ids", "attention_mask")),
+        (IDS, {"attention_mask": MASK, "cache": False}, ("input_ids", "attention_mask")),
+        (
+            None,
+            {"attention_mask": MASK, "cache": False, "input_ids": IDS, "past": {"states": [IDS, IDS]}},
+            ("attention_mask", "input_ids", "past.states.0", "past.states.1"),
+        ),
+    ],
+)
+def test_an_example_may_be_any_arguments_of_a_call(
+    example: Any, kwargs: Any, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    inputs = Inputs(example, None, kwargs)
+    spec = ModelSpec("m", inputs=inputs.specs, batch_size=2, pickle_path=str(tmp_path / "m.pkl"))
+    inputs.write(tmp_path / "batches.pt", spec, 3)
+    write_model(tmp_path / "m.pkl", Reads())
+    made = build_example(replace(spec, batches_path=str(tmp_path / "batches.pt")), 3)
+    assert made.form.names == names
+    expected = IDS * MASK + (2 * IDS if len(names) > 2 else 0)
+    assert torch.equal(made.model(*made.batches[0]), expected)
+    masks = [batch[names.index("attention_mask")] for batch in made.batches]
+    assert all(mask.sum(-1).tolist() == [3, 2] for mask in masks)
+    assert len({str(mask) for mask in masks}) > 1
+
+
+def test_names_of_an_example_fit_the_model(tmp_path: Path) -> None:
+    inputs = Inputs({"input_id": IDS}, None)
+    spec = ModelSpec("m", batch_size=2, pickle_path=str(tmp_path / "m.pkl"), batches_path=str(tmp_path / "batches.pt"))
+    inputs.write(tmp_path / "batches.pt", spec, 1)
+    write_model(tmp_path / "m.pkl", Reads())
+    with pytest.raises(UsageError, match=r"example_input: .* takes no 'input_id'; nearest: input_ids"):
+        build_example(spec, 1)
+
+
+def test_an_example_may_have_its_batch_elsewhere() -> None:
+    inputs = Inputs((torch.zeros(5, 2, 4), torch.zeros(5, 5)), None, batch_dim=1)
+    assert inputs.batch_size == 2
+    assert inputs.specs == (InputSpec((5, 4), batch_dim=1), InputSpec((5, 5), batch_dim=None))
+    assert Inputs(torch.zeros(5, 2), None, batch_dim=None).batch_size == 1
+
+
+def test_an_argument_is_given_once() -> None:
+    with pytest.raises(UsageError, match="example_kwargs: 'x' is in example_input too"):
+        Inputs({"x": IDS}, None, {"x": IDS})
+
+
+def test_inputs_of_one_example_do_not_share_memory(tmp_path: Path) -> None:
+    for first, second in zip(*zip(*written(Inputs((IDS, IDS), None), tmp_path), strict=True), strict=True):
+        assert first.untyped_storage().data_ptr() != second.untyped_storage().data_ptr()
+
+
 def labelled(sizes: list[int]) -> Iterator[list[torch.Tensor]]:
     for number, size in enumerate(sizes):
         yield [torch.full((size, 3), float(number)), torch.zeros(size, dtype=torch.int64)]
@@ -106,13 +182,13 @@ def test_beside_a_loader_the_example_says_how_many_inputs_there_are(tmp_path: Pa
     ("example", "loader", "line"),
     [
         (None, None, "give an example_input"),
-        ("x", None, "example_input: is a str, and must be a tensor"),
-        ([], None, "example_input: is a list"),
-        ({"x": torch.ones(1)}, None, "example_input: is a dict"),
-        (torch.tensor(1.0), None, "example_input: begins with a Tensor, and must begin with a tensor of at least one"),
+        ("x", None, "example_input: is a str without a tensor, and must be a tensor"),
+        ([], None, "example_input: is a list without a tensor"),
+        ((torch.ones(1), object()), None, "example_input: holds a object, and must be a tensor"),
+        (torch.tensor(1.0), None, r"example_input: begins with a tensor of shape \(\), and must .* at least one dim"),
         (None, 3, "data_loader: is a int, and must be an iterable"),
-        (None, [], "data_loader: begins with a NoneType"),
-        (None, [{}], "data_loader: begins with a NoneType"),
+        (None, [], r"data_loader: holds no tensor \(NoneType\), and must begin with a tensor"),
+        (None, [{}], r"data_loader: holds no tensor \(\)"),
     ],
 )
 def test_wrong_inputs_are_named(example: Any, loader: Any, line: str) -> None:

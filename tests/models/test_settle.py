@@ -85,3 +85,25 @@ def test_models_that_ask_for_the_version_of_their_weights_are_restored() -> None
     inputs: list[tuple[torch.Tensor, ...]] = [(torch.randn(4, 3, 64, 64),)]
     restore(other, settle(one, inputs, 0))
     assert torch.equal(one(*inputs[0]), other(*inputs[0]))
+
+
+def test_the_batch_may_be_another_dimension_of_an_input_and_missing_in_one() -> None:
+    import torch
+    from torch import nn
+
+    from almaflow.models.settle import settle
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, sequence: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            made: torch.Tensor = self.norm(sequence.mean(0) * scale)
+            return made
+
+    model = Scaled().eval()
+    scale = torch.tensor([1.0, 2.0, 3.0])
+    batches: list[tuple[torch.Tensor, ...]] = [(torch.full((5, 1, 3), float(number)), scale) for number in range(4)]
+    changed = settle(model, batches, 0, (1, None))
+    assert changed["norm.running_mean"].tolist() == [1.5, 3.0, 4.5]

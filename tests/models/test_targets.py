@@ -24,6 +24,7 @@ class Outer:
 
 figure = 3
 """
+EXITS = ", as a script does that reads the command line; put that under `if __name__ == '__main__':`"
 WHAT_TO_DO = "; install it, or add its directory to PYTHONPATH"
 PACKAGE = {
     "__init__.py": "",
@@ -32,6 +33,8 @@ PACKAGE = {
     "broken.py": "1 / 0\n",
     "sibling.py": "from target_package.missing import thing\n",
     "lazy.py": "def __getattr__(name):\n    raise RuntimeError('needs an extra')\n",
+    "script.py": "import argparse\nargparse.ArgumentParser().parse_args(['--nothing'])\n",
+    "leaves.py": "import sys\ndef build():\n    sys.exit(3)\n",
     "raises.py": "def build(n):\n    raise ValueError('n is too\\nsmall')\n",
 }
 
@@ -76,6 +79,8 @@ def test_functions_classes_and_nested_classes_are_called_with_their_arguments() 
         ),
         ("target_package.broken.build", "importing it raised ZeroDivisionError: division by zero"),
         ("target_package.lazy.build", "importing it raised RuntimeError: needs an extra"),
+        ("target_package.script.build", f"importing it exits the process (SystemExit: 2){EXITS}"),
+        ("target_package.leaves.build", f"calling it exits the process (SystemExit: 3){EXITS}"),
         ("target_package.raises.build", "calling it with (n=1) raised ValueError: n is too small"),
         ("my-package/model.py", "is not an import path like my_package.my_module.MyModel"),
     ],

@@ -33,6 +33,7 @@ def to_output(job: Job) -> dict[str, Any]:
         "run_id": job.run_id,
         "interrupted": job.interrupted,
         "environment": dict(job.environment),
+        "notes": list(job.prepared.notes) if job.prepared else [],
         "conversions": [_entry(rows[id(outcome)]) for outcome in job.outcomes],
         "best_conversion": analysis.best_conversion,
         "best_latency_ms": analysis.best_latency_ms,
@@ -58,6 +59,7 @@ def _entry(row: Row) -> dict[str, Any]:
         "device": row.device,
         "device_override": planned.device_override,
         "dtype": planned.dtype,
+        "notes": list(row.outcome.measurement.notes) if row.outcome.measurement else [],
         **dict.fromkeys(HEADLINES),
         **row.metrics,
     }

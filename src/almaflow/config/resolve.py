@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from cattrs.errors import ClassValidationError
@@ -52,6 +53,10 @@ def resolve_model(job: JobConfig) -> ModelSpec:
         inputs=None if model.inputs is None else tuple(_record(InputSpec, each) for each in model.inputs),
         data_loader=TargetSpec(loader, dict(model.data_loader.kwargs)) if loader else None,
         batch_size=job.batch_size,
+        batch_dim=model.batch_dim,
+        padding_mask=model.padding_mask,
+        attention_mask=model.attention_mask,
+        directory=str(Path.cwd()) if target or loader else None,
         seed=job.seed,
     )
 

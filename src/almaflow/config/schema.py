@@ -18,6 +18,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Dimension = Annotated[int, Field(ge=0)]
 
 
 class Device(StrEnum):
@@ -35,6 +36,8 @@ class DType(StrEnum):
     bfloat16 = "bfloat16"
     float32 = "float32"
     float64 = "float64"
+    complex64 = "complex64"
+    complex128 = "complex128"
     uint8 = "uint8"
     int8 = "int8"
     int16 = "int16"
@@ -79,13 +82,16 @@ class InputConfig(_Strict):
     """One input of the model."""
 
     shape: list[Count]
-    """Sizes without the batch dimension, which comes first."""
+    """Sizes without the batch dimension, which comes first unless ``batch_dim`` says otherwise."""
     dtype: DType = DType.float32
     low: int = 0
     """Smallest value of an integer input."""
     high: int | None = None
-    """One more than the largest value of an integer input."""
+    """One more than the largest value of an integer input; 256 by default for uint8."""
     name: str | None = None
+    """The parameter of the model's forward that the input is given to; by default inputs are given by position."""
+    batch_dim: Dimension | None = "${...batch_dim}"  # type: ignore[assignment] # resolved before it is read
+    """The place of the batch dimension; null: the input is the same for the whole batch, such as a mask."""
 
 
 @dataclass
@@ -107,9 +113,15 @@ class ModelConfig(_Strict):
     arch: str | None = None
     """A classification model of torchvision, with random weights."""
     kwargs: dict[str, Any] = field(default_factory=dict)
+    batch_dim: Dimension | None = 0
+    """The place of the batch dimension in inputs that do not say; null: they have none."""
     inputs: list[InputConfig] | None = None
     """The model's inputs. None: for ``arch``, one image of the size that its published weights expect."""
     data_loader: DataLoaderConfig = field(default_factory=DataLoaderConfig)
+    padding_mask: str | None = None
+    """The input (N, L) whose elements are other than zero where there is padding, as ``src_key_padding_mask``."""
+    attention_mask: str | None = None
+    """The input (N, L) whose elements are zero where there is padding, as transformers have it."""
 
 
 @dataclass

@@ -145,10 +145,22 @@ def _inputs(job: JobConfig) -> list[str]:
         return ["model.inputs=[]: must have at least one input, e.g. model.inputs=[{shape: [3, 224, 224]}]"]
     problems = []
     for number, each in enumerate(job.model.inputs):
-        if "int" in each.dtype and each.high is None:
+        if each.batch_dim is not None and each.batch_dim > len(each.shape):
+            problems.append(
+                f"model.inputs.{number}.batch_dim={each.batch_dim}: must be {len(each.shape)} or less for "
+                f"shape={list(each.shape)}, or null where the input has no batch dimension"
+            )
+        if "int" in each.dtype and each.dtype != "uint8" and each.high is None:
             problems.append(f"model.inputs.{number}.high is required for {each.dtype}: one more than the largest")
         elif each.high is not None and each.high <= each.low:
             problems.append(f"model.inputs.{number}.high={each.high}: must be more than low={each.low}")
+    names = [each.name for each in job.model.inputs if each.name]
+    problems += [f"model.inputs: two inputs have the name {name}" for name in sorted({*names}) if names.count(name) > 1]
+    problems += [
+        f"model.{key}={name}: none of model.inputs has that name; they are: {', '.join(names)}"
+        for key, name in (("padding_mask", job.model.padding_mask), ("attention_mask", job.model.attention_mask))
+        if name and len(names) == len(job.model.inputs) and name not in names
+    ]
     return problems
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING
 
 from almaflow.conversions.alma.build import build_with_alma
 from almaflow.conversions.converted import ConvertedModel
+from almaflow.models.binding import bind
+from almaflow.models.call_form import CallForm
 
 if TYPE_CHECKING:
+    import torch
+
     from almaflow.conversions.built.model import BuildInputs, BuiltModel
     from almaflow.records import PlannedConversion
 
@@ -26,7 +28,8 @@ def build(
 
     Args:
         planned: The conversion; its engine decides which builder is used.
-        model: In eval mode, on the planned device, with float32 weights. It may be changed.
+        model: In eval mode, on the planned device, with float32 weights; it takes a batch's tensors by position. It
+            may be changed.
         inputs: Example inputs, threads and streams.
         log_level: Level of the root logger, by which Alma decides whether to print graphs.
         skip_repairs: Names of repairs that are not applied, to show their effect.
@@ -34,30 +37,10 @@ def build(
     Raises:
         Exception: whatever the converter raises.
     """
-    model = _by_its_call(model)
+    model = bind(model, CallForm.flat(len(inputs.batches[0])))
     if planned.engine == "alma":
         return ConvertedModel(build_with_alma(planned, model, inputs, log_level, skip_repairs), planned.traits)
     return ConvertedModel(_build_here(planned, model, inputs), planned.traits)
-
-
-class Called(torch.nn.Module):
-    """A model as its call gives it, for converters that take ``forward`` alone."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.train(model.training)
-
-    def forward(self, *inputs: torch.Tensor) -> Any:
-        return self.model(*inputs)
-
-
-def _by_its_call(model: torch.nn.Module) -> torch.nn.Module:
-    """Wrap a model whose call does more than its forward: hooks on the model itself, or a ``__call__`` of its own."""
-    hooks = model._forward_hooks or model._forward_pre_hooks  # noqa: SLF001 - PyTorch has no public place for them
-    own_call = type(model).__call__ is not torch.nn.Module.__call__
-    generated = isinstance(model, torch.fx.GraphModule | torch.jit.ScriptModule)  # their call is their forward
-    return Called(model) if hooks or (own_call and not generated) else model
 
 
 def _build_here(planned: PlannedConversion, model: torch.nn.Module, inputs: BuildInputs) -> BuiltModel:

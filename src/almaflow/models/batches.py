@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.targets import call_target
+from almaflow.models.call_form import taken_apart
+from almaflow.models.items import call_of, inputs_of, nested, restored
+from almaflow.models.random_inputs import draw
+from almaflow.models.targets import call_target, started_in
 
 if TYPE_CHECKING:
+    from almaflow.models.binding import Parameters
+    from almaflow.models.call_form import CallForm
+    from almaflow.models.items import Pairs
     from almaflow.records import InputSpec, ModelSpec
 
 Batch = tuple[torch.Tensor, ...]
+"""The tensors of one call, flat; a ``CallForm`` says how they become its arguments."""
+
+T = TypeVar("T")
 
 _SEED_OFFSET = 0x1A7C
 """Keeps the inputs' random numbers apart from the weights', which are drawn with the seed itself."""
@@ -25,50 +34,104 @@ def copied(batch: Batch) -> Batch:
     return tuple(tensor.clone() for tensor in batch)
 
 
-def build_batches(spec: ModelSpec, count: int) -> list[Batch]:
-    """Make distinct input batches on the CPU, the batch dimension first; the same for the same spec.
+@dataclass(frozen=True)
+class ExampleInputs:
+    """Example inputs of a model, all of the same sizes."""
 
-    The spec's ``batches_path`` is used first, then its ``data_loader``. Without both the inputs are random: floating
-    ones from the normal distribution (0, 1), integer ones uniform from ``low`` up to and without ``high``.
+    batches: list[Batch]
+    form: CallForm
+    batch_dims: tuple[int | None, ...]
+    """The batch dimension of each tensor of a batch; None where it has none."""
+
+
+def build_inputs(spec: ModelSpec, count: int, parameters: Parameters) -> ExampleInputs:
+    """Make distinct input batches on the CPU, the same for the same spec, and bind them to the model's parameters.
+
+    The spec's ``batches_path`` is used first, then its ``data_loader``. Without both the inputs are random.
 
     Batches of another size than ``batch_size`` are left out. A data loader's batch may be a tensor, a tuple or list
-    (inputs, then labels) or a mapping. As many of its tensors are taken as the spec has inputs, or one where the spec
-    lists none: those of a mapping by name where all inputs have one, else the first. So labels are left out.
+    (inputs, then labels), or a mapping, a named tuple or a dataclass. Of a tuple as many parts are taken as the spec
+    lists inputs, or as the model requires where the spec lists none. Of a mapping those of the inputs' names; without
+    names those whose keys are parameters of the model, but for optional labels. Parts may be nested.
+
+    Args:
+        spec: The model's inputs and batch size.
+        count: How many batches to make.
+        parameters: Those of the model's call.
 
     Returns:
         ``count`` batches; fewer, but at least one, where the loader or the file has no more.
 
     Raises:
-        UsageError: there is no batch of that size, or the spec does not say what the inputs are.
+        UsageError: there is no batch of that size, the batches do not fit the model or differ in size, or the spec
+            does not say what the inputs are.
     """
-    if spec.batches_path is not None:
-        stored = torch.load(spec.batches_path, map_location="cpu", weights_only=True)
-        return _of_size((tuple(batch) for batch in stored), spec, count, "the given inputs")
-    if spec.data_loader is not None:
-        origin = f"model.data_loader._target_={spec.data_loader.target}"
-        loader = call_target(spec.data_loader, "model.data_loader")
-        if not isinstance(loader, Iterable):
-            message = f"{origin}: returned a {type(loader).__name__}, and must return an iterable of batches"
-            raise UsageError(message)
-        return take_batches(loader, spec, count, origin)
-    generator = torch.Generator().manual_seed(spec.seed + _SEED_OFFSET)
-    inputs = _input_specs(spec)
-    return [tuple(_random(each, spec.batch_size, generator) for each in inputs) for _ in range(count)]
+    origin, given = _given(spec, count, parameters)
+    with started_in(spec.directory):
+        calls = (call_of(pairs, parameters, origin) for pairs in given)
+        kept = of_size(((_rows(call[0], spec), call) for call in calls), spec, count, origin)
+    batches, form = [batch for batch, _ in kept], kept[0][1]
+    _check_alike(batches, [form for _, form in kept], origin)
+    return ExampleInputs(batches, form, _batch_dims(batches[0], spec))
 
 
-def take_batches(loader: Iterable[object], spec: ModelSpec, count: int, origin: str) -> list[Batch]:
-    """Take the first batches of a data loader that have the spec's ``batch_size``, as ``build_batches`` describes.
+def take_items(loader: Iterable[object], spec: ModelSpec, count: int, origin: str) -> list[object]:
+    """Take the first items of a data loader whose first tensor has the spec's ``batch_size``.
 
     Args:
         loader: Batches, iterated once and no further than needed.
-        spec: The model's inputs and batch size.
-        count: How many batches to take.
+        spec: The model's batch size and batch dimension.
+        count: How many items to take.
         origin: The loader's name in messages.
 
     Raises:
-        UsageError: there is no batch of that size, or its batches do not hold the inputs.
+        UsageError: there is no batch of that size.
     """
-    return _of_size((_inputs_of(item, spec, origin) for item in loader), spec, count, origin)
+    return of_size(((first_size(item, spec.batch_dim, origin), item) for item in loader), spec, count, origin)
+
+
+def first_size(item: object, batch_dim: int | None, origin: str) -> int:
+    """Return the size of the first tensor in a batch along the batch dimension; 1 where there is no such dimension.
+
+    Raises:
+        UsageError: it begins with something else, or with a tensor that has no such dimension.
+    """
+    tensors: list[torch.Tensor] = []
+    taken_apart(item, tensors)
+    if not tensors or (batch_dim is not None and tensors[0].dim() <= batch_dim):
+        least = "one dimension" if not batch_dim else f"{batch_dim + 1} dimensions"
+        held = f"begins with a tensor of shape {tuple(tensors[0].shape)}" if tensors else f"holds {_kinds(item)}"
+        message = f"{origin}: {held}, and must begin with a tensor of at least {least}"
+        raise UsageError(message)
+    return 1 if batch_dim is None else tensors[0].shape[batch_dim]
+
+
+def _kinds(item: object) -> str:
+    parts = item.values() if isinstance(item, Mapping) else item if isinstance(item, (tuple, list)) else [item]
+    return f"no tensor ({', '.join(type(part).__name__ for part in parts)})"
+
+
+def _given(spec: ModelSpec, count: int, parameters: Parameters) -> tuple[str, Iterator[Pairs]]:
+    """Return where the inputs come from, and those of each call."""
+    if spec.batches_path is not None:
+        plain = torch.load(spec.batches_path, map_location="cpu", weights_only=True)
+        items = restored(plain)
+        if plain["exact"]:
+            calls = ([*((None, value) for value in args), *kwargs.items()] for args, kwargs in items)
+            return "example_input", iter(calls)
+        return "data_loader", (inputs_of(item, spec, parameters, "data_loader") for item in items)
+    if spec.data_loader is not None:
+        origin = f"model.data_loader._target_={spec.data_loader.target}"
+        with started_in(spec.directory):
+            loader = call_target(spec.data_loader, "model.data_loader")
+        if not isinstance(loader, Iterable):
+            message = f"{origin}: returned a {type(loader).__name__}, and must return an iterable of batches"
+            raise UsageError(message)
+        return origin, (inputs_of(item, spec, parameters, origin) for item in loader)
+    generator = torch.Generator().manual_seed(spec.seed + _SEED_OFFSET)
+    inputs = _input_specs(spec)
+    drawn = (nested([(each.name, draw(each, spec.batch_size, generator)) for each in inputs]) for _ in range(count))
+    return "model.inputs", drawn
 
 
 def _input_specs(spec: ModelSpec) -> tuple[InputSpec, ...]:
@@ -82,55 +145,19 @@ def _input_specs(spec: ModelSpec) -> tuple[InputSpec, ...]:
     return (default_input(spec.arch, spec.kwargs),)
 
 
-def _random(spec: InputSpec, batch_size: int, generator: torch.Generator) -> torch.Tensor:
-    dtype = getattr(torch, spec.dtype, None)
-    shape = (batch_size, *spec.shape)
-    if not isinstance(dtype, torch.dtype) or dtype.is_complex:
-        message = f"model.inputs: {spec.dtype} is not an element type that almaflow can draw"
-        raise UsageError(message)
-    if dtype.is_floating_point:
-        return torch.randn(shape, generator=generator).to(dtype)
-    if dtype is torch.bool:
-        return torch.randint(0, 2, shape, generator=generator).to(dtype)
-    limits = torch.iinfo(dtype)
-    if spec.high is None or not limits.min <= spec.low < spec.high <= limits.max + 1:
-        message = (
-            f"model.inputs: an input of {spec.dtype} needs low < high within the type's range; "
-            f"it has low={spec.low} high={spec.high}"
-        )
-        raise UsageError(message)
-    return torch.randint(spec.low, spec.high, shape, generator=generator, dtype=dtype)
+def of_size(sized: Iterable[tuple[int, T]], spec: ModelSpec, count: int, origin: str) -> list[T]:
+    """Return the first ``count`` of those that have the spec's ``batch_size``.
 
-
-def _inputs_of(item: object, spec: ModelSpec, origin: str) -> Batch:
-    """Pick the model's inputs out of one item of a data loader."""
-    names = [each.name for each in spec.inputs or ()]
-    if isinstance(item, Mapping):
-        if missing := [name for name in names if name and name not in item]:
-            message = f"{origin}: its batches have {', '.join(map(str, item))}, but no {missing[0]!r}"
-            raise UsageError(message)
-        item = [item[name] for name in names] if names and all(names) else list(item.values())
-    parts: list[Any] = list(item) if isinstance(item, (tuple, list)) else [item]
-    tensors = [torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in parts]
-    wanted = tensors[: len(names) or 1]
-    if len(wanted) < (len(names) or 1) or not all(isinstance(part, torch.Tensor) for part in wanted):
-        kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
-        message = (
-            f"{origin}: its batches hold ({kinds}), but the model takes {len(names) or 1} tensors, which come first"
-        )
-        raise UsageError(message)
-    return tuple(wanted)
-
-
-def _of_size(batches: Iterable[Batch], spec: ModelSpec, count: int, origin: str) -> list[Batch]:
-    kept: list[Batch] = []
+    Raises:
+        UsageError: there is none.
+    """
+    kept: list[T] = []
     other: set[int] = set()
-    for batch in batches:
-        size = batch[0].shape[0] if batch and batch[0].dim() else 0
+    for size, value in sized:
         if size != spec.batch_size:
             other.add(size)
             continue
-        kept.append(batch)
+        kept.append(value)
         if len(kept) == count:
             break
     if not kept:
@@ -138,3 +165,44 @@ def _of_size(batches: Iterable[Batch], spec: ModelSpec, count: int, origin: str)
         message = f"batch_size={spec.batch_size}: {origin} has {has}; let both agree"
         raise UsageError(message)
     return kept
+
+
+def _declared_dims(batch: Batch, spec: ModelSpec) -> list[int | None]:
+    if spec.inputs and len(spec.inputs) == len(batch):
+        return [each.batch_dim for each in spec.inputs]
+    return [spec.batch_dim] * len(batch)
+
+
+def _rows(batch: Batch, spec: ModelSpec) -> int:
+    """Return the size of a batch: of the first tensor that has the batch dimension."""
+    declared = _declared_dims(batch, spec)
+    if all(dim is None for dim in declared):
+        return spec.batch_size
+    sizes = (t.shape[dim] for t, dim in zip(batch, declared, strict=True) if dim is not None and t.dim() > dim)
+    return next(sizes, 0)
+
+
+def _batch_dims(batch: Batch, spec: ModelSpec) -> tuple[int | None, ...]:
+    return tuple(
+        dim if dim is not None and tensor.dim() > dim and tensor.shape[dim] == spec.batch_size else None
+        for tensor, dim in zip(batch, _declared_dims(batch, spec), strict=True)
+    )
+
+
+def _check_alike(batches: list[Batch], forms: list[CallForm], origin: str) -> None:
+    """Refuse batches that would make one latency of several, or that no converted model could take alike."""
+    if any(form != forms[0] for form in forms):
+        message = (
+            f"{origin}: its batches do not all hold the same kinds of parts, numbers and keys; "
+            "let each give the model the same, with tensors for what changes"
+        )
+        raise UsageError(message)
+    for index, name in enumerate(forms[0].names):
+        kinds = list(dict.fromkeys((tuple(batch[index].shape), batch[index].dtype) for batch in batches))
+        if len(kinds) > 1:
+            shapes = " and ".join(f"{shape} {str(dtype).removeprefix('torch.')}" for shape, dtype in kinds[:2])
+            message = (
+                f"{origin}: its batches differ in size: {name} is {shapes}, and one latency cannot stand for both; "
+                "pad or bucket them, or measure one size at a time, by a loader that gives batches of that size only"
+            )
+            raise UsageError(message)

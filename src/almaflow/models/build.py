@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +13,59 @@ import cloudpickle
 import torch
 
 from almaflow.errors import UsageError
-from almaflow.models.batches import build_batches
+from almaflow.models.batches import ExampleInputs, build_inputs
+from almaflow.models.binding import Parameters, bind
 from almaflow.models.outputs import flatten_outputs
-from almaflow.models.targets import call, call_target, described
+from almaflow.models.padding import check_masks
+from almaflow.models.targets import call, call_target, described, started_in
 from almaflow.records import TargetSpec
 
 if TYPE_CHECKING:
     from almaflow.models.batches import Batch
+    from almaflow.models.call_form import CallForm
     from almaflow.records import ModelSpec
 
-__all__ = ["build_batches", "build_model", "check_forward", "flatten_outputs", "weights_digest"]
+__all__ = [
+    "Example",
+    "build_bound",
+    "build_example",
+    "build_model",
+    "check_forward",
+    "flatten_outputs",
+    "weights_digest",
+]
+
+
+@dataclass(frozen=True)
+class Example(ExampleInputs):
+    """A model with example inputs; it takes the tensors of a batch by position."""
+
+    model: torch.nn.Module
+
+
+def build_example(spec: ModelSpec, count: int) -> Example:
+    """Build a model on the CPU, in evaluation mode, with ``count`` batches of inputs, or as many as there are.
+
+    Raises:
+        UsageError: the model or its inputs are not what the spec says, or do not fit each other.
+    """
+    model = build_model(spec)
+    inputs = build_inputs(spec, count, Parameters.of(model))
+    check_masks(spec, inputs.form, inputs.batches[0])
+    return Example(**vars(inputs), model=_completed(model, spec, inputs.form, inputs.batches[0]))
+
+
+def build_bound(spec: ModelSpec, form: CallForm, batch: Batch) -> torch.nn.Module:
+    """Build the model of an example again, with the same weights, so that it takes such a batch by position."""
+    return _completed(build_model(spec), spec, form, batch)
+
+
+def _completed(model: torch.nn.Module, spec: ModelSpec, form: CallForm, batch: Batch) -> torch.nn.Module:
+    """Give lazy modules their weights, which they draw at their first call, and bind the model's inputs."""
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in itertools.chain(model.parameters(), model.buffers())):
+        torch.manual_seed(spec.seed)
+        check_forward(bind(model, form), batch)
+    return bind(model, form)
 
 
 def build_model(spec: ModelSpec) -> torch.nn.Module:
@@ -30,6 +74,11 @@ def build_model(spec: ModelSpec) -> torch.nn.Module:
     Raises:
         UsageError: it cannot be built from what the spec says; the message names the key to change.
     """
+    with started_in(spec.directory):
+        return _built(spec)
+
+
+def _built(spec: ModelSpec) -> torch.nn.Module:
     torch.manual_seed(spec.seed)
     if spec.pickle_path is not None:
         origin = f"model {spec.name}"
@@ -57,7 +106,7 @@ def _unpickled(path: str, origin: str) -> object:
     try:
         with Path(path).open("rb") as stream:
             built: object = cloudpickle.load(stream)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = (
             f"{origin}: cannot be loaded in the worker process ({described(error)}); give a callable that builds it"
         )

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 MEGA = 1e6
 
 
-def count(model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> Workload:
+def count(model: torch.nn.Module, batch: Sequence[torch.Tensor], batch_size: int | None = None) -> Workload:
     """Count the operations of one forward call.
 
     Args:
         model: A model in eval mode, real or built on fake tensors; it is not changed.
         batch: Inputs, real or fake; only their shapes and types matter.
+        batch_size: Samples in the batch; by default the first dimension of the first input.
 
     Raises:
         Exception: the model's code depends on values, which fake tensors do not have.
@@ -46,7 +47,7 @@ def count(model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> Workload:
         with counter:
             model_or_copy(*inputs)
     size = sum(_bytes(parameter) for parameter in model.parameters())
-    return Workload(counter.finished(), size / MEGA, int(batch[0].shape[0]))
+    return Workload(counter.finished(), size / MEGA, int(batch[0].shape[0]) if batch_size is None else batch_size)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +18,35 @@ if TYPE_CHECKING:
 
     import torch
 
-    from almaflow.models.batches import Batch
     from almaflow.records import ModelSpec
 
 
 class Inputs:
-    """Example inputs of a model: one batch, or the first ones of a loader.
+    """Example inputs of a model: one call's, or the first ones of a loader.
 
     Args:
-        example: A tensor or a sequence of tensors, the batch dimension first.
+        example: A tensor, a tuple or list of the arguments by position, or a mapping of those by name; they may be
+            nested.
+        kwargs: Further arguments by name.
         loader: An iterable over batches, which are then used instead of the example.
+        batch_dim: The place of the batch dimension; None where there is none.
 
     Raises:
         UsageError: there is neither, or they are not what they should be.
     """
 
-    def __init__(self, example: object, loader: object) -> None:
-        self._example = None if example is None else _tensors(example)
+    def __init__(
+        self,
+        example: object,
+        loader: object,
+        kwargs: Mapping[str, object] | None = None,
+        batch_dim: int | None = 0,
+    ) -> None:
+        from almaflow.models.batches import first_size
+
+        has_example = example is not None or kwargs is not None
+        self._call = _arguments(example, kwargs) if has_example else None
+        self._batch_dim = batch_dim
         self._items: Iterator[object] | None = None
         if loader is not None:
             if not isinstance(loader, Iterable):
@@ -43,9 +55,9 @@ class Inputs:
             self._items = iter(loader)
             first = next(self._items, None)
             self._items = chain([first], self._items)
-            self.batch_size = _first_size(first, "data_loader")
-        elif self._example is not None:
-            self.batch_size = _first_size(self._example, "example_input")
+            self.batch_size = first_size(first, batch_dim, "data_loader")
+        elif self._call is not None:
+            self.batch_size = first_size(self._call, batch_dim, "example_input")
         else:
             message = "give an example_input (a tensor with the batch dimension first) or a data_loader"
             raise UsageError(message)
@@ -53,9 +65,20 @@ class Inputs:
     @property
     def specs(self) -> tuple[InputSpec, ...] | None:
         """The model's inputs without the batch dimension; None without an example."""
-        if self._example is None:
+        if self._call is None:
             return None
-        return tuple(InputSpec(tuple(t.shape[1:]), str(t.dtype).removeprefix("torch.")) for t in self._example)
+        from almaflow.models.batches import first_size
+        from almaflow.models.call_form import places, taken_apart
+
+        tensors: list[torch.Tensor] = []
+        args, kwargs = self._call
+        names: dict[int, str] = {}
+        for value in args:
+            taken_apart(value, tensors)
+        for name, value in kwargs.items():
+            names.update(places(taken_apart(value, tensors), name))
+        size = first_size(self._call, self._batch_dim, "example_input")
+        return tuple(_spec(each, names.get(index), self._batch_dim, size) for index, each in enumerate(tensors))
 
     def write(self, path: Path, spec: ModelSpec, count: int) -> None:
         """Save ``count`` batches on the CPU, or as many as the loader has.
@@ -65,50 +88,84 @@ class Inputs:
         """
         import torch
 
-        from almaflow.models.batches import take_batches
+        from almaflow.models.batches import take_items
+        from almaflow.models.call_form import filled, taken_apart
+        from almaflow.models.items import stored
 
         if self._items is not None:
-            batches = take_batches(self._items, spec, count, "data_loader")
+            items = take_items(self._items, spec, count, "data_loader")
         else:
-            example = self._example or ()
             if spec.batch_size != self.batch_size:
                 message = f"batch_size={spec.batch_size}: example_input is a batch of {self.batch_size}; let both agree"
                 raise UsageError(message)
+            tensors: list[torch.Tensor] = []
+            tree = taken_apart(self._call, tensors)
             generator = torch.Generator().manual_seed(spec.seed)
-            batches = [example, *(tuple(_permuted(t, generator) for t in example) for _ in range(count - 1))]
-        # Cloned, since a view would be saved with all the memory that it looks into.
-        torch.save([tuple(t.detach().cpu().clone() for t in batch) for batch in batches], path)
+            items = [self._call]
+            items += [filled(tree, [_permuted(t.detach().cpu(), generator) for t in tensors]) for _ in range(count - 1)]
+        torch.save({"exact": self._items is None, **stored(items)}, path)
 
 
-def _tensors(example: object) -> Batch:
-    import torch
+def _arguments(example: object, kwargs: Mapping[str, object] | None) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Return the arguments of a call by position and by name."""
+    from almaflow.models.call_form import others, taken_apart
 
-    parts = (example,) if isinstance(example, torch.Tensor) else example
-    if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, torch.Tensor) for part in parts):
-        message = f"example_input: is a {type(example).__name__}, and must be a tensor or a tuple or list of tensors"
+    args: tuple[object, ...] = ()
+    named: dict[str, object] = {}
+    if isinstance(example, Mapping):
+        named.update(example)
+    elif isinstance(example, (tuple, list)) and not hasattr(example, "_fields"):
+        args = tuple(example)
+    elif example is not None:
+        args = (example,)
+    if twice := {*named} & {*(kwargs or {})}:
+        message = f"example_kwargs: {min(twice)!r} is in example_input too"
         raise UsageError(message)
-    return tuple(part.detach().cpu() for part in parts)
-
-
-def _first_size(item: Any, origin: str) -> int:
-    """Return the first dimension of the first tensor in a batch."""
-    while isinstance(item, (Mapping, tuple, list)):
-        item = next(iter(item.values() if isinstance(item, Mapping) else item), None)
-    shape = getattr(item, "shape", ())
-    if not shape:
-        message = (
-            f"{origin}: begins with a {type(item).__name__}, and must begin with a tensor of at least one dimension"
-        )
+    named.update(kwargs or {})
+    tensors: list[torch.Tensor] = []
+    tree = taken_apart((args, named), tensors)
+    strange = next(others(tree), None)
+    if strange or not tensors or not all(isinstance(name, str) for name in named):
+        what = f"holds a {strange}" if strange else f"is a {type(example).__name__} without a tensor"
+        must_be = "a tensor, a tuple or list of the arguments, or a mapping of them by name"
+        message = f"example_input: {what}, and must be {must_be}"
         raise UsageError(message)
-    return int(shape[0])
+    return args, named
+
+
+def _spec(tensor: torch.Tensor, name: str | None, batch_dim: int | None, size: int) -> InputSpec:
+    shape = tuple(tensor.shape)
+    if batch_dim is None or tensor.dim() <= batch_dim or shape[batch_dim] != size:
+        batch_dim = None
+    else:
+        shape = (*shape[:batch_dim], *shape[batch_dim + 1 :])
+    return InputSpec(shape, str(tensor.dtype).removeprefix("torch."), name=name, batch_dim=batch_dim)
 
 
 def _permuted(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Shuffle the elements of a tensor, keeping its memory format."""
+    """Shuffle the elements of a tensor, keeping its memory format; those of a mask within each of its rows.
+
+    A mask is a bool tensor, or an integer one of zeros and ones. Among all elements, a row might lose every place that
+    it shows.
+    """
     import torch
 
-    order = torch.randperm(tensor.numel(), generator=generator)
-    return torch.empty_like(tensor).copy_(tensor.reshape(-1)[order].reshape(tensor.shape))
+    if tensor.layout is not torch.strided:
+        return tensor
+    if tensor.dim() > 1 and _is_mask(tensor):
+        order = torch.rand(tensor.shape, generator=generator).argsort(-1)
+        shuffled = tensor.gather(-1, order)
+    else:
+        order = torch.randperm(tensor.numel(), generator=generator)
+        shuffled = tensor.reshape(-1)[order].reshape(tensor.shape)
+    return torch.empty_like(tensor).copy_(shuffled)
+
+
+def _is_mask(tensor: torch.Tensor) -> bool:
+    import torch
+
+    whole = not (tensor.is_floating_point() or tensor.is_complex())
+    return tensor.dtype is torch.bool or (whole and bool(((tensor == 0) | (tensor == 1)).all()))
 
 
 def name_of(model: object) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from almaflow.records import TargetSpec
 
 
@@ -20,7 +24,7 @@ def call_target(spec: TargetSpec, key: str) -> object:
         key: the configuration key that the target came from, for the messages.
 
     Raises:
-        UsageError: it does not import, is no callable, or raises.
+        UsageError: it does not import, is no callable, raises, or exits the process.
     """
     return call(_imported(spec.target, key), spec.kwargs, f"{key}._target_={spec.target}")
 
@@ -36,6 +40,8 @@ def call(function: Any, kwargs: dict[str, Any], origin: str) -> object:
         raise UsageError(message)
     try:
         return function(**kwargs)
+    except SystemExit as error:
+        raise UsageError(_exits(origin, "calling it", error)) from error
     except Exception as error:
         arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
         message = f"{origin}: calling it with ({arguments}) raised {described(error)}"
@@ -69,6 +75,8 @@ def _module(parts: list[str], origin: str) -> tuple[Any, int]:
                 continue
             message = f"{origin}: cannot be imported ({error}); install it, or add its directory to PYTHONPATH"
             raise UsageError(message) from error
+        except SystemExit as error:
+            raise UsageError(_exits(origin, "importing it", error)) from error
         except Exception as error:
             message = f"{origin}: importing it raised {described(error)}"
             raise UsageError(message) from error
@@ -87,7 +95,19 @@ def _attribute(holder: Any, name: str, origin: str) -> Any:
         raise UsageError(message) from error
 
 
-def described(error: Exception) -> str:
+def _exits(origin: str, doing: str, error: SystemExit) -> str:
+    return (
+        f"{origin}: {doing} exits the process ({described(error)}), as a script does that reads the command line; "
+        "put that under `if __name__ == '__main__':`"
+    )
+
+
+def started_in(directory: str | None) -> AbstractContextManager[None]:
+    """Work in the directory where the command was started: a caller's relative paths are meant from there."""
+    return contextlib.chdir(directory) if directory and Path(directory).is_dir() else contextlib.nullcontext()
+
+
+def described(error: BaseException) -> str:
     """Return the class and text of an error in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -50,7 +50,7 @@ def _path(model: ModelSpec) -> Path | None:
     own = (model.target or "almaflow.").startswith("almaflow.")
     if model.pickle_path or model.batches_path or model.data_loader or not own:
         return None
-    facts = [VERSION, to_dict(replace(model, name="", seed=0)), [_version(name) for name in PACKAGES]]
+    facts = [VERSION, to_dict(replace(model, name="", seed=0, directory=None)), [_version(name) for name in PACKAGES]]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     return machine.home() / "workloads" / f"{digest}.json"
 

@@ -22,6 +22,9 @@ class InputSpec:
     high: int | None = None
     """One more than the largest value of an integer input."""
     name: str | None = None
+    """The parameter of forward that gets it; ``state.0`` is the first part of a tuple."""
+    batch_dim: int | None = 0
+    """The place of the batch dimension in the tensor; None: the input is the same for the whole batch."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,16 @@ class ModelSpec:
     pickle_path: str | None = None
     """File with a cloudpickled module, or with a callable that builds one."""
     batches_path: str | None = None
-    """File by ``torch.save`` with a list of input tuples, used instead of random data."""
+    """File by ``torch.save`` with inputs as ``models.items.stored`` gives them, used instead of random data."""
     batch_size: int = 1
+    batch_dim: int | None = 0
+    """The batch dimension of inputs that ``inputs`` does not list; None: they have none."""
+    padding_mask: str | None = None
+    """The input (N, L) whose elements are other than zero where there is padding."""
+    attention_mask: str | None = None
+    """The input (N, L) whose elements are zero where there is padding."""
+    directory: str | None = None
+    """Where the command was started: relative paths in keyword arguments are meant from there."""
     seed: int = 0
 
 

@@ -110,6 +110,11 @@ def legend(analysis: Analysis) -> list[str]:
     return lines
 
 
+def model_notes(job: Job) -> tuple[str, ...]:
+    """Pass on what the preparing worker found out about the model."""
+    return job.prepared.notes if job.prepared else ()
+
+
 def drift(job: Job) -> str:
     """Tell that the machine was faster or slower at the job's end than at its start; empty where that is noise."""
     change = job.drift

@@ -20,7 +20,7 @@ MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
     """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
     parts = [f"# {_text(cells.title(job))}", _results(analysis)]
-    parts += [_text(line) for line in (*cells.legend(analysis), cells.drift(job))]
+    parts += [_text(line) for line in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
     parts += [f"**{_text(cells.best(analysis))}**", _text(cells.headroom(analysis))]
     if predicted := cells.predictions(analysis):
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]

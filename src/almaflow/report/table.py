@@ -27,7 +27,7 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
     console.print(Text(cells.title(job), style="bold"))
     if analysis.best:
         console.print(_fitting(analysis, console))
-    for line in filter(None, (*cells.legend(analysis), cells.drift(job))):
+    for line in filter(None, (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))):
         console.print(Text(line))
     _print_rest(analysis, console)
     console.print()

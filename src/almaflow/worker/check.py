@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 Answers = list[list[torch.Tensor]]
 
+HALVES = ("float16", "bfloat16")
+
+CLEARLY_RIGHT_DB = 35.0
+"""SQNR from which on a route in half precision is not compared with eager in the same type: 2% of the signal."""
+
+CAST_MARGIN_DB = 10.0
+"""How much noisier than eager in the same type a route may be: runtimes round between other operators than eager."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -33,6 +41,8 @@ class Reference:
     """Weights that were settled after they were drawn."""
     sequence: Answers = field(default_factory=list)
     draws: Answers = field(default_factory=list)
+    form: dict[str, Any] = field(default_factory=dict)
+    """How a batch becomes the arguments of the caller's model: a ``CallForm`` as plain data."""
 
     def save(self, path: str) -> None:
         """Write it for the other workers."""
@@ -98,6 +108,35 @@ class Checker:
             return WrongOutputError(f"already before quantisation: {error}")
         return None if found.ok else WrongOutputError(f"already before quantisation: {found.reason}")
 
+    def fault_of_cast(self, call: Callable[[Batch], object], load: Callable[[], torch.nn.Module]) -> Exception | None:
+        """Compare a route in half precision with eager in the same type, where it is too near to its tolerance.
+
+        Rounding costs some models much and others little. An error of a converter that is smaller than the tolerance
+        shows where eager with the same rounding is far better.
+
+        Args:
+            call: One forward call of the conversion on one batch.
+            load: Builds the model once more.
+        """
+        dtype = self.planned.dtype
+        if dtype not in HALVES:
+            return None
+        first = replace(self, reference=replace(self.reference, outputs=self.reference.outputs[:1], sequence=[]))
+        found = first.fidelity(call)
+        if found.sqnr_db >= CLEARLY_RIGHT_DB:
+            return None
+        half = load().to(self.planned.device, getattr(torch, dtype))
+        try:
+            with torch.no_grad():
+                rounded = first.fidelity(lambda batch: half(*_as(batch, dtype)))
+        except Exception:  # noqa: BLE001 - eager has no kernel for it in this type: there is nothing to compare with
+            return None
+        if found.sqnr_db >= rounded.sqnr_db - CAST_MARGIN_DB:
+            return None
+        return WrongOutputError(
+            f"SQNR {found.sqnr_db:.1f} dB where eager in {dtype} keeps {rounded.sqnr_db:.1f} dB: more than rounding"
+        )
+
     def add_evidence(self, converted: ConvertedModel, measurement: Measurement) -> tuple[Measurement, Exception | None]:
         """Add to the measurement what the runtime executed, and return it with the fault, if there is one."""
         evidence, planned = converted.evidence(), self.planned
@@ -119,6 +158,10 @@ class Checker:
         if fidelity and not fidelity.ok:
             return measurement, WrongOutputError(fidelity.reason)
         return measurement, None
+
+
+def _as(batch: Batch, dtype: str) -> Batch:
+    return tuple(t.to(getattr(torch, dtype)) if t.is_floating_point() else t for t in batch)
 
 
 def coarser(*dtypes: str) -> str:

@@ -11,7 +11,8 @@ import torch
 from almaflow.conversions.build import build
 from almaflow.conversions.built.model import BuildInputs
 from almaflow.models.batches import copied
-from almaflow.models.build import build_model, weights_digest
+from almaflow.models.build import build_bound, weights_digest
+from almaflow.models.call_form import CallForm
 from almaflow.models.settle import restore
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
@@ -185,6 +186,8 @@ class _Run:
         self._keep_rounds()
         self._measurement, fault = self._checker.add_evidence(self._converted, self._measurement)
         self._keep(self._measurement)
+        # At the end, since it builds the model once more: memory and latencies are taken by now.
+        fault = fault or self._checker.fault_of_cast(self._converted.call, lambda: _load(self._task)[0])
         if fault:
             raise fault
 
@@ -193,11 +196,11 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     """Return the model with the reference worker's weights, and the reference that it wrote."""
     # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
-    model = build_model(task.model)
+    reference = Reference.load(task.reference_path)
+    model = build_bound(task.model, CallForm.from_plain(reference.form), reference.batches[0])
     if weights_digest(model) != task.weights_digest:
         msg = "the model has other weights each time it is built: seed it, or its outputs cannot be compared"
         raise WrongOutputError(msg)
-    reference = Reference.load(task.reference_path)
     restore(model, reference.settled)
     return model, reference
 

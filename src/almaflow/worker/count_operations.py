@@ -22,17 +22,21 @@ def fake_workload(spec: ModelSpec) -> Workload:
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from almaflow.models.build import build_batches, build_model
+    from almaflow.models.batches import build_inputs
+    from almaflow.models.binding import Parameters, bind
+    from almaflow.models.build import build_example, build_model
     from almaflow.models.counting import count
 
-    batch = build_batches(spec, 1)[0]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     try:
         with _uninitialised(), mode:
             model = build_model(spec)
-        return count(model, [mode.from_tensor(tensor) for tensor in batch])
+        inputs = build_inputs(spec, 1, Parameters.of(model))
+        fake = [mode.from_tensor(tensor) for tensor in inputs.batches[0]]
+        return count(bind(model, inputs.form), fake, spec.batch_size)
     except Exception:  # noqa: BLE001 - a constructor may do anything with values that do not exist
-        return count(build_model(spec), batch)
+        example = build_example(spec, 1)
+        return count(example.model, example.batches[0], spec.batch_size)
 
 
 @contextmanager

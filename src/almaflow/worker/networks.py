@@ -146,12 +146,13 @@ class _Network:
     def _try_build(self) -> dict[str, Any]:
         from almaflow.conversions.build import build
         from almaflow.conversions.built.model import BuildInputs
-        from almaflow.models.build import build_batches, build_model
+        from almaflow.models.build import build_example
         from almaflow.models.counting import count
 
         self._directory.mkdir()
         os.chdir(self._directory)  # converters write files into the working directory
-        model, batches = build_model(self._spec), build_batches(self._spec, BATCHES)
+        example = build_example(self._spec, BATCHES)
+        model, batches = example.model, example.batches
         result: dict[str, Any] = {"built": self.name}
         if self._task["counts"]:
             result["workload"] = to_dict(count(model, batches[0]))

@@ -46,13 +46,14 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, directory
 
     from almaflow.conversions.build import build
     from almaflow.conversions.built.model import BuildInputs
-    from almaflow.models.build import build_batches, build_model
+    from almaflow.models.build import build_example
     from almaflow.worker.threads import set_threads
 
     set_threads(threads)
     if planned.traits.profiler == "inductor":
         torch._inductor.config.cpp.enable_kernel_profile = True  # noqa: SLF001 - no other way
-    model, batches = build_model(spec), build_batches(spec, BATCHES)
+    example = build_example(spec, BATCHES)
+    model, batches = example.model, example.batches
     with torch.no_grad(), _profiling_sessions(directory):
         converted = build(planned, model, BuildInputs(batches, threads))
         if planned.traits.profiler == "onnxruntime" and converted.built.sessions:

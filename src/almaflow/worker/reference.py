@@ -14,7 +14,7 @@ import torch
 
 from almaflow.errors import UsageError
 from almaflow.models.batches import copied
-from almaflow.models.build import build_batches, build_model, check_forward, weights_digest
+from almaflow.models.build import build_example, check_forward, weights_digest
 from almaflow.models.examine import examine, notes_on
 from almaflow.models.settle import settle
 from almaflow.models.state import ModelState
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.models.batches import Batch
+    from almaflow.models.call_form import CallForm
     from almaflow.records.protocol import EventWriter
     from almaflow.worker.turns import TurnInbox
 
@@ -53,21 +54,21 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
         msg = f"hardware.device=cuda: PyTorch {torch.__version__} sees no CUDA device here; take hardware=cpu"
         raise UsageError(msg)
     set_threads(task.hardware.threads)
-    model, batches, digest, settled = example_model(task)
+    model, batches, digest, settled, form = example_model(task)
     # On the CPU, where `almaflow predict` counts too. For a CPU after the eager calls: tensors that code makes at its
     # first call and keeps are real ones then.
-    workload = _workload(model, batches[0]) if device != "cpu" else None
+    workload = _workload(model, batches[0], task.model.batch_size) if device != "cpu" else None
     model.to(device)
     synchronize = synchronizer(device)
     on_device = [tuple(tensor.to(device) for tensor in batch) for batch in batches]
     first = on_device[0]
-    found = examine(model, on_device, _names(task.model, first), task.model.seed)
+    found = examine(model, on_device, form.names, task.model.seed)
     traits = found.traits
     state = ModelState(model) if traits.keeps_state else None
     eager_s = _eager_s(model, first, synchronize)
     if device == "cpu":
-        workload = _workload(model, batches[0])
-    Reference(batches, found.outputs, settled, found.sequence, found.draws).save(task.reference_path)
+        workload = _workload(model, batches[0], task.model.batch_size)
+    Reference(batches, found.outputs, settled, found.sequence, found.draws, form.to_plain()).save(task.reference_path)
     keep(
         ReferenceInfo(
             inputs=_specs(batches[0]),
@@ -109,30 +110,28 @@ def _eager_s(model: torch.nn.Module, batch: Batch, synchronize: Callable[[], Non
     return time.perf_counter() - started
 
 
-def _names(model: ModelSpec, batch: Batch) -> list[str]:
-    """Name the inputs for messages: as the configuration does, else by their position."""
-    given = [each.name for each in model.inputs or ()]
-    return [(given[i] if i < len(given) else None) or f"input {i + 1}" for i in range(len(batch))]
-
-
-def example_model(task: WorkerTask) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor]]:
+def example_model(
+    task: WorkerTask,
+) -> tuple[torch.nn.Module, list[Batch], str, dict[str, torch.Tensor], CallForm]:
     """Build the model in eval mode and its inputs, on the CPU, both drawn by the task's seed.
 
     Returns:
-        The model, input batches, the digest of the weights as drawn, and the weights that were settled afterwards.
+        The model, which takes the tensors of a batch by position, input batches, the digest of the weights as drawn,
+        the weights that were settled afterwards, and how a batch becomes the arguments of the caller's model.
 
     Raises:
         UsageError: the model or its inputs are not what the configuration says.
     """
-    model = build_model(task.model)
-    batches = build_batches(task.model, task.measure.fidelity_inputs)
-    digest = weights_digest(model)
+    count = task.measure.fidelity_inputs
+    settles = _random(task.model)
+    # Enough rows for statistics, however few inputs the outputs are compared on.
+    example = build_example(task.model, max(count, SETTLE_BATCHES) if settles else count)
+    digest = weights_digest(example.model)
     settled: dict[str, torch.Tensor] = {}
-    if _random(task.model):
-        check_forward(model, batches[0])
-        # Enough rows for statistics, however few inputs the outputs are compared on.
-        settled = settle(model, build_batches(task.model, SETTLE_BATCHES), task.model.seed)
-    return model, batches, digest, settled
+    if settles:
+        check_forward(example.model, example.batches[0])
+        settled = settle(example.model, example.batches[:SETTLE_BATCHES], task.model.seed, example.batch_dims)
+    return example.model, example.batches[:count], digest, settled, example.form
 
 
 def _random(model: ModelSpec) -> bool:
@@ -150,11 +149,11 @@ def _notes(outputs: list[list[torch.Tensor]]) -> tuple[str, ...]:
     return ()
 
 
-def _workload(model: torch.nn.Module, batch: Batch) -> Workload | None:
+def _workload(model: torch.nn.Module, batch: Batch, batch_size: int) -> Workload | None:
     from almaflow.models.counting import count
 
     try:
-        return count(model, batch)
+        return count(model, batch, batch_size)
     except Exception:  # noqa: BLE001 - code that depends on values, or anything else: only some predictors need it
         return None
 

@@ -125,9 +125,10 @@ def _precision(kinds: Any, wanted: tuple[str, ...], mapper: Any) -> Any:
 
 
 def _result(spec: ModelSpec, analyzer: Any, mapper: Any, precision: Any, options: dict[str, Any]) -> Any:
-    from almaflow.models.build import build_batches, build_model
+    from almaflow.models.build import build_example
 
-    model, batch = _of_one_input(build_model(spec), build_batches(spec, 1)[0])
+    example = build_example(spec, 1)
+    model, batch = _of_one_input(example.model, example.batches[0])
     return analyzer.analyze_model_with_custom_hardware(
         model=model,
         input_tensor=batch,

@@ -1,0 +1,56 @@
+"""Finds the places of a batch that the user marks as padding."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from almaflow.models.batches import Batch
+    from almaflow.models.call_form import CallForm
+    from almaflow.records import ModelSpec
+
+
+def judged_places(spec: ModelSpec, form: CallForm, batch: Batch) -> torch.Tensor | None:
+    """Return the places (N, L) whose outputs are judged, True where the batch holds no padding.
+
+    Args:
+        spec: Names the masks: in ``padding_mask`` elements other than zero are padding, as in PyTorch's
+            ``src_key_padding_mask``; in ``attention_mask`` those that are zero, as transformers have it.
+        form: The names of the batch's tensors.
+        batch: The inputs of one call.
+
+    Returns:
+        None where the spec names no mask.
+    """
+    judged: torch.Tensor | None = None
+    for name, marks_padding in ((spec.padding_mask, True), (spec.attention_mask, False)):
+        if name is not None:
+            real = (batch[form.names.index(name)] != 0) ^ marks_padding
+            judged = real if judged is None else judged & real
+    return judged
+
+
+def check_masks(spec: ModelSpec, form: CallForm, batch: Batch) -> None:
+    """Check that the masks which the spec names are inputs of shape (N, L).
+
+    Raises:
+        UsageError: one is not.
+    """
+    for key in ("padding_mask", "attention_mask"):
+        name = getattr(spec, key)
+        if name is None:
+            continue
+        if name not in form.names:
+            near = get_close_matches(name, form.names, n=3, cutoff=0.4)
+            offer = f"nearest: {', '.join(near)}" if near else f"they are: {', '.join(form.names)}"
+            message = f"model.{key}={name}: none of the inputs has that name; {offer}"
+            raise UsageError(message)
+        mask = batch[form.names.index(name)]
+        if mask.dim() != 2:  # noqa: PLR2004 - samples and places
+            message = f"model.{key}={name}: has the shape {tuple(mask.shape)}, and must have (N, L): samples and places"
+            raise UsageError(message)

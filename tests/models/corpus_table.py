@@ -55,8 +55,10 @@ def _ruler(count: int) -> str:
 
 def legend() -> str:
     """What the letters mean."""
-    words = {". ": "ok"} | {f"{letter} ": verdict for verdict, letter in LETTERS.items() if verdict != OK}
-    return ", ".join(f"`{letter.strip()}` {word}" for letter, word in words.items()) + ", `!` not what is true"
+    verdicts = {
+        letter: " or ".join(v for v, other in LETTERS.items() if other == letter) for letter in LETTERS.values()
+    }
+    return ", ".join(f"`{letter}` {words}" for letter, words in verdicts.items()) + ", `!` not what is true"
 
 
 def counts(examined: Sequence[Examined]) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+FOUND = {WRONG, "unsupported"}
+"""A branch that tracing froze is found before its outputs are compared."""
 TYPES = ("float32", "int8")
 """The strictest tolerance, and that of INT8."""
 
@@ -33,7 +35,7 @@ def _verdicts(conversions: dict[str, tuple[str, ...]], types: tuple[str, ...]) -
 
 def test_every_broken_conversion_is_found() -> None:
     verdicts = _verdicts(BROKEN, TYPES)
-    assert {where: said for where, said in verdicts.items() if said != WRONG} == {}
+    assert {where: said for where, said in verdicts.items() if said not in FOUND} == {}
 
 
 def test_right_conversions_pass() -> None:

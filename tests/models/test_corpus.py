@@ -1,0 +1,77 @@
+"""The corpus by the product's own workers: what is said of each model is what is true of it by construction.
+
+CI runs what is quick on every model, and what compiles on a few of each kind. ``tests.models.run_corpus`` has the rest.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.models.corpus.every_example import CORPUS, KINDS, examples
+from tests.models.corpus.families import PRELOAD
+from tests.models.corpus_runner import run
+from tests.models.corpus_table import untrue
+from tests.models.run_corpus import cpu_plan
+
+from almaflow.conversions.catalogue.plan import plan
+
+if TYPE_CHECKING:
+    from tests.models.corpus_runner import Examined
+
+QUICK = ("EAGER", "JIT_TRACE", "EXPORT+EAGER", "BF16+EAGER", "ONNX_CPU")
+"""They take a second or two of one processor."""
+CONVERTERS = (
+    "OPENVINO",
+    "ONNX_CPU_INT8_STATIC",
+    "EXECUTORCH_XNNPACK",
+    "EXPORT+AI8WI8_STATIC_QUANTIZED",
+    "COMPILE_ONNXRT",
+)
+CONVERTED = (
+    *("counts", "rotary_table", "dropout_always", "rare_branch", "both_branches", "key_cache", "other_order", "hooked"),
+    *("dictionary", "with_none", "mask_and_scores", "subtracts", "permuted", "both_inputs", "reuses_buffer"),
+    *("half_bfloat16", "complex_output", "minus_infinity", "keeps_some", "top_k", "elementwise", "hand_written"),
+    *("boxes_and_scores", "boolean_mask", "gru", "conv_norms", "grid_sample"),
+)
+QUANTISERS = ("OPTIMUM_QUANTO_WI8", "TORCHAO_QUANT_INT8")
+QUANTISED = ("elementwise", "no_parameters", "hand_written", "lstm_head", "perceptron", "conv_norms", "counts", "bert")
+COMPILERS = ("COMPILE_INDUCTOR_DEFAULT", "AOT_INDUCTOR_PACKAGE")
+COMPILED = ("counts", "dropout_always", "both_branches", "heavy_part_outside", "permuted", "subtracts")
+
+
+def test_the_corpus_has_every_kind() -> None:
+    assert len(CORPUS) >= 60
+    kinds = Counter(each.kind for each in CORPUS.values())
+    assert min(kinds[kind] for kind in KINDS) >= 3
+    assert kinds.keys() == KINDS.keys()
+
+
+def test_rules_are_about_conversions_that_there_are() -> None:
+    names = [each.name for each in plan(None, 3, "cpu", allow_device_override=False)]
+    patterns = {pattern for each in CORPUS.values() for rule in each.rules for pattern in rule.conversions}
+    assert {pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_quick_conversions_of_every_model() -> None:
+    examined = run(examples("*"), cpu_plan(QUICK), jobs=2, preload=PRELOAD)
+    assert untrue(examined) == []
+    assert _wrong_traits(examined) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("conversions", "models"), [(CONVERTERS, CONVERTED), (QUANTISERS, QUANTISED), (COMPILERS, COMPILED)]
+)
+def test_slower_conversions_of_models_of_each_kind(conversions: tuple[str, ...], models: tuple[str, ...]) -> None:
+    assert untrue(run(examples(*models), cpu_plan(conversions), jobs=2, preload=PRELOAD)) == []
+
+
+def _wrong_traits(examined: list[Examined]) -> dict[str, dict[str, object]]:
+    found = {each.example.name: each.example.wrong_traits(each.traits) for each in examined if each.traits}
+    return {name: wrong for name, wrong in found.items() if wrong}

@@ -1,0 +1,73 @@
+"""The corpus's own machinery: rules decide which verdicts are true, and the table shows those that are not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.models.corpus.example import Example, always_ok, may_be_wrong, never_ok, only_with_note
+from tests.models.corpus_runner import REFUSED, Examined, Verdict
+from tests.models.corpus_table import counts, table, untrue
+from tests.models.run_corpus import write
+
+from almaflow.records import ModelSpec, ModelTraits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLAIN = Example("line", "state", ModelSpec("line"))
+
+
+def says(example: Example, verdict: str, conversion: str = "JIT_TRACE", dtype: str = "float32") -> bool:
+    """Whether this verdict counts as true."""
+    return not list(Examined(example, (Verdict(conversion, dtype, verdict, "in one line"),)).wrong())
+
+
+@pytest.mark.parametrize("verdict", ["ok", "error", "unsupported", "fell_back"])
+def test_what_is_honest_is_right_unless_a_rule_says_otherwise(verdict: str) -> None:
+    assert says(PLAIN, verdict)
+    assert says(PLAIN, verdict, "EAGER") is (verdict == "ok")
+    assert says(replace(PLAIN, rules=(always_ok("JIT_*", why=""),)), verdict) is (verdict == "ok")
+    assert says(replace(PLAIN, rules=(never_ok("*TRACE", why=""),)), verdict) is (verdict != "ok")
+    assert says(replace(PLAIN, rules=(only_with_note("*", why=""),)), verdict) is (verdict != "ok")
+    assert says(replace(PLAIN, rules=(never_ok("ONNX*", why=""),)), verdict)
+
+
+@pytest.mark.parametrize("verdict", ["wrong_output", "crashed", "timeout", "out_of_memory", REFUSED])
+def test_nothing_else_is_right(verdict: str) -> None:
+    assert not says(PLAIN, verdict)
+    assert says(replace(PLAIN, rules=(may_be_wrong("*", why=""),)), verdict) is (verdict == "wrong_output")
+    assert says(PLAIN, verdict, dtype="int8") is (verdict == "wrong_output")
+
+
+def test_a_model_that_is_to_be_refused_is_refused_for_that_reason() -> None:
+    assert says(replace(PLAIN, refused="one line"), REFUSED)
+    assert not says(replace(PLAIN, refused="two lines"), REFUSED)
+    assert not says(replace(PLAIN, refused="one line"), "ok")
+
+
+def test_traits_that_are_not_there_are_wrong_like_those_that_are_missing() -> None:
+    keeps = replace(PLAIN, traits={"keeps_state": True, "dtype": "float32"})
+    assert keeps.wrong_traits(ModelTraits(keeps_state=("calls",))) == {}
+    assert keeps.wrong_traits(ModelTraits(dtype="float64", random=True)) == {
+        "random": True,
+        "keeps_state": (),
+        "dtype": "float64",
+    }
+
+
+def test_the_table_marks_what_is_not_true(tmp_path: Path) -> None:
+    verdicts = (Verdict("EAGER", "float32", "ok"), Verdict("JIT_TRACE", "float32", "wrong_output", "too far"))
+    examined = [Examined(PLAIN, verdicts)]
+    assert table(examined).splitlines()[-1] == "line  . W!"
+    assert counts(examined).splitlines()[-1] == "| `JIT_TRACE` |  | 1 |"
+    assert untrue(examined) == ["  line JIT_TRACE: wrong_output: too far"]
+    path = tmp_path / "models.md"
+    path.write_text("before\n<!-- the corpus begins -->\nold\n<!-- the corpus ends -->\nbehind\n", encoding="utf-8")
+    write(path, examined)
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("before\n<!-- the corpus begins -->\n")
+    assert text.endswith("<!-- the corpus ends -->\nbehind\n")
+    assert "line  . W!" in text
+    assert "old" not in text

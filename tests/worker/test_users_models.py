@@ -114,7 +114,7 @@ def test_an_error_that_passes_as_rounding_is_found_beside_eager_in_the_same_type
     (planned,) = plan(["BF16+EAGER"], 1, "cpu", allow_device_override=True)
     task = make_task(tmp_path)
     with torch.no_grad():
-        reference = Reference(batches, [[load()(*batch)] for batch in batches])
+        reference = Reference(batches, [[("", False, load()(*batch))] for batch in batches])
         half = load().bfloat16()
         checker = Checker(reference, Inputs(batches, planned, task), planned, task)
         assert checker.fidelity(lambda batch: half(*batch) * (1 + error)).ok  # 17 dB, above the 15 dB asked

@@ -21,7 +21,7 @@ LETTERS = {
     "error": "e",
     "unsupported": "u",
     "missing_dependency": "u",
-    "unavailable": "-",
+    "unavailable": "/",
     "fell_back": "f",
     "wrong_output": "W",
     "crashed": "C",

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING
 
-from tests.models.corpus.example import OK, OK_WITH_NOTE
+from tests.models.corpus.example import OK, OK_WITH_NOTE, ROUNDING
 
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.errors import AlmaflowError, UsageError
@@ -175,13 +175,13 @@ def _verdict(planned: PlannedConversion, task: WorkerTask, launcher: Launcher, p
     if keep := os.environ.get("CORPUS_LOGS"):
         shutil.copy(exit_state.log_path, Path(keep) / f"{task.model.name}--{planned.name}.log")
     shutil.rmtree(directory, ignore_errors=True)
-    said, message, notes = _said(exit_state)
+    said, message, notes = _said(exit_state, planned)
     return Verdict(planned.name, planned.dtype, said, message, notes, round(time.monotonic() - began, 2))
 
 
-def _said(exit_state: WorkerExit) -> tuple[str, str, tuple[str, ...]]:
+def _said(exit_state: WorkerExit, planned: PlannedConversion) -> tuple[str, str, tuple[str, ...]]:
     result = exit_state.result
-    notes = _notes(result.measurement)
+    notes = _notes(result.measurement, planned.dtype)
     if result.bad_input:
         return "error", result.bad_input, notes
     if result.failure:
@@ -190,10 +190,10 @@ def _said(exit_state: WorkerExit) -> tuple[str, str, tuple[str, ...]]:
     return (OK_WITH_NOTE if notes else OK), f"{fidelity.sqnr_db:.0f} dB" if fidelity else "", notes
 
 
-def _notes(measurement: Measurement | None) -> tuple[str, ...]:
+def _notes(measurement: Measurement | None, dtype: str) -> tuple[str, ...]:
     """What the user is told beside the verdict; that less than half of the weights are narrow is in a column."""
     if measurement is None:
         return ()
     share = measurement.narrow_weights_share
-    told = (f"{share:.0%} of the weights are narrow",) if share is not None and share < HALF else ()
-    return (*measurement.notes, *told)
+    few = dtype in ROUNDING and share is not None and share < HALF
+    return (*measurement.notes, *((f"{share:.0%} of the weights are narrow",) if few else ()))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from tests.models.corpus.example import OK, OK_WITH_NOTE
 from tests.models.corpus_runner import NOT_PREPARED, REFUSED
 
+from almaflow.conversions.catalogue.plan import plan
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,7 @@ LETTERS = {
     "error": "e",
     "unsupported": "u",
     "missing_dependency": "u",
-    "unavailable": "-",
+    "unavailable": "/",
     "fell_back": "f",
     "wrong_output": "W",
     "crashed": "C",
@@ -31,8 +33,8 @@ LETTERS = {
 
 
 def table(examined: Sequence[Examined]) -> str:
-    """One line a model, one letter a conversion, with the conversions' numbers above."""
-    names = [each.conversion for each in examined[0].verdicts]
+    """One line a model, one letter a conversion that it went through, with the conversions' numbers above."""
+    names = _names(examined)
     width = max(len(each.example.name) for each in examined)
     lines = [f"{number:3}  {name}" for number, name in enumerate(names, 1)]
     lines += ["", " " * width + "  " + _ruler(len(names))]
@@ -42,11 +44,16 @@ def table(examined: Sequence[Examined]) -> str:
             kind = each.example.kind
             lines += [f"{kind}:"]
         wrong = {verdict.conversion for verdict in each.wrong()}
-        letters = [
-            LETTERS[verdict.verdict] + ("!" if verdict.conversion in wrong else " ") for verdict in each.verdicts
-        ]
+        said = {verdict.conversion: LETTERS[verdict.verdict] for verdict in each.verdicts}
+        letters = [said.get(name, " ") + ("!" if name in wrong else " ") for name in names]
         lines.append(f"{each.example.name:{width}}  {''.join(letters)}".rstrip())
     return "\n".join(lines)
+
+
+def _names(examined: Sequence[Examined]) -> list[str]:
+    """The conversions that any model went through, in the catalogue's order."""
+    order = [each.name for each in plan(None, 3, "cpu", allow_device_override=False)]
+    return sorted({verdict.conversion for each in examined for verdict in each.verdicts}, key=order.index)
 
 
 def _ruler(count: int) -> str:
@@ -64,10 +71,10 @@ def legend() -> str:
 def counts(examined: Sequence[Examined]) -> str:
     """How often each conversion got each verdict, as a Markdown table."""
     kinds = list(dict.fromkeys(LETTERS))
-    rows: dict[str, Counter[str]] = {}
+    rows: dict[str, Counter[str]] = {name: Counter() for name in _names(examined)}
     for each in examined:
         for verdict in each.verdicts:
-            rows.setdefault(verdict.conversion, Counter())[verdict.verdict] += 1
+            rows[verdict.conversion][verdict.verdict] += 1
     used = [kind for kind in kinds if any(row[kind] for row in rows.values())]
     lines = ["| conversion | " + " | ".join(used) + " |", "| --- |" + " ---: |" * len(used)]
     lines += [f"| `{name}` | " + " | ".join(str(row[kind] or "") for kind in used) + " |" for name, row in rows.items()]

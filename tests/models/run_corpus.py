@@ -1,12 +1,13 @@
-"""Run the corpus by hand: ``python -m tests.models.run_corpus [--models A,B] [--conversions X,Y] [--output F.md]``."""
+"""Run the corpus by hand: ``python -m tests.models.run_corpus [--models A,B] [--conversions X,Y] [--verdicts F.json]``.
+
+With ``--verdicts`` a long run can be cut into short ones, and the table of ``--output`` is made of all of them.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.models.corpus.every_example import examples
 from tests.models.corpus.families import PRELOAD
 from tests.models.corpus_runner import run
 from tests.models.corpus_table import counts, legend, table, untrue
+from tests.models.corpus_verdicts import Verdicts
 
 from almaflow.conversions.catalogue.plan import plan
 
@@ -38,14 +40,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--output", type=Path, help="a Markdown file whose part between two marks is replaced, or a new one"
     )
-    parser.add_argument("--json", type=Path, help="a file that gets every verdict")
+    parser.add_argument("--verdicts", type=Path, help="a file of verdicts that those of this run are added to")
     options = parser.parse_args(arguments)
     chosen = examples(*options.models.split(","))
     if not chosen:
         parser.error(f"--models {options.models}: there is no such model")
     planned = cpu_plan(options.conversions.split(",") if options.conversions else None)
     began = time.monotonic()
-    examined = run(chosen, planned, jobs=options.jobs, preload=PRELOAD, on_model=_show)
+    kept = Verdicts(options.verdicts)
+
+    def show_and_keep(each: Examined) -> None:
+        _show(each)
+        kept.add(each)
+
+    examined = run(chosen, planned, jobs=options.jobs, preload=PRELOAD, on_model=show_and_keep)
     took = time.monotonic() - began
     lines = untrue(examined)
     workers = len(examined) * len(planned)
@@ -53,9 +61,7 @@ def main(arguments: Sequence[str]) -> None:
         f"{len(examined)} models, {len(planned)} conversions, {workers} verdicts in {took:.0f} s; {len(lines)} untrue"
     )
     if options.output:
-        write(options.output, examined)
-    if options.json:
-        options.json.write_text(json.dumps([_plain(each) for each in examined], indent=1), encoding="utf-8")
+        write(options.output, kept.examined())
 
 
 def cpu_plan(names: Sequence[str] | None) -> tuple[PlannedConversion, ...]:
@@ -84,17 +90,6 @@ def _show(examined: Examined) -> None:
         "\n".join([f"{name}: {len(examined.verdicts)} verdicts, {len(lines)} untrue, {seconds:.1f} s", *lines]),
         flush=True,
     )
-
-
-def _plain(examined: Examined) -> dict[str, object]:
-    return {
-        "model": examined.example.name,
-        "kind": examined.example.kind,
-        "refusal": examined.refusal,
-        "traits": asdict(examined.traits) if examined.traits else None,
-        "untrue": [each.conversion for each in examined.wrong()],
-        "verdicts": [asdict(each) for each in examined.verdicts],
-    }
 
 
 if __name__ == "__main__":

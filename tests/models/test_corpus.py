@@ -21,25 +21,23 @@ from almaflow.conversions.catalogue.plan import plan
 if TYPE_CHECKING:
     from tests.models.corpus_runner import Examined
 
-QUICK = ("EAGER", "JIT_TRACE", "EXPORT+EAGER", "BF16+EAGER", "ONNX_CPU")
-"""They take a second or two of one processor."""
-CONVERTERS = (
-    "OPENVINO",
-    "ONNX_CPU_INT8_STATIC",
-    "EXECUTORCH_XNNPACK",
-    "EXPORT+AI8WI8_STATIC_QUANTIZED",
-    "COMPILE_ONNXRT",
-)
+QUICK = ("EAGER", "EXPORT+EAGER")
+"""They take half a second of one processor, and all of the reference worker's findings."""
+CONVERTERS = ("JIT_TRACE", "ONNX_CPU", "OPENVINO")
 CONVERTED = (
-    *("counts", "rotary_table", "dropout_always", "rare_branch", "both_branches", "key_cache", "other_order", "hooked"),
-    *("dictionary", "with_none", "mask_and_scores", "subtracts", "permuted", "both_inputs", "reuses_buffer"),
-    *("half_bfloat16", "complex_output", "minus_infinity", "keeps_some", "top_k", "elementwise", "hand_written"),
-    *("boxes_and_scores", "boolean_mask", "gru", "conv_norms", "grid_sample"),
+    "rare_branch",
+    "other_order",
+    "dictionary",
+    "subtracts",
+    "permuted",
+    "half_bfloat16",
+    "top_k",
+    "given_cache",
 )
 QUANTISERS = ("OPTIMUM_QUANTO_WI8", "TORCHAO_QUANT_INT8")
-QUANTISED = ("elementwise", "no_parameters", "hand_written", "lstm_head", "perceptron", "conv_norms", "counts", "bert")
-COMPILERS = ("COMPILE_INDUCTOR_DEFAULT", "AOT_INDUCTOR_PACKAGE")
-COMPILED = ("counts", "dropout_always", "both_branches", "heavy_part_outside", "permuted", "subtracts")
+QUANTISED = ("elementwise", "hand_written", "lstm_head", "perceptron", "half_bfloat16")
+COMPILERS = ("COMPILE_INDUCTOR_DEFAULT",)
+COMPILED = ("counts", "heavy_part_outside")
 
 
 def test_the_corpus_has_every_kind() -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.models.corpus.every_example import CORPUS
 from tests.models.corpus.example import Example, always_ok, may_be_wrong, never_ok, only_with_note
 from tests.models.corpus_runner import REFUSED, Examined, Verdict
 from tests.models.corpus_table import counts, table, untrue
+from tests.models.corpus_verdicts import Verdicts
 from tests.models.run_corpus import write
 
 from almaflow.records import ModelSpec, ModelTraits
@@ -71,3 +73,15 @@ def test_the_table_marks_what_is_not_true(tmp_path: Path) -> None:
     assert text.endswith("<!-- the corpus ends -->\nbehind\n")
     assert "line  . W!" in text
     assert "old" not in text
+
+
+def test_a_long_run_can_be_cut_into_short_ones(tmp_path: Path) -> None:
+    path, lstm, gru = tmp_path / "verdicts.json", CORPUS["lstm"], CORPUS["gru"]
+    first, later = (Verdict("JIT_TRACE", "float32", said, "", ("a note",)) for said in ("error", "ok"))
+    eager = Verdict("EAGER", "float32", "ok")
+    Verdicts(path).add(Examined(lstm, (first,)))
+    Verdicts(path).add(Examined(gru, (first,)))
+    Verdicts(path).add(Examined(lstm, (later, eager)))
+    kept = Verdicts(path).examined()
+    assert [(each.example, each.verdicts) for each in kept] == [(lstm, (eager, later)), (gru, (first,))]
+    assert table(kept).splitlines()[-2:] == ["lstm  . .", "gru     e!"]

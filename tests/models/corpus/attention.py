@@ -29,6 +29,46 @@ class PaddedEncoder(nn.Module):
 
 
 @example(
+    floats(6, 16, name="x"),
+    booleans(6, name="mask"),
+    loader="padded",
+    fields={"padding_mask": "mask"},
+    decides_by_values=ANYTHING,
+    rules=(always_ok("EXPORT+EAGER", "ONNX_CPU", why="padded places are marked, and not judged"),),
+)
+class MarkedPadding(PaddedEncoder):
+    """The same encoder; which input marks the padding is said."""
+
+
+@example(
+    integers(6, high=50, name="words"),
+    integers(6, high=2, name="attention_mask"),
+    loader="sentences",
+    fields={"attention_mask": "attention_mask"},
+    decides_by_values=ANYTHING,
+    rules=(always_ok("EXPORT+EAGER", "ONNX_CPU", why="padded places are marked, and not judged"),),
+)
+class MarkedAttention(nn.Module):
+    """A mask of what may be seen, as transformers' models take it, is said to be one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.words, self.encoder = nn.Embedding(50, 16), nn.TransformerEncoder(layer, 1)
+
+    def forward(self, words: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.encoder(self.words(words), src_key_padding_mask=attention_mask == 0)
+
+
+def sentences() -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        mask = torch.ones(2, 6, dtype=torch.int64)
+        mask[1, 3:] = 0
+        yield torch.randint(0, 50, (2, 6), generator=generator), mask
+
+
+@example(
     floats(6, 16),
     booleans(6),
     loader="padded",

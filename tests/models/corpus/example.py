@@ -127,6 +127,7 @@ def example(
     loader: str | None = None,
     batch_size: int = 2,
     kwargs: dict[str, Any] | None = None,
+    fields: dict[str, Any] | None = None,
     rules: tuple[Rule, ...] = (),
     refused: str | None = None,
     **traits: Any,
@@ -139,6 +140,7 @@ def example(
         loader: The function beside the model that yields its batches.
         batch_size: Rows of a batch.
         kwargs: What the model is built with.
+        fields: Further fields of ``ModelSpec``, such as the mask of padding.
         rules: What is true of conversions of this model.
         refused: A part of the line with which it is refused.
         traits: Fields of ``ModelTraits``, those that are not empty.
@@ -154,6 +156,7 @@ def example(
             inputs=inputs or None,
             data_loader=TargetSpec(f"{module}.{loader}") if loader else None,
             batch_size=batch_size,
+            **(fields or {}),
         )
         if own in CORPUS:
             message = f"two examples are named {own}"
@@ -164,9 +167,9 @@ def example(
     return put
 
 
-def floats(*shape: int, name: str | None = None, dtype: str = "float32") -> InputSpec:
+def floats(*shape: int, name: str | None = None, dtype: str = "float32", batch_dim: int | None = 0) -> InputSpec:
     """A floating input, without the batch dimension."""
-    return InputSpec(shape, dtype, name=name)
+    return InputSpec(shape, dtype, name=name, batch_dim=batch_dim)
 
 
 def integers(*shape: int, high: int, low: int = 0, name: str | None = None) -> InputSpec:

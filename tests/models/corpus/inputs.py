@@ -105,6 +105,40 @@ class Scene(nn.Module):
         return self.line(scene["image"] - 3 * scene["depth"])
 
 
+@example(
+    floats(1, 8, name="x"),
+    *(floats(5, 8, name=f"past.{layer}.{part}") for layer in range(2) for part in range(2)),
+    rules=(BY_NAME,),
+)
+class GivenCache(nn.Module):
+    """Keys and values of earlier words, two layers of them, come with the new word, and go back longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 24) for _ in range(2))
+
+    def forward(self, x: Tensor, past: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        cache = []
+        for layer, (old_keys, old_values) in zip(self.layers, past, strict=True):
+            query, key, value = layer(x).chunk(3, -1)
+            keys, values = torch.cat([old_keys, key], 1), torch.cat([old_values, value], 1)
+            x = x + (query @ keys.mT).softmax(-1) @ values
+            cache.append((keys, values))
+        return x, cache
+
+
+@example(floats(6, name="x"), floats(6, 6, name="graph", batch_dim=None), rules=(BY_NAME,))
+class SharedGraph(nn.Module):
+    """Beside the batch comes one matrix for all of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, graph: Tensor) -> Tensor:
+        return self.line(x @ graph)
+
+
 @example(loader="nothing_between", rules=(BY_NAME,))
 class NoneBetween(nn.Module):
     """Between two inputs the caller gives None, and behind them a number."""

@@ -128,3 +128,11 @@ class PythonNumber(TwoHeads):
 
     def forward(self, x: Tensor) -> tuple[Tensor, float]:
         return self.a(x), x.shape[0] * 0.5
+
+
+@example(floats(8))
+class Sparse(TwoHeads):
+    """The positive scores as a sparse tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x).relu().to_sparse()

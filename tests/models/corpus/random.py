@@ -7,8 +7,12 @@ import torch.nn.functional as F  # noqa: N812 - as everybody imports it
 from tests.models.corpus.example import PLAIN, WHOLE_GRAPH, always_ok, example, floats, may_be_wrong
 from torch import Tensor, nn
 
+FROZEN_DRAWS = may_be_wrong(
+    "OPENVINO*", "*COMPILE_OPENVINO", why="OpenVINO draws the same at each call, and loses the rows behind dropout"
+)
 
-@example(floats(64), random=True)
+
+@example(floats(64), random=True, rules=(FROZEN_DRAWS,))
 class DropoutAlways(nn.Module):
     """Dropout by the function, which is on in evaluation mode too."""
 
@@ -20,7 +24,7 @@ class DropoutAlways(nn.Module):
         return self.line(F.dropout(x, 0.1))
 
 
-@example(floats(16), random=True)
+@example(floats(16), random=True, rules=(FROZEN_DRAWS,))
 class VariationalDecoder(nn.Module):
     """A variational autoencoder that samples from its code."""
 
@@ -33,7 +37,7 @@ class VariationalDecoder(nn.Module):
         return self.decoder(code)
 
 
-@example(floats(16), random=True)
+@example(floats(16), random=True, rules=(FROZEN_DRAWS,))
 class Samples(nn.Module):
     """A policy that samples an action, and gives its logits."""
 

@@ -22,6 +22,18 @@ class Lstm(nn.Module):
         return self.lstm(x)
 
 
+@example(floats(7, 6, batch_dim=1), rules=(COMMON,))
+class TimeFirst(nn.Module):
+    """Time is the first dimension and the batch the second, which is PyTorch's own habit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0])
+
+
 @example(floats(20, 4), rules=(COMMON,))
 class Gru(nn.Module):
     """A gated unit and a head."""

@@ -158,6 +158,18 @@ class OneNumber(nn.Module):
         return self.line(x).square().mean()
 
 
+@example(floats(3, 10, 10), rules=(always_ok(*PLAIN, why="sizes are known once the model was called"),))
+class LazyLayers(nn.Module):
+    """Layers that learn their sizes from the first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
 @example(floats(1), rules=(always_ok(*PLAIN, why="one value a row is enough to compare"),), batch_size=1)
 class Scalar(nn.Module):
     """One value in, one out."""

@@ -1,6 +1,7 @@
 """List the patches of what Alma does while it builds; ``repairs`` adds missing names and directories.
 
-Each patch is active while Alma's builder runs. The names of those that were needed are recorded on the run.
+Each patch is active while Alma's builder runs, and ``quanto-int8-kernel`` longer. The names of those that were needed
+are recorded on the run.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from almaflow.conversions.alma import patches_quantisers, patches_runtimes
+from almaflow.conversions.alma import int8_kernel, patches_quantisers, patches_runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,12 @@ PATCHES: tuple[BuildPatch, ...] = (
         "activations are quantised at the scale 1: nothing calibrates them",
         lambda building: building.has("OPTIMUM_QUANTO_AI"),
         patches_quantisers.quanto_calibration,
+    ),
+    BuildPatch(
+        "quanto-int8-kernel",
+        "PyTorch's int8 kernel reads beyond the end of rows that are no multiple of 16, which ends the process",
+        lambda building: building.has("OPTIMUM_QUANTO_WI8"),
+        int8_kernel.guard_int8_kernel,
     ),
     BuildPatch(
         "fx-calibration",

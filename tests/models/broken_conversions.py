@@ -134,7 +134,7 @@ def adds_noise(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point() or not tensor.numel():
         return tensor
     noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)) * 1e-6
-    return tensor + tensor * noise
+    return torch.where(tensor.isfinite(), tensor + tensor * noise, tensor)
 
 
 def loses_output(model: Model, _work: BuildInputs) -> BuiltModel:

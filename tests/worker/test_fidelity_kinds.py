@@ -182,7 +182,7 @@ def test_a_random_model_is_judged_by_its_mean() -> None:
 
     g = seeded()
     right = baked = lost = off = 0
-    for _ in range(50):
+    for _ in range(25):
         mean = torch.randn(4, 10, generator=g)
         ref = _draws(g, mean)
         right += compare_random(ref, _draws(g, mean), "float32").ok
@@ -191,9 +191,9 @@ def test_a_random_model_is_judged_by_its_mean() -> None:
         lost += compare_random(ref, _draws(g, mean.flip(1)), "float32").ok
         found = compare_random(ref, [[mean]] * 8, "float32")
         off += found.ok and "the same each time" in found.notes[0]
-    assert right >= 49
+    assert right >= 24
     assert baked == lost == 0
-    assert off >= 48
+    assert off >= 24
 
 
 def test_what_is_not_random_in_a_random_model_is_judged_by_the_tolerance() -> None:
@@ -207,3 +207,50 @@ def test_what_is_not_random_in_a_random_model_is_judged_by_the_tolerance() -> No
     assert "of what is not random" in (compare_random(ref, wrong, "float32").reason or "")
     with pytest.raises(ValueError, match="6 draws or more"):
         compare_random(ref[:2], out, "float32")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_class_in_six_that_is_always_another_is_found(dtype: str) -> None:
+    import torch
+
+    ref = torch.randint(0, 6, (4, 100), generator=seeded())
+    out = torch.where(ref == 4, 3, ref)
+    found = compare([[ref]], [[out]], dtype)
+    assert not found.ok
+    if dtype in {"int8", "int4"}:
+        assert (found.reason or "").startswith("value 4: 0.0% of its")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_answer_for_all_calls_is_found_though_an_offset_hides_it(dtype: str) -> None:
+    import torch
+
+    ref = [[1000 + 0.1 * torch.randn(2, 4, generator=seeded(i))] for i in range(2)]
+    assert not compare(ref, [ref[0], ref[0]], dtype).ok
+
+
+def test_rows_that_come_sorted_the_other_way_or_without_their_classes_are_found() -> None:
+    import torch
+
+    ref, out = [], []
+    swapped = [1, 0, 3, 2, 5, 4, 7, 6]
+    for i in range(4):
+        scores = torch.rand(2, 8, generator=seeded(i)).sort(descending=True).values
+        boxes = 640 * torch.rand(2, 8, 4, generator=seeded(i + 9))
+        labels = (torch.rand(2, 8, generator=seeded(i + 99)) < 0.5).long()
+        ref.append([boxes, scores, labels])
+        out.append([boxes[:, swapped], scores[:, swapped], labels])
+    sizes = [2] * 4
+    assert not compare(ref, out, "int8", batch_sizes=sizes).ok
+    assert compare(ref, [[part[:, swapped] for part in call] for call in ref], "int8", batch_sizes=sizes).ok
+    turned = [[part.flip(1) for part in call] for call in ref]
+    assert not compare(ref, turned, "int8", batch_sizes=sizes).ok
+
+
+def test_a_wrong_number_is_a_wrong_output() -> None:
+    import torch
+
+    found = compare(
+        [[torch.tensor(1.0)], [torch.tensor(2.0)]], [[torch.tensor(1.0)]] * 2, "float32", batch_sizes=[4, 4]
+    )
+    assert not found.ok

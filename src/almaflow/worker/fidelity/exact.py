@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CLASSES = 4096
 """Most different values that are told apart for the agreement that chance gives."""
+LARGE, FEWEST, LOST = 1 / 12, 24, 0.05
+"""Share and number of elements from which on a value may not be lost, and the share of it that lost ones keep."""
 
 
 def is_exact(tensor: Tensor) -> bool:
@@ -47,13 +49,39 @@ def problem(pairs: Sequence[Pair], tolerance: Tolerance) -> str | None:
     by_chance = _by_chance(pairs)
     if by_chance is not None and share - by_chance < (least - spare) * 0.6 * (1 - by_chance):
         return f"{share:.1%} of {total} elements are equal, hardly more than by chance ({by_chance:.1%})"
-    return None
+    lost = _lost_value(pairs, share)
+    return f"{lost[0]}: {lost[1]:.1%} of its {lost[2]} elements are equal, of all {share:.1%}" if lost else None
+
+
+def _lost_value(pairs: Sequence[Pair], share: float) -> tuple[str, float, int] | None:
+    """Return a common value, such as one class in six, that is (nearly) always another one, its share and number."""
+    ref, out = _values(pairs)
+    values, places = torch.unique(ref, return_inverse=True)
+    if len(values) > CLASSES:
+        return None
+    counts = torch.bincount(places)
+    equal = torch.bincount(places, (ref == out).double(), minlength=len(values)) / counts
+    lost = (counts >= max(FEWEST, LARGE * len(ref))) & (equal <= min(LOST, share / 2))
+    if not lost.any():
+        return None
+    index = int(lost.nonzero()[0])
+    return f"value {values[index].item():g}", equal[index].item(), int(counts[index])
+
+
+def _values(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    """Return eager's and the conversion's elements of all calls that are judged."""
+    sides = ([each.ref for each in pairs], [each.out for each in pairs])
+    places = [each.judged for each in pairs]
+    ref, out = (
+        torch.cat([(t if at is None else t[at]).flatten().double() for t, at in zip(side, places, strict=True)])
+        for side in sides
+    )
+    return ref, out
 
 
 def _by_chance(pairs: Sequence[Pair]) -> float | None:
     """Return the share of equal elements between eager's values and the conversion's in another order."""
-    ref = torch.cat([(each.ref if each.judged is None else each.ref[each.judged]).flatten().double() for each in pairs])
-    out = torch.cat([(each.out if each.judged is None else each.out[each.judged]).flatten().double() for each in pairs])
+    ref, out = _values(pairs)
     values, places = torch.unique(torch.cat([ref, out]), return_inverse=True)
     if not 1 < len(values) <= CLASSES:
         return None

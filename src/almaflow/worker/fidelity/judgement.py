@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SAME_ROWS = 1e-12
 """Share of the power that rounding leaves of the variation between rows that are the same."""
+ONE_CALL = 0.01
+"""Noise of an answer to the call that it belongs to, at most, as a share of what it has for other calls."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def judge_output(pairs: Sequence[Pair], tolerance: Tolerance) -> Judged:
     part, name = _worst_part(sums, rows, tolerance)
     reason = None
     varying = _varying_correlation(sums, rows)
+    alike = _answers_alike(pairs, sums)
     if sqnr < tolerance.least_db:
         lower = name if part and part.decibels < sqnr - 1 else None
         reason = counted(
@@ -64,6 +67,8 @@ def judge_output(pairs: Sequence[Pair], tolerance: Tolerance) -> Judged:
     elif varying is not None and varying < tolerance.least_correlation:
         least = tolerance.least_correlation
         reason = f"what differs between inputs correlates with eager's by {varying:.2f}, less than {least:g}"
+    elif alike:
+        reason = "the answer to each call is the same to the bit, where eager's differ"
     elif part and part.lost:
         whole = f"{tolerance.dtype} is to keep the signal of each part (the whole has {sqnr:.1f} dB)"
         reason = counted([f"{name}: {part.decibels:.1f} dB, and {whole}", concentrated(sums)])
@@ -113,6 +118,19 @@ def _worst_part(sums: Sums, rows: Moments, tolerance: Tolerance) -> tuple[Part |
         return None, None
     part, name = min(parts, key=lambda each: (not each[0].lost, each[0].decibels))
     return part, f"{name} {part.index + 1} of {part.of}"
+
+
+def _answers_alike(pairs: Sequence[Pair], sums: Sums) -> bool:
+    """Whether one answer is given to all calls, that of one of them.
+
+    Of two calls of two rows, the share of the variation that lies within the calls may correlate by chance. Where the
+    variation is below what the type resolves, answers may be alike, but then none of them is near to eager's.
+    """
+    first = pairs[0]
+    if len(pairs) < 2 or not all(torch.equal(each.out, first.out) for each in pairs[1:]):  # noqa: PLR2004 - one has no other
+        return False
+    noise = [each.dd.sum().item() for each in sums.rows]
+    return min(noise) <= ONE_CALL * max(noise)
 
 
 def _varying_correlation(sums: Sums, rows: Moments) -> float | None:

@@ -6,11 +6,12 @@ set: rows count as one only where their number depends on the data, or where eag
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+
+from almaflow.worker.fidelity.order import left_in_place, sorted_columns, turned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +20,8 @@ if TYPE_CHECKING:
 
     from almaflow.worker.fidelity.tolerances import Tolerance
 
-CHANCE = 1e-4
-"""Most probability that one of the columns is sorted in all calls by chance."""
 MOST_ROWS = 4096
 """Beyond this the table of distances, rows by rows, is too large."""
-
 Call = list["Tensor"]
 
 
@@ -58,12 +56,14 @@ def aligned(
         dim = _set_dimension(refs, members, batch_sizes)
         if dim is None:
             continue
+        if any(turned(refs, outs, member, dim) for member in members):
+            return None
         for r, o in zip(refs, outs, strict=True):
             found = _align(r, o, members, dim, tolerance)
             if found is None:
                 return None
             moved, left = moved + found[0], left + found[1]
-    if not moved and not left:
+    if (not moved and not left) or left_in_place(references, outputs, refs, outs):
         return None
     apart = f", {left} without a partner" if left else ""
     return Aligned(refs, outs, f"compared as sets of rows: {moved} rows are in another order than eager's{apart}")
@@ -89,29 +89,15 @@ def _leading(tensor: Tensor) -> int | None:
 def _set_dimension(refs: Sequence[Call], members: Sequence[int], batch_sizes: Sequence[int] | None) -> int | None:
     """Return the dimension whose rows are a set, 0 or 1; None: their order means something."""
     first = members[0]
+    if any(not call[first].dim() for call in refs):
+        return None  # a number has no rows
     of_the_batch = batch_sizes is not None and [len(call[first]) for call in refs] == list(batch_sizes)
     if not of_the_batch:
         if batch_sizes is not None and len({len(call[first]) for call in refs}) > 1:
             return 0  # as many as the data give
-        if any(_sorted_in_all(refs, member, 0) for member in members):
+        if any(sorted_columns(refs, member, 0) is not None for member in members):
             return 0
-    return 1 if any(_sorted_in_all(refs, member, 1) for member in members) else None
-
-
-def _sorted_in_all(refs: Sequence[Call], member: int, dim: int) -> bool:
-    """Whether the rows fall by one of their columns in each sample of each call, and not by chance."""
-    if not refs[0][member].is_floating_point() or not dim < refs[0][member].dim() <= dim + 2:
-        return False
-    log_chance, columns, varied = 0.0, None, False
-    for call in refs:
-        rows = call[member] if call[member].dim() == dim + 2 else call[member].unsqueeze(-1)
-        falls = (rows.diff(dim=dim) <= 0).flatten(0, dim).all(0)
-        columns = falls if columns is None else columns & falls
-        varied |= bool((rows.amax(dim) > rows.amin(dim)).any()) if rows.shape[dim] else False
-        log_chance -= math.prod(rows.shape[:dim]) * math.lgamma(rows.shape[dim] + 1)
-    if columns is None or not varied or not columns.any():
-        return False
-    return log_chance + math.log(len(columns)) < math.log(CHANCE)
+    return 1 if any(sorted_columns(refs, member, 1) is not None for member in members) else None
 
 
 def _align(refs: Call, outs: Call, members: Sequence[int], dim: int, tolerance: Tolerance) -> tuple[int, int] | None:

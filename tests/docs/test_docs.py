@@ -27,6 +27,8 @@ from almaflow.analysis import job_metrics, outcome_metrics
 from almaflow.config import files, resolve, store, validation
 from almaflow.config.overrides import quote_numbers
 from almaflow.conversions.catalogue import names
+from almaflow.conversions.catalogue.alma import ALMA
+from almaflow.conversions.catalogue.native import NATIVE
 from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.plugins import GROUP
 from almaflow.errors import AlmaflowError, UsageError
@@ -282,4 +284,5 @@ def test_every_conversion_that_is_named_is_known() -> None:
         "OMP_NUM_THREADS",
     }
     properties = {"INFERENCE_PRECISION_HINT"}
-    names.resolve([name for name in named if name not in environment | properties])
+    steps = {step for conversion in (*ALMA, *NATIVE) for step in conversion.steps}
+    names.resolve([name for name in named if name not in environment | properties | steps])

@@ -19,6 +19,7 @@ CONVERSIONS: dict[str, tuple[str, ...]] = {
     "AOT_INDUCTOR_PACKAGE": ("images", "the same twice", "unused", "answers"),  # seconds of a compiler for each
     "EXPORT+AOT_INDUCTOR": ("images",),
     "COMPILE_ONNXRT": ("images", "pair", "answers", "kinds", "nothing", "bfloat16", "mixed"),
+    "COMPILE_TVM": ("images",),
 }
 """Conversions, and the cases that each is tried on."""
 

@@ -66,8 +66,8 @@ class ConvertedModel:
         graphs = dynamo_graphs() if self.traits.dynamo else 0
         if graphs not in self._seen:
             self._seen[graphs] = self._look()
-        parts.append(self._seen[graphs])
-        found = together(parts)
+        # First, since dynamo and the runtimes know why something fell back.
+        found = together([self._seen[graphs], *parts])
         if self.planned is None:
             return found
         if not is_narrow(self.planned.dtype):  # shares are of what a narrow name made narrow

@@ -158,7 +158,7 @@ def test_recommendations_per_use_on_a_cpu() -> None:
     }
     edge = reason(found, "edge devices")
     assert "slower than eager (0.67x)" in edge
-    assert "needed more memory here than eager: 900 MB, 700 MB" in edge
+    assert "needed more memory here than eager: 900 MB, not 700 MB" in edge
 
 
 def test_gpu_production_is_for_what_ran_on_the_gpu() -> None:
@@ -204,6 +204,11 @@ def test_quick_deploy_is_eager_unless_compiling_pays(inductor_ms: list[float], e
     found = analyse(job(ok("EAGER", [19.0, 20.0, 21.0]), ok(INDUCTOR, inductor_ms)))
     assert for_use(found, "quick deploy") == expected
     assert why in reason(found, "quick deploy")
+
+
+def test_quick_deploy_says_how_weights_are_frozen() -> None:
+    found = analyse(job(ok("EAGER", 20.0), ok("COMPILE_INDUCTOR_FREEZING", 10.0)))
+    assert "torch._inductor.config.freezing = True, then torch.compile" in reason(found, "quick deploy")
 
 
 def test_a_failed_job_tells_why_for_each_row() -> None:

@@ -112,6 +112,16 @@ def test_a_cast_takes_all_weights_and_all_products(quick: dict[str, Any], name: 
     assert (found["fell_back"], found["weights"], found["work"]) == (None, 1, 1)
 
 
+@pytest.mark.slow  # importing torch takes seconds
+def test_a_model_that_was_not_cast_has_fallen_back() -> None:
+    import torch
+
+    from almaflow.conversions.built.narrow import cast_evidence
+
+    found = cast_evidence(torch.nn.Linear(2, 2), "float16", None)
+    assert (found.fell_back, found.narrow_weights_share) == ("no weight is float16: they are float32", 0)
+
+
 def test_an_answer_equal_to_the_bit_with_nothing_narrow_is_a_fall_back() -> None:
     from almaflow.conversions.built.evidence import ExecutionEvidence
     from almaflow.conversions.built.narrow import untouched

@@ -118,7 +118,8 @@ def test_two_that_are_not_told_apart_are_called_so() -> None:
 
 def test_headroom_when_inductor_is_best_or_missing() -> None:
     assert "Headroom beyond inductor: none" in printed(job(ok(INDUCTOR)))
-    assert f"Headroom beyond inductor: unknown, {INDUCTOR} gave no" in printed(job(ok("EAGER")))
+    assert f"Headroom beyond inductor: unknown, {INDUCTOR} was not asked for" in printed(job(ok("EAGER")))
+    assert f"Headroom beyond inductor: unknown, {INDUCTOR} gave no" in printed(job(ok("EAGER"), failed(INDUCTOR)))
 
 
 def test_headroom_says_when_inductor_compiled_only_a_part() -> None:
@@ -152,6 +153,14 @@ def test_what_disturbed_is_said_under_the_table() -> None:
     text = printed(job(in_rounds(ok("EAGER"), [20.0] * 9, states=[busy] * 9)))
     assert "EAGER: other processes used 0.7 CPUs meanwhile\n" in text
     assert "meanwhile" not in printed(cpu_job())
+
+
+def test_what_concerns_several_conversions_is_said_once() -> None:
+    busy = [MachineState(others_cpus=0.7, steal_cpus=0.0)] * 9
+    rows = [in_rounds(ok(name), [20.0] * 9, states=busy) for name in ("EAGER", "ONNX_CPU", "OPENVINO")]
+    text = printed(job(*rows), 300)
+    assert text.count("meanwhile") == 1
+    assert "EAGER, ONNX_CPU and OPENVINO: other processes used 0.7 CPUs meanwhile\n" in text
 
 
 @pytest.mark.parametrize(("end_ms", "said"), [(24.0, "20% slower"), (17.0, "15% faster"), (20.8, None)])

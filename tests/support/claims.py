@@ -147,8 +147,10 @@ def _runtime_takes_all(**expected: str) -> Callable[[Seen], str | None]:
 
 
 def _openvino(dtype: str = "f32", stored: float | None = None) -> Callable[[Seen], str | None]:
+    expected = {"openvino_device": "CPU", "openvino_precision": dtype, "openvino_sizes": "static"}
+
     def witness(seen: Seen) -> str | None:
-        if complaint := _runtime_takes_all(openvino_device="CPU", openvino_precision=dtype)(seen):
+        if complaint := _runtime_takes_all(**expected)(seen):
             return complaint
         from openvino import Core
 

@@ -76,7 +76,7 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         eager = next((other for other in ranked if other.name == EAGER), None)
         if eager and row.metrics.get(key, 0) > eager.metrics.get(key, float("inf")):
             reasons.append(
-                f"needed more memory here than eager: {row.metrics[key]:.0f} MB, {eager.metrics[key]:.0f} MB"
+                f"needed more memory here than eager: {row.metrics[key]:.0f} MB, not {eager.metrics[key]:.0f} MB"
             )
         return _made("edge devices", row, *reasons)
     weighed = [row for row in ranked if key in row.metrics]
@@ -109,9 +109,14 @@ def _quick(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     if eager and tied(first, eager):
         return _made("quick deploy", eager, f"nothing to change; {first.name} is not told apart from it")
     cost = first.metrics.get("time/convert", 0) + first.metrics.get("time/first_call", 0)
-    return _made(
-        "quick deploy", first, "one line of torch.compile", pace(first, ranked), f"{cost:.1f} s before the first answer"
-    )
+    return _made("quick deploy", first, _lines(first), pace(first, ranked), f"{cost:.1f} s before the first answer")
+
+
+def _lines(row: Row) -> str:
+    """Tell what to write. Freezing is no option of torch.compile: given as one, PyTorch does not freeze."""
+    if row.name.endswith("_FREEZING"):
+        return "torch._inductor.config.freezing = True, then torch.compile"
+    return "one line of torch.compile"
 
 
 def _precision(row: Row) -> str:

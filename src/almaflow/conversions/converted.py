@@ -9,7 +9,7 @@ import torch
 
 from almaflow.conversions.built.breaks import breaks_evidence
 from almaflow.conversions.built.evidence import ExecutionEvidence, dynamo_evidence, dynamo_graphs, together
-from almaflow.conversions.built.narrow import cast_evidence, is_narrow, narrow_note, replaced_evidence
+from almaflow.conversions.built.narrow import CASTS, cast_evidence, is_narrow, narrow_note, replaced_evidence
 from almaflow.conversions.built.quantised_graphs import graph_evidence
 from almaflow.conversions.built.size import module_mb
 from almaflow.conversions.built.witnesses import executable_evidence
@@ -66,10 +66,13 @@ class ConvertedModel:
         graphs = dynamo_graphs() if self.traits.dynamo else 0
         if graphs not in self._seen:
             self._seen[graphs] = self._look()
-        parts.append(self._seen[graphs])
-        found = together(parts)
-        dtype = self.planned.dtype if self.planned else "float32"
-        return replace(found, notes=(*found.notes, *narrow_note(found, dtype))) if is_narrow(dtype) else found
+        # First, since dynamo and the runtimes know why something fell back.
+        found = together([self._seen[graphs], *parts])
+        if self.planned is None:
+            return found
+        if not is_narrow(self.planned.dtype):  # shares are of what a narrow name made narrow
+            return replace(found, narrow_weights_share=None, narrow_work_share=None)
+        return replace(found, notes=(*found.notes, *narrow_note(found, self.planned.dtype)))
 
     def _look(self) -> ExecutionEvidence:
         """Look at the weights that the converted model has, and at what a call dispatches."""
@@ -89,9 +92,6 @@ class ConvertedModel:
             structure = FloatModel(model, example) if example is not None else None
             parts.append(cast_evidence(model, planned.dtype, structure))
         return together(parts)
-
-
-CASTS = frozenset({"FP16", "BF16"})
 
 
 def _taken(graph: torch.fx.GraphModule, example: Batch) -> tuple[Any, ...]:

@@ -100,17 +100,19 @@ def legend(analysis: Analysis) -> list[str]:
     """Explain the marks that the table has, and pass on recompilations, the worker's notes and disturbances."""
     shown = [row for row in analysis.rows if row.counts]
     lines = []
+    notes: dict[str, list[str]] = {}
     if any(is_unstable(row.metrics) for row in shown):
         lines.append(UNSTABLE)
     if any(row.outcome.planned.device_override for row in shown):
         lines.append(OVERRIDDEN)
     for row in shown:
         if recompiles := row.metrics.get("noise/recompiles"):
-            lines.append(f"{row.name}: compiled anew {recompiles:.0f} times during the timed calls")
+            notes.setdefault(f"compiled anew {recompiles:.0f} times during the timed calls", []).append(row.name)
         if measured := row.outcome.measurement:
             states = [each.state for each in measured.rounds if each.state]
-            lines += [f"{row.name}: {note}" for note in (*measured.notes, *warnings_of(states))]
-    return lines
+            for note in (*measured.notes, *warnings_of(states)):
+                notes.setdefault(note, []).append(row.name)
+    return lines + [f"{names(rows)}: {note}" for note, rows in notes.items()]
 
 
 def model_notes(job: Job) -> tuple[str, ...]:
@@ -162,7 +164,9 @@ def best(analysis: Analysis) -> str:
 def headroom(analysis: Analysis) -> str:
     """Tell how much faster than inductor the best conversion is, and what inductor is where it compiled only a part."""
     if analysis.headroom is None:
-        return f"Headroom beyond inductor: unknown, {INDUCTOR} gave no latency to compare with"
+        asked = any(row.name == INDUCTOR for row in analysis.rows)
+        why = "gave no latency to compare with" if asked else "was not asked for"
+        return f"Headroom beyond inductor: unknown, {INDUCTOR} {why}"
     share = analysis.inductor_outside_share or 0.0
     part = f"; inductor compiled only a part, {percent(share)} of the FLOPs ran eagerly" if share >= PART else ""
     if analysis.best_conversion == INDUCTOR:

@@ -16,9 +16,10 @@ CONVERSIONS: dict[str, tuple[str, ...]] = {
     "OPENVINO": tuple(CASES),
     "EXECUTORCH_XNNPACK": tuple(CASES),
     "ONNX_CPU": tuple(case for case in CASES if case != "bfloat16"),  # no kernels for it on a CPU
-    "AOT_INDUCTOR_PACKAGE": ("images", "expanded examples", "pair", "the same twice", "unused", "answers"),
-    "EXPORT+AOT_INDUCTOR": ("images", "pair"),
+    "AOT_INDUCTOR_PACKAGE": ("images", "the same twice", "unused", "answers"),  # seconds of a compiler for each
+    "EXPORT+AOT_INDUCTOR": ("images",),
     "COMPILE_ONNXRT": ("images", "pair", "answers", "kinds", "nothing", "bfloat16", "mixed"),
+    "COMPILE_TVM": ("images",),
 }
 """Conversions, and the cases that each is tried on."""
 

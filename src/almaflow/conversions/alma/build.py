@@ -36,7 +36,6 @@ from almaflow.conversions.built.layout import takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions
 from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
-from almaflow.conversions.built.weights import half_weights
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs
@@ -103,8 +102,6 @@ def _evidence(building: AlmaBuild) -> evidences.ExecutionEvidence:
     parts = [evidences.ExecutionEvidence(building.runtime), building.sessions.evidence()]
     if building.has("COMPILE_OPENVINO"):
         parts.append(evidences.openvino_evidence(openvino_precision(building.planned.dtype)))
-    if building.planned.steps[0] in {"FP16", "BF16"}:
-        parts.append(half_weights(building.model, getattr(torch, building.planned.dtype)))
     if building.has("COMPILE_CUDAGRAPHS"):
         parts.append(evidences.cudagraphs_evidence())
     return evidences.together(parts)

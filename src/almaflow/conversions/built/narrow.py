@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NARROW = ("int", "float8", "float16", "bfloat16")
 """How the names of types begin that are narrower than float32."""
+CASTS = frozenset({"FP16", "BF16"})
+"""Steps that cast the model."""
 NOTHING = "no weight was quantised: the quantiser found none that it takes"
 HALF = 0.5
 """Where a smaller share of the work than this is narrow, the user is told."""

@@ -1,4 +1,4 @@
-"""Read from a model's weights whether they are what a name says."""
+"""Read from a model's weights whether they are in channels-last order."""
 
 from __future__ import annotations
 
@@ -10,26 +10,15 @@ import torch
 from almaflow.conversions.built.evidence import ExecutionEvidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from almaflow.models.batches import Batch
 
 IMAGES = 4
 """Number of dimensions of images, (N, C, H, W), for which PyTorch has a channels-last format."""
 
 
-def half_weights(model: torch.nn.Module, dtype: torch.dtype) -> ExecutionEvidence:
-    """Count the floating weights that are not of the type that they were cast to."""
-    floating = [tensor for tensor in _tensors(model) if tensor.is_floating_point()]
-    others = {str(tensor.dtype).removeprefix("torch.") for tensor in floating if tensor.dtype is not dtype}
-    name = str(dtype).removeprefix("torch.")
-    fell_back = f"weights are in {', '.join(sorted(others))}, not in {name}" if others else None
-    return ExecutionEvidence({"half_weights": str(len(floating))}, fell_back)
-
-
 def channels_last_weights(model: torch.nn.Module, inputs: Batch) -> ExecutionEvidence:
     """Count the weights of images that are in channels-last order; the call itself reorders the images it gets."""
-    images = [tensor for tensor in _tensors(model) if tensor.dim() == IMAGES]
+    images = [tensor for tensor in chain(model.parameters(), model.buffers()) if tensor.dim() == IMAGES]
     ordered = sum(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in images)
     fell_back = None
     if not images and all(tensor.dim() != IMAGES for tensor in inputs):
@@ -37,7 +26,3 @@ def channels_last_weights(model: torch.nn.Module, inputs: Batch) -> ExecutionEvi
     elif ordered < len(images):
         fell_back = f"{len(images) - ordered} of {len(images)} weights are not in channels-last order"
     return ExecutionEvidence({"channels_last_weights": str(ordered)}, fell_back)
-
-
-def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    return chain(model.parameters(), model.buffers())

@@ -18,6 +18,9 @@ from almaflow.conversions.dynamo_backends.graphs import HALVES, InFloat32, compu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ALIGNMENT = 64
+"""Bytes. TVM's kernels read vectors, and it refuses memory that does not begin at a multiple of this."""
+
 
 @dataclass
 class Tvm:
@@ -49,7 +52,13 @@ class Tvm:
         machine = relax.VirtualMachine(tvm.compile(imported, target=target), tvm.cpu())
 
         def call(*tensors: torch.Tensor) -> list[torch.Tensor]:
-            arguments = [tvm.runtime.from_dlpack(tensor.detach().contiguous()) for tensor in tensors]
+            arguments = [tvm.runtime.from_dlpack(aligned(tensor.detach())) for tensor in tensors]
             return [from_dlpack(output) for output in machine["main"](*arguments)]
 
         return call
+
+
+def aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a contiguous tensor in memory that TVM takes: a copy, unless it is so already."""
+    plain = tensor.contiguous()
+    return plain.clone() if plain.data_ptr() % ALIGNMENT else plain  # PyTorch aligns what it allocates

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.conversions.built.evidence import together
 from almaflow.conversions.built.model import BuildInputs, BuiltModel
+from almaflow.conversions.built.narrow import CASTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,8 @@ def build(steps: Sequence[str], model: torch.nn.Module, work: BuildInputs, run: 
     for step in steps[:-1] if run else steps:
         model = CHANGES[step](model, work)
     built = (run or RUNS["EAGER"])(model, work)
+    if built.model is None and CASTS.intersection(steps):
+        built = replace(built, model=model)  # its weights tell that it was cast
     witnesses = [WITNESSES[step] for step in steps if step in WITNESSES]
     if not witnesses:
         return built

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from almaflow.conversions.built.weights import IMAGES, channels_last_weights, half_weights
+from almaflow.conversions.built.weights import IMAGES, channels_last_weights
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs, ModelChange, Witness
@@ -65,8 +65,6 @@ CHANGES: dict[str, ModelChange] = {
 }
 
 WITNESSES: dict[str, Witness] = {
-    "FP16": lambda model, _work: half_weights(model, torch.float16),
-    "BF16": lambda model, _work: half_weights(model, torch.bfloat16),
     "CHANNELS_LAST": lambda model, work: channels_last_weights(model, work.batches[0]),
 }
-"""What tells after the calls whether a step's change is still in the model that ran."""
+"""What tells after the calls whether a step's change is still in the model; ``built.narrow`` tells of its types."""

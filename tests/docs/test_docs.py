@@ -27,9 +27,9 @@ from almaflow.analysis import job_metrics, outcome_metrics
 from almaflow.config import files, resolve, store, validation
 from almaflow.config.overrides import quote_numbers
 from almaflow.conversions.catalogue import names
+from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.alma import ALMA
 from almaflow.conversions.catalogue.native import NATIVE
-from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.plugins import GROUP
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import (

@@ -129,6 +129,19 @@ def test_a_class_that_is_sampled_is_random_even_where_three_answers_are_equal() 
     assert examine(model, given, ["x"], seed).traits.random
 
 
+def test_a_place_in_torchvision_is_told_and_not_that_of_the_caller() -> None:
+    import torch
+    from torchvision.ops import clip_boxes_to_image, remove_small_boxes
+
+    class Boxes(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            boxes = clip_boxes_to_image(x[:, :4], (1, 1))
+            return remove_small_boxes(boxes, 0.1)
+
+    (place,) = examined(Boxes()).traits.sizes_by_values
+    assert place.startswith("boxes.py:")
+
+
 def test_a_call_that_is_bound_has_no_caches_of_its_own() -> None:
     from almaflow.models.binding import bind
     from almaflow.models.call_form import CallForm

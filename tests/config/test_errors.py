@@ -161,6 +161,10 @@ def test_each_way_to_measure_composes_to_what_it_says(
     assert measure.min_time_s <= measure.max_time_s <= measure.time_budget_s
 
 
+def test_integer_inputs_of_a_data_loader_need_no_range() -> None:
+    assert answer("model.inputs=[{shape: [4], dtype: int64}]", "model.data_loader._target_=p.loader") == ""
+
+
 def test_a_wrong_model_lists_the_models_and_the_way_to_all_others() -> None:
     line = answer("model=resnet_18")
     assert line.startswith("model=resnet_18: no such model; nearest: resnet18; choices: bert, convnext_base, ")

@@ -270,11 +270,27 @@ def test_a_forward_call_that_fails_names_shapes_and_what_to_change() -> None:
 
     from almaflow.models.build import build_model, check_forward
 
-    with pytest.raises(UsageError, match=r"inputs of shape \(1, 3, 8\) float32 .*change model\.inputs") as caught:
+    with pytest.raises(UsageError, match=r"inputs of shape \(1, 3, 8\) float32: .*change model\.inputs") as caught:
         check_forward(build_model(SIMPLE), (torch.zeros(1, 3, 8),))
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="without a tensor in it"):
         check_forward(Silent(), (torch.zeros(1),))
+
+
+def test_a_model_that_runs_in_training_mode_only_is_told_so() -> None:
+    import torch
+
+    from almaflow.models.build import check_forward
+
+    class Trains(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not self.training:
+                message = "no inference yet"
+                raise NotImplementedError(message)
+            return x
+
+    with pytest.raises(UsageError, match=r"runs in training mode only, .* evaluation mode: .*: no inference yet"):
+        check_forward(Trains().eval(), (torch.zeros(1),))
 
 
 def Silent() -> nn.Module:  # noqa: N802 - a class of the caller by its name

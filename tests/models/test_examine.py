@@ -114,6 +114,46 @@ def test_a_random_model_gives_draws_that_differ() -> None:
     assert torch.equal(found.outputs[0][0][2], examined(built("Drops")).outputs[0][0][2])  # equal seeds
 
 
+def test_a_class_that_is_sampled_is_random_even_where_three_answers_are_equal() -> None:
+    import torch
+
+    from almaflow.models.examine import examine
+
+    given, model = [(torch.zeros(1, 2),)] * 2, built("Samples")
+
+    def first_three_alike(seed: int) -> bool:
+        torch.manual_seed(seed)
+        return len({int(model(given[0][0])) for _ in range(3)}) == 1
+
+    seed = next(seed for seed in range(50) if first_three_alike(seed))
+    assert examine(model, given, ["x"], seed).traits.random
+
+
+def test_a_place_in_torchvision_is_told_and_not_that_of_the_caller() -> None:
+    import torch
+    from torchvision.ops import clip_boxes_to_image, remove_small_boxes
+
+    class Boxes(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            boxes = clip_boxes_to_image(x[:, :4], (1, 1))
+            kept: torch.Tensor = remove_small_boxes(boxes, 0.1)
+            return kept
+
+    (place,) = examined(Boxes()).traits.sizes_by_values
+    assert place.startswith("boxes.py:")
+
+
+def test_a_call_that_is_bound_has_no_caches_of_its_own() -> None:
+    from almaflow.models.binding import bind
+    from almaflow.models.call_form import CallForm
+
+    model = built("BySize")
+    model.register_forward_hook(lambda _module, _given, made: made * 2)
+    bound = bind(model, CallForm.flat(1))
+    assert bound is not model
+    assert examined(bound).traits.caches == ()
+
+
 def test_what_several_modules_share_stays_shared_when_it_is_put_back() -> None:
     import torch
 

@@ -213,6 +213,14 @@ def test_a_mask_that_is_no_input_is_refused() -> None:
         example("Masked", inputs=inputs, attention_mask="mask")
 
 
+def test_masks_that_leave_nothing_to_judge_are_refused() -> None:
+    inputs = (InputSpec((3,), name="x"), InputSpec((3,), "int64", 1, 2, "mask"))
+    with pytest.raises(UsageError, match=r"model\.padding_mask=mask: marks all places as padding.*attention_mask"):
+        example("Masked", inputs=inputs, padding_mask="mask")
+    with pytest.raises(UsageError, match=r"model\.padding_mask=mask: model\.attention_mask has the same input"):
+        example("Masked", "padded", padding_mask="mask", attention_mask="mask")
+
+
 class Masked(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         return x.masked_fill(mask, 0)

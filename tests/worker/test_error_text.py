@@ -64,6 +64,23 @@ TRACED = (
             "RuntimeError: [CPU] no primitive",
             FailureKind.ERROR,
         ),
+        (
+            RuntimeError(
+                "Not fully converted. Detailed log:\n-- Mark with a message:\nNo lists of lists.\nSummary:\nx"
+            ),
+            "RuntimeError: Not fully converted. Detailed log: -- Mark with a message: No lists of lists.",
+            FailureKind.ERROR,
+        ),
+        (
+            RuntimeError("Tracer cannot infer type of Out(y=tensor([[0.1,\n  0.2]]), c=Cache())\n:Only tensors are"),
+            "RuntimeError: Only tensors are",
+            FailureKind.ERROR,
+        ),
+        (
+            made("TracingCheckError", "Tracing failed sanity checks!\nERROR: Graphs differed across invocations!\n\tx"),
+            "TracingCheckError: ERROR: Graphs differed across invocations!",
+            FailureKind.ERROR,
+        ),
         (RuntimeError("Check 'x' failed at src/a.cpp:2:"), "RuntimeError: Check 'x' failed at src/a.cpp:2:", "error"),
         (
             made("Unsupported", DYNAMO),

@@ -144,13 +144,14 @@ def _inputs(job: JobConfig) -> list[str]:
     if not job.model.inputs:
         return ["model.inputs=[]: must have at least one input, e.g. model.inputs=[{shape: [3, 224, 224]}]"]
     problems = []
+    drawn = job.model.data_loader._target_ is None
     for number, each in enumerate(job.model.inputs):
         if each.batch_dim is not None and each.batch_dim > len(each.shape):
             problems.append(
                 f"model.inputs.{number}.batch_dim={each.batch_dim}: must be {len(each.shape)} or less for "
                 f"shape={list(each.shape)}, or null where the input has no batch dimension"
             )
-        if "int" in each.dtype and each.dtype != "uint8" and each.high is None:
+        if "int" in each.dtype and each.dtype != "uint8" and each.high is None and drawn:
             problems.append(f"model.inputs.{number}.high is required for {each.dtype}: one more than the largest")
         elif each.high is not None and each.high <= each.low:
             problems.append(f"model.inputs.{number}.high={each.high}: must be more than low={each.low}")

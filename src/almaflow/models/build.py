@@ -51,7 +51,7 @@ def build_example(spec: ModelSpec, count: int) -> Example:
     """
     model = build_model(spec)
     inputs = build_inputs(spec, count, Parameters.of(model))
-    check_masks(spec, inputs.form, inputs.batches[0])
+    check_masks(spec, inputs.form, inputs.batches)
     return Example(**vars(inputs), model=_completed(model, spec, inputs.form, inputs.batches[0]))
 
 
@@ -150,9 +150,21 @@ def check_forward(module: torch.nn.Module, batch: Batch) -> object:
             output: object = module(*batch)
             flatten_outputs(output)
     except Exception as error:
+        cause = described(error)[:300]
         message = (
-            f"the model does not run on inputs of shape {shapes} (batch first): {described(error)[:300]}; "
-            "change model.inputs or model.kwargs"
+            f"the model runs in training mode only, and conversions are measured in evaluation mode: {cause}"
+            if _runs_in_training(module, batch)
+            else f"the model does not run on inputs of shape {shapes}: {cause}; change model.inputs or model.kwargs"
         )
         raise UsageError(message) from error
     return output
+
+
+def _runs_in_training(module: torch.nn.Module, batch: Batch) -> bool:
+    """Whether a model that just failed would not have failed in training mode; it is not used any more."""
+    try:
+        with torch.no_grad():
+            flatten_outputs(module.train()(*batch))
+    except Exception:  # noqa: BLE001 - whatever it raises, the first error is what is told
+        return False
+    return True

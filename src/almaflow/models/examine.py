@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from almaflow.models.batches import copied
 from almaflow.models.build import check_forward
 from almaflow.models.outputs import kind_of, named_outputs
-from almaflow.models.state import ModelState, set_generators
+from almaflow.models.state import ModelState, generators, set_generators
 from almaflow.models.values import ValueUse, watching
 from almaflow.records import ModelTraits
 
@@ -79,6 +79,10 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
     is_random = False
     if alike(first, _answer(next_output)):
         caches = state.changed()
+        # Answers of few elements, such as a class that is sampled, are equal by chance now and then.
+        is_random = calls.draws(batch) and any(
+            not alike(first, calls.answer(batch, put_back=False, seeded=False)) for _ in range(DRAWS)
+        )
     else:
         from_the_start = calls.answer(batch)
         calls.answer(batches[-1], put_back=False)
@@ -132,6 +136,12 @@ class _Calls:
         """Whether the last call changed its input of that number."""
         given, pristine = self.given[index], self._pristine[index]
         return given.shape != pristine.shape or not torch.equal(torch.nan_to_num(given), torch.nan_to_num(pristine))
+
+    def draws(self, batch: Batch) -> bool:
+        """Whether a call takes anything from a random generator."""
+        before = generators()
+        self.call(batch)
+        return generators() != before
 
     def answer(self, batch: Batch, *, put_back: bool = True, seeded: bool = True) -> Answer:
         if put_back:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from almaflow.models.batches import Batch
@@ -35,12 +37,18 @@ def judged_places(spec: ModelSpec, form: CallForm, batch: Batch) -> torch.Tensor
     return judged
 
 
-def check_masks(spec: ModelSpec, form: CallForm, batch: Batch) -> None:
-    """Check that the masks which the spec names are inputs of shape (N, L).
+def check_masks(spec: ModelSpec, form: CallForm, batches: Sequence[Batch]) -> None:
+    """Check that the masks which the spec names are inputs of shape (N, L), and leave something to judge.
 
     Raises:
-        UsageError: one is not.
+        UsageError: one is not, or all places are padding.
     """
+    if spec.padding_mask is not None and spec.padding_mask == spec.attention_mask:
+        message = (
+            f"model.padding_mask={spec.padding_mask}: model.attention_mask has the same input; give padding_mask if "
+            "it marks padding, attention_mask if it marks what is real"
+        )
+        raise UsageError(message)
     for key in ("padding_mask", "attention_mask"):
         name = getattr(spec, key)
         if name is None:
@@ -50,7 +58,19 @@ def check_masks(spec: ModelSpec, form: CallForm, batch: Batch) -> None:
             offer = f"nearest: {', '.join(near)}" if near else f"they are: {', '.join(form.names)}"
             message = f"model.{key}={name}: none of the inputs has that name; {offer}"
             raise UsageError(message)
-        mask = batch[form.names.index(name)]
+        mask = batches[0][form.names.index(name)]
         if mask.dim() != 2:  # noqa: PLR2004 - samples and places
             message = f"model.{key}={name}: has the shape {tuple(mask.shape)}, and must have (N, L): samples and places"
             raise UsageError(message)
+    judged = [judged_places(spec, form, batch) for batch in batches]
+    if not any(places is None or places.any() for places in judged):
+        message = (
+            f"{_told(spec)}: marks all places as padding, so that no output could be judged; elements other than "
+            "zero are padding in model.padding_mask, zeros are in model.attention_mask"
+        )
+        raise UsageError(message)
+
+
+def _told(spec: ModelSpec) -> str:
+    masks = {"padding_mask": spec.padding_mask, "attention_mask": spec.attention_mask}
+    return " ".join(f"model.{key}={name}" for key, name in masks.items() if name is not None)

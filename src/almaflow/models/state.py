@@ -79,7 +79,9 @@ class ModelState:
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if name not in KEPT_BY_TORCH}
+    # Of a module that is a graph, a copy would not even be equal to the graph, and no call changes it.
+    kept = KEPT_BY_TORCH | {"_graph"} if isinstance(module, torch.fx.GraphModule) else KEPT_BY_TORCH
+    return {name: value for name, value in vars(module).items() if name not in kept}
 
 
 def _put_back_buffer(module: torch.nn.Module, name: str, value: torch.Tensor | None) -> None:
@@ -121,3 +123,11 @@ def set_generators(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the generator that models draw from
     random.seed(seed)
+
+
+def generators() -> tuple[object, ...]:
+    """Return the states of these generators, which are equal as long as nothing is drawn."""
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call] # PyTorch's annotations
+    arrays = [each.numpy().tobytes() for each in (torch.get_rng_state(), *devices)]
+    _, numbers, *place = np.random.get_state(legacy=True)  # noqa: NPY002 - the generator that models draw from
+    return (*arrays, np.asarray(numbers).tobytes(), *place, random.getstate())

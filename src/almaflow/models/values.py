@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import linecache
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,14 +120,23 @@ def add_place(places: list[str]) -> None:
         places.append(place)
 
 
-OWN = (str(Path(torch.__file__).parent), __file__, str(Path(__file__).with_name("examine.py")))
+OWN = (
+    f"{Path(torch.__file__).parent}{os.sep}",  # not torchvision beside it
+    __file__,
+    str(Path(__file__).with_name("examine.py")),
+)
+
+WORKER = f"{Path(__file__).parents[1] / 'worker'}{os.sep}"
 
 
 def _place(frame: FrameType | None) -> str:
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
     innermost = frame
     while frame is not None and frame.f_code.co_filename.startswith(OWN):
         frame = frame.f_back
-    frame = frame or innermost
+    if frame is None or frame.f_code.co_filename.startswith(WORKER):  # the decision is in PyTorch's own code
+        frame = innermost
     if frame is None:
         return "unknown"
     source = " ".join(linecache.getline(frame.f_code.co_filename, frame.f_lineno).split())

@@ -24,6 +24,9 @@ WRAPPERS = frozenset(
 DEEPEST = 20
 """Causes beyond this depth are not looked at."""
 
+MOST_LINES = 3
+"""Lines that are joined at most, where each announces the next."""
+
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 """Escape sequences of the colours that converters put into their messages."""
 
@@ -36,6 +39,7 @@ UNTELLING = re.compile(
     r"|Exception:$"
     r"|Failed to \w+ the .*[Tt]his is step \d/\d"  # PyTorch's ONNX exporter, down to its summary
     r"|## Exception summary$"
+    r"|Tracing failed sanity checks!$"  # torch.jit.trace, above what differed
     r"|- (Modify the|Debug|Create an|If there is) "
 )
 """Lines that say where in a converter it happened, or what to do in general."""
@@ -44,6 +48,7 @@ TELLING = (
     re.compile(r"-- (?P<line>No conversion rule found for operations: .+)"),  # OpenVINO, below other operations' logs
     re.compile(r"(?:\S+: )?(?P<line>(?:fatal )?error: .+)"),  # a C++ compiler, below inductor's command line
     re.compile(r"(?P<line>Operator \S+ is not in Core ATen opset)"),  # ExecuTorch
+    re.compile(r":(?P<line>[A-Z].+)"),  # torch.jit.trace, below the figures of a whole output
 )
 """Lines that say more than those above them."""
 
@@ -161,9 +166,11 @@ def _chosen(raw: list[str], lines: list[str]) -> str:
         return printable(raised[-1])
     telling_lines = [line for line in lines if not UNTELLING.match(line)]
     first, *others = telling_lines or lines
-    # A line that announces the next one says nothing without it.
-    announced = others[0] if others and first.endswith(":") and not PLACE.search(others[0]) else ""
-    return f"{first} {announced}".strip()
+    told = [first]
+    # A line that announces the next one says nothing without it; OpenVINO's log has two such lines.
+    while others and len(told) < MOST_LINES and told[-1].endswith(":") and not PLACE.search(others[0]):
+        told.append(others.pop(0))
+    return " ".join(told)
 
 
 def _innermost_place(lines: list[str]) -> list[str]:

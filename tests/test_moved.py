@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 import pytest
+from tests.support.example_jobs import planned
 
 from almaflow import moved, records
 from almaflow.conversions.catalogue import plugins
@@ -32,3 +33,26 @@ def test_an_old_record_is_found_and_says_its_new_name(old: str, new: str) -> Non
 def test_a_name_that_never_was_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"almaflow\.records.*Nothing"):
         _ = records.Nothing
+
+
+@pytest.mark.slow
+@pytest.mark.alma
+def test_scripts_of_earlier_jobs_compare_as_they_did() -> None:
+    import torch
+
+    from almaflow.worker import conversion, inputs
+
+    assert conversion.Inputs is inputs.Inputs  # type: ignore[attr-defined]
+    answers = [[torch.randn(2, 3)] for _ in range(2)]
+
+    class Converted:
+        def call(self, batch: int) -> torch.Tensor:
+            return answers[batch][0]
+
+    class Given:
+        def get(self, index: int) -> int:
+            return index
+
+    assert conversion.fidelity_of(Converted(), Given(), answers, planned("EAGER")).ok  # type: ignore[operator]
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = conversion.Nothing

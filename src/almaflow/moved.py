@@ -51,6 +51,28 @@ def renamed(module: str, name: str) -> object:
     return getattr(sys.modules[module], new)
 
 
+def of_the_worker(name: str) -> object:
+    """Give what scripts import from ``worker.conversion`` and other modules of the worker have now.
+
+    Raises:
+        AttributeError: the module never had the name.
+    """
+    if name == "Inputs":
+        return importlib.import_module("almaflow.worker.inputs").Inputs
+    if name == "fidelity_of":
+        return _fidelity_of
+    message = f"module 'almaflow.worker.conversion' has no attribute {name!r}"
+    raise AttributeError(message)
+
+
+def _fidelity_of(converted: Any, inputs: Any, references: Any, planned: Any) -> Any:
+    """Compare outputs by position, without the traits of the model, as ``worker.conversion.fidelity_of`` did."""
+    fidelity = importlib.import_module("almaflow.worker.fidelity")
+    flatten = importlib.import_module("almaflow.models.outputs").flatten_outputs
+    outputs = [[t.clone() for t in flatten(converted.call(inputs.get(i)))] for i in range(len(references))]
+    return fidelity.compare(references, outputs, fidelity.arithmetic(planned.dtype, planned.device))
+
+
 class OldModules(MetaPathFinder, Loader):
     """Finds a module by its old name, where no other finder does."""
 

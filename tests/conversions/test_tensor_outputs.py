@@ -44,3 +44,17 @@ def test_examples_share_no_memory() -> None:
     first, second, wide = example_of((tensor, tensor, tensor[:1].expand(4, 6)))
     assert first.data_ptr() != second.data_ptr()
     assert wide.is_contiguous()
+
+
+class ByValue(torch.nn.Module):
+    """Divides by a value, which only the strict export follows: it reads the code without running it."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return x / float(x.abs().max()), 3
+
+
+def test_an_export_that_reads_the_code_without_running_it_is_restored_too() -> None:
+    wrapped = TensorOutputs(ByValue().eval(), (torch.ones(2, 3),))
+    total, number = wrapped.restored(lambda x: [x * 2])(torch.ones(2, 3))
+    assert number == 3
+    assert torch.equal(total, torch.full((2, 3), 2.0))

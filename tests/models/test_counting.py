@@ -152,9 +152,9 @@ def test_weights_that_are_drawn_until_they_please_take_no_memory(monkeypatch: py
     """A vision transformer's are, and fake tensors have no values to look at."""
     built: list[nn.Module] = []
 
-    def counted(model: nn.Module, batch: Batch) -> Workload:
+    def counted(model: nn.Module, batch: Batch, batch_size: int) -> Workload:
         built.append(model)
-        return count(model, batch)
+        return count(model, batch, batch_size)
 
     monkeypatch.setattr(counting, "count", counted)
     before = nn.init.trunc_normal_

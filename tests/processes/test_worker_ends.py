@@ -74,7 +74,6 @@ def test_descriptors_that_are_closed_or_written_to_cost_nothing(tmp_path: Path, 
     [
         ("abort", {}, FailureKind.CRASHED, "the worker was killed by SIGABRT", "about to abort"),
         ("segfault", {}, FailureKind.CRASHED, "the worker was killed by SIGSEGV", "Segmentation fault"),
-        ("leave", {"code": 3}, FailureKind.ERROR, "SystemExit: 3", ""),
         ("leave_at_once", {"code": 3}, FailureKind.CRASHED, "the worker exited with code 3", ""),
         ("leave_at_once", {"code": 0}, FailureKind.CRASHED, "the worker ended without a result", ""),
     ],
@@ -87,6 +86,12 @@ def test_each_end_has_its_class(
     assert (failure.kind, failure.message, failure.phase) == (kind, message, "load")
     assert exit_state.result.prepared is None
     assert logged in exit_state.log_path.read_text(encoding="utf-8")
+
+
+def test_code_that_exits_while_the_model_is_built_is_the_users_to_mend(tmp_path: Path, device: str) -> None:
+    result = run(tmp_path, "leave", device, kwargs={"code": 3}).result
+    assert result.failure is None
+    assert "exits" in (result.bad_input or "")
 
 
 def test_what_was_measured_before_a_crash_is_kept(tmp_path: Path, device: str) -> None:

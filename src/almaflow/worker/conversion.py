@@ -211,3 +211,10 @@ def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, 
     build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits)
     with frozen_decisions_raise(task.traits):
         return build(planned, model, build_inputs, task.measure.log_level)
+
+
+def __getattr__(name: str) -> object:
+    """Return what scripts of earlier jobs import from here."""
+    from almaflow.moved import of_the_worker
+
+    return of_the_worker(name)

@@ -59,8 +59,9 @@ def build_with_alma(
     casting = casting and "cast-inputs" not in skip
     packed = casting or (several and not spreading)
     module = Packed(model, len(batches[0])) if packed else model
-    exported = TensorOutputs(module) if planned.family == "onnx" else None
     examples = _examples([example_of(batches[0]), *batches[1:]], packed=packed)
+    arguments = (batches[0],) if packed else batches[0]
+    exported = TensorOutputs(module, arguments) if planned.family == "onnx" else None
     example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
     sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
     building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions, inputs.streams)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class _Places:
     """Where each figure of an output comes from: kept apart, since exporters watch the attributes of modules."""
 
-    def __init__(self) -> None:
+    def __init__(self, example: Sequence[Any] | None) -> None:
         self.of: list[tuple[str, Any]] = []
+        self.example = example
 
 
 class TensorOutputs(torch.nn.Module):
@@ -28,12 +29,17 @@ class TensorOutputs(torch.nn.Module):
     Exporters lose the keys of dicts, refuse numbers and None among tensors, and confuse an output with an input or
     with another output that is the same tensor. ``restored`` puts the figures back in the order in which
     ``flatten_outputs`` finds them in eager's output.
+
+    Args:
+        model: The model, in evaluation mode.
+        example: Arguments of one call, for an exporter that may read the code without running it: then one eager call
+            tells where the figures come from.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, example: Sequence[Any] | None = None) -> None:
         super().__init__()
         self.model = model
-        self._places = _Places()
+        self._places = _Places(example)
         self.train(model.training)
 
     def forward(self, *inputs: Any) -> tuple[torch.Tensor, ...]:
@@ -63,6 +69,9 @@ class TensorOutputs(torch.nn.Module):
         Raises:
             RuntimeError: the model was not exported.
         """
+        if not self._places.of and self._places.example is not None:
+            with torch.no_grad():
+                self(*self._places.example)
         places = self._places.of
         if not places:
             message = "outputs can be restored only after the model was exported"

@@ -43,7 +43,7 @@ class OnnxRuntime:
             module, self.runtime["computes_in"] = InFloat32(graph), "float32"
         with torch.no_grad(), tempfile.TemporaryDirectory() as directory:
             path = Path(directory, "graph.onnx")
-            exported = TensorOutputs(module.eval())
+            exported = TensorOutputs(module.eval(), examples)
             names, outside = input_names(len(examples)), weights_outside(exported)
             torch.onnx.export(exported, examples, str(path), input_names=names, dynamo=True, external_data=outside)
             session = self.sessions.open(path)

@@ -35,7 +35,7 @@ def session_on(provider: str) -> Backend:
     """Return a step that exports to ONNX through torch.export and opens a session on one provider."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-        exported = TensorOutputs(model)
+        exported = TensorOutputs(model, example_of(work.batches[0]))
         return _opened(_export(exported, work), exported, OnnxSessions(provider, work.threads))
 
     return run
@@ -76,7 +76,7 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     outside = weights_outside(model)
-    exported = TensorOutputs(model)
+    exported = TensorOutputs(model, example_of(work.batches[0]))
     floating, prepared, quantised = _export(exported, work), Path("prepared.onnx"), Path("int8.onnx")
     quant_pre_process(
         floating,

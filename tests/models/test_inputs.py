@@ -11,7 +11,7 @@ from torch import nn
 
 from almaflow.errors import UsageError
 from almaflow.models.build import Example, build_bound, build_example, check_forward, weights_digest
-from almaflow.models.padding import judged_places
+from almaflow.models.padding import judged_places, unmarked_masks
 from almaflow.records import InputSpec, ModelSpec, TargetSpec
 
 if TYPE_CHECKING:
@@ -263,3 +263,13 @@ def read_batches(path: str) -> Any:
     for _ in range(3):
         with open(path, encoding="ascii") as stream:  # noqa: PTH123 - as users write it
             yield torch.full((2, 3), float(stream.read()))
+
+
+def test_an_input_that_looks_like_a_mask_of_padding_is_hinted_at_where_none_is_named() -> None:
+    made = example("Masked", "padded")
+    hint = unmarked_masks(ModelSpec("m"), made.form, made.batches[0])
+    assert hint is not None
+    assert "where mask marks padding, model.padding_mask" in hint
+    assert unmarked_masks(ModelSpec("m", padding_mask="mask"), made.form, made.batches[0]) is None
+    plain = example("One", inputs=(InputSpec((4,), name="x"),))
+    assert unmarked_masks(ModelSpec("m"), plain.form, plain.batches[0]) is None

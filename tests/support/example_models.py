@@ -71,6 +71,31 @@ class Attention(nn.Module):
         return y
 
 
+class Half(Line):
+    """A checkpoint in float16, which takes and gives float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line.half()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.half()).float()
+
+
+class Stacks(Line):
+    """A product with a constant stack of matrices, as relative positions have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: torch.Tensor
+        self.register_buffer("stack", torch.randn(2, 3, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = super().forward(x).reshape(len(x), 2, 1, 3)
+        y: torch.Tensor = heads @ self.stack
+        return y
+
+
 class TwoFloats(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -254,6 +279,8 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "untraceable": (Untraceable, _floats(8)),
     "tokens and floats": (TokensAndFloats, lambda rows: (_tokens(rows), torch.randn(rows, 8))),
     "no weights": (NoWeights, _floats(8)),
+    "half": (Half, _floats(8)),
+    "stacks": (Stacks, _floats(8)),
     "breaks": (Breaks, _floats(8)),
     "body disabled": (lambda: BodyDisabled(nn.Linear(64, 2)), _floats(64)),
     "all disabled": (lambda: BodyDisabled(nn.ReLU()), _floats(64)),

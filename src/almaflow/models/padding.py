@@ -37,6 +37,22 @@ def judged_places(spec: ModelSpec, form: CallForm, batch: Batch) -> torch.Tensor
     return judged
 
 
+def unmarked_masks(spec: ModelSpec, form: CallForm, batch: Batch) -> str | None:
+    """Return a hint at inputs that look like masks of padding, where the spec names none: (N, L) of zeros and ones."""
+    if spec.padding_mask or spec.attention_mask:
+        return None
+    names = [name for name, tensor in zip(form.names, batch, strict=True) if _looks_like_a_mask(tensor)]
+    if not names:
+        return None
+    return f"where {' or '.join(names)} marks padding, model.padding_mask or model.attention_mask leaves that out"
+
+
+def _looks_like_a_mask(tensor: torch.Tensor) -> bool:
+    if tensor.dim() != 2 or tensor.is_floating_point() or tensor.is_complex() or not tensor.numel():  # noqa: PLR2004 - samples and places
+        return False
+    return {int(tensor.min()), int(tensor.max())} == {0, 1}
+
+
 def check_masks(spec: ModelSpec, form: CallForm, batches: Sequence[Batch]) -> None:
     """Check that the masks which the spec names are inputs of shape (N, L), and leave something to judge.
 

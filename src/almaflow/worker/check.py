@@ -12,7 +12,7 @@ from almaflow.conversions.built.narrow import untouched
 from almaflow.models.call_form import CallForm
 from almaflow.models.examine import DRAWS
 from almaflow.models.outputs import matched
-from almaflow.models.padding import judged_places
+from almaflow.models.padding import judged_places, unmarked_masks
 from almaflow.models.state import set_generators
 from almaflow.worker.failures import FellBackError, WrongOutputError
 from almaflow.worker.fidelity import arithmetic, coarser, compare, compare_random
@@ -106,7 +106,8 @@ class Checker:
             draws = [self._output(call, 0, seeded=False) for _ in range(DRAWS)]
             pairs = [_pair(*each) for each in zip(reference.draws, draws, strict=True)]
             found = compare_random([ref for ref, _ in pairs], [out for _, out in pairs], asked)
-        return found
+        hint = None if found.ok else unmarked_masks(self.task.model, reference.call_form, reference.batches[0])
+        return replace(found, reason=f"{found.reason}; {hint}") if hint else found
 
     def _compare(self, references: list[Answer], outputs: list[object], dtype: str) -> Fidelity:
         """Compare answers to the batches in their order."""

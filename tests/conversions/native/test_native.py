@@ -32,6 +32,8 @@ def in_child_native() -> dict[str, Any]:
     return found | {
         "tokens": convert("OPENVINO", "tokens and floats"),
         "no weights": convert("TORCHAO_QUANT_INT8", "no weights"),
+        "another type": convert("ONNX_CPU_INT8_STATIC", "half"),
+        "stacks": convert("ONNX_CPU_INT8_STATIC", "stacks"),
         "nothing for XNNPACK": convert("EXECUTORCH_XNNPACK", "tokens") if find_spec("executorch") else None,
     }
 
@@ -61,3 +63,14 @@ def test_integers_go_into_openvino_as_they_are(seen: dict[str, Any]) -> None:
 def test_a_model_without_linear_layers_has_nothing_for_torchao(seen: dict[str, Any]) -> None:
     assert seen["no weights"]["failure"] == "unsupported"
     assert "nothing to quantise" in seen["no weights"]["message"]
+
+
+def test_weights_of_another_type_are_refused_by_the_quantiser_in_one_line(seen: dict[str, Any]) -> None:
+    assert seen["another type"]["failure"] == "unsupported"
+    assert "takes float32 weights, and the model has float16" in seen["another type"]["message"]
+
+
+def test_a_product_with_a_constant_stack_of_matrices_stays_in_floating_point(seen: dict[str, Any]) -> None:
+    assert seen["stacks"]["failure"] is None, seen["stacks"]
+    assert seen["stacks"]["right"]
+    assert seen["stacks"]["runtime"]["quantised_weights"] == "1"

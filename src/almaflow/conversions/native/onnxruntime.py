@@ -70,11 +70,15 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     it leaves a bit of the weights unused (``reduce_range``), since sums of products would overflow.
 
     Raises:
-        NotImplementedError: the model has no weight that could be quantised.
+        NotImplementedError: the model has no weight that could be quantised, or weights of another type.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    others = sorted({str(p.dtype).removeprefix("torch.") for p in model.parameters() if _is_other_float(p)})
+    if others:
+        msg = f"ONNX Runtime's quantiser takes float32 weights, and the model has {', '.join(others)}"
+        raise NotImplementedError(msg)
     outside = weights_outside(model)
     exported = TensorOutputs(model, example_of(work.batches[0]))
     floating, prepared, quantised = _export(exported, work), Path("prepared.onnx"), Path("int8.onnx")
@@ -97,6 +101,7 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         reduce_range=machine.cpus.int8_overflows(),
         calibrate_method=CalibrationMethod.MinMax,
         op_types_to_quantize=_operators_to_quantize(prepared),
+        nodes_to_exclude=_products_of_stacks(prepared),
         use_external_data_format=outside,
     )
     weights = _int8_weights(quantised)
@@ -130,6 +135,26 @@ def _operators_to_quantize(path: Path) -> list[str]:
 
     operators = {node.op_type for node in onnx.load(path, load_external_data=False).graph.node}
     return list(CONTRACTIONS if "LayerNormalization" in operators else CONTRACTIONS + BETWEEN_CONVOLUTIONS)
+
+
+def _products_of_stacks(path: Path) -> list[str]:
+    """Return the names of products with a constant stack of matrices, which are left in floating point.
+
+    Quantised by channel, such a stack gets zero points that ONNX Runtime's own QLinearMatMul refuses (1.31).
+    """
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    stacks = {tensor.name for tensor in graph.initializer if len(tensor.dims) > MATRIX}
+    return [node.name for node in graph.node if node.op_type == "MatMul" and stacks & set(node.input)]
+
+
+MATRIX = 2
+"""Dimensions of a matrix."""
+
+
+def _is_other_float(parameter: torch.Tensor) -> bool:
+    return parameter.is_floating_point() and parameter.dtype is not torch.float32
 
 
 def _int8_weights(path: Path) -> int:

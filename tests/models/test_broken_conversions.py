@@ -15,7 +15,7 @@ from tests.models.corpus_runner import run
 if TYPE_CHECKING:
     from almaflow.records import PlannedConversion
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.answers]
 
 FOUND = {WRONG, "unsupported"}
 """A branch that tracing froze is found before its outputs are compared."""

@@ -21,6 +21,8 @@ from almaflow.conversions.catalogue.plan import plan
 if TYPE_CHECKING:
     from tests.models.corpus_runner import Examined
 
+pytestmark = pytest.mark.answers
+
 QUICK = ("EAGER", "EXPORT+EAGER")
 """They take half a second of one processor, and all of the reference worker's findings."""
 CONVERTERS = ("JIT_TRACE", "ONNX_CPU", "OPENVINO")

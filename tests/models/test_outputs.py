@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow  # importing torch takes seconds
+pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
 
 
 def eager() -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_a_conversion_s_outputs_are_those_of_eager(order: str) -> None:
         "a list": [torch.ones(2, 4), torch.zeros(2, 4), torch.tensor(3)],
         "a list without the number": (torch.ones(2, 4), torch.zeros(2, 4)),
     }[order]
-    expected, found = matched(named_outputs(eager()), output)
+    expected, found = matched(named_outputs(eager()), named_outputs(output))
     assert len(expected) == (2 if "without" in order else 3)
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
 
@@ -63,10 +63,20 @@ def test_what_does_not_fit_is_left_for_the_check_to_tell() -> None:
 
     from almaflow.models.outputs import matched, named_outputs
 
-    assert list(map(len, matched(named_outputs(eager()), [torch.ones(2, 4)]))) == [3, 1]
-    assert list(map(len, matched(named_outputs((torch.ones(1), None)), torch.ones(1)))) == [1, 1]
+    assert list(map(len, matched(named_outputs(eager()), named_outputs([torch.ones(2, 4)])))) == [3, 1]
+    assert list(map(len, matched(named_outputs((torch.ones(1), None)), named_outputs(torch.ones(1))))) == [1, 1]
     with pytest.raises(TypeError, match="without a tensor"):
-        matched(named_outputs(eager()), None)
+        named_outputs(None)
+
+
+def test_classes_of_libraries_around_tensors_are_taken_off() -> None:
+    import torch
+    from torchvision.tv_tensors import Image
+
+    from almaflow.models.outputs import named_outputs
+
+    (found,) = named_outputs(Image(torch.ones(3, 2, 2)))
+    assert type(found.tensor) is torch.Tensor
 
 
 def test_sparse_and_nested_tensors_are_dense() -> None:

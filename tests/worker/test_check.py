@@ -96,3 +96,42 @@ def test_a_buffer_that_the_runtime_uses_again_does_not_spoil_the_earlier_answer(
     reference = Reference(batches, [[("", False, x.clone())] for (x,) in batches])
     checker = Checker(reference, Inputs(batches, planned(), task), planned(), task)
     assert checker.fidelity(lambda batch: buffer.copy_(batch[0])).max_abs_diff == 0
+
+
+def test_outputs_in_a_dataclass_are_copied_before_the_next_call(tmp_path: Path) -> None:
+    import dataclasses
+
+    import torch
+
+    from almaflow.worker.check import Checker, Reference
+    from almaflow.worker.inputs import Inputs
+
+    @dataclasses.dataclass
+    class Out:
+        y: torch.Tensor
+
+    batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(2, 3),), (torch.randn(2, 3),)]
+    task, buffer = make_task(tmp_path), torch.zeros(2, 3)
+    reference = Reference(batches, [[("y", False, x.clone())] for (x,) in batches])
+    checker = Checker(reference, Inputs(batches, planned(), task), planned(), task)
+    assert checker.fidelity(lambda batch: Out(buffer.copy_(batch[0]))).max_abs_diff == 0
+
+
+def test_answers_of_another_number_of_tensors_for_each_input_are_compared_call_by_call(tmp_path: Path) -> None:
+    import torch
+
+    from almaflow.models.examine import examine
+    from almaflow.worker.check import Checker, Reference
+    from almaflow.worker.inputs import Inputs
+
+    class Rows(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return [row for row in x if row.sum() > 0]
+
+    batches: list[tuple[torch.Tensor, ...]] = [(torch.tensor([[1.0], [2.0], [-1.0]]),), (-torch.ones(3, 1),)]
+    found = examine(Rows().eval(), batches, ["x"], 0)
+    assert list(map(len, found.outputs)) == [2, 0]
+    task = make_task(tmp_path)
+    checker = Checker(Reference(batches, found.outputs), Inputs(batches, planned(), task), planned(), task)
+    assert checker.fidelity(lambda batch: Rows()(*batch)).ok
+    assert not checker.fidelity(lambda batch: Rows()(-batch[0])).ok

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._pytree import tree_leaves, tree_unflatten
 
 from almaflow.conversions.built.breaks import breaks_evidence
 from almaflow.conversions.built.evidence import ExecutionEvidence, dynamo_evidence, dynamo_graphs, together
@@ -102,4 +103,7 @@ def _taken(graph: torch.fx.GraphModule, example: Batch) -> tuple[Any, ...]:
 
 def _packs(graph: torch.fx.GraphModule) -> bool:
     spec = getattr(graph, "_in_spec", None)
-    return spec is not None and len(spec.children()[0].children()) == 1 and spec.children()[0].child(0).num_leaves > 1
+    if spec is None:
+        return False
+    taken, _ = tree_unflatten([0] * spec.num_leaves, spec)
+    return len(taken) == 1 and len(tree_leaves(taken[0])) > 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from almaflow.models.batches import ExampleInputs, build_inputs
 from almaflow.models.binding import Parameters, bind
 from almaflow.models.outputs import flatten_outputs
 from almaflow.models.padding import check_masks
+from almaflow.models.state import content_of
 from almaflow.models.targets import call, call_target, described, started_in
 from almaflow.records import TargetSpec
 
@@ -122,21 +122,17 @@ def weights_digest(module: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(_content(tensor.detach()))
+        digest.update(content_of(tensor.detach()))
     return digest.hexdigest()[:32]
 
 
-def _content(tensor: torch.Tensor) -> memoryview:
-    try:
-        return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-    except (RuntimeError, NotImplementedError, TypeError):  # quantised, sparse and other tensors without plain memory
-        stream = io.BytesIO()
-        torch.save(tensor, stream)
-        return stream.getbuffer()
-
-
-def check_forward(module: torch.nn.Module, batch: Batch) -> object:
+def check_forward(module: torch.nn.Module, batch: Batch, *, answers: bool = True) -> object:
     """Call the model once, eagerly and without gradients.
+
+    Args:
+        module: The model.
+        batch: Its inputs.
+        answers: Whether there has to be a tensor in the output.
 
     Returns:
         The model's output as it is.
@@ -148,7 +144,8 @@ def check_forward(module: torch.nn.Module, batch: Batch) -> object:
     try:
         with torch.no_grad():
             output: object = module(*batch)
-            flatten_outputs(output)
+            if answers:
+                flatten_outputs(output)
     except Exception as error:
         cause = described(error)[:300]
         message = (

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils._pytree import tree_leaves
 
 from almaflow.models.batches import copied
 from almaflow.models.build import check_forward
-from almaflow.models.outputs import kind_of, named_outputs
-from almaflow.models.state import ModelState, generators, set_generators
+from almaflow.models.outputs import found_outputs, kind_of, raw_tensors
+from almaflow.models.state import ModelState, generators, same_content, set_generators
 from almaflow.models.values import ValueUse, watching
 from almaflow.records import ModelTraits
 
@@ -70,10 +69,10 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
     first = _answer(output)
     # The first output is held meanwhile: a second one in the same memory is no coincidence. State may show only after
     # a call on another input.
-    calls.call(batches[-1])
+    check_forward(model, copied(batches[-1]), answers=False)
     next_output = calls.call(batch)
-    memory = {_storage(tensor) for tensor in _raw_tensors(output)}
-    aliases = bool(memory & (own | {_storage(tensor) for tensor in _raw_tensors(next_output)}))
+    memory = {_storage(tensor) for tensor in raw_tensors(output)}
+    aliases = bool(memory & (own | {_storage(tensor) for tensor in raw_tensors(next_output)}))
     kept: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
     is_random = False
@@ -101,7 +100,7 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
         in_training=tuple(name for name, module in model.named_modules() if module.training),
         decides_by_values=tuple(use.decisions),
         sizes_by_values=tuple(use.sizes),
-        output_kinds=tuple(kind_of([answer[i][2] for answer in outputs]) for i in range(len(first))),
+        output_kinds=tuple(kind_of([answer[i][2] for answer in outputs if i < len(answer)]) for i in range(len(first))),
     )
     found = Examination(traits, outputs)
     if kept:
@@ -135,7 +134,7 @@ class _Calls:
     def wrote(self, index: int) -> bool:
         """Whether the last call changed its input of that number."""
         given, pristine = self.given[index], self._pristine[index]
-        return given.shape != pristine.shape or not torch.equal(torch.nan_to_num(given), torch.nan_to_num(pristine))
+        return given.shape != pristine.shape or not same_content(given, pristine)
 
     def draws(self, batch: Batch) -> bool:
         """Whether a call takes anything from a random generator."""
@@ -166,7 +165,7 @@ class _Calls:
 
 def _answer(output: object) -> Answer:
     """Return copies of the output's tensors, since a model may write to the memory of an earlier answer."""
-    return [(name, is_number, tensor.clone()) for name, is_number, tensor in named_outputs(output)]
+    return [(name, is_number, tensor.clone()) for name, is_number, tensor in found_outputs(output)]
 
 
 def _tensors(answer: Answer) -> list[torch.Tensor]:
@@ -182,7 +181,8 @@ def notes_on(traits: ModelTraits) -> list[str]:
     if traits.keeps_state:
         names = ", ".join(traits.keeps_state[:3])
         notes.append(
-            f"the model keeps state between calls ({names}): it is put back before each check and each timed call"
+            f"the model keeps state between calls ({names}): it is put back before each check, and before each timed "
+            "call unless several run at once"
         )
     if traits.random:
         notes.append(
@@ -206,7 +206,9 @@ def alike(first: Answer, second: Answer, *, exact: bool = False) -> bool:
 def _close(first: torch.Tensor, second: torch.Tensor, *, exact: bool) -> bool:
     if first.shape != second.shape:
         return False
-    relative, absolute = (0.0, 0.0) if exact else (1e-4, 1e-6 * _scale(first))
+    # Kernels that add in any order differ by a few bits of the type.
+    bit = torch.finfo(first.dtype).eps if first.dtype.is_floating_point else 0.0
+    relative, absolute = (0.0, 0.0) if exact else (max(1e-4, 4 * bit), max(1e-6, bit) * _scale(first))
     return torch.allclose(_plain(first), _plain(second), rtol=relative, atol=absolute, equal_nan=True)
 
 
@@ -228,7 +230,3 @@ def _coarsest(tensors: Sequence[torch.Tensor]) -> str:
 
 def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided and tensor.numel() else id(tensor)
-
-
-def _raw_tensors(output: object) -> list[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from almaflow.records import ModelSpec
 
 
+NOTHING = object()
+"""What an empty loader gives first."""
+
+
 class Inputs:
     """Example inputs of a model: one call's, or the first ones of a loader.
 
@@ -53,7 +57,10 @@ class Inputs:
                 message = f"data_loader: is a {type(loader).__name__}, and must be an iterable over batches"
                 raise UsageError(message)
             self._items = iter(loader)
-            first = next(self._items, None)
+            first = next(self._items, NOTHING)
+            if first is NOTHING:
+                message = "data_loader: gives no batch"
+                raise UsageError(message)
             self._items = chain([first], self._items)
             self.batch_size = first_size(first, batch_dim, "data_loader")
         elif self._call is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from almaflow.errors import UsageError
 from almaflow.models.binding import arrange
 from almaflow.models.call_form import fields_of, filled, others, taken_apart
+from almaflow.models.outputs import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def call_of(pairs: Pairs, parameters: Parameters, origin: str) -> tuple[Batch, C
 
 def own_memory(tensor: torch.Tensor) -> torch.Tensor:
     """Copy a tensor to the CPU into memory of its own, with its strides where these only permute the dimensions."""
-    return tensor.detach().cpu().clone()
+    return plain(tensor.detach()).cpu().clone()
 
 
 def inputs_of(item: object, spec: ModelSpec, parameters: Parameters, origin: str) -> Pairs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -45,15 +46,33 @@ def named_outputs(output: object) -> list[Output]:
     Raises:
         TypeError: there is no tensor in it at all.
     """
-    found = list(_named(output, ""))
+    found = found_outputs(output)
     if not found:
         message = f"the output is a {type(output).__name__} without a tensor in it"
         raise TypeError(message)
     return found
 
 
+def found_outputs(output: object) -> list[Output]:
+    """Return what `named_outputs` does, or nothing: a model may answer some inputs with nothing at all."""
+    return list(_named(output, ""))
+
+
+def raw_tensors(output: object) -> Iterator[torch.Tensor]:
+    """Yield the tensors of an output as they are, on their device and in their own memory."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from chain.from_iterable(map(raw_tensors, output.values()))
+    elif isinstance(output, (tuple, list)):
+        yield from chain.from_iterable(map(raw_tensors, output))
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        for field in dataclasses.fields(output):
+            yield from raw_tensors(getattr(output, field.name))
+
+
 def matched(
-    reference: Sequence[tuple[str, bool, torch.Tensor]], output: object
+    reference: Sequence[tuple[str, bool, torch.Tensor]], found: Sequence[Output]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Return eager's tensors and the conversion's that belong to them.
 
@@ -62,12 +81,9 @@ def matched(
 
     Args:
         reference: Eager's output, from `named_outputs`.
-        output: The conversion's output.
-
-    Raises:
-        TypeError: there is no tensor in the conversion's output.
+        found: The conversion's output, from `found_outputs`.
     """
-    expected, found = [Output(*each) for each in reference], named_outputs(output)
+    expected = [Output(*each) for each in reference]
     tensors = [each for each in expected if not each.is_number]
     by_name = {each.name: each.tensor for each in found}
     for wanted in (expected, tensors):
@@ -131,8 +147,15 @@ def _tensors(tensor: torch.Tensor, name: str) -> Iterator[Output]:
         for position, each in enumerate(tensor.unbind()):
             yield from _tensors(each, _below(name, position))
         return
+    tensor = plain(tensor)
     tensor = tensor.cpu() if tensor.layout is torch.strided else tensor.to_dense().cpu()
     yield Output(name, is_number=False, tensor=tensor.dequantize() if tensor.is_quantized else tensor)
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor without the class that a library gave it, such as torchvision's images; wrappers stay."""
+    library = type(tensor) not in {torch.Tensor, torch.nn.Parameter} and not hasattr(tensor, "__tensor_flatten__")
+    return tensor.as_subclass(torch.Tensor) if library else tensor
 
 
 def _below(name: str, key: object) -> str:

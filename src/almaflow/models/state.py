@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import random
 from typing import Any
 
@@ -22,7 +23,7 @@ class ModelState:
     """The state of a model at one moment.
 
     Parameters are not copied, since they are large and hardly any model writes to them in a call; ``changed`` tells of
-    them too.
+    them too. What a scripted part holds besides its buffers is left alone.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -30,9 +31,9 @@ class ModelState:
         weights = [*model.parameters(), *model.buffers()]
         # Weights stay what they are, wherever an attribute refers to them.
         self._shared: dict[int, Any] = {id(kept): kept for kept in (*weights, *model.modules())}
-        self._versions = [(name, p, p._version) for name, p in model.named_parameters()]  # noqa: SLF001 - PyTorch has no public place for it
+        self._versions = [(name, parameter, _version(parameter)) for name, parameter in model.named_parameters()]
         self._buffers = {
-            module: {name: None if buffer is None else buffer.clone() for name, buffer in module._buffers.items()}  # noqa: SLF001 - buffers of a module alone, None among them
+            module: {name: None if buffer is None else (buffer, buffer.clone()) for name, buffer in _buffers(module)}
             for module in model.modules()
         }
         self._attributes = self._copies({module: _attributes(module) for module in model.modules()})
@@ -41,55 +42,80 @@ class ModelState:
         """Give the model the state that it had, parameters excepted."""
         with torch.no_grad():
             for module, buffers in self._buffers.items():
-                for name, value in buffers.items():
-                    _put_back_buffer(module, name, value)
+                _put_back_buffers(module, buffers)
         for module, attributes in self._copies(self._attributes).items():
             for name in _attributes(module).keys() - attributes.keys():
-                del vars(module)[name]
+                vars(module).pop(name, None)
             vars(module).update(attributes)
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of parameters, buffers and attributes that are no longer what they were."""
-        names = [name for name, parameter, version in self._versions if parameter._version != version]  # noqa: SLF001
+        names = [name for name, parameter, version in self._versions if _version(parameter) != version]
         for prefix, module in self._model.named_modules():
             place = f"{prefix}." if prefix else ""
-            before = self._buffers.get(module, {})
-            names += [f"{place}{k}" for k, b in module._buffers.items() if not _same(before.get(k), b)]  # noqa: SLF001
-            attributes, now = self._attributes.get(module, {}), _attributes(module)
-            names += [
-                f"{place}{key}"
-                for key in dict.fromkeys((*attributes, *now))
-                if key not in attributes or key not in now or not _same(attributes[key], now[key])
-            ]
+            before = {name: kept[1] if kept else None for name, kept in self._buffers.get(module, {}).items()}
+            names += _different(place, before, dict(_buffers(module)))
+            names += _different(place, self._attributes.get(module, {}), _attributes(module))
         return tuple(names)
 
     def _copies(self, attributes: _Attributes) -> _Attributes:
-        """Copy the attributes of all modules at once, so that what several of them share stays shared."""
+        """Copy the attributes of all modules with one memory, so that what several of them share stays shared."""
         memo = dict(self._shared)
-        try:
-            return {module: copy.deepcopy(values, memo) for module, values in attributes.items()}
-        except Exception:  # noqa: BLE001 - a lock, a file, a tensor with a history: what has no copy stays what it is
-            return {
-                module: {
-                    name: copy.copy(value) if isinstance(value, dict | list | set) else value
-                    for name, value in values.items()
-                }
-                for module, values in attributes.items()
-            }
+        return {
+            module: {name: _copy(value, memo) for name, value in values.items()}
+            for module, values in attributes.items()
+        }
+
+
+def _copy(value: object, memo: dict[int, Any]) -> object:
+    try:
+        return copy.deepcopy(value, memo)
+    except Exception:  # noqa: BLE001 - a lock, a file, a tensor with a history: what has no copy stays what it is
+        return copy.copy(value) if isinstance(value, dict | list | set) else value
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    """Return how often a tensor was written to; tensors of inference mode do not count it."""
+    return None if tensor.is_inference() else tensor._version  # noqa: SLF001 - PyTorch has no public place for it
+
+
+def _buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor | None]]:
+    return list(module._buffers.items())  # noqa: SLF001 - buffers of a module alone, None among them
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
-    # Of a module that is a graph, a copy would not even be equal to the graph, and no call changes it.
-    kept = KEPT_BY_TORCH | {"_graph"} if isinstance(module, torch.fx.GraphModule) else KEPT_BY_TORCH
-    return {name: value for name, value in vars(module).items() if name not in kept}
+    if isinstance(module, torch.jit.ScriptModule):
+        return {}
+    return {name: value for name, value in vars(module).items() if name not in KEPT_BY_TORCH}
 
 
-def _put_back_buffer(module: torch.nn.Module, name: str, value: torch.Tensor | None) -> None:
-    buffer = module._buffers.get(name)  # noqa: SLF001
-    if value is None or buffer is None or buffer.shape != value.shape:
-        module._buffers[name] = None if value is None else value.clone()  # noqa: SLF001
-    elif not _equal(buffer, value):
-        buffer.copy_(value)  # in place: what was compiled may hold the tensor itself
+def _put_back_buffers(module: torch.nn.Module, before: dict[str, tuple[torch.Tensor, torch.Tensor] | None]) -> None:
+    holder = module._buffers  # noqa: SLF001
+    scripted = isinstance(module, torch.jit.ScriptModule)
+    for name in [] if scripted else [name for name in holder if name not in before]:
+        del holder[name]
+    for name, kept in before.items():
+        if kept is None:
+            if not scripted:
+                holder[name] = None
+            continue
+        buffer, value = kept
+        now = holder[name] if name in holder else None  # noqa: SIM401 - that of a scripted module has no get
+        # A call may have bound the name to another tensor, such as its input; a converter to one of another type.
+        rebound = now is None or (now is not buffer and (now.dtype, now.device) == (buffer.dtype, buffer.device))
+        if rebound and not scripted:
+            holder[name] = now = buffer
+        if now is not None and not _equal(now, value):
+            with torch.inference_mode(now.is_inference()):
+                now.copy_(value)  # in place: what was compiled may hold the tensor itself
+
+
+def _different(place: str, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{place}{name}"
+        for name in dict.fromkeys((*before, *now))
+        if name not in before or name not in now or not _same(before[name], now[name])
+    ]
 
 
 def _same(first: object, second: object, depth: int = 0) -> bool:
@@ -114,8 +140,28 @@ def _parts(value: object) -> dict[Any, object]:
 
 
 def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:
-    alike = first.shape == second.shape and first.dtype == second.dtype and first.device == second.device
-    return alike and torch.equal(torch.nan_to_num(first), torch.nan_to_num(second))
+    kinds = [(each.shape, each.dtype, each.device, each.layout) for each in (first, second)]
+    return kinds[0] == kinds[1] and same_content(first, second)
+
+
+def same_content(first: torch.Tensor, second: torch.Tensor) -> bool:
+    """Whether two tensors of one kind hold the same values, NaN among them."""
+    try:
+        if first.layout is not torch.strided:
+            first, second = first.to_dense(), second.to_dense()
+        return torch.equal(torch.nan_to_num(first), torch.nan_to_num(second))
+    except (RuntimeError, NotImplementedError):  # quantised and 8-bit floating types have no kernel for it
+        return content_of(first) == content_of(second)
+
+
+def content_of(tensor: torch.Tensor) -> memoryview:
+    """Return the bytes of a tensor of any kind, for comparing and hashing."""
+    try:
+        return tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    except (RuntimeError, NotImplementedError, TypeError):  # quantised, sparse and other tensors without plain memory
+        stream = io.BytesIO()
+        torch.save(tensor, stream)
+        return stream.getbuffer()
 
 
 def set_generators(seed: int) -> None:

@@ -149,6 +149,11 @@ class FloatModel:
 
     def __init__(self, model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> None:
         self.elements = {name: weight.numel() for name, weight in model.named_parameters()}
+        first: dict[int, str] = {}
+        self.owner = {
+            name: first.setdefault(id(weight), name) for name, weight in model.named_parameters(remove_duplicate=False)
+        }
+        """The name under which ``elements`` has a weight that several layers share, by each of its names."""
         self._mode = FakeTensorMode(allow_non_fake_inputs=True)
         self._batch = [self._mode.from_tensor(tensor) for tensor in batch]
         self._model: torch.nn.Module | None = None

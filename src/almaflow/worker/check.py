@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils._pytree import tree_map_only
 
 from almaflow.conversions.built.narrow import untouched
 from almaflow.models.call_form import CallForm
 from almaflow.models.examine import DRAWS
-from almaflow.models.outputs import matched
+from almaflow.models.outputs import found_outputs, matched
 from almaflow.models.padding import judged_places, unmarked_masks
 from almaflow.models.state import set_generators
 from almaflow.worker.failures import FellBackError, WrongOutputError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from almaflow.conversions.converted import ConvertedModel
     from almaflow.models.batches import Batch
     from almaflow.models.examine import Answer
+    from almaflow.models.outputs import Output
     from almaflow.records import Fidelity, Measurement, PlannedConversion, WorkerTask
     from almaflow.worker.inputs import Inputs
 
@@ -104,14 +104,14 @@ class Checker:
             found = in_a_row if in_a_row.ok else found
         if not found.ok and reference.draws:
             draws = [self._output(call, 0, seeded=False) for _ in range(DRAWS)]
-            pairs = [_pair(*each) for each in zip(reference.draws, draws, strict=True)]
+            pairs = [matched(*each) for each in zip(reference.draws, draws, strict=True)]
             found = compare_random([ref for ref, _ in pairs], [out for _, out in pairs], asked)
         hint = None if found.ok else unmarked_masks(self.task.model, reference.call_form, reference.batches[0])
         return replace(found, reason=f"{found.reason}; {hint}") if hint else found
 
-    def _compare(self, references: list[Answer], outputs: list[object], dtype: str) -> Fidelity:
+    def _compare(self, references: list[Answer], outputs: list[list[Output]], dtype: str) -> Fidelity:
         """Compare answers to the batches in their order."""
-        pairs = [_pair(*each) for each in zip(references, outputs, strict=True)]
+        pairs = [matched(*each) for each in zip(references, outputs, strict=True)]
         form, model = self.reference.call_form, self.task.model
         judged = [judged_places(model, form, batch) for batch in self.reference.batches[: len(pairs)]]
         return compare(
@@ -122,12 +122,21 @@ class Checker:
             batch_sizes=[model.batch_size] * len(pairs),
         )
 
-    def _output(self, call: Callable[[Batch], object], index: int, *, seeded: bool = True) -> object:
-        """Return a copy of the output, since runtimes reuse their output buffers."""
+    def _output(self, call: Callable[[Batch], object], index: int, *, seeded: bool = True) -> list[Output]:
+        """Return copies of the output's tensors on the CPU, since runtimes reuse their output buffers.
+
+        Raises:
+            WrongOutputError: there is no tensor in it, and eager gives one.
+        """
         self.inputs.prepare(index)
         if self.task.traits.random and seeded:
             set_generators(self.task.model.seed)
-        return tree_map_only(torch.Tensor, torch.clone, call(self.inputs.get(index)))
+        output = call(self.inputs.get(index))
+        found = [each._replace(tensor=each.tensor.clone()) for each in found_outputs(output)]
+        if not found and self.reference.outputs[index]:
+            message = f"the output is a {type(output).__name__} without a tensor in it"
+            raise WrongOutputError(message)
+        return found
 
     def _fault_of_float_form(self, call: Callable[..., object]) -> Exception | None:
         """Compare what a narrow route was made of, at the tolerance of floating point."""
@@ -156,11 +165,11 @@ class Checker:
         found = first.fidelity(call)
         if found.sqnr_db >= CLEARLY_RIGHT_DB:
             return None
-        half = load().to(self.planned.device, getattr(torch, dtype))
         try:
+            half = load().to(self.planned.device, getattr(torch, dtype))
             with torch.no_grad():
                 rounded = first.fidelity(lambda batch: half(*_as(batch, dtype)))
-        except Exception:  # noqa: BLE001 - eager has no kernel for it in this type: there is nothing to compare with
+        except Exception:  # noqa: BLE001 - no kernel in this type, or no memory for two: there is nothing to compare with
             return None
         if found.sqnr_db >= rounded.sqnr_db - CAST_MARGIN_DB:
             return None
@@ -199,15 +208,3 @@ def _notes_of(fidelity: Fidelity | None) -> tuple[str, ...]:
 
 def _as(batch: Batch, dtype: str) -> Batch:
     return tuple(t.to(getattr(torch, dtype)) if t.is_floating_point() else t for t in batch)
-
-
-def _pair(reference: Answer, output: object) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Return eager's tensors and those of the output that belong to them.
-
-    Raises:
-        WrongOutputError: there is no tensor in the output.
-    """
-    try:
-        return matched(reference, output)
-    except TypeError as error:
-        raise WrongOutputError(str(error)) from error

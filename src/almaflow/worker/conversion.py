@@ -98,7 +98,7 @@ class _Run:
         if task.traits.caches:
             # A converter is to find them made, as one that runs after a first call in deployment does.
             model(*(tensor.to(planned.device) for tensor in copied(reference.batches[0])))
-        state = ModelState(model) if task.traits.keeps_state and task.measure.streams == 1 else None
+        state = ModelState(model) if task.traits.keeps_state else None
         self._inputs = Inputs(reference.batches, planned, task, state)
         self._checker = Checker(reference, self._inputs, planned, task)
         baseline_mb = devices.resident_mb()

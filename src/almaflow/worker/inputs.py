@@ -34,7 +34,9 @@ class Inputs:
             self._host = [tuple(t.pin_memory() for t in batch) for batch in self._host]
         self._batches = [self._copy(batch) for batch in self._host]
         self._copy_inside_call = task.measure.include_transfer
-        self._writes = bool(task.traits.writes_inputs)
+        self._writes = bool(task.traits.writes_inputs) or state is not None
+        # A copy to a device inside the call is fresh anyway, and from pinned memory only without another copy.
+        self._copies = self._writes and not (self._copy_inside_call and self._device.type != "cpu")
         self._state = state
         self._prepared = threading.local()  # each of several streams has its own
 
@@ -48,14 +50,14 @@ class Inputs:
 
     def prepare(self, index: int) -> None:
         """Do before a call, outside of the clock, what the call needs to give the answer that the first one gave."""
-        if self._writes:
+        if self._copies:
             self._prepared.batch = copied(self._of(index))
-        if self._state:
+        if self._state and threading.current_thread() is threading.main_thread():  # concurrent calls share the model
             self._state.put_back()
 
     def get(self, index: int) -> Batch:
         """Return the batch for a call; indices beyond the last batch start again at the first."""
-        if self._writes:
+        if self._copies:
             prepared: Batch = self._prepared.batch
             return self._copy(prepared) if self._copy_inside_call else prepared
         return self._copy(self._of(index)) if self._copy_inside_call else self._of(index)

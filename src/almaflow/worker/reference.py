@@ -7,6 +7,7 @@ far it has drifted meanwhile.
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -86,17 +87,19 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     )
     events.enter("ready")
     rounds: Rounds | None = None
-    given = [first]
+    given = threading.local()  # concurrent calls have copies of their own
 
     def before_call(_index: int) -> None:
-        if traits.writes_inputs:
-            given[0] = copied(first)
-        if state:
+        if traits.writes_inputs or state:
+            given.batch = copied(first)
+        if state and threading.current_thread() is threading.main_thread():
             state.put_back()
 
     with torch.no_grad():
         while turn := turns.next():
-            rounds = rounds or Rounds(lambda _: model(*given[0]), synchronize, task, events, before_call)
+            rounds = rounds or Rounds(
+                lambda _: model(*getattr(given, "batch", first)), synchronize, task, events, before_call
+            )
             events.enter("ready", rounds.take(turn))
 
 

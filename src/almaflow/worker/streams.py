@@ -62,6 +62,8 @@ def take_concurrently(  # noqa: PLR0913, PLR0917 - what is called, how long, and
                 while not stop.is_set():
                     index = number + streams * len(own_samples)
                     prepare(index)
+                    if prepare is not nothing:
+                        synchronize()
                     started = perf_counter_ns()
                     call(index)
                     synchronize()

@@ -48,7 +48,8 @@ def _noting(name: str, traced: list[str]) -> Callable[..., Any]:
     original = getattr(torch.jit if module == "torch.jit" else torch.export, attribute)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        traced.append(name)
+        if not (args and isinstance(args[0], torch.jit.ScriptModule)):  # scripted code keeps its decisions
+            traced.append(name)
         return original(*args, **kwargs)
 
     return call

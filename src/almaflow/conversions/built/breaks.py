@@ -33,15 +33,15 @@ def breaks_evidence(compiled: Callable[..., Any], model: torch.nn.Module, batch:
     places = graph_breaks()
     where = f": {'; '.join(places[:PLACES])}" if places else ""
     where += f"; and {len(places) - PLACES} more" if len(places) > PLACES else ""
+    known = ExecutionEvidence(notes=(f"dynamo broke the model into parts{where}",) if places else ())
     if not hasattr(TorchDispatchMode, "ignore_compile_internals"):
-        notes = (f"dynamo broke the model into parts{where}",) if places else ()
-        return ExecutionEvidence(notes=notes)
+        return known
     try:
         outside, whole = count_call(compiled, batch, outside=True), count_call(model, batch)
     except Exception:  # noqa: BLE001 - code that minds being watched; the share is unknown then
-        return ExecutionEvidence()
+        return known
     if not whole.flops:
-        return ExecutionEvidence()
+        return known
     share = min(outside.flops / whole.flops, 1.0)
     run_outside = f"{percent(share)} of the FLOPs run outside of what was compiled"
     if outside.products:

@@ -35,7 +35,7 @@ def shares(before: FloatModel | None, narrow: Iterable[str]) -> tuple[float | No
     """Return the shares of weights and of FLOPs of the parameters of these names, 0 to 1."""
     if before is None:
         return None, None
-    names = set(narrow)
+    names = {before.owner.get(name, name) for name in narrow}
     total = sum(before.elements.values())
     weights = sum(count for name, count in before.elements.items() if name in names) / total if total else None
     work = before.count()

@@ -80,6 +80,8 @@ def onnx_shares(path: Path) -> tuple[float | None, float | None]:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:
+    if not value.type.tensor_type.HasField("shape"):
+        return None
     sizes = tuple(each.dim_value for each in value.type.tensor_type.shape.dim)
     return sizes if all(sizes) else None
 

@@ -63,13 +63,18 @@ class BoundCall:
             output = None if shape is None else torch.empty(shape, dtype=dtype, device=device)
             # Memory of no bytes has no address, and what has no fixed size is allocated by the runtime.
             known = output is not None and output.numel() > 0
-            where = _address(output) if known and output is not None else (device.type, device.index or 0)
+            where = _address(output) if known and output is not None else ("cpu", 0)
             binding.bind_output(name, *where)
             room.append(output)
+        if device.type == "cuda":  # the runtime has a stream of its own
+            torch.cuda.current_stream(device).synchronize()
         self.session.run_with_iobinding(binding)
         if any(output is None for output in room):
             values = binding.get_outputs()
-            return [_copied(value) if output is None else output for value, output in zip(values, room, strict=True)]
+            return [
+                _copied(value).to(device) if output is None else output
+                for value, output in zip(values, room, strict=True)
+            ]
         return [output for output in room if output is not None]
 
 

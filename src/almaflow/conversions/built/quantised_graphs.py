@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 
 from almaflow.conversions.built.evidence import ExecutionEvidence
@@ -25,9 +26,9 @@ def graph_evidence(graph: torch.fx.GraphModule, inputs: Batch, before: FloatMode
     counted = _Counted(graph)
     try:
         with torch.no_grad():
-            counted.run(*[tensor.clone() for tensor in inputs])
+            counted.run(*tree_map_only(torch.Tensor, torch.clone, tuple(inputs)))
     except Exception:  # noqa: BLE001 - a graph that no interpreter runs: what it holds is counted, not what it does
-        counted.flops = 0.0
+        counted.flops = counted.int8_flops = 0.0
     weights = counted.int8_weights
     runtime = {"quantised_weights": str(len(weights)), "quantised_types": "int8" if weights else ""}
     if not weights:
@@ -44,7 +45,7 @@ class _Counted(torch.fx.Interpreter):
     """Follows int8 weights through casts and scales up to the products that read them."""
 
     def __init__(self, graph: torch.fx.GraphModule) -> None:
-        super().__init__(graph, garbage_collect_values=False)
+        super().__init__(graph)
         self.flops = self.int8_flops = 0.0
         self.int8_weights: dict[str, int] = {}
         """Numbers of elements by the weight's name in the graph."""
@@ -85,7 +86,11 @@ class _Counted(torch.fx.Interpreter):
         product = bool(counter.products) or weight is not None
         if weight is not None or (sources and (product or _namespace(n.target) == "quantized")):
             self.int8_flops += flops
-        elif sources and not product:
+        elif (
+            sources
+            and not product
+            and all(each in self._from_int8 or each.op == "get_attr" for each in n.all_input_nodes)
+        ):  # a weight alone, not an activation that meets one
             self._from_int8.add(n)
         return result
 

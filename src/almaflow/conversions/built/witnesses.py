@@ -45,9 +45,9 @@ def _composite(node: torch.fx.Node) -> bool:
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):  # noqa: SLF001 - PyTorch has no public name for it
         return str(getattr(target, "namespace", getattr(target, "__module__", ""))) not in BESIDE_CORE
-    return target.namespace == "aten" and target.has_kernel_for_dispatch_key(
-        torch._C.DispatchKey.CompositeImplicitAutograd  # noqa: SLF001 - likewise
-    )
+    if target.namespace != "aten" or torch.Tag.core in target.tags:
+        return False
+    return target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)  # noqa: SLF001 - likewise
 
 
 LOOKS: dict[str, Callable[[Any], ExecutionEvidence]] = {

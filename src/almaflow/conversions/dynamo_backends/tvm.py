@@ -7,6 +7,7 @@ precision.
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,14 @@ class Tvm:
             exported = torch.export.export(module.eval(), examples_like(inputs), strict=False)
         imported = from_exported_program(exported, keep_params_as_input=False)
         target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
-        machine = relax.VirtualMachine(tvm.compile(imported, target=target), tvm.cpu())
+        program = tvm.compile(imported, target=target)
+        machines = threading.local()  # a machine serves one call at a time
 
         def call(*tensors: torch.Tensor) -> list[torch.Tensor]:
             arguments = [tvm.runtime.from_dlpack(aligned(tensor.detach())) for tensor in tensors]
-            return [from_dlpack(output) for output in machine["main"](*arguments)]
+            if not hasattr(machines, "main"):
+                machines.main = relax.VirtualMachine(program, tvm.cpu())["main"]
+            return [from_dlpack(output) for output in machines.main(*arguments)]
 
         return call
 

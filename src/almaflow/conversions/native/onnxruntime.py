@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,11 +110,15 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         msg = f"nothing to quantise: the model's graph has no {', '.join(CONTRACTIONS)} with a constant weight"
         raise NotImplementedError(msg)
     built = _opened(quantised, exported, OnnxSessions(CPU, work.threads), quantised_weights=str(weights))
-    of_weights, of_work = onnx_shares(quantised)
-    shares = ExecutionEvidence(narrow_weights_share=of_weights, narrow_work_share=of_work)
+
+    @cache
+    def shares() -> ExecutionEvidence:
+        of_weights, of_work = onnx_shares(quantised.absolute())
+        return ExecutionEvidence(narrow_weights_share=of_weights, narrow_work_share=of_work)
+
     return replace(
         built,
-        evidence=lambda: together([built.evidence(), shares]),
+        evidence=lambda: together([built.evidence(), shares()]),
         float_form=FloatForm(lambda: _call(floating, exported, OnnxSessions(CPU, work.threads))),
     )
 

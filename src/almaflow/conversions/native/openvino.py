@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,12 @@ def _opened(path: Path, form: Converted, work: BuildInputs, precision: str, **co
     import openvino
 
     compiled = _compile(path, work, precision)
-    of_weights, of_work = openvino_shares(openvino.Core().read_model(path), compiled)
+
+    @cache
+    def shares() -> tuple[float | None, float | None]:
+        # What is stored narrow counts; bfloat16 is only in what is executed.
+        executed = compiled if precision != "f32" else None
+        return openvino_shares(openvino.Core().read_model(path), executed)
 
     def evidence() -> ExecutionEvidence:
         static = all(port.partial_shape.is_static for port in compiled.inputs)
@@ -82,6 +88,7 @@ def _opened(path: Path, form: Converted, work: BuildInputs, precision: str, **co
             "openvino_sizes": "static" if static else "dynamic",
         }
         fault = None if static else "OpenVINO ran a model of dynamic sizes, though those of the inputs are known"
+        of_weights, of_work = shares()
         return ExecutionEvidence(
             runtime | counts,
             fault or precision_fault(runtime["openvino_precision"], precision),

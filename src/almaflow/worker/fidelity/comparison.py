@@ -19,7 +19,7 @@ from almaflow.records import Fidelity
 from almaflow.worker.fidelity.judgement import Judged, judge_output
 from almaflow.worker.fidelity.places import Pair, pair
 from almaflow.worker.fidelity.sets import aligned
-from almaflow.worker.fidelity.tolerances import Tolerance, tolerance_of
+from almaflow.worker.fidelity.tolerances import IDENTICAL_DB, Tolerance, tolerance_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +65,8 @@ def _compare(
     pairs = _pairs(references, outputs, judged)
     if isinstance(pairs, str):
         return Fidelity(0.0, 0.0, 0.0, None, 0, tolerance.least_db, ok=False, reason=pairs)
+    if not pairs:  # eager answers with nothing at all, and so does the conversion
+        return Fidelity(0.0, 1.0, IDENTICAL_DB, None, 0, tolerance.least_db, ok=True)
     rows = sum(len(each.ref) if each.ref.dim() else 1 for each in pairs[0])
     nothing = _nothing_finite(pairs)
     if nothing:
@@ -100,9 +102,9 @@ def _pairs(
     references: Sequence[Sequence[Tensor]], outputs: Sequence[Sequence[Tensor]], judged: Sequence[Tensor] | None
 ) -> list[list[Pair]] | str:
     """Return for each output its pair of each call, or what makes them impossible to compare."""
-    by_output: list[list[Pair]] = [[] for _ in references[0]]
+    by_output: list[list[Pair]] = [[] for _ in range(max(map(len, references), default=0))]
     for call, (ref, out) in enumerate(zip(references, outputs, strict=True)):
-        if not out:
+        if ref and not out:
             return "no output"
         if len(ref) != len(out):
             return f"{len(out)} outputs where eager gives {len(ref)}"

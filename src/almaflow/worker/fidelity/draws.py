@@ -7,6 +7,7 @@ which is exact whatever the distribution and however the elements depend on each
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING
@@ -53,6 +54,11 @@ def compare_random(
     first = compare(reference_draws[:1], output_draws[:1], dtype)
     if not first.rows and first.reason:
         return first  # other shapes or places
+    if len(_sizes(reference_draws)) > 1:
+        return replace(first, ok=True, reason=None, notes=("sizes are drawn at random: answers are not compared",))
+    if len(_sizes(output_draws)) > 1:
+        return replace(first, ok=False, reason="sizes differ between draws, and eager's do not")
+    reference_draws, output_draws = _real(reference_draws), _real(output_draws)
     found = [
         _judge(
             torch.stack([draw[i].double().flatten() for draw in reference_draws]),
@@ -74,6 +80,14 @@ def compare_random(
         reason=reason,
         notes=notes,
     )
+
+
+def _sizes(draws: Sequence[Sequence[Tensor]]) -> set[tuple[torch.Size, ...]]:
+    return {tuple(tensor.shape for tensor in draw) for draw in draws}
+
+
+def _real(draws: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    return [[torch.view_as_real(each) if each.is_complex() else each for each in draw] for draw in draws]
 
 
 def _judge(ref: Tensor, out: Tensor, tolerance: Tolerance) -> tuple[float, str | None, str | None]:

@@ -49,7 +49,7 @@ def aligned(
         batch_sizes: Of each call. An output of as many rows is one of samples, whose order matters; None: not known.
     """
     refs, outs = [list(call) for call in references], [list(call) for call in outputs]
-    if any(len(r) != len(o) or not o for r, o in zip(refs, outs, strict=True)):
+    if any(len(r) != len(o) or not o for r, o in zip(refs, outs, strict=True)) or len({len(r) for r in refs}) > 1:
         return None
     moved = left = 0
     for members in _groups(refs):

@@ -1,0 +1,94 @@
+"""A model's state is put back whatever holds it, and what it was given stays what it was."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from almaflow.models.state import ModelState, same_content
+
+pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
+
+
+class Rebinds(nn.Module):
+    """Keeps its last input as a buffer: the caller's own tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: torch.Tensor
+        self.register_buffer("last", torch.zeros(2, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        difference = x - self.last
+        self.last = x
+        return difference
+
+
+class RegistersLate(nn.Module):
+    """Makes its buffer in the first call."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "sum"):
+            self.register_buffer("sum", torch.zeros_like(x))
+        self.sum: torch.Tensor = self.sum + x
+        return self.sum
+
+
+class LockedMemory(nn.Module):
+    """Has an attribute without a copy beside one that is changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.memory = torch.zeros(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.memory.mul_(0.5).add_(x.sum(0))
+        return x + self.memory
+
+
+@pytest.mark.parametrize("make", [Rebinds, RegistersLate, LockedMemory])
+def test_the_same_answer_comes_again_and_inputs_stay(make: type[nn.Module]) -> None:
+    model, x = make().eval(), torch.randn(2, 4)
+    before, state = x.clone(), ModelState(model)
+    first = model(x).clone()
+    for _ in range(3):
+        state.put_back()
+        assert torch.equal(model(x), first)
+    state.put_back()
+    assert state.changed() == ()
+    assert torch.equal(x, before)
+
+
+def test_a_scripted_part_with_buffers_is_put_back_too() -> None:
+    model = nn.Sequential(torch.jit.script(nn.BatchNorm1d(4)))
+    state = ModelState(model)
+    model.train()
+    model(torch.randn(8, 4))
+    assert "0.running_mean" in state.changed()
+    state.put_back()
+    assert not any("running" in name for name in state.changed())
+
+
+def test_weights_of_inference_mode_have_a_state() -> None:
+    with torch.inference_mode():
+        model = nn.BatchNorm1d(4)
+    state = ModelState(model)
+    with torch.inference_mode():
+        model(torch.randn(8, 4))
+    assert "running_mean" in state.changed()
+    state.put_back()
+    assert state.changed() == ()
+
+
+def test_sparse_and_eight_bit_buffers_are_compared() -> None:
+    model = nn.Module()
+    model.register_buffer("adjacency", torch.eye(3).to_sparse())
+    model.register_buffer("packed", torch.ones(3).to(torch.float8_e5m2))
+    state = ModelState(model)
+    assert state.changed() == ()
+    assert not same_content(torch.eye(3).to_sparse(), torch.ones(3, 3).to_sparse())
+    assert not same_content(torch.ones(3).to(torch.float8_e5m2), torch.zeros(3).to(torch.float8_e5m2))

@@ -32,4 +32,5 @@ def test_it_answers_as_a_call_of_the_model_does(seen: dict[str, Any], name: str,
     found = seen[name][model]
     assert found["failure"] is None, found
     assert found["right"], found
-    assert found["fell_back"] is None, found
+    # Without images there is nothing to reorder, and that is told.
+    assert (found["fell_back"] is not None) == name.startswith("CHANNELS_LAST"), found

@@ -86,7 +86,9 @@ def _buffers(module: torch.nn.Module) -> list[tuple[str, torch.Tensor | None]]:
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     if isinstance(module, torch.jit.ScriptModule):
         return {}
-    return {name: value for name, value in vars(module).items() if name not in KEPT_BY_TORCH}
+    # Of a module that is a graph, a copy would not even be equal to the graph, and no call changes it.
+    kept = KEPT_BY_TORCH | {"_graph"} if isinstance(module, torch.fx.GraphModule) else KEPT_BY_TORCH
+    return {name: value for name, value in vars(module).items() if name not in kept}
 
 
 def _put_back_buffers(module: torch.nn.Module, before: dict[str, tuple[torch.Tensor, torch.Tensor] | None]) -> None:

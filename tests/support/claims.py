@@ -62,7 +62,8 @@ class Seen:
 
         before = [each.clone() for each in flatten_outputs(self.converted.call(self.batch))]
         for weight in self.model.parameters():
-            weight.data.zero_()
+            if weight.dim() > 1:  # a bias that is frozen into a constant is still the same memory
+                weight.data.zero_()
         after = flatten_outputs(self.converted.call(self.batch))
         return not all(map(torch.equal, before, after))
 

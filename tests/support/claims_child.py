@@ -54,6 +54,9 @@ def _complaints(name: str) -> dict[str, str]:
     from almaflow.conversions.catalogue.plan import plan
 
     torch._dynamo.reset()
+    # What an earlier conversion compiled would be taken for this one's, past the spies.
+    functorch: Any = importlib.import_module("torch._functorch.config")
+    functorch.enable_autograd_cache = False
     torch._inductor.config.max_autotune = False  # Alma sets it for the whole process
     planned = plan([name], 1, "cpu", allow_device_override=True)[0]
     make, draw = MODELS[MODEL]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.support.conversion_child import NEWER_TORCH
 from tests.support.minimal_task import Events, TurnInbox, do_prepare, make_task
 
 from almaflow.conversions.catalogue.plan import plan
@@ -45,6 +46,8 @@ def test_eager_answers_what_eager_answers(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("conversion", ["JIT_TRACE", "EXPORT+EAGER"])
 @pytest.mark.parametrize("name", ["Counts", "Normalises", "Caches", "SameBuffer"])
 def test_a_right_conversion_is_not_blamed_for_what_the_model_does(name: str, conversion: str, tmp_path: Path) -> None:
+    if (name, conversion) == ("Counts", "EXPORT+EAGER") and not NEWER_TORCH:
+        pytest.skip("PyTorch 2.7 does not export a model that changes a buffer")
     fidelity = measured(tmp_path, name, conversion)[-1].fidelity
     assert fidelity is not None
     assert fidelity.ok

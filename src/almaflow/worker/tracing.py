@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 TRACERS = ("torch.jit.trace", "torch.jit._get_trace_graph", "torch.export.draft_export")
 """Functions that run a model once and keep the way it took. Draft export is one of them: it takes the values that a
-decision needs from the example."""
+decision needs from the example. Older versions of PyTorch lack some."""
 
 
 class FrozenDecisionError(NotImplementedError):
@@ -34,7 +35,7 @@ def frozen_decisions_raise(traits: ModelTraits) -> Iterator[None]:
         return
     traced: list[str] = []
     with ExitStack() as stack:
-        for name in TRACERS:
+        for name in filter(_is_there, TRACERS):
             stack.enter_context(patch(name, _noting(name, traced)))
         yield
     if traced:
@@ -43,9 +44,14 @@ def frozen_decisions_raise(traits: ModelTraits) -> Iterator[None]:
         raise FrozenDecisionError(message)
 
 
+def _is_there(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    return hasattr(importlib.import_module(module), attribute)
+
+
 def _noting(name: str, traced: list[str]) -> Callable[..., Any]:
     module, _, attribute = name.rpartition(".")
-    original = getattr(torch.jit if module == "torch.jit" else torch.export, attribute)
+    original = getattr(importlib.import_module(module), attribute)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if not (args and isinstance(args[0], torch.jit.ScriptModule)):  # scripted code keeps its decisions

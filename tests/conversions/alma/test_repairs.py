@@ -59,6 +59,10 @@ BROKEN = {
 """What is said without the repair."""
 
 
+HARMLESS = {"onnx-input-names"}
+"""Applied where the case does not need it too: inputs that an export drops are known by their names."""
+
+
 def in_child_import_and_convert() -> dict[str, Any]:
     """Import Alma with more and more of the moved modules, then each case without and with its repair."""
     found: dict[str, Any] = {"import": [], "without": {}, "with": {}}
@@ -122,7 +126,7 @@ def test_a_repair_mends_what_is_broken_and_is_not_applied_elsewhere(seen: dict[s
         assert repair in repaired["repairs"]
         assert BROKEN[repair] in without["message"]
     else:
-        assert repair not in repaired["repairs"]
+        assert (repair in repaired["repairs"]) == (repair in HARMLESS)
         assert without["failure"] is None
 
 

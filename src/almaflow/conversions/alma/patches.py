@@ -85,7 +85,7 @@ PATCHES: tuple[BuildPatch, ...] = (
     ),
     BuildPatch(
         "quanto-int8-kernel",
-        "PyTorch's int8 kernel reads beyond the end of rows that are no multiple of 16, which ends the process",
+        "PyTorch's int8 kernel for bfloat16 ends the process on layers of some sizes",
         lambda building: building.has("OPTIMUM_QUANTO_WI8"),
         int8_kernel.guard_int8_kernel,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 import pytest
 import torch
@@ -37,6 +38,30 @@ class RegistersLate(nn.Module):
         return self.sum
 
 
+class KeptInAParameter(nn.Module):
+    """Keeps its state in a parameter that is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(4), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.mean.mul_(0.5).add_(x.mean(0))
+        return x - self.mean
+
+
+class Window(nn.Module):
+    """Answers with the mean of its last inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window: deque[torch.Tensor] = deque(maxlen=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.window.append(x.clone())
+        return torch.stack(list(self.window)).mean(0)
+
+
 class LockedMemory(nn.Module):
     """Has an attribute without a copy beside one that is changed in place."""
 
@@ -50,11 +75,12 @@ class LockedMemory(nn.Module):
         return x + self.memory
 
 
-@pytest.mark.parametrize("make", [Rebinds, RegistersLate, LockedMemory])
+@pytest.mark.parametrize("make", [Rebinds, RegistersLate, KeptInAParameter, Window, LockedMemory])
 def test_the_same_answer_comes_again_and_inputs_stay(make: type[nn.Module]) -> None:
     model, x = make().eval(), torch.randn(2, 4)
     before, state = x.clone(), ModelState(model)
     first = model(x).clone()
+    assert state.changed() != () or make is LockedMemory
     for _ in range(3):
         state.put_back()
         assert torch.equal(model(x), first)

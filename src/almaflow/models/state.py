@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import random
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ KEPT_BY_TORCH = frozenset({"_parameters", "_buffers", "_modules"})
 
 _Attributes = dict[torch.nn.Module, dict[str, Any]]
 
+SMALL = 65536
+"""Most elements of a parameter that is copied: states that models keep in parameters are vectors."""
+
 DEEPEST = 8
 """Depth to which attributes are compared: objects may refer to each other in a circle."""
 
@@ -22,8 +26,8 @@ DEEPEST = 8
 class ModelState:
     """The state of a model at one moment.
 
-    Parameters are not copied, since they are large and hardly any model writes to them in a call; ``changed`` tells of
-    them too. What a scripted part holds besides its buffers is left alone.
+    Large parameters are not copied, since hardly any model writes to them in a call; ``changed`` tells of them too.
+    What a scripted part holds besides its buffers is left alone.
     """
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -32,6 +36,11 @@ class ModelState:
         # Weights stay what they are, wherever an attribute refers to them.
         self._shared: dict[int, Any] = {id(kept): kept for kept in (*weights, *model.modules())}
         self._versions = [(name, parameter, _version(parameter)) for name, parameter in model.named_parameters()]
+        self._small = [
+            (parameter, parameter.detach().clone())
+            for parameter in model.parameters()
+            if parameter.numel() <= SMALL and not parameter.is_inference()
+        ]
         self._buffers = {
             module: {name: None if buffer is None else (buffer, buffer.clone()) for name, buffer in _buffers(module)}
             for module in model.modules()
@@ -39,8 +48,12 @@ class ModelState:
         self._attributes = self._copies({module: _attributes(module) for module in model.modules()})
 
     def put_back(self) -> None:
-        """Give the model the state that it had, parameters excepted."""
+        """Give the model the state that it had, large parameters excepted."""
         with torch.no_grad():
+            for parameter, value in self._small:
+                # A converter may have cast it, or be done with it.
+                if parameter.dtype is value.dtype and not _equal(parameter, value):
+                    parameter.copy_(value)
             for module, buffers in self._buffers.items():
                 _put_back_buffers(module, buffers)
         for module, attributes in self._copies(self._attributes).items():
@@ -50,7 +63,13 @@ class ModelState:
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of parameters, buffers and attributes that are no longer what they were."""
-        names = [name for name, parameter, version in self._versions if _version(parameter) != version]
+        small = {id(parameter): value for parameter, value in self._small}
+        names = [
+            name
+            for name, parameter, version in self._versions
+            if _version(parameter) != version
+            and (id(parameter) not in small or not _equal(parameter, small[id(parameter)]))
+        ]
         for prefix, module in self._model.named_modules():
             place = f"{prefix}." if prefix else ""
             before = {name: kept[1] if kept else None for name, kept in self._buffers.get(module, {}).items()}
@@ -138,7 +157,7 @@ def _parts(value: object) -> dict[Any, object]:
     """Return what a value is made of, by key, position or attribute; nothing where that cannot be told."""
     if isinstance(value, dict):
         return value
-    return dict(enumerate(value)) if isinstance(value, list | tuple) else getattr(value, "__dict__", {})
+    return dict(enumerate(value)) if isinstance(value, list | tuple | deque) else getattr(value, "__dict__", {})
 
 
 def _equal(first: torch.Tensor, second: torch.Tensor) -> bool:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from almaflow.models.state import ModelState, same_content
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
 
@@ -75,7 +80,53 @@ class LockedMemory(nn.Module):
         return x + self.memory
 
 
-@pytest.mark.parametrize("make", [Rebinds, RegistersLate, KeptInAParameter, Window, LockedMemory])
+SUM = np.zeros(4, dtype=np.float32)
+MADE_LATE: torch.Tensor
+
+
+class InAnArray(nn.Module):
+    """Adds up its inputs in an array of its module."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        np.add(SUM, x.numpy().sum(0), out=SUM)
+        return x + torch.from_numpy(SUM)
+
+
+class InALateGlobal(nn.Module):
+    """Makes a global of its module in the first call."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        global MADE_LATE  # noqa: PLW0603 - what this model is about
+        MADE_LATE = globals().get("MADE_LATE", torch.zeros(4)) + x.sum(0)
+        return x + MADE_LATE
+
+
+def _summing() -> Callable[[torch.Tensor], torch.Tensor]:
+    total = torch.zeros(4)
+
+    def add(x: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        total = total + x.sum(0)
+        return x + total
+
+    return add
+
+
+class InAClosure(nn.Module):
+    """Has a function that adds up its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add = _summing()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.add(x)
+
+
+MODELS = [Rebinds, RegistersLate, KeptInAParameter, Window, LockedMemory, InAnArray, InALateGlobal, InAClosure]
+
+
+@pytest.mark.parametrize("make", MODELS)
 def test_the_same_answer_comes_again_and_inputs_stay(make: type[nn.Module]) -> None:
     model, x = make().eval(), torch.randn(2, 4)
     before, state = x.clone(), ModelState(model)

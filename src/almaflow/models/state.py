@@ -1,4 +1,4 @@
-"""Puts back what a call of a model changed: its buffers, its attributes, and the random generators."""
+"""Puts back what a call of a model changed: buffers, attributes, what its code keeps elsewhere, random generators."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from almaflow.models.outside import places
 
 KEPT_BY_TORCH = frozenset({"_parameters", "_buffers", "_modules"})
 """Attributes of a module that hold its tensors and parts, which keep their identity."""
@@ -46,6 +48,8 @@ class ModelState:
             for module in model.modules()
         }
         self._attributes = self._copies({module: _attributes(module) for module in model.modules()})
+        memo = dict(self._shared)
+        self._outside = [(place, _copy(place.get(), memo)) for place in places(model)]
 
     def put_back(self) -> None:
         """Give the model the state that it had, large parameters excepted."""
@@ -60,6 +64,10 @@ class ModelState:
             for name in _attributes(module).keys() - attributes.keys():
                 vars(module).pop(name, None)
             vars(module).update(attributes)
+        memo = dict(self._shared)
+        for outside, kept in self._outside:
+            if not _same(kept, outside.get()):
+                outside.set(_copy(kept, memo))
 
     def changed(self) -> tuple[str, ...]:
         """Return the names of parameters, buffers and attributes that are no longer what they were."""
@@ -75,6 +83,7 @@ class ModelState:
             before = {name: kept[1] if kept else None for name, kept in self._buffers.get(module, {}).items()}
             names += _different(place, before, dict(_buffers(module)))
             names += _different(place, self._attributes.get(module, {}), _attributes(module))
+        names += [outside.name for outside, kept in self._outside if not _same(kept, outside.get())]
         return tuple(names)
 
     def _copies(self, attributes: _Attributes) -> _Attributes:
@@ -147,8 +156,10 @@ def _same(first: object, second: object, depth: int = 0) -> bool:
         return _equal(first, second)
     if first is second or depth == DEEPEST or isinstance(first, torch.nn.Module):
         return True
-    if isinstance(first, bool | int | float | complex | str | bytes):
-        return first == second
+    if isinstance(first, bool | int | float | complex | str | bytes | set | frozenset | np.generic):
+        return bool(first == second)
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first.shape == second.shape and first.tobytes() == second.tobytes()
     first, second = _parts(first), _parts(second)
     return first.keys() == second.keys() and all(_same(first[key], second[key], depth + 1) for key in first)
 

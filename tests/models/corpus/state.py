@@ -23,6 +23,75 @@ class Counts(nn.Module):
         return self.line(x) + self.calls
 
 
+CALLS = 0
+LAST: dict[str, Tensor] = {}
+
+
+@example(floats(8), keeps_state=True)
+class CountsInAGlobal(nn.Module):
+    """A global of the module counts the calls, and the answer depends on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        global CALLS  # noqa: PLW0603 - what this example is about
+        CALLS += 1
+        return self.line(x) + 0.1 * CALLS
+
+
+@example(floats(8), keeps_state=True)
+class MixesWithTheLast(nn.Module):
+    """A function beside the model keeps the last answer in a dictionary and mixes it into the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return mixed(self.line(x))
+
+
+def mixed(y: Tensor) -> Tensor:
+    """Return the mean of an answer and the one before."""
+    last = LAST.get("y", y)
+    LAST["y"] = y.detach()
+    return 0.5 * (y + last)
+
+
+@example(
+    floats(8),
+    keeps_state=True,
+    rules=(may_be_wrong("*COMPILE_*", why="dynamo reads the class attribute as it was before the call wrote to it"),),
+)
+class CountsInItsClass(nn.Module):
+    """All models of a class count their calls together."""
+
+    calls = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        type(self).calls += 1
+        return self.line(x) + self.calls
+
+
+@example(floats(8), keeps_state=True)
+class CountsInADefault(nn.Module):
+    """The default of an argument is a list, which all calls share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, seen: list[float] = []) -> Tensor:  # noqa: B006 - what this example is about
+        seen.append(1.0)
+        return self.line(x) + 0.1 * len(seen)
+
+
 @example(floats(8), keeps_state=True)
 class Recurrent(nn.Module):
     """The hidden state of the last call is an attribute."""

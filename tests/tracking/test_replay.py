@@ -78,6 +78,7 @@ def whole(uri: str, made: Job) -> dict[str, str]:
 
 def test_a_job_that_the_store_never_heard_of(uri: str, made: Job) -> None:
     tracker, written = catch_up(uri, made, results(made))
+    assert tracker
     assert whole(uri, made) == {"job": tracker.run_id, **written}
 
 
@@ -92,6 +93,7 @@ def test_what_is_there_stays_and_the_rest_is_added(uri: str, made: Job) -> None:
     tracker = Tracker.open(uri, made)
     known = tracker.log_outcome(made, EAGER, {"latency_ms": 1.0}, results(made)[0].directory)
     again, written = catch_up(uri, made, results(made))
+    assert again
     assert (again.run_id, written["EAGER"]) == (tracker.run_id, known)
     assert whole(uri, made)["ONNX_CPU"] == written["ONNX_CPU"]
 
@@ -112,6 +114,7 @@ def test_a_second_run_of_the_job_itself_is_taken_back(uri: str, made: Job) -> No
     Tracker.open(uri, made)
     kept = Tracker.open(uri, made)
     tracker, _ = catch_up(uri, replace(made, run_id=kept.run_id), results(made))
+    assert tracker
     assert whole(uri, made)["job"] == tracker.run_id == kept.run_id
 
 

@@ -48,7 +48,8 @@ def begin(
         resumed: Whether the jobs are to go on with what the store has.
     """
     overrides = measurement_overrides(overrides)
-    same = (each for each in sweeps() if resumed and sorted(each.read().overrides) == sorted(overrides))
+    earlier = sweeps() if resumed else ()
+    same = (each for each in earlier if sorted(each.read().overrides) == sorted(overrides))
     free = (held for files in same if (held := _held(files)).lock.is_locked)
     held = next(free, None) or _held(SweepFiles.of(sweep_id))
     jobs = None if planned is None else tuple(map(measurement_overrides, planned))

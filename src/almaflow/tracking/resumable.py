@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cattrs.errors import ClassValidationError
-
+from almaflow.errors import RecordError
 from almaflow.records import Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
@@ -67,5 +66,5 @@ def _read(uri: str, run_id: str) -> Outcome | None:
         path = client.download_artifacts(run_id, OUTCOME, directory)
         try:
             return read_json(Path(path), Outcome)
-        except (ValueError, ClassValidationError):
+        except RecordError:
             return None

@@ -59,12 +59,8 @@ def completed(output: Any) -> dict[str, Any]:
         RecordError: it is no output of a job.
     """
     try:
-        absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | {
-            "batch_size": "unknown",
-            "environment": {},
-            "tied_with_best": [],
-        }
-        absent |= {"model": "unknown", "hardware": "unknown", "recommendations": []}
+        absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
+        absent |= {"environment": {}, "tied_with_best": [], "recommendations": []}
         entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message")) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
         return known | {"conversions": [entry | each for each in output.get("conversions", ())]}

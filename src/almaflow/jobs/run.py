@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from almaflow.predict.job_predictions import JobPredictions
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.launcher import Launcher
 from almaflow.records import Resume
+from almaflow.records.clock import now
 from almaflow.tracking.fingerprints import plan_fingerprint
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 files.remove()
                 count = len(resumed.job.outcomes)
                 progress.note(f"nothing to measure: the store has the {count} conversions asked for")
-                return replace(resumed.job, ended_at=time.time(), tracked=True)
+                return replace(resumed.job, ended_at=now(), tracked=True)
             files = files.going_on_in(resumed.job.directory)
             starting.enter_context(files.locked())
             job = context.store.open(resumed.job)

@@ -129,7 +129,7 @@ def _written(files: JobFiles, uri: str) -> Synced:
     job = files.read_job()
     files.write_lost_outcomes(job)
     if job.ended_at is None:  # its process was killed
-        ended_at = max((each.ended_at for each in job.outcomes), default=job.started_at)
+        ended_at = max([job.started_at, *(each.ended_at for each in job.outcomes)])
         job = replace(job, interrupted=True, ended_at=ended_at)
     job = close_in_store(files, job, uri)
     if job.tracked:

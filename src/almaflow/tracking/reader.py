@@ -149,7 +149,7 @@ def job_times(uri: str, experiment_name: str) -> dict[JobKey, float]:
     """
     newest: dict[JobKey, float] = {}
     for run in islice(job_runs(uri, experiment_name), MOST_LOOKED_AT):
-        if "time/job" in run.metrics:
+        if run.metrics.get("time/job", 0.0) > 0:  # an older almaflow had negative ones, where the clock was set back
             model, batch_size, tier = (run.params.get(name, "") for name in ("model", "batch_size", "tier"))
             newest.setdefault((model, batch_size, tier), run.metrics["time/job"])
     return newest

@@ -109,7 +109,7 @@ def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[S
     """
     for files, job in _waiting(uri):
         if isinstance(job, RecordError):
-            yield Synced(files.root, None, f"{job}; `almaflow sync` asks no more once {files.root} is moved away")
+            yield Synced(files.root, None, f"{job}; restore the file, or move {files.root} away")
             continue
         try:
             with files.locked():

@@ -85,7 +85,7 @@ def read_json(path: Path | str, kind: type[T]) -> T:
     try:
         return _tolerant().structure(data, kind)
     except Exception as error:  # the values decide what is raised in here
-        message = f"{path} is damaged, or of a version of almaflow that is not known here: it holds no {kind.__name__}"
+        message = f"{path} is damaged, or was written by a version of almaflow that is unknown here"
         raise RecordError(message) from error
 
 

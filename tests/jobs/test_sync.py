@@ -226,7 +226,7 @@ def test_resume_writes_only_jobs_that_are_a_part_of_its_own_and_says_that_others
     resumed = resume(new("later"), PLAN, uri, failures_only=False, warn=warned.append)
     assert [each.planned.name for each in resumed.job.outcomes] == ["EAGER"]
     assert [job.job_id for _, job in pending(uri)] == ["b"]
-    assert warned == ["not all of 2 earlier jobs is in the store: `almaflow sync` writes it, or says why not"]
+    assert warned == ["earlier jobs not wholly in the store: 2; `almaflow sync` writes them, or says why not"]
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def resume(
     """
     waiting = [each for each in sync(uri, _measures_part_of(job, plan)) if each.why_not]
     if waiting:
-        warn(f"not all of {len(waiting)} earlier jobs is in the store: `almaflow sync` writes it, or says why not")
+        warn(f"earlier jobs not wholly in the store: {len(waiting)}; `almaflow sync` writes them, or says why not")
     found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
     retried = {name for name, each in found.items() if each.interrupted or (failures_only and _failed(each))}
     known = {name: each for name, each in found.items() if name not in retried}

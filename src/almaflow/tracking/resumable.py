@@ -36,6 +36,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
     for run in conversion_runs(uri, job.experiment_name, where):
         name = names.get(run.tags.get("almaflow.fingerprint", ""))
         same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
+        same = same and "almaflow.job_id" in run.tags
         # An interrupted run counts only where there is no other.
         if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
             newest[name] = run

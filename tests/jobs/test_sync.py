@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from tests.support.damaged_records import damaged
 from tests.support.example_jobs import in_rounds, ok
 from tests.support.stored_jobs import PLAN, new
 
@@ -128,6 +130,38 @@ def test_what_one_job_raises_is_told_with_its_directory_and_the_others_go_on(
     ]
     assert directories[1] in said
     assert str(error) in said
+
+
+class NoStore:
+    """The MLflow side of a job that takes all there is."""
+
+    run_id = "run"
+
+    def close(self, *_: object) -> None:
+        """Take the job's figures."""
+
+
+def test_any_value_in_any_place_of_a_record_stops_no_other_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record may be readable and senseless: then the figures that are computed of it raise."""
+    monkeypatch.setattr(jobs_sync, "catch_up", lambda *_: (NoStore(), {}))
+    monkeypatch.setattr(jobs_sync, "write_summary", lambda *_: "")
+    files = {job_id: waiting(job_id, EAGER, ONNX) for job_id in "abc"}
+    record = files["b"].read_job()
+
+    @settings(max_examples=12)
+    @given(changed=damaged(record))
+    def sync_beside(changed: dict[str, Any]) -> None:
+        for each in files.values():
+            each.tracked.unlink(missing_ok=True)
+        for job_id in "ac":
+            files[job_id].write_job(replace(record, job_id=job_id))
+        (files["b"].root / "job.json").write_text(json.dumps(changed), encoding="utf-8")
+        done = {each.directory.name: each.why_not for each in sync(resolve_uri(None))}
+        assert (done["a"], done["c"]) == (None, None)
+        assert files["a"].tracked.exists()
+        assert files["c"].tracked.exists()
+
+    sync_beside()
 
 
 def test_a_store_that_does_not_answer_ends_the_whole(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.damaged_records import damaged
 from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
 
 from almaflow.errors import RecordError
@@ -24,11 +25,6 @@ RECORDS = (
     job(OUTCOME, failed("ONNX_CPU"), unavailable("COMPILE_TVM")),
     Sweep("s", ("batch_size=1,2",), (("batch_size=1",), ("batch_size=2",)), 1.0),
     SweepJob(0, ("batch_size=1",), 1.0, 2.0, 0, output={"conversions": []}),
-)
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=True) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
-    max_leaves=4,
 )
 
 
@@ -65,18 +61,7 @@ def test_any_value_in_any_place_is_read_or_raises_the_one_error(
     tmp_path: Path, record: object, data: st.DataObject
 ) -> None:
     path = tmp_path / "record.json"
-    changed = {**stamp(), **to_dict(record)}
-    inner: Any = changed
-    while True:
-        key = data.draw(st.sampled_from(sorted(inner) if isinstance(inner, dict) else range(len(inner))))
-        if not inner[key] or not isinstance(inner[key], dict | list | tuple) or data.draw(st.booleans()):
-            break
-        inner[key] = inner = list(inner[key]) if isinstance(inner[key], tuple) else inner[key]
-    if isinstance(inner, dict) and data.draw(st.booleans()):
-        del inner[key]
-    else:
-        inner[key] = data.draw(ANYTHING)
-    path.write_text(json.dumps(changed), encoding="utf-8")
+    path.write_text(json.dumps(data.draw(damaged(record))), encoding="utf-8")
     reads(path, record)
 
 

@@ -39,11 +39,6 @@ def test_any_key_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         summarise(sweep, [SweepJob(0, (), 1.0, 2.0, 0, output=read)])
 
 
-def test_pictures_are_drawn_of_what_there_is() -> None:
-    bare = {"conversions": [{"conversion": "EAGER", "status": "ok", "latency_ms": 2.0}]}
-    assert "EAGER" in document("older", [completed(bare)])
-
-
 @pytest.mark.parametrize("damaged", [None, [], "x", 3, {"conversions": 3}, {"conversions": [3]}, {"conversions": None}])
 def test_what_is_no_output_is_one_error(damaged: object) -> None:
     with pytest.raises(RecordError, match="damaged"):

@@ -135,5 +135,5 @@ def _written(files: JobFiles, uri: str) -> Synced:
     if job.tracked:
         return Synced(files.root, job)
     why = "; ".join(map(str, files.outcomes()[1]))
-    hint = "delete such a file: then `almaflow sync` takes what job.json has of it, and resume=true measures the rest"
-    return Synced(files.root, job, f"{why}; the rest is written; {hint}")
+    hint = "delete the file, and `almaflow sync` writes the copy in job.json, or else resume=true measures it again"
+    return Synced(files.root, job, f"{why} ({hint}); all the rest is written")

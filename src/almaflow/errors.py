@@ -19,5 +19,5 @@ class TrackingError(AlmaflowError):
     """The MLflow store cannot be reached or written; what was measured is kept on disk."""
 
 
-class RecordError(AlmaflowError):
+class RecordError(AlmaflowError, ValueError):
     """A file that almaflow keeps is damaged, or another version of almaflow wrote it in a form that is unknown here."""

@@ -20,6 +20,8 @@ from almaflow.sweeps.files import sweeps
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+    from almaflow.errors import RecordError
+
 WRITTEN = Path(__file__).parent / "written_by_commits"
 COMMITS = {"58e2a2a": 0, "f1071c6": 1, "913d6f2": 1}
 """The commits from the oldest on, with the number of sweeps that each left."""
@@ -41,7 +43,8 @@ def test_a_job_is_read_with_all_its_outcomes(commit: str, home: Path) -> None:
     assert commit
     assert "form" not in raw
     files = JobFiles.of(path.parent)
-    read, (found, unreadable) = files.read_job(), files.outcomes()
+    unreadable: list[RecordError] = []
+    read, found = files.read_job(), files.outcomes(unreadable)
     assert unreadable == []
     assert list(found) == ["EAGER", "EXPORT+EAGER", "TENSORRT"]
     for outcome, stored in zip(read.outcomes, raw["outcomes"], strict=True):

@@ -14,7 +14,7 @@ from tests.support.stored_jobs import PLAN, new
 
 from almaflow import machine
 from almaflow.cli import main
-from almaflow.errors import TrackingError, UsageError
+from almaflow.errors import RecordError, TrackingError, UsageError
 from almaflow.jobs import sync as jobs_sync
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.resume import resume
@@ -62,7 +62,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception | None]:
     def close(files: JobFiles, job: Job, uri: str) -> Job:  # noqa: ARG001 - as the real one
         if error := jobs.setdefault(job.job_id, None):
             raise error
-        return replace(job, run_id="run", tracked=not files.outcomes()[1])
+        unreadable: list[RecordError] = []
+        files.outcomes(unreadable)
+        return replace(job, run_id="run", tracked=not unreadable)
 
     monkeypatch.setattr(jobs_sync, "close_in_store", close)
     monkeypatch.setattr(jobs_sync, "answers", lambda _: True)
@@ -111,7 +113,7 @@ def test_an_outcome_that_cannot_be_read_is_told_and_the_rest_of_its_job_is_writt
     assert (code, str(path) in said, "job b, 1 conversions: written" in said) == (1, True, True)
     path.unlink()
     assert synced()[0] == 0
-    assert files.outcomes()[0]["ONNX_CPU"][1].measurement == ONNX.measurement
+    assert files.outcomes()["ONNX_CPU"][1].measurement == ONNX.measurement
 
 
 @pytest.mark.parametrize(

@@ -112,20 +112,24 @@ class JobFiles:
         path.mkdir(parents=True)
         return path
 
-    def outcomes(self) -> tuple[dict[str, tuple[Path, Outcome]], list[RecordError]]:
-        """Directory and outcome of every conversion that got so far, by its name; and why the others cannot be read."""
+    def outcomes(self, unreadable: list[RecordError] | None = None) -> dict[str, tuple[Path, Outcome]]:
+        """Directory and outcome of every conversion that got so far, by its name.
+
+        Args:
+            unreadable: Gets the error of each file that cannot be read, and is left out.
+        """
         found: dict[str, tuple[Path, Outcome]] = {}
-        unreadable: list[RecordError] = []
         for path in sorted(self.root.glob("conversions/*/outcome.json")):
             try:
                 outcome = with_traits(read_json(path, Outcome))
             except RecordError as error:
-                unreadable.append(error)
+                if unreadable is not None:
+                    unreadable.append(error)
                 continue
             if outcome.log_path:
                 outcome = replace(outcome, log_path=str(path.parent / outcome.log_path))
             found[outcome.planned.name] = path.parent, outcome
-        return found, unreadable
+        return found
 
     def read_job(self) -> Job:
         """The job as far as it got, with outcomes that were kept after ``job.json`` was written for the last time.
@@ -136,7 +140,7 @@ class JobFiles:
         """
         job = read_json(self.root / "job.json", Job)
         known = {outcome.planned.name: with_traits(outcome) for outcome in job.outcomes}
-        for name, (_, outcome) in self.outcomes()[0].items():
+        for name, (_, outcome) in self.outcomes().items():
             if name not in known or known[name].started_at < outcome.started_at:
                 known[name] = outcome
         return replace(job, outcomes=tuple(known.values()), references=tuple(map(with_traits, job.references)))

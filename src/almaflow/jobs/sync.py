@@ -39,7 +39,8 @@ def close_in_store(
         TrackingError: the store cannot be reached or written; the files are kept, and doing it again does no harm.
         UsageError: the job's experiment was deleted.
     """
-    kept, unreadable = files.outcomes()
+    unreadable: list[RecordError] = []
+    kept = files.outcomes(unreadable)
     results = [
         Result(outcome, outcome_metrics(job, outcome), kept[outcome.planned.name][0])
         for outcome in job.outcomes
@@ -134,6 +135,8 @@ def _written(files: JobFiles, uri: str) -> Synced:
     job = close_in_store(files, job, uri)
     if job.tracked:
         return Synced(files.root, job)
-    why = "; ".join(map(str, files.outcomes()[1]))
+    unreadable: list[RecordError] = []
+    files.outcomes(unreadable)
+    why = "; ".join(map(str, unreadable))
     hint = "delete the file, and `almaflow sync` writes the copy in job.json, or else resume=true measures it again"
     return Synced(files.root, job, f"{why} ({hint}); all the rest is written")

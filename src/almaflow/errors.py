@@ -17,3 +17,7 @@ class UsageError(AlmaflowError):
 
 class TrackingError(AlmaflowError):
     """The MLflow store cannot be reached or written; what was measured is kept on disk."""
+
+
+class RecordError(AlmaflowError, ValueError):
+    """A file that almaflow keeps is damaged, or another version of almaflow wrote it in a form that is unknown here."""

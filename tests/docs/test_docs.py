@@ -276,6 +276,8 @@ def test_every_conversion_that_is_named_is_known() -> None:
     named = [code for code in codes() if re.fullmatch(r"[A-Z][A-Z0-9+]*_[A-Z0-9_+]+|EAGER|OPENVINO|TENSORRT", code)]
     environment = {
         "MLFLOW_TRACKING_URI",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT",
         "ALMAFLOW_HOME",
         "ALMAFLOW_ENV_TAGS",
         "RUN_ID",

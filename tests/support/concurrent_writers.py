@@ -28,6 +28,7 @@ def write(uri: str, job_id: str) -> None:
             write_json(place / "outcome.json", outcome)
             results.append(Result(outcome, {"latency_ms": 1.0}, place))
         tracker, _ = catch_up(uri, made, results)
+        assert tracker
         tracker.close(made, {}, "", None)
 
 

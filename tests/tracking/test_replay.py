@@ -78,6 +78,7 @@ def whole(uri: str, made: Job) -> dict[str, str]:
 
 def test_a_job_that_the_store_never_heard_of(uri: str, made: Job) -> None:
     tracker, written = catch_up(uri, made, results(made))
+    assert tracker
     assert whole(uri, made) == {"job": tracker.run_id, **written}
 
 
@@ -92,6 +93,7 @@ def test_what_is_there_stays_and_the_rest_is_added(uri: str, made: Job) -> None:
     tracker = Tracker.open(uri, made)
     known = tracker.log_outcome(made, EAGER, {"latency_ms": 1.0}, results(made)[0].directory)
     again, written = catch_up(uri, made, results(made))
+    assert again
     assert (again.run_id, written["EAGER"]) == (tracker.run_id, known)
     assert whole(uri, made)["ONNX_CPU"] == written["ONNX_CPU"]
 
@@ -112,6 +114,7 @@ def test_a_second_run_of_the_job_itself_is_taken_back(uri: str, made: Job) -> No
     Tracker.open(uri, made)
     kept = Tracker.open(uri, made)
     tracker, _ = catch_up(uri, replace(made, run_id=kept.run_id), results(made))
+    assert tracker
     assert whole(uri, made)["job"] == tracker.run_id == kept.run_id
 
 
@@ -139,3 +142,45 @@ def test_what_was_measured_again_takes_the_place_of_the_failure(uri: str, made: 
     catch_up(uri, made, results(made))
     assert whole(uri, made)["EAGER"] != old
     assert client_of(uri).get_run(old).info.lifecycle_stage == "deleted"
+
+
+def test_a_job_whose_own_run_was_deleted_gets_another_for_what_it_measured(uri: str, made: Job) -> None:
+    tracker = Tracker.open(uri, made)
+    known = tracker.log_outcome(made, EAGER, {"latency_ms": 1.0}, results(made)[0].directory)
+    client_of(uri).delete_run(tracker.run_id)
+    again, written = catch_up(uri, replace(made, run_id=tracker.run_id), results(made))
+    assert again
+    assert again.run_id != tracker.run_id
+    assert whole(uri, made) == {"job": again.run_id, **written}
+    assert written["EAGER"] == known
+    runs = [run for found in stored(uri, made).values() for run in found]
+    named = {run.data.tags.get("almaflow.job_run_id", again.run_id) for run in runs}
+    assert named == {again.run_id}
+
+
+def test_a_result_whose_run_was_deleted_stays_deleted_and_the_rest_is_written(uri: str, made: Job) -> None:
+    tracker = Tracker.open(uri, made)
+    deleted = tracker.log_outcome(made, EAGER, {"latency_ms": 1.0}, None)
+    client_of(uri).delete_run(deleted)
+    made = replace(made, run_id=tracker.run_id, outcomes=(replace(EAGER, run_id=deleted), ONNX))
+    _, written = catch_up(uri, made, results(made))
+    assert written["EAGER"] == deleted
+    assert set(stored(uri, made)) == {"job", "ONNX_CPU"}
+
+
+def test_a_job_of_which_all_runs_were_deleted_stays_deleted(uri: str, made: Job) -> None:
+    tracker = Tracker.open(uri, made)
+    deleted = tracker.log_outcome(made, EAGER, {"latency_ms": 1.0}, None)
+    for run_id in (deleted, tracker.run_id):
+        client_of(uri).delete_run(run_id)
+    made = replace(made, run_id=tracker.run_id, outcomes=(replace(EAGER, run_id=deleted),))
+    assert catch_up(uri, made, results(made)) == (None, {"EAGER": deleted})
+    assert stored(uri, made) == {}
+
+
+def test_a_store_that_was_made_anew_gets_all_results_again(uri: str, made: Job) -> None:
+    """The IDs on disk are of runs that this store never had."""
+    made = replace(made, run_id="0" * 32, outcomes=tuple(replace(each, run_id="1" * 32) for each in made.outcomes))
+    tracker, written = catch_up(uri, made, results(made))
+    assert tracker
+    assert whole(uri, made) == {"job": tracker.run_id, **written}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -160,16 +161,23 @@ def test_a_deleted_experiment_is_a_clear_error() -> None:
 
 
 @pytest.mark.slow
-def test_a_store_of_an_older_mlflow_names_the_upgrade(tmp_path: Path) -> None:
-    uri = uris.resolve_uri("sqlite:///x.db")
-    store.prepare(uri, "x")
-    with sqlite3.connect(tmp_path / "x.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
-    connection.close()
-    script = f"from almaflow.tracking.store import prepare; prepare({uri!r}, 'x')"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
-    assert "TrackingError: nothing can be tracked" in done.stderr
-    assert "mlflow db upgrade" in done.stderr.splitlines()[-1]
+def test_a_store_of_another_mlflow_names_what_is_to_be_upgraded(tmp_path: Path) -> None:
+    schemas = {"older": "451aebb31d03", "newer": "ffffffffffff"}
+    store.prepare(uris.resolve_uri("sqlite:///x.db"), "x")
+    for name, schema in schemas.items():
+        shutil.copy(tmp_path / "x.db", tmp_path / f"{name}.db")
+        with closing(sqlite3.connect(tmp_path / f"{name}.db")) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = ?", (schema,))
+    prepares = "".join(
+        f"try: prepare('sqlite:///{tmp_path}/{name}.db', 'x')\nexcept TrackingError as error: print(error)\n"
+        for name in schemas
+    )
+    script = f"from almaflow.errors import TrackingError\nfrom almaflow.tracking.store import prepare\n{prepares}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    older, newer = done.stdout.splitlines()
+    assert "by an older MLflow: make a copy of it, then run `mlflow db upgrade` on it" in older
+    assert "by a newer MLflow: upgrade MLflow here" in newer
+    assert "db upgrade" not in newer
 
 
 STARTS_TOGETHER = """

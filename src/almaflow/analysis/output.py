@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.metrics import HEADLINES
 from almaflow.analysis.verdict import analyse
+from almaflow.errors import RecordError
+from almaflow.records import stamp
 
 if TYPE_CHECKING:
     from almaflow.analysis.rows import Row
     from almaflow.records import Job
+
+_TEXTS = ("conversion", "status", "device", "dtype")
+"""Values of a conversion that are there in any case."""
+_UNKNOWN = ("best_conversion", "best_latency_ms", "headroom", "price_per_hour", "price_source")
 
 
 def to_output(job: Job) -> dict[str, Any]:
@@ -22,6 +28,7 @@ def to_output(job: Job) -> dict[str, Any]:
     analysis = analyse(job)
     rows = {id(row.outcome): row for row in analysis.rows}
     return {
+        **stamp(),
         "model": job.model.name,
         "hardware": job.hardware.name,
         "price_per_hour": job.hardware.price_per_hour,
@@ -43,6 +50,23 @@ def to_output(job: Job) -> dict[str, Any]:
         "recommendations": [asdict(each) for each in analysis.recommendations],
         "headroom": analysis.headroom,
     }
+
+
+def completed(output: Any) -> dict[str, Any]:
+    """Return a stored output with null for what the almaflow that wrote it did not have.
+
+    Raises:
+        RecordError: it is no output of a job.
+    """
+    try:
+        absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
+        absent |= {"environment": {}, "tied_with_best": [], "recommendations": []}
+        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message")) | dict.fromkeys(_TEXTS, "unknown")
+        known: dict[str, Any] = absent | output
+        return known | {"conversions": [entry | each for each in output.get("conversions", ())]}
+    except (TypeError, AttributeError) as error:
+        message = "the stored result is damaged: it is no output of a job"
+        raise RecordError(message) from error
 
 
 def _entry(row: Row) -> dict[str, Any]:

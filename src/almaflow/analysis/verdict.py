@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.recommend import Recommendation, recommend
 from almaflow.analysis.rows import Row, make_rows, tied
 from almaflow.records import Status
+from almaflow.records.clock import now
 from almaflow.records.plan import INDUCTOR
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def job_metrics(job: Job) -> dict[str, float]:
         "best_latency_ms": analysis.best_latency_ms,
         "best_speedup_vs_eager": analysis.best_speedup_vs_eager,
         "best_speedup_vs_inductor": analysis.best_speedup_vs_inductor,
-        "time/job": (job.ended_at or time.time()) - job.started_at,
+        "time/job": (job.ended_at or now()) - job.started_at,
         "machine/drift_pct": 100 * job.drift.relative if job.drift else None,
         "machine/drift_resolved_pct": 100 * job.drift.resolved if job.drift else None,
     }

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING
 
-from cattrs.errors import ClassValidationError
-
 from almaflow import machine
-from almaflow.errors import UsageError
+from almaflow.errors import RecordError, UsageError
 from almaflow.records import Workload, from_dict, read_json, write_json
 
 if TYPE_CHECKING:
@@ -73,10 +71,11 @@ def load_times(name: str) -> NetworkTimes:
     """Read the times that ``save_times`` wrote.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are none, or they cannot be read.
     """
     try:
         return read_json(times_path(name), NetworkTimes)
-    except (OSError, ValueError, ClassValidationError) as error:
-        message = f"nothing to learn from: run `almaflow calibrate --name {name}` first, without --quick"
+    except (FileNotFoundError, RecordError) as error:
+        why = "nothing to learn from" if isinstance(error, FileNotFoundError) else str(error)
+        message = f"{why}; run `almaflow calibrate --name {name}` first, without --quick"
         raise UsageError(message) from error

@@ -70,6 +70,6 @@ def _sides(uri: str, named: str, where: str) -> list[Side]:
     for run in runs:  # the newest first
         facts = {f"params.{key}": value for key, value in run.params.items()}
         facts |= {f"tags.{key}": value for key, value in run.tags.items()}
-        side = Side(label, run.params["conversion"], run.metrics, facts)
+        side = Side(label, run.params.get("conversion", ""), run.metrics, facts)
         newest.setdefault(side.workload, side)
     return list(newest.values())

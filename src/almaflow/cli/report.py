@@ -24,7 +24,7 @@ def report(what: str | None, output: Path | None, title: str | None, uri: str | 
     uri = resolve_uri(uri)
     with tempfile.TemporaryDirectory(prefix="almaflow-") as scratch:
         job_or_sweep = outputs_of(uri, what, scratch)
-    if job_or_sweep is None:
+    if job_or_sweep is None or not job_or_sweep[1]:
         message = f"{what or 'report'}: no such job or sweep with a result in this store"
         raise UsageError(message)
     name, outputs = job_or_sweep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from almaflow.cli.console import wide_console
 from almaflow.config.overrides import override
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import SweepJob, measurement_overrides
+from almaflow.records.clock import now
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
 from almaflow.report.terminal import ui_command
@@ -108,7 +108,7 @@ def one_of(sweep: str | None) -> Iterator[Ended]:
         yield ended
         return
     hydra = HydraConfig.get()
-    number, started_at = hydra.job.num, time.time()
+    number, started_at = hydra.job.num, now()
     overrides = measurement_overrides(hydra.overrides.task)
     files = SweepFiles.of(sweep)
     click.echo(sweeping.next_job(files, number, overrides), err=True)
@@ -119,7 +119,7 @@ def one_of(sweep: str | None) -> Iterator[Ended]:
         ended.code = error.exit_code if isinstance(error, AlmaflowError) else AlmaflowError.exit_code
         raise
     finally:
-        files.write_job(SweepJob(number, overrides, started_at, time.time(), **asdict(ended)))
+        files.write_job(SweepJob(number, overrides, started_at, now(), **asdict(ended)))
 
 
 def sweep_id() -> str | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from almaflow.errors import AlmaflowError
 from almaflow.tracking.uris import display_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from almaflow.jobs.sync import Synced
 
 
 @click.command()
@@ -13,7 +18,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 def sync(uri: str | None) -> int:
     """Write to the store what it missed while it could not be reached, each result once.
 
-    Exit code 1 where a job could not be written.
+    Exit code 1 where anything that was measured could not be written; the rest is written all the same.
     """
     from almaflow.jobs import sync as recording
     from almaflow.sweeps import record as sweeping
@@ -22,12 +27,8 @@ def sync(uri: str | None) -> int:
     failed = count = 0
     for done in recording.sync(uri):
         count += 1
-        what = f"{done.job.model.name} b{done.job.model.batch_size}, job {done.job.job_id}, {done.results} conversions"
-        if done.why_not:
-            failed += 1
-            click.echo(f"{what}: not written: {done.why_not}", err=True)
-        else:
-            click.echo(f"{what}: written")
+        failed += bool(done.why_not)
+        click.echo(_line(done), err=bool(done.why_not))
     for files in sweeping.untracked():
         sweep = files.read()
         summary = sweeping.end(files, interrupted=sweep.interrupted or sweep.ended_at is None)
@@ -43,3 +44,15 @@ def sync(uri: str | None) -> int:
     for store in others:
         click.echo(f"Jobs still wait for another store: almaflow sync --uri {store}")
     return 1 if failed else 0
+
+
+def _line(done: Synced) -> str:
+    """Return the line about one job: what it is where its record can be read, and what became of it."""
+    job = done.job
+    if job is None:
+        return f"{done.directory.name}: not written: {done.why_not}"
+    what = f"{job.model.name} b{job.model.batch_size}, job {job.job_id}, {len(job.outcomes)} conversions"
+    if done.why_not is None:
+        return f"{what}: written" if job.run_id else f"{what}: its runs were deleted from the store, and stay so"
+    kept = f"; {done.directory} keeps it for the next `almaflow sync`"
+    return f"{what}: not written: {done.why_not}{'' if str(done.directory) in done.why_not else kept}"

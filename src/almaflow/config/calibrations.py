@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MATCHES = {"cpu": "cpu_match", "cuda": "gpu_match"}
 """The field of a hardware config that names the processor, by device."""
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_BROKEN = (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, re.error, ClassValidationError)
+_BROKEN = (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, re.error, ClassValidationError)
 
 
 @dataclass(frozen=True)

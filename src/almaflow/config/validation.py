@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
+FILE_NAME_BYTES = 255
+"""The most bytes that a file system takes as a name, as the store does for an experiment's artifacts."""
+
 _BOUNDS = {
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be {ge} or more",
@@ -113,8 +116,20 @@ def _relations(job: JobConfig) -> list[str]:
         *_output(job.output),
         *_tracking(job.tracking),
         *_resume(job.resume),
-        *([] if job.experiment_name.strip() else ["experiment_name: must not be empty"]),
+        *_experiment(job.experiment_name),
     ]
+
+
+def _experiment(name: str) -> list[str]:
+    """Return the problems of a name by which the store makes a directory of artifacts."""
+    if not name.strip():
+        return ["experiment_name: must not be empty"]
+    size = len(name.encode(errors="surrogatepass"))
+    if size > FILE_NAME_BYTES:
+        return [f"experiment_name: has {size} bytes, and the store can keep {FILE_NAME_BYTES} at most"]
+    if re.search("[\0\ud800-\udfff]", name):
+        return ["experiment_name: has a character that is not in UTF-8, or a NUL"]
+    return []
 
 
 def _times(measure: MeasureConfig) -> list[str]:

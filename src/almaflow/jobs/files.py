@@ -20,19 +20,16 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from filelock import FileLock, Timeout
 
 from almaflow.conversions.catalogue.plan import with_traits
-from almaflow.errors import AlmaflowError
+from almaflow.errors import AlmaflowError, RecordError
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-T = TypeVar("T")
 
 
 class BusyError(AlmaflowError):
@@ -115,15 +112,20 @@ class JobFiles:
         path.mkdir(parents=True)
         return path
 
-    def outcomes(self) -> dict[str, tuple[Path, Outcome]]:
+    def outcomes(self, unreadable: list[RecordError] | None = None) -> dict[str, tuple[Path, Outcome]]:
         """Directory and outcome of every conversion that got so far, by its name.
 
-        Raises:
-            AlmaflowError: a file is not one of this version of almaflow.
+        Args:
+            unreadable: Gets the error of each file that cannot be read, and is left out.
         """
-        found = {}
+        found: dict[str, tuple[Path, Outcome]] = {}
         for path in sorted(self.root.glob("conversions/*/outcome.json")):
-            outcome = with_traits(_read(path, Outcome))
+            try:
+                outcome = with_traits(read_json(path, Outcome))
+            except RecordError as error:
+                if unreadable is not None:
+                    unreadable.append(error)
+                continue
             if outcome.log_path:
                 outcome = replace(outcome, log_path=str(path.parent / outcome.log_path))
             found[outcome.planned.name] = path.parent, outcome
@@ -133,14 +135,23 @@ class JobFiles:
         """The job as far as it got, with outcomes that were kept after ``job.json`` was written for the last time.
 
         Raises:
-            AlmaflowError: a file is not one of this version of almaflow.
+            FileNotFoundError: the job has no record.
+            RecordError: the record is damaged, or of a form that is unknown here.
         """
-        job = _read(self.root / "job.json", Job)
+        job = read_json(self.root / "job.json", Job)
         known = {outcome.planned.name: with_traits(outcome) for outcome in job.outcomes}
         for name, (_, outcome) in self.outcomes().items():
             if name not in known or known[name].started_at < outcome.started_at:
                 known[name] = outcome
         return replace(job, outcomes=tuple(known.values()), references=tuple(map(with_traits, job.references)))
+
+    def write_lost_outcomes(self, job: Job) -> None:
+        """Write each outcome that only the job's record has into the directory of its conversion again."""
+        directories = {path.name.partition("-")[2]: path for path in self.root.glob("conversions/*-*")}
+        for outcome in job.outcomes:
+            directory = directories.get(_file_name(outcome.planned))
+            if directory and outcome.job_id is None and not (directory / "outcome.json").exists():
+                self.write_outcome(directory, outcome)
 
     def write_outcome(self, directory: Path, outcome: Outcome) -> None:
         """Keep one outcome: the record, and apart from it what a person or a script opens first."""
@@ -180,12 +191,8 @@ class JobFiles:
 
 
 def _directory_name(index: int, planned: PlannedConversion) -> str:
-    return f"{index:02d}-{re.sub(r'[^A-Za-z0-9_.-]+', '-', planned.name)}"
+    return f"{index:02d}-{_file_name(planned)}"
 
 
-def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return read_json(path, kind)
-    except (ValueError, ClassValidationError, ForbiddenExtraKeysError) as error:
-        message = f"{path} was written by another version of almaflow and cannot be read"
-        raise AlmaflowError(message) from error
+def _file_name(planned: PlannedConversion) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", planned.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.store import disk_error
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.records import Failure, FailureKind, Outcome, Status
+from almaflow.records.clock import now
 from almaflow.tracking.reader import ready_times
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class JobRecord:
             full = error  # a worker's directory or task could not be written
         finally:
             self._progress.close()
-            self.job = replace(self.job, ended_at=time.time())
+            self.job = replace(self.job, ended_at=now())
             self._files.remove_scratch()
             try:
                 self._files.write_job(self.job)
@@ -146,7 +146,7 @@ class JobRecord:
 
 
 def _unavailable(run: ConversionRun) -> ConversionRun:
-    planned, now = run.planned, time.time()
+    planned, at = run.planned, now()
     failure = Failure(planned.unavailable_kind or FailureKind.UNSUPPORTED, planned.unavailable or "")
-    run.outcome = Outcome(planned, Status.UNAVAILABLE, now, now, failure=failure)
+    run.outcome = Outcome(planned, Status.UNAVAILABLE, at, at, failure=failure)
     return run

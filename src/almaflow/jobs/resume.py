@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.analysis import EAGER, INDUCTOR, counts
 from almaflow.conversions.catalogue.plan import with_traits
+from almaflow.errors import RecordError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import sync
 from almaflow.records import Status
+from almaflow.tracking.fingerprints import fingerprint
 from almaflow.tracking.resumable import earlier_job, earlier_results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from almaflow.records import Job, Outcome, PlannedConversion
     from almaflow.tracking.reader import StoredRun
@@ -45,30 +47,40 @@ class Resumed:
         return 1 + max(map(_last_process, [*self.job.outcomes, *self.job.references]), default=-1)
 
 
-def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_only: bool) -> Resumed:
+def resume(
+    job: Job,
+    plan: Sequence[PlannedConversion],
+    uri: str,
+    *,
+    failures_only: bool,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Resumed:
     """Find out what of a prepared job the store has, under the same fingerprint and measured as this one would be.
 
-    What was measured and has not reached the store is written there first.
+    Waiting jobs that measured a part of it are written to the store first. Other jobs stay as they are, and whatever is
+    wrong with their files does not matter here.
 
     Args:
         job: A new job, prepared.
         plan: Its conversions.
         uri: A resolved store.
         failures_only: Measure again what failed, and nothing else; otherwise measure what the store does not have.
+        warn: Called with one line where jobs are not in the store.
 
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    for _ in sync(uri):
-        pass
+    waiting = [each for each in sync(uri, _measures_part_of(job, plan)) if each.why_not]
+    if waiting:
+        warn(f"earlier jobs not wholly in the store: {len(waiting)}; `almaflow sync` writes them, or says why not")
     found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
     retried = {name for name, each in found.items() if each.interrupted or (failures_only and _failed(each))}
     known = {name: each for name, each in found.items() if name not in retried}
     to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
     before = earlier_job(job, uri)
     needs_closing = False
-    if before:
-        job = _going_on(job, before)
+    if before and (earlier := _going_on(job, before, warn)):
+        job = earlier
         needs_closing = before.tags.get("almaflow.status") != Status.OK
     taken = _kept_apart(job, [known[each.name] for each in plan if each.name in known])
     to_run = any(not each.unavailable for each in to_measure)
@@ -83,13 +95,30 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
     )
 
 
-def _going_on(job: Job, before: StoredRun) -> Job:
-    """The new attempt as a part of the earlier job."""
+def _measures_part_of(job: Job, plan: Sequence[PlannedConversion]) -> Callable[[Job], bool]:
+    """Whether a job has the plan of this one, or a result that stands for one of this job's."""
+    wanted = {fingerprint(job, each) for each in plan}
+
+    def measures_part(other: Job) -> bool:
+        if other.experiment_name != job.experiment_name:
+            return False
+        same_plan = other.plan_fingerprint is not None and other.plan_fingerprint == job.plan_fingerprint
+        return same_plan or any(fingerprint(other, each.planned) in wanted for each in other.outcomes)
+
+    return measures_part
+
+
+def _going_on(job: Job, before: StoredRun, warn: Callable[[str], None]) -> Job | None:
+    """The new attempt as a part of the earlier job; None where the earlier one's record cannot be read."""
     job_id, sweep_id = before.tags["almaflow.job_id"], before.tags.get("almaflow.sweep_id")
     directory = machine.home() / "jobs" / job_id
     references: tuple[Outcome, ...] = ()
     if (Path(directory) / "job.json").exists():  # not where another machine measured it
-        references = JobFiles.of(directory).read_job().references
+        try:
+            references = JobFiles.of(directory).read_job().references
+        except RecordError as error:
+            warn(f"{error}; this is a new job, and that directory stays as it is")
+            return None
     return replace(
         job,
         job_id=job_id,

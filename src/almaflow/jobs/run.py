@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from almaflow.predict.job_predictions import JobPredictions
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.launcher import Launcher
 from almaflow.records import Resume
+from almaflow.records.clock import now
 from almaflow.tracking.fingerprints import plan_fingerprint
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def run_job(request: Request, progress: Progress) -> Job:
             this one is not to wait: nothing was logged; or the disk is full: what was measured is kept.
     """
     with Interrupts() as interrupts, ExitStack() as running:
-        context = JobContext(request, JobStore(request.uri, progress), progress, interrupts)
+        store = JobStore(request.uri, progress, needed=request.resume is not Resume.NO)
+        context = JobContext(request, store, progress, interrupts)
         running.enter_context(_machine_alone(context))
         job = new_job(request)
         files = JobFiles.of(job.directory)
@@ -58,13 +59,13 @@ def run_job(request: Request, progress: Progress) -> Job:
             past = context.store.past(request)
             job, workers = _prepare(context, job, files, launcher, starting)
             predictions = _predict(context, job, past)
-            resumed = _look_up(request, job)
+            resumed = _look_up(context, job)
             if not resumed.anything_to_do:
                 starting.close()
                 files.remove()
                 count = len(resumed.job.outcomes)
                 progress.note(f"nothing to measure: the store has the {count} conversions asked for")
-                return replace(resumed.job, ended_at=time.time(), tracked=True)
+                return replace(resumed.job, ended_at=now(), tracked=True)
             files = files.going_on_in(resumed.job.directory)
             starting.enter_context(files.locked())
             job = context.store.open(resumed.job)
@@ -130,11 +131,13 @@ def _predict(context: JobContext, job: Job, past: tuple[PastMeasurement, ...]) -
     return predictions
 
 
-def _look_up(request: Request, job: Job) -> Resumed:
+def _look_up(context: JobContext, job: Job) -> Resumed:
     """Find out what the store has of the job already, where it is to be resumed."""
+    request = context.request
     if request.resume is Resume.NO:
         return Resumed(job, request.plan, ())
-    return resume(job, request.plan, request.uri, failures_only=request.resume is Resume.FAILED)
+    failures_only, warn = request.resume is Resume.FAILED, context.progress.warn
+    return resume(job, request.plan, request.uri, failures_only=failures_only, warn=warn)
 
 
 def _measure(context: JobContext, record: JobRecord, resumed: Resumed, workers: _Workers) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+NEEDED = "resume has to ask what is in there: try again when the store answers, or measure all without resume"
+
 LATER = "the job goes on, and `almaflow sync` writes what is missing"
 
 
@@ -34,11 +36,18 @@ class JobStore:
     again and again, between measurements. All that is missing by then is written in one go, or by ``almaflow sync``.
     """
 
-    def __init__(self, uri: str, progress: Progress) -> None:
-        """Touch nothing yet; ``uri`` is a resolved store."""
+    def __init__(self, uri: str, progress: Progress, *, needed: bool = False) -> None:
+        """Touch nothing yet.
+
+        Args:
+            uri: A resolved store.
+            progress: Shows what cannot be written.
+            needed: Whether nothing can be measured unless the store answers at the start, as by ``resume=true``.
+        """
         self._uri = uri
         self._progress = progress
         self._tracker: Tracker | None = None
+        self._needed = needed
         self._answers = True
         self._waited_s = 0.0
 
@@ -46,20 +55,21 @@ class JobStore:
         """Make the store ready.
 
         Raises:
-            TrackingError: a store on this machine is broken; one that is not here may come back.
+            TrackingError: a store on this machine is broken, or it is needed; another one may come back.
             UsageError: the experiment was deleted.
         """
         self._try(lambda: prepare(self._uri, experiment_name), before=True)
 
     def past(self, request: Request) -> tuple[PastMeasurement, ...]:
         """Read what predictors may learn from; nothing where the store does not answer."""
-        return self._try(lambda: past_of(self._uri, request.experiment_name, request.model, request.hardware)) or ()
+        experiment, model, hardware = request.experiment_name, request.model, request.hardware
+        return self._try(lambda: past_of(self._uri, experiment, model, hardware), before=self._needed) or ()
 
     def open(self, job: Job) -> Job:
         """Create the job's run, or go on with it, and give the job with its ID.
 
         Raises:
-            TrackingError: a store on this machine cannot be written; one that is not here may come back.
+            TrackingError: a store on this machine cannot be written, or it is needed; another one may come back.
             UsageError: the experiment was deleted.
         """
         job = replace(job, store=display_uri(self._uri), tracked=False)
@@ -83,7 +93,8 @@ class JobStore:
     def _try(self, action: Callable[[], T], *, before: bool = False, say: bool = True) -> T | None:
         """Do it, and bear a store that does not answer: from then on nothing more is tried.
 
-        A broken store on this machine is borne only once something is measured (``before`` is false).
+        A store on this machine that is broken, or one that is needed, is borne only once something is measured
+        (``before`` is false).
         """
         if not self._answers:
             return None
@@ -93,6 +104,9 @@ class JobStore:
         except (TrackingError, OSError) as error:
             if before and sqlite_path(self._uri):
                 raise
+            if before and self._needed:
+                message = f"{error}; {NEEDED}"
+                raise TrackingError(message) from error
             self._answers = False
             if say:
                 self._progress.warn(f"{error}; {LATER}")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.analysis import analyse, job_metrics, outcome_metrics
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.records import Job, Status
 from almaflow.tracking.replay import Result, catch_up
+from almaflow.tracking.store import answers
 from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -33,13 +33,14 @@ def close_in_store(
         more: Further figures of the job's own run.
 
     Returns:
-        The job with the IDs of its runs.
+        The job with the IDs of its runs; not ``tracked`` where an outcome's file cannot be read.
 
     Raises:
         TrackingError: the store cannot be reached or written; the files are kept, and doing it again does no harm.
         UsageError: the job's experiment was deleted.
     """
-    kept = files.outcomes()
+    unreadable: list[RecordError] = []
+    kept = files.outcomes(unreadable)
     results = [
         Result(outcome, outcome_metrics(job, outcome), kept[outcome.planned.name][0])
         for outcome in job.outcomes
@@ -47,10 +48,11 @@ def close_in_store(
     ]
     tracker, run_ids = catch_up(uri, job, results)
     outcomes = (replace(each, run_id=run_ids.get(each.planned.name, each.run_id)) for each in job.outcomes)
-    job = replace(job, run_id=tracker.run_id, outcomes=tuple(outcomes))
-    summary = write_summary(files, job, analyse(job))
-    tracker.close(job, job_metrics(job) | dict(more or {}), summary, files.summary, status)
-    job = replace(job, tracked=True)
+    job = replace(job, run_id=tracker.run_id if tracker else None, outcomes=tuple(outcomes))
+    if tracker:
+        summary = write_summary(files, job, analyse(job))
+        tracker.close(job, job_metrics(job) | dict(more or {}), summary, files.summary, status)
+    job = replace(job, tracked=not unreadable)
     files.write_job(job)
     return job
 
@@ -59,12 +61,11 @@ def close_in_store(
 class Synced:
     """The result of a sync for one job that the store did not have wholly."""
 
-    job: Job
     directory: Path
-    results: int
-    """Conversions that it has."""
+    job: Job | None
+    """None where its record cannot be read."""
     why_not: str | None = None
-    """What keeps it from the store; None where it is there now."""
+    """What keeps it, or a part of it, from the store; None where all of it is there now."""
 
 
 def pending(uri: str | None = None) -> Iterator[tuple[JobFiles, Job]]:
@@ -73,6 +74,13 @@ def pending(uri: str | None = None) -> Iterator[tuple[JobFiles, Job]]:
     Args:
         uri: Only those that belong into this resolved store.
     """
+    for files, job in _waiting(uri):
+        if isinstance(job, Job):
+            yield files, job
+
+
+def _waiting(uri: str | None) -> Iterator[tuple[JobFiles, Job | RecordError]]:
+    """The same, and those whose record cannot be read, with the reason: they may belong into any store."""
     for path in sorted((machine.home() / "jobs").glob("*/job.json")):
         files = JobFiles.of(path.parent)
         if files.tracked.exists():
@@ -81,34 +89,54 @@ def pending(uri: str | None = None) -> Iterator[tuple[JobFiles, Job]]:
             job = files.read_job()
         except FileNotFoundError:  # removed since
             continue
-        except AlmaflowError as error:
-            logging.getLogger("almaflow").warning(str(error))
+        except RecordError as error:
+            yield files, error
             continue
         if job.store and not job.tracked and (uri is None or job.store == display_uri(uri)):
             yield files, job
 
 
-def sync(uri: str) -> Iterator[Synced]:
+def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[Synced]:
     """Write to a resolved store whatever jobs of almaflow's home it lacks; jobs that still run are left alone.
 
+    What keeps one job from the store is told with that job, and the others are written.
+
+    Args:
+        uri: A resolved store.
+        wanted: Whether a job is to be written.
+
     Raises:
-        TrackingError: the store cannot be reached; what one job lacks is told with the job instead.
+        TrackingError: the store cannot be reached.
     """
-    for files, _ in pending(uri):
+    for files, job in _waiting(uri):
+        if isinstance(job, RecordError):
+            yield Synced(files.root, None, f"{job}; restore the file, or move {files.root} away")
+            continue
         try:
             with files.locked():
-                yield _written(files, uri)
+                yield _written(files, uri) if wanted(job) else Synced(files.root, job, "it waits for `almaflow sync`")
         except BusyError:  # it will look after itself
             continue
+        except TrackingError as error:
+            if not answers(uri):
+                raise
+            yield Synced(files.root, job, f"{error}")
+        except Exception as error:  # noqa: BLE001 - a record may be readable and senseless, and others wait behind it
+            why = str(error) if isinstance(error, AlmaflowError) else f"{type(error).__name__}: {error}"
+            yield Synced(files.root, job, why)
 
 
 def _written(files: JobFiles, uri: str) -> Synced:
     job = files.read_job()
+    files.write_lost_outcomes(job)
     if job.ended_at is None:  # its process was killed
-        ended_at = max((each.ended_at for each in job.outcomes), default=job.started_at)
+        ended_at = max([job.started_at, *(each.ended_at for each in job.outcomes)])
         job = replace(job, interrupted=True, ended_at=ended_at)
-    try:
-        job = close_in_store(files, job, uri)
-    except UsageError as error:
-        return Synced(job, files.root, len(job.outcomes), str(error))
-    return Synced(job, files.root, len(job.outcomes))
+    job = close_in_store(files, job, uri)
+    if job.tracked:
+        return Synced(files.root, job)
+    unreadable: list[RecordError] = []
+    files.outcomes(unreadable)
+    why = "; ".join(map(str, unreadable))
+    hint = "delete the file, and `almaflow sync` writes the copy in job.json, or else resume=true measures it again"
+    return Synced(files.root, job, f"{why} ({hint}); all the rest is written")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.processes.environment import module_search_path
 from almaflow.records import Job, ModelTraits, WorkerTask
+from almaflow.records.clock import now
 
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def new_job(request: Request) -> Job:
     """A job that has not begun; its directory is not made yet."""
-    started = time.time()
+    started = now()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(started))
     job_id = f"{stamp}-{secrets.token_hex(3)}"
     return Job(

@@ -56,7 +56,7 @@ def _slow_name(keep_in: Path) -> str:
     stable = [line for line in first_core.splitlines() if line.startswith("CPU ")]
     key = hashlib.sha256(repr((platform.machine(), platform.release(), os.cpu_count(), stable)).encode()).hexdigest()
     cache = keep_in / f"cpu-{key[:16]}.json"
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError, KeyError):
         return str(json.loads(cache.read_text(encoding="utf-8"))["cpu"])
     import cpuinfo
 

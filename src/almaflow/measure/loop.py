@@ -6,13 +6,13 @@ of timed calls in turns. Eager and inductor, which the others are compared with,
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from almaflow.measure.interleave import GAP_S, MeasuredWorker, take_rounds
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
 from almaflow.processes.worker_handle import free_memory_mb
+from almaflow.records.clock import now
 from almaflow.records.plan import EAGER, INDUCTOR
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class MeasurementLoop:
     def _start(self, run: ConversionRun, replicate: int) -> bool:
         planned = run.planned
         self.progress.phase(planned.name, "start")
-        run.started_at = run.started_at or time.time()
+        run.started_at = run.started_at or now()
         with self.interrupts.let_through():
             handle = self.launcher.start(
                 self._task_of(run, replicate), lambda phase: self.progress.phase(planned.name, phase)

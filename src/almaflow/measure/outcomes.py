@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from almaflow.measure.interleave import settled
 from almaflow.records import Failure, FailureKind, Measurement, Outcome, PlannedConversion, Status
+from almaflow.records.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
         planned=planned,
         status=Status.OK if ok else Status.FAILED,
         started_at=started_at,
-        ended_at=time.time(),
+        ended_at=now(),
         measurement=measurement,
         failure=failure,
         interrupted=interrupted and not ok and failure is None,

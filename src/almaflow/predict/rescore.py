@@ -15,7 +15,7 @@ from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.resolve import configured_limits, resolve_model
 from almaflow.config.validation import validate_stored
 from almaflow.conversions.catalogue.plan import plan
-from almaflow.errors import AlmaflowError
+from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict import PredictorPool
 from almaflow.records import HardwareSpec, PredictionRequest, RecordedPrediction
 from almaflow.tracking.accuracy.rescored import label, log_rescored
@@ -75,12 +75,13 @@ class Rescorer:
         with tempfile.TemporaryDirectory(prefix="almaflow-rescore-") as scratch:
             for job_run_id, measured in jobs.items():
                 config = self._config(job_run_id, scratch)
-                if config is None:
-                    self.unreadable += len(measured)
                 workload = kept_workload(self.uri, job_run_id, scratch)
                 for run in measured:
-                    if config is not None:
-                        self._ask(pool, run, _question(config, workload, run))
+                    question = _question(config, workload, run) if config else None
+                    if question:
+                        self._ask(pool, run, question)
+                    else:
+                        self.unreadable += 1
                     yield run
 
     def _ask(self, pool: PredictorPool, run: ScoredRun, question: PredictionRequest) -> None:
@@ -141,14 +142,20 @@ def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Predi
             yield run
 
 
-def _question(config: JobConfig, workload: Workload | None, run: ScoredRun) -> PredictionRequest:
-    """Return the request that the predictor would have got before the run, about the run's hardware."""
-    threads = int(run.threads.partition(" ")[0])
+def _question(config: JobConfig, workload: Workload | None, run: ScoredRun) -> PredictionRequest | None:
+    """Return the request that the predictor would have got before the run, about the run's hardware.
+
+    None where the run lacks what it takes, or its conversion is one that is unknown here.
+    """
+    try:
+        threads, planned = int(run.threads.partition(" ")[0]), _planned(run)
+    except (ValueError, UsageError):
+        return None
     calibrated = calibrated_here(run.machine, threads)
     limits = configured_limits(config.hardware) or (calibrated.limits if calibrated else None)
     hardware = HardwareSpec(run.hardware, run.device, threads, config.hardware.description, limits=limits)
     learnt = learnt_from(config.hardware.learnt) or (calibrated.learnt if calibrated else {})
-    return PredictionRequest(resolve_model(config), hardware, _planned(run), run.batch_size, workload, learnt=learnt)
+    return PredictionRequest(resolve_model(config), hardware, planned, run.batch_size, workload, learnt=learnt)
 
 
 def _planned(run: ScoredRun) -> PlannedConversion:

@@ -8,9 +8,8 @@ from dataclasses import replace
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from cattrs.errors import ClassValidationError
-
 from almaflow import machine
+from almaflow.errors import RecordError
 from almaflow.processes.one_shot import answer_of
 from almaflow.records import ModelSpec, Workload, from_dict, read_json, to_dict, write_json
 
@@ -36,8 +35,8 @@ def workload_of(model: ModelSpec) -> Workload:
     if path and path.exists():
         try:
             return read_json(path, Workload)
-        except (ValueError, ClassValidationError):
-            path.unlink(missing_ok=True)  # cut short, or of another form
+        except RecordError:
+            path.unlink(missing_ok=True)  # it is counted again
     workload = _counted(model)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cattrs
 import psutil
 
+from almaflow.errors import RecordError
 from almaflow.processes.process import Process, end_session
 from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask, read_json
 from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
@@ -185,7 +185,7 @@ class WorkerHandle:
 def _read_result(directory: Path) -> WorkerResult:
     try:
         return read_json(directory / "result.json", WorkerResult)
-    except (FileNotFoundError, ValueError, cattrs.BaseValidationError):
+    except (FileNotFoundError, RecordError):
         # Written in one move, so what cannot be read was not written by the worker's own code.
         return WorkerResult()
 

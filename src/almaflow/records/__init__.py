@@ -9,7 +9,7 @@ from almaflow.records.accuracy import RecordedPrediction, ScoredRun
 from almaflow.records.calibration import CostModel, LearnedCosts, MeasuredModel
 from almaflow.records.hardware import HardwareSpec, Level, Limits
 from almaflow.records.job import Drift, Job, Outcome
-from almaflow.records.json_files import from_dict, read_json, to_dict, write_json
+from almaflow.records.json_files import from_dict, read_data, read_json, stamp, to_dict, write_json
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import PastMeasurement, Prediction, PredictionRequest
 from almaflow.records.results import (
@@ -67,7 +67,9 @@ __all__ = [
     "Workload",
     "from_dict",
     "measurement_overrides",
+    "read_data",
     "read_json",
+    "stamp",
     "to_dict",
     "write_json",
 ]

@@ -10,13 +10,17 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
 from almaflow import machine
+from almaflow.analysis.output import completed
+from almaflow.errors import RecordError
 from almaflow.records import Sweep, SweepJob, read_json, write_json
 
 if TYPE_CHECKING:
@@ -51,7 +55,12 @@ class SweepFiles:
         write_json(self.root / "sweep.json", sweep)
 
     def read(self) -> Sweep:
-        """Read the record of the sweep."""
+        """Read the record of the sweep.
+
+        Raises:
+            FileNotFoundError: it has none.
+            RecordError: the record is damaged, or of a form that is unknown here.
+        """
         return read_json(self.root / "sweep.json", Sweep)
 
     def write_job(self, job: SweepJob) -> None:
@@ -63,12 +72,32 @@ class SweepFiles:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def jobs(self) -> list[SweepJob]:
-        """Read the jobs that ended, sorted by their number."""
-        jobs = (read_json(path, SweepJob) for path in self.root.glob("jobs/[0-9]*.json"))
+        """Read the jobs that ended, sorted by their number; one that cannot be read is left out with a warning."""
+        jobs = []
+        for path in self.root.glob("jobs/[0-9]*.json"):
+            try:
+                job = read_json(path, SweepJob)
+                jobs.append(replace(job, output=completed(job.output)) if job.output else job)
+            except RecordError as error:
+                _warn(f"{path}: {error}" if str(path) not in str(error) else str(error))
         return sorted(jobs, key=lambda job: job.number)
 
 
 def sweeps() -> Iterator[SweepFiles]:
-    """Yield the sweeps of almaflow's home, the newest first."""
+    """Yield the sweeps of almaflow's home, the newest first; those that cannot be read are left out with a warning."""
     for path in sorted((machine.home() / "sweeps").glob("*/sweep.json"), reverse=True):
-        yield SweepFiles(path.parent)
+        files = SweepFiles(path.parent)
+        try:
+            files.read()
+        except FileNotFoundError:  # removed since
+            continue
+        except RecordError as error:
+            _warn(str(error))
+            continue
+        yield files
+
+
+@cache
+def _warn(line: str) -> None:
+    """Warn once in a process, however often the file is read."""
+    logging.getLogger("almaflow").warning("%s; it is left out", line)

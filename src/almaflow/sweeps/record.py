@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import mean
@@ -13,6 +12,7 @@ from filelock import Timeout
 from almaflow.analysis.sweep import SweepSummary, summarise, what_differs
 from almaflow.errors import UsageError
 from almaflow.records import Sweep, measurement_overrides, write_json
+from almaflow.records.clock import now
 from almaflow.report.sweep import sweep_markdown
 from almaflow.sweeps.files import SweepFiles, sweeps
 from almaflow.tracking.uris import MASK, display_uri, resolve_uri
@@ -48,11 +48,12 @@ def begin(
         resumed: Whether the jobs are to go on with what the store has.
     """
     overrides = measurement_overrides(overrides)
-    same = (each for each in sweeps() if resumed and sorted(each.read().overrides) == sorted(overrides))
+    earlier = sweeps() if resumed else ()
+    same = (each for each in earlier if sorted(each.read().overrides) == sorted(overrides))
     free = (held for files in same if (held := _held(files)).lock.is_locked)
     held = next(free, None) or _held(SweepFiles.of(sweep_id))
     jobs = None if planned is None else tuple(map(measurement_overrides, planned))
-    held.files.write(Sweep(held.files.root.name, overrides, jobs, time.time()))
+    held.files.write(Sweep(held.files.root.name, overrides, jobs, now()))
     return held
 
 
@@ -96,7 +97,7 @@ def remaining_s(files: SweepFiles, number: int, same: JobKey, history: Mapping[J
 
 def end(files: SweepFiles, *, interrupted: bool = False) -> SweepSummary:
     """Close the record on disk, and give the summary."""
-    sweep = replace(files.read(), ended_at=time.time(), interrupted=interrupted, tracked=False)
+    sweep = replace(files.read(), ended_at=now(), interrupted=interrupted, tracked=False)
     files.write(sweep)
     jobs = files.jobs()
     summary = summarise(sweep, jobs)

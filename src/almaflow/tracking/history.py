@@ -16,6 +16,8 @@ SAME_MODEL = 100
 ANY_MODEL = 300
 """The number of newest runs that are read: a thousand take three seconds."""
 
+_PARAMS = {"model", "hardware", "conversion", "batch_size", "threads"}
+
 
 def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: HardwareSpec) -> tuple[PastMeasurement, ...]:
     """Conversions that gave a latency on this hardware with as many threads: of the same model, and of any.
@@ -58,8 +60,8 @@ def known_errors(uri: str, experiment_name: str, hardware: HardwareSpec) -> dict
 
 
 def _past(run: StoredRun) -> PastMeasurement | None:
-    if "latency_ms" not in run.metrics:  # interrupted, or a figure that does not count
-        return None
+    if "latency_ms" not in run.metrics or not run.params.keys() >= _PARAMS:
+        return None  # interrupted, a figure that does not count, or half a run
     return PastMeasurement(
         model=run.params["model"],
         hardware=run.params["hardware"],

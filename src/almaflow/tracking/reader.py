@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.output import completed
 from almaflow.errors import TrackingError
+from almaflow.records import read_data
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, search
 from almaflow.tracking.uris import is_missing
@@ -135,7 +136,7 @@ def ready_times(job: Job, uri: str) -> dict[str, float]:
     newest: dict[str, float] = {}
     for run in islice(conversion_runs(uri, job.experiment_name, condition(same)), MOST_LOOKED_AT):
         took = [run.metrics[phase] for phase in READY if phase in run.metrics]
-        if len(took) == len(READY):
+        if len(took) == len(READY) and "conversion" in run.params:
             newest.setdefault(run.params["conversion"], sum(took))
     return newest
 
@@ -148,9 +149,9 @@ def job_times(uri: str, experiment_name: str) -> dict[JobKey, float]:
     """
     newest: dict[JobKey, float] = {}
     for run in islice(job_runs(uri, experiment_name), MOST_LOOKED_AT):
-        if "time/job" in run.metrics:
-            key = run.params["model"], run.params["batch_size"], run.params["tier"]
-            newest.setdefault(key, run.metrics["time/job"])
+        if run.metrics.get("time/job", 0.0) > 0:  # an older almaflow had negative ones, where the clock was set back
+            model, batch_size, tier = (run.params.get(name, "") for name in ("model", "batch_size", "tier"))
+            newest.setdefault((model, batch_size, tier), run.metrics["time/job"])
     return newest
 
 
@@ -164,6 +165,7 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
 
     Raises:
         TrackingError: the store cannot be reached or read.
+        RecordError: the result is damaged, or of a form that is unknown here.
     """
     for kind, artifact in (("job", "output.json"), ("sweep", "jobs.json")):
         tag = f"{kind}_id"
@@ -175,9 +177,9 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
             if run is None:
                 continue
             with session(uri, "the result could not be read") as client:
-                path = client.download_artifacts(run.run_id, artifact, scratch)
-                read = json.loads(Path(path).read_text(encoding="utf-8"))
-            return run.tags[f"almaflow.{tag}"], [each for each in (read if kind == "sweep" else [read]) if each]
+                read = read_data(client.download_artifacts(run.run_id, artifact, scratch))
+            jobs = read if kind == "sweep" and isinstance(read, list) else [read]
+            return run.tags.get(f"almaflow.{tag}", run.run_id), [completed(each) for each in jobs if each]
     return None
 
 

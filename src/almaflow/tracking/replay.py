@@ -33,12 +33,16 @@ class Result:
     """The directory whose files become the run's artifacts."""
 
 
-def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, dict[str, str]]:
+def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | None, dict[str, str]]:
     """Write the results that the store lacks or has by half, and delete runs that are there twice.
 
     A result is recognised by its logical key and its start. A lost connection leaves a run that was created and never
     ended; a run that began at another time was measured again since (``resume``). MLflow keeps
     what is deleted here until ``mlflow gc``.
+
+    The IDs of runs on disk are hints. A store that does not know them, since it was made anew or restored from a copy,
+    gets all results again. A result whose run somebody deleted stays deleted, and the job's own run too where no
+    result is left.
 
     Args:
         uri: A resolved store.
@@ -46,7 +50,8 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, di
         results: All results that the job measured itself.
 
     Returns:
-        The job's tracker, to be closed, and the run ID of every result by the conversion's name.
+        The job's tracker, to be closed, or None where all runs were deleted; and the run ID of every result by the
+        conversion's name.
 
     Raises:
         TrackingError: the store cannot be reached or written; trying again later does no harm.
@@ -54,23 +59,29 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker, di
     """
     experiment_id = prepare(uri, job.experiment_name)
     with session(uri, "results could not be written", f"they are kept in {job.directory}") as client:
-        runs = list(search(client, [experiment_id], f"tags.`almaflow.job_id` = '{job.job_id}'"))
-        own = [run for run in runs if run.data.tags["almaflow.kind"] == "job"]
+        where = f"tags.`almaflow.job_id` = '{job.job_id}'"
+        runs = list(search(client, [experiment_id], where))
+        own = [run for run in runs if run.data.tags.get("almaflow.kind") == "job"]
         own.sort(key=lambda run: run.info.run_id != job.run_id)
         for run in own[1:]:
             client.delete_run(run.info.run_id)
-        tracker = Tracker(uri, experiment_id, own[0].info.run_id) if own else Tracker.open(uri, job)
-        written = {}
+        named = {each.outcome.planned.name: each.outcome.run_id for each in results}
+        gone: set[str] = set()
+        if {job.run_id, *named.values()} - {None, *(run.info.run_id for run in runs)}:
+            gone = {run.info.run_id for run in search(client, [experiment_id], where, deleted=True)}
+        written = {name: run_id for name, run_id in named.items() if run_id in gone}
+        if not own and job.run_id in gone and len(written) == len(results):
+            return None, written
+        tracker = Tracker(uri, experiment_id, own[0].info.run_id if own else Tracker.create(client, experiment_id, job))
         for result in results:
-            same = [
-                run for run in runs if run.data.tags.get("almaflow.logical_key") == logical_key(job, result.outcome)
-            ]
+            key, name = logical_key(job, result.outcome), result.outcome.planned.name
+            same = [run for run in runs if run.data.tags.get("almaflow.logical_key") == key]
             whole = next((run for run in same if _is_whole(run, result.outcome)), None)
             for run in same:
                 if run is not whole:
                     client.delete_run(run.info.run_id)
-            name = result.outcome.planned.name
-            written[name] = _complete(tracker, client, job, result, whole)
+            if whole or name not in written:
+                written[name] = _complete(tracker, client, job, result, whole)
     return tracker, written
 
 
@@ -79,6 +90,8 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
     if run is None:
         return tracker.log_outcome(job, result.outcome, result.metrics, result.directory)
     run_id = str(run.info.run_id)
+    if run.data.tags.get("almaflow.job_run_id") != tracker.run_id:  # the job's own run was made anew
+        client.set_tag(run_id, "almaflow.job_run_id", tracker.run_id)
     lacking = {name: result.metrics[name] for name in result.metrics.keys() - run.data.metrics.keys()}
     if lacking:
         tracker.add_metrics(run_id, result.outcome, lacking)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cattrs.errors import ClassValidationError
-
+from almaflow.errors import RecordError
 from almaflow.records import Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
@@ -37,6 +36,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
     for run in conversion_runs(uri, job.experiment_name, where):
         name = names.get(run.tags.get("almaflow.fingerprint", ""))
         same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
+        same = same and "almaflow.job_id" in run.tags
         # An interrupted run counts only where there is no other.
         if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
             newest[name] = run
@@ -67,5 +67,5 @@ def _read(uri: str, run_id: str) -> Outcome | None:
         path = client.download_artifacts(run_id, OUTCOME, directory)
         try:
             return read_json(Path(path), Outcome)
-        except (ValueError, ClassValidationError):
+        except RecordError:
             return None

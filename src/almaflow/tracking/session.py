@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
-import socket
-import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.machine import home
+from almaflow.tracking.first_contact import impatient, open_port, wait_for_database
 from almaflow.tracking.uris import display_uri, is_server, mask_credentials, sqlite_path
 
 if TYPE_CHECKING:
@@ -38,8 +35,6 @@ MLFLOW_DEFAULTS = {
 
 REASON_LENGTH = 240
 LOGGERS = ("mlflow", "alembic", "urllib3")
-PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-CONNECT_TIMEOUT_S = 5.0
 LOCK_TIMEOUT_S = 120.0
 
 _QUIET = Lock()
@@ -89,13 +84,38 @@ def connect(uri: str) -> MlflowClient:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def _reach(uri: str) -> None:
+    """Fail within seconds where MLflow would retry for minutes: a dead address, a file that is no database."""
+    if database := sqlite_path(uri):
+        wait_for_database(database)
+        return
+    if not is_server(uri):
+        open_port(uri)
+        return
+    with impatient(MLFLOW_DEFAULTS):
+        open_port(uri)
+        connect(uri).search_experiments(max_results=1)
+
+
 def _reason(error: Exception) -> str:
     text = " ".join(mask_credentials(str(error) or type(error).__name__).split())
-    if "out-of-date database schema" in text:
+    if found := re.search(r"out-of-date database schema \(found version (\w+)", text):
+        if found[1] != "None" and not _is_known(found[1]):
+            return "it was written by a newer MLflow: upgrade MLflow here, as by `pip install --upgrade mlflow`"
         return "it was written by an older MLflow: make a copy of it, then run `mlflow db upgrade` on it"
+    if "ReadTimeoutError" in text:
+        return "it takes connections and does not answer"
     cause = re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([^')]+)", text)
     text = cause[1].lower() if cause else text
     return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
+
+
+def _is_known(revision: str) -> bool:
+    """Return whether MLflow as it is installed knows this version of its schema, its own or an older one."""
+    from importlib.resources import files
+
+    versions = files("mlflow.store.db_migrations.versions").iterdir()
+    return any(file.name.startswith(revision) for file in versions)
 
 
 @contextmanager
@@ -124,21 +144,6 @@ def _create(database: Path) -> None:
     part.unlink(missing_ok=True)
     connect(f"sqlite:///{part.as_posix()}").search_experiments(max_results=1)
     part.replace(database)
-
-
-def _reach(uri: str) -> None:
-    """Fail within seconds where MLflow would retry for minutes: a dead address, a file that is no database."""
-    if database := sqlite_path(uri):
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA schema_version")
-        return
-    parts = urlsplit(uri)
-    scheme, host = parts.scheme.partition("+")[0], parts.hostname
-    port = parts.port or PORTS.get(scheme)
-    proxied = is_server(uri) and scheme in getproxies() and host and not proxy_bypass(host)
-    if host and port and not proxied:
-        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from almaflow.errors import UsageError
+from almaflow.errors import TrackingError, UsageError
 from almaflow.tracking.session import session
 from almaflow.tracking.uris import artifact_root, display_uri, is_missing, is_server, link_base
 
@@ -55,6 +55,16 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     return str(experiment.experiment_id)
 
 
+def answers(uri: str) -> bool:
+    """Return whether the store at a resolved URI can be reached and read."""
+    try:
+        with session(uri, "", reach=True) as client:
+            client.search_experiments(max_results=1)
+    except TrackingError:
+        return False
+    return True
+
+
 def newest_job(uri: str) -> tuple[Run, str] | None:
     """Return the run of almaflow's newest job, and its experiment's name; None where the store has no job.
 
@@ -75,12 +85,14 @@ def experiments(client: MlflowClient) -> dict[str, str]:
     return {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
 
 
-def search(
+def search(  # noqa: PLR0913 - MLflow's own arguments
     client: MlflowClient,
     experiment_ids: Sequence[str],
     where: str,
     order_by: Sequence[str] = (),
     most: int = PAGE,
+    *,
+    deleted: bool = False,
 ) -> Iterator[Run]:
     """Yield the runs that fit, read page by page.
 
@@ -90,11 +102,15 @@ def search(
         where: A condition in MLflow's filter language.
         order_by: The order in MLflow's words.
         most: The number of runs in one page; each run holds some hundred values.
+        deleted: Search among the runs that were deleted, which MLflow keeps until ``mlflow gc``.
     """
+    from mlflow.entities import ViewType
+
+    kind = ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
     token = None
     while experiment_ids:
         page = client.search_runs(
-            list(experiment_ids), where, max_results=most, order_by=list(order_by), page_token=token
+            list(experiment_ids), where, kind, max_results=most, order_by=list(order_by), page_token=token
         )
         yield from page
         token = page.token

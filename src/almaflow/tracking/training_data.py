@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from cattrs.errors import ClassValidationError
-
-from almaflow.records import MeasuredModel, Workload, from_dict
+from almaflow.errors import RecordError
+from almaflow.records import MeasuredModel, Workload, read_json
 from almaflow.tracking.reader import condition, conversion_runs, downloaded
 
 if TYPE_CHECKING:
@@ -44,13 +42,13 @@ def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], sc
         workload = workloads[job]
         if workload is not None:
             figures = run.metrics[FLOOR], run.metrics[CONTROL], run.run_id
-            yield MeasuredModel(run.params["model"], run.params["conversion"], workload, *figures)
+            yield MeasuredModel(run.params.get("model", ""), run.params.get("conversion", ""), workload, *figures)
 
 
 def kept_workload(uri: str, job_run_id: str, scratch: str) -> Workload | None:
     """Return the operations that a job kept; None from an older almaflow, or where they could not be counted."""
     path = downloaded(uri, job_run_id, WORKLOAD, scratch)
     try:
-        return from_dict(Workload, json.loads(path.read_text(encoding="utf-8"))) if path else None
-    except (ValueError, ClassValidationError):
+        return read_json(path, Workload) if path else None
+    except RecordError:
         return None

@@ -54,15 +54,20 @@ class Tracker:
             if job.run_id:
                 client.update_run(job.run_id, status="RUNNING")
                 return cls(uri, experiment_id, job.run_id)
-            run = client.create_run(
-                experiment_id,
-                start_time=milliseconds(job.started_at),
-                tags=NEUTRAL_TAGS | names.job_tags(job),
-                run_name=names.run_name(job),
-            )
-            run_id = str(run.info.run_id)
-            log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
-        return cls(uri, experiment_id, run_id)
+            return cls(uri, experiment_id, cls.create(client, experiment_id, job))
+
+    @staticmethod
+    def create(client: MlflowClient, experiment_id: str, job: Job) -> str:
+        """Create the job's run and return its ID."""
+        run = client.create_run(
+            experiment_id,
+            start_time=milliseconds(job.started_at),
+            tags=NEUTRAL_TAGS | names.job_tags(job),
+            run_name=names.run_name(job),
+        )
+        run_id = str(run.info.run_id)
+        log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
+        return run_id
 
     def log_outcome(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None) -> str:
         """Write one conversion as a finished run and return the run's ID.

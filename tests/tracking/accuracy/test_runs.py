@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -22,9 +23,6 @@ from almaflow.tracking.accuracy.pages import MeasuredRuns
 from almaflow.tracking.accuracy.rescored import log_rescored
 from almaflow.tracking.accuracy.runs import scored_runs
 from almaflow.tracking.session import connect
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COUNT = 12
 
@@ -167,6 +165,11 @@ def test_what_was_said_afterwards_is_beside_it(uri: str, runs: list[ScoredRun]) 
     found = scored_history([uri, uri], lambda *_: None)
     assert found[2].said == (*runs[2].said, RecordedPrediction("calibrated@v2", "v2", 12.0, 9.0))
     assert [*found[:2], *found[3:]] == [*runs[:2], *runs[3:]]
+    for text in b"null", b'{"predictor": "x", "predictions": [[1]]}', b'{"form": 99}', b"\xff":
+        run_id = log_rescored(uri, "almaflow", [(runs[3].run_id, Prediction(1.0, "damaged", "v1"))], {})
+        artifacts = str(MlflowClient(uri).get_run(run_id).info.artifact_uri).removeprefix("file://")
+        Path(artifacts, "predictions.json").write_bytes(text)
+    assert scored_history([uri], lambda *_: None) == found
 
 
 def test_what_ended_halfway_was_never_said(uri: str, runs: list[ScoredRun], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,14 @@ command that was ended halfway leaves nothing.
 
 from __future__ import annotations
 
-import json
+import logging
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.records import RecordedPrediction
+from almaflow.errors import RecordError
+from almaflow.records import RecordedPrediction, read_json, stamp, to_dict
+from almaflow.tracking.reader import downloaded
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.uris import is_missing
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
 
 ARTIFACT = "predictions.json"
 KIND = "rescore"
+
+
+@dataclass(frozen=True)
+class LaterPredictions:
+    """The artifact: predictions by one predictor in one version."""
+
+    predictor: str
+    version: str
+    predictions: tuple[tuple[str, float, float | None, float | None], ...]
+    """Each with the ID of the run that measured, the latency in ms, and its 90% interval where one was stated."""
 
 
 def label(predictor: str, version: str) -> str:
@@ -56,9 +68,9 @@ def log_rescored(
         name = f"rescore {label(first.predictor, first.version)}"
         run_id = str(client.create_run(experiment_id, now, tags=tags, run_name=name).info.run_id)
         log_batch(client, run_id, metrics, {"predictor": first.predictor}, now)
-        entries = [[measured, each.latency_ms, each.low_ms, each.high_ms] for measured, each in predictions]
-        document = {"predictor": first.predictor, "version": first.version, "predictions": entries}
-        client.log_dict(run_id, document, ARTIFACT)
+        entries = tuple((measured, each.latency_ms, each.low_ms, each.high_ms) for measured, each in predictions)
+        later = LaterPredictions(first.predictor, first.version, entries)
+        client.log_dict(run_id, stamp() | to_dict(later), ARTIFACT)
         client.set_tag(run_id, "almaflow.status", "ok")
         client.set_terminated(run_id)
     return run_id
@@ -66,6 +78,8 @@ def log_rescored(
 
 def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]:
     """Read the newest later predictions, by the ID of the run that measured and the predictor's label.
+
+    A damaged artifact is left out with a warning.
 
     Args:
         uri: A resolved store.
@@ -80,12 +94,16 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]
     with session(uri, "predictions could not be read") as client:
         where = f"tags.`almaflow.kind` = '{KIND}' AND tags.`almaflow.status` = 'ok'"
         for run in search(client, sorted(experiments(client)), where, ["attributes.start_time ASC"]):
-            directory = Path(scratch, run.info.run_id)
-            directory.mkdir()
-            path = client.download_artifacts(run.info.run_id, ARTIFACT, str(directory))
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-            predictor = label(document["predictor"], document["version"])
-            for measured, latency_ms, low_ms, high_ms in document["predictions"]:
-                prediction = RecordedPrediction(predictor, document["version"], latency_ms, low_ms, high_ms)
+            path = downloaded(uri, run.info.run_id, ARTIFACT, scratch)
+            try:
+                later = read_json(path, LaterPredictions) if path else None
+            except RecordError as error:
+                logging.getLogger("almaflow").warning("%s; these later predictions are left out", error)
+                continue
+            if later is None:  # its artifacts were removed
+                continue
+            predictor = label(later.predictor, later.version)
+            for measured, latency_ms, low_ms, high_ms in later.predictions:
+                prediction = RecordedPrediction(predictor, later.version, latency_ms, low_ms, high_ms)
                 predictions.setdefault(measured, {})[predictor] = prediction
     return predictions

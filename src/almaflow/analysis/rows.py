@@ -59,7 +59,12 @@ class Row:
             return f"ran on {measured.device_actual}, planned was {planned.device}"
         if measured and measured.fidelity and not measured.fidelity.ok:
             return measured.fidelity.reason or "its output differs from eager's"
-        return "interrupted" if self.outcome.interrupted else "no sample was measured"
+        if not self.outcome.interrupted:
+            return "no sample was measured"
+        if measured is None or not measured.rounds:
+            return "ended before it was timed"
+        count = len(measured.rounds)
+        return f"ended after {count} round{'' if count == 1 else 's'}, before all that was asked for was measured"
 
 
 def make_rows(job: Job) -> tuple[Row, ...]:

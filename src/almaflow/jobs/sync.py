@@ -11,6 +11,7 @@ from almaflow.analysis import analyse, job_metrics, outcome_metrics
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.leftovers import remove_dead, take_up
 from almaflow.records import Job, Status
 from almaflow.tracking.replay import Result, catch_up
 from almaflow.tracking.uris import display_uri
@@ -94,6 +95,7 @@ def sync(uri: str) -> Iterator[Synced]:
     Raises:
         TrackingError: the store cannot be reached; what one job lacks is told with the job instead.
     """
+    remove_dead()
     for files, _ in pending(uri):
         try:
             with files.locked():
@@ -103,6 +105,7 @@ def sync(uri: str) -> Iterator[Synced]:
 
 
 def _written(files: JobFiles, uri: str) -> Synced:
+    take_up(files)
     job = files.read_job()
     if job.ended_at is None:  # its process was killed
         ended_at = max((each.ended_at for each in job.outcomes), default=job.started_at)

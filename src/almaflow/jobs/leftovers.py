@@ -11,7 +11,8 @@ from cattrs.errors import BaseValidationError
 
 from almaflow import machine
 from almaflow.jobs.files import BusyError, JobFiles
-from almaflow.measure.outcomes import outcome_of, reports_of, settled
+from almaflow.measure.interleave import settled
+from almaflow.measure.outcomes import outcome_of, reports_of
 from almaflow.measure.work_directory import end_work_directory, log_name
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.processes.worker_result import read_result

@@ -60,7 +60,7 @@ class ConversionRun:
 
     def so_far(self) -> Outcome:
         """Return the outcome that it has if nothing more is measured: what its processes gave is not all."""
-        return outcome_of(self.planned, self.started_at, self.measurements, None, None, interrupted=True)
+        return self._outcome(None, None, interrupted=True)
 
     def give_up(self, replicates: int) -> None:
         """End its process: it is interrupted, unless the last of its processes has finished."""
@@ -80,12 +80,15 @@ class ConversionRun:
         self, measurement: Measurement | None, exit_state: WorkerExit | None, *, interrupted: bool = False
     ) -> None:
         """Set the outcome, from the last process beside those that ended well."""
+        self.outcome = self._outcome(measurement, exit_state, interrupted=interrupted)
+
+    def _outcome(self, measurement: Measurement | None, exit_state: WorkerExit | None, *, interrupted: bool) -> Outcome:
         outcome = outcome_of(
             self.planned, self.started_at, self.measurements, measurement, exit_state, interrupted=interrupted
         )
         # The log of the process that ended it, or of the last one that ended well.
         number = len(self.measurements) - (exit_state is None)
-        self.outcome = replace(outcome, log_path=str(self.directory / log_name(max(number, 0))))
+        return replace(outcome, log_path=str(self.directory / log_name(max(number, 0))))
 
     def tidy(self) -> None:
         """Keep the log of the process that ended last, and remove the rest of its directory.

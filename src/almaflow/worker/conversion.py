@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from almaflow.records.protocol import EventWriter, RoundReport, RoundRequest
     from almaflow.worker.turns import TurnInbox
 
+
 def run_conversion(
     task: WorkerTask,
     events: EventWriter,

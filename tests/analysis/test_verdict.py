@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.example_jobs import failed, in_rounds, job, measured, ok, planned, unavailable
 
 from almaflow.analysis import Analysis, analyse
-from almaflow.records import FailureKind, Outcome
+from almaflow.records import FailureKind, Outcome, Status
 
 INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
 
@@ -215,4 +215,18 @@ def test_a_failed_job_tells_why_for_each_row() -> None:
     late = replace(failed("D"), failure=None, interrupted=True)
     empty = replace(ok("E"), measurement=measured([]))
     rows = analyse(job(ok("A"), failed("B", message="boom"), unavailable("C", "needs CUDA"), late, empty)).rows
-    assert [row.message for row in rows] == [None, "boom", "needs CUDA", "interrupted", "no sample was measured"]
+    cut_short = "ended before it was timed"
+    assert [row.message for row in rows] == [None, "boom", "needs CUDA", cut_short, "no sample was measured"]
+
+
+@pytest.mark.parametrize(("medians", "words"), [((20.0,), "after 1 round,"), ((20.0, 21.0), "after 2 rounds,")])
+def test_what_was_cut_short_says_so_and_is_not_recommended(medians: tuple[float, ...], words: str) -> None:
+    """It was the fastest so far."""
+    late = replace(in_rounds(ok("ONNX_CPU"), [each / 10 for each in medians]), status=Status.FAILED, interrupted=True)
+    made = analyse(job(ok("EAGER"), late))
+    (row,) = (row for row in made.rows if row.name == "ONNX_CPU")
+    assert words in (row.message or "")
+    assert "latency_ms" not in row.metrics
+    assert row.metrics["latency/rounds"] == len(medians)  # kept, to be looked at
+    assert made.best_conversion == "EAGER"
+    assert {each.conversion for each in made.recommendations} == {"EAGER"}

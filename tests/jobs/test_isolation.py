@@ -107,7 +107,7 @@ def test_a_failure_decides_the_exit_code_where_asked(place: Place, setting: str,
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("foreground")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupt_keeps_what_was_measured_and_leaves_no_worker(place: Place, number: signal.Signals) -> None:
     with place.start(*TROUBLED, "conversions=[EAGER,FP16+EAGER,BF16+EAGER]", "output=r.json") as process:
         _wait_for(place, "FP16+EAGER: first call", process)
@@ -120,20 +120,19 @@ def test_an_interrupt_keeps_what_was_measured_and_leaves_no_worker(place: Place,
 
     runs = place.runs()
     assert {name: run.info.status for name, run in runs.items()} == {
-        "EAGER": "FINISHED",
+        "EAGER": "KILLED",  # it waited for its turns
         "FP16+EAGER": "KILLED",
         "job": "KILLED",
     }
-    latency = runs["EAGER"].data.metrics["latency_ms"]
-    assert latency > 0
+    assert runs["EAGER"].data.metrics["latency/rounds"] == 1
+    assert "latency_ms" not in runs["EAGER"].data.metrics
     directory, record = place.job()
     assert record["interrupted"]
-    assert [outcome["interrupted"] for outcome in record["outcomes"]] == [False, True]
+    assert [outcome["interrupted"] for outcome in record["outcomes"]] == [True, True]
     assert json.loads((directory / "conversions" / "00-EAGER" / "samples_ms.json").read_text(encoding="utf-8"))
     output = json.loads((place.root / "r.json").read_text(encoding="utf-8"))
     assert output["interrupted"]
-    assert output["best_conversion"] == "EAGER"
-    assert output["best_latency_ms"] == latency
+    assert output["best_conversion"] is None
 
 
 def _wait_for(place: Place, words: str, process: subprocess.Popen[str], patience_s: float = 120.0) -> None:

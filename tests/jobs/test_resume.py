@@ -13,7 +13,7 @@ from almaflow.analysis import outcome_metrics
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.resume import Resumed, resume
 from almaflow.jobs.sync import pending
-from almaflow.records import MeasureSpec
+from almaflow.records import MeasureSpec, Status
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
@@ -68,6 +68,16 @@ def test_the_rest_of_a_job(
     assert all(each.run_id == run_ids[each.planned.name] for each in resumed.job.outcomes)
     assert {each.job_id for each in resumed.job.outcomes} <= {None}
     assert resumed.attempt == (1 if outcomes else 0)
+
+
+@pytest.mark.slow
+def test_an_interrupted_result_counts_only_where_there_is_no_other() -> None:
+    cut_short = replace(EAGER, status=Status.FAILED, interrupted=True)
+    stored("first", EAGER, replace(ONNX, status=Status.FAILED, interrupted=True))
+    stored("second", cut_short, replace(ONNX, status=Status.FAILED, interrupted=True))
+    resumed = resume(new("later"), PLAN, resolve_uri(None), failures_only=False)
+    assert left(resumed) == ["ONNX_CPU", "COMPILE_TVM"]
+    assert [(each.planned.name, each.job_id) for each in resumed.job.outcomes] == [("EAGER", "first")]
 
 
 @pytest.mark.slow

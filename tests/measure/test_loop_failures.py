@@ -130,7 +130,9 @@ def test_fail_fast_starts_no_further_processes_of_the_others_and_keeps_what_they
     rig.scripts["BAD"] = Script(starts=[RAISED])
     _, entries = rig.run("A", "BAD", "B", spec=replace(SPEC, replicates=3), fail_fast=True)
     assert rig.lines("start") == ["start A", "start BAD"]
-    assert status(entries) == {"A": Status.OK, "BAD": Status.FAILED, "B": None}
+    assert status(entries) == {"A": Status.FAILED, "BAD": Status.FAILED, "B": None}
+    assert outcome(entries["A"]).interrupted  # of three processes
+    assert not outcome(entries["BAD"]).interrupted
     assert len(indices(entries["A"])) == MINIMUM_ROUNDS
 
 
@@ -138,7 +140,8 @@ def test_fail_fast_heeds_a_failure_in_the_last_turns_before_further_processes(ri
     rig.scripts["BAD"] = Script(dies_in=(0, 2))
     _, entries = rig.run("A", "BAD", spec=replace(SPEC, replicates=2), fail_fast=True)
     assert rig.lines("start") == ["start A", "start BAD"]
-    assert status(entries) == {"A": Status.OK, "BAD": Status.FAILED}
+    assert outcome(entries["A"]).interrupted
+    assert outcome(entries["BAD"]).failure == CRASHED
 
 
 def test_without_fail_fast_the_first_failure_stops_nothing(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from tests.support.example_jobs import WRONG, in_rounds, measured, ok, planned
 
 from almaflow.analysis import counts
 from almaflow.measure.interleave import MeasuredWorker
-from almaflow.measure.outcomes import merged, outcome_of, with_states
+from almaflow.measure.outcomes import merged, outcome_of, reports_of, with_states
 from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 from almaflow.records import (
     Failure,
@@ -124,11 +124,11 @@ def test_interrupted_before_it_was_ready_it_is_interrupted() -> None:
     assert (never_started.status, never_started.interrupted) == (Status.FAILED, True)
 
 
-def test_interrupted_after_it_was_ready_what_was_timed_counts() -> None:
+def test_interrupted_after_it_was_ready_what_was_timed_is_kept_and_does_not_count() -> None:
     outcome = ended(timed(10.0, 11.0), interrupted=True)
-    assert (outcome.status, outcome.interrupted, outcome.failure) == (Status.OK, False, None)
+    assert (outcome.status, outcome.interrupted, outcome.failure) == (Status.FAILED, True, None)
     assert outcome.measurement == timed(10.0, 11.0)
-    assert counts(outcome)
+    assert not counts(outcome)
 
 
 def test_an_interrupt_does_not_hide_a_crash_before_it() -> None:
@@ -137,10 +137,10 @@ def test_an_interrupt_does_not_hide_a_crash_before_it() -> None:
     assert not counts(outcome)
 
 
-def test_interrupted_while_a_later_process_starts_the_earlier_ones_count() -> None:
+def test_interrupted_while_a_later_process_starts_the_earlier_ones_are_kept() -> None:
     first = timed(10.0, 11.0)
     outcome = ended(measured([], fidelity=None), before=[first], interrupted=True)
-    assert (outcome.status, outcome.interrupted, outcome.measurement) == (Status.OK, False, first)
+    assert (outcome.status, outcome.interrupted, outcome.measurement) == (Status.FAILED, True, first)
 
 
 def test_interrupted_with_a_wrong_answer_it_still_cannot_win() -> None:
@@ -233,6 +233,12 @@ def test_a_round_that_was_written_but_not_yet_heard_of_is_kept() -> None:
     assert found is not None
     assert [each.state for each in found.rounds] == [None, busy(0.1), None]
     assert sum(each.count for each in found.rounds) == len(found.samples_ms)
+
+
+def test_a_measurement_tells_what_its_worker_reported_of_each_round() -> None:
+    reports = reports_of(timed(10.0, 11.0))
+    assert [(each.count, each.median_ms) for each in reports] == [(3, 10.0), (3, 11.0)]
+    assert [each.wall_s for each in reports] == [each.wall_s for each in timed(10.0, 11.0).rounds]
 
 
 def test_nothing_measured_has_no_states() -> None:

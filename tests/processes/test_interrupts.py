@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM stop a worker at once, and wait while results are written."""
+"""Ctrl-C, SIGTERM and SIGHUP stop a worker at once, and wait while results are written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from almaflow.processes.interrupts import SIGNALS, Interrupts
+from almaflow.processes.interrupts import SIGNALS, Interrupts, as_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +87,15 @@ def test_the_handlers_come_back_and_an_ignored_signal_stays_ignored() -> None:
             send(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+
+
+def test_a_closed_terminal_interrupts_and_under_nohup_it_does_not() -> None:
+    with pytest.raises(KeyboardInterrupt), as_interrupts(signal.SIGHUP):
+        send(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    with as_interrupts(signal.SIGHUP), Interrupts() as interrupts, interrupts.let_through():
+        send(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_elsewhere_than_in_the_main_thread_signals_stay_as_they_are() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import to_output
+from almaflow.records import Status
 from almaflow.report.html_page import document
 from almaflow.report.pictures import latency_against_fidelity, latency_bars
 
@@ -87,3 +88,12 @@ def test_the_pictures_are_the_same_for_the_same_figures(draw: object) -> None:
     assert first == draw(entries)
     assert first.startswith("<svg")
     assert "ONNX_CPU_INT8_STATIC" in first
+
+
+def test_a_job_that_was_interrupted_says_so() -> None:
+    late = replace(OUTCOMES[0], status=Status.FAILED, interrupted=True)
+    output = to_output(replace(job(late, ok("ONNX_CPU")), interrupted=True))
+    text = document("one job", [output])
+    assert "The job was interrupted" in text
+    assert ["EAGER", "interrupted: ended after 8 rounds, before all that was asked for was measured"] in read(text)
+    assert "interrupted" not in document("one job", [to_output(job(*OUTCOMES))])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import analyse
-from almaflow.records import FailureKind, Job
+from almaflow.records import FailureKind, Job, Status
 from almaflow.report.markdown import summary_markdown
 
 
@@ -28,6 +28,15 @@ def test_table_verdict_failures_and_machine() -> None:
     assert "| `JIT_TRACE` | crashed in convert: killed by SIGABRT |" in text
     assert "| missing_dependency: needs CUDA | `ONNX_GPU` |" in text
     assert "| cpu | Intel Xeon |\n| torch | 2.14.1 |" in text
+
+
+def test_a_job_that_was_interrupted_says_so_and_what_it_has() -> None:
+    late = replace(in_rounds(ok("ONNX_CPU"), [4.0]), status=Status.FAILED, interrupted=True)
+    text = markdown(replace(job(ok("EAGER"), late, failed("JIT_TRACE")), interrupted=True))
+    assert "The job was interrupted: the same command with resume=true measures what is missing" in text
+    assert "## Failed" in text
+    row = "| `ONNX_CPU` | ended after 1 round, before all that was asked for was measured (its 4.00 ms do not count) |"
+    assert row in text[text.index("## Interrupted") :]
 
 
 def test_a_message_cannot_break_the_table() -> None:

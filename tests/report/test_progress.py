@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from tests.support.example_jobs import failed, in_rounds, ok, planned, unavailable
 
-from almaflow.records import FailureKind, MeasureSpec
+from almaflow.records import FailureKind, MeasureSpec, Status
 from almaflow.report.progress import REFRESH_PER_S, TerminalProgress, duration
 
 if TYPE_CHECKING:
@@ -254,7 +254,9 @@ def test_an_interrupted_or_unstable_one_is_called_so() -> None:
     progress.finish(replace(outcome, measurement=replace(outcome.measurement, stable=False)))
     progress.finish(replace(failed("ONNX_CPU"), interrupted=True))
     assert "EAGER: ok in 8 s: 20.00 ms, unstable" in stream.getvalue()
-    assert "ONNX_CPU: interrupted in 4 s" in stream.getvalue()
+    progress.finish(replace(outcome, status=Status.FAILED, interrupted=True))
+    assert "ONNX_CPU: interrupted in 4 s\n" in stream.getvalue()
+    assert "EAGER: interrupted in 8 s: 20.00 ms so far\n" in stream.getvalue()
 
 
 def test_a_terminal_shows_what_runs_and_what_is_next() -> None:

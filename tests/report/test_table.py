@@ -8,7 +8,7 @@ from rich.console import Console
 from tests.support.example_jobs import changed, failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import analyse
-from almaflow.records import Drift, FailureKind, Job, MachineState, Outcome
+from almaflow.records import Drift, FailureKind, Job, MachineState, Outcome, Status
 from almaflow.report.table import render
 
 INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
@@ -167,3 +167,16 @@ def test_what_concerns_several_conversions_is_said_once() -> None:
 def test_drift_is_said_where_it_is_more_than_noise(end_ms: float, said: str | None) -> None:
     text = printed(replace(cpu_job(), drift=Drift(start_ms=20.0, end_ms=end_ms, resolved=0.05)), 300)
     assert ("The machine drifted: eager was " + said in text) if said else ("drifted" not in text)
+
+
+def test_what_was_cut_short_is_shown_apart_with_the_true_reason_and_its_figure() -> None:
+    late = replace(rounds_of("ONNX_CPU", 4.0), status=Status.FAILED, interrupted=True)
+    text = printed(replace(job(rounds_of("EAGER", 20.0), late, failed("JIT_TRACE")), interrupted=True))
+    assert "The job was interrupted: the same command with resume=true measures what is missing" in text
+    assert "max_time_s" not in text
+    failures, interrupted = text.index("\nFailed"), text.index("\nInterrupted")
+    reason = "ended after 9 rounds, before all that was asked for was measured (its 4.00 ms do not count)"
+    assert text.index("JIT_TRACE") > failures
+    assert text.index(reason) > interrupted
+    assert "> EAGER" in text
+    assert "interrupted" not in printed(job(rounds_of("EAGER", 20.0)))

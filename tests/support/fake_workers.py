@@ -85,6 +85,7 @@ class FakeWorker:
         self.report: RoundReport | None = None
         self.requests: list[RoundRequest] = []
         self.closed = False
+        self._finished = False
         self._call_ms = iter(cycle(call_ms))
         self._failure = failure
         self._dies_in = dies_in
@@ -123,6 +124,7 @@ class FakeWorker:
 
     def finish(self) -> WorkerExit:
         self._notify(f"finish {self.name}")
+        self._finished = True
         self.close()
         return self.exit_state()
 
@@ -139,7 +141,8 @@ class FakeWorker:
         elif self._failure is not None and not rounds and not wrong:
             result = WorkerResult(failure=self._failure)
         else:
-            result = WorkerResult(measurement=measurement, failure=self._failure, finished=True)
+            finished = self._finished or self._failure is not None
+            result = WorkerResult(measurement=measurement, failure=self._failure, finished=finished)
         return WorkerExit(result, Path("worker.log"), "measure")
 
     def close(self) -> None:
@@ -167,6 +170,8 @@ class Rig:
     scripts: dict[str, Script] = field(default_factory=dict)
     interrupt_at: str | None = None
     """The line of the diary at which the user interrupts, once."""
+    again_at: str | None = None
+    """The line after it at which the user interrupts once more."""
     before_start: Callable[[WorkerTask], None] = lambda _task: None
     """Called before each process starts."""
     memory_of_each_mb: float = 0.0
@@ -182,7 +187,7 @@ class Rig:
     def say(self, line: str) -> None:
         self.diary.append(line)
         if line == self.interrupt_at:
-            self.interrupt_at = None
+            self.interrupt_at, self.again_at = self.again_at, None
             raise KeyboardInterrupt
 
     def start(self, task: WorkerTask, on_phase: Callable[[str], None]) -> FakeWorker:
@@ -260,7 +265,9 @@ class Rig:
 
     def _keep(self, known: Sequence[ConversionRun]) -> None:
         for run in known:
-            self.diary.append(f"done {run.planned.name}")
+            assert not run.worker, "its process still runs"
+            run.tidy()
+            self.diary.append(f"{'done' if run.outcome else 'partly'} {run.planned.name}")
             assert not (run.directory / "work").exists(), "its process was not tidied up after"
 
     def logs(self, name: str) -> list[str]:

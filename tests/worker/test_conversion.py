@@ -70,7 +70,8 @@ def test_a_conversion_takes_a_round_by_itself_and_then_those_that_it_is_asked_fo
     assert checked.fidelity is not None
     assert checked.fidelity.ok
     assert (checked.samples_ms, checked.rounds) == ((), ())
-    assert [len(each.rounds) for each in done.kept[:3]] == [0, 1, 2]
+    # The rounds between are in the file of rounds, and the measurement as a whole is written when they are over.
+    assert [len(each.rounds) for each in done.kept[:3]] == [0, 1, 3]
     assert [each.index for each in last.rounds] == [0, 1, 2]
     assert {each.replicate for each in last.rounds} == {5}
     assert warm.samples_ms == last.samples_ms[: warm.rounds[0].count]

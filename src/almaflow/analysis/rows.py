@@ -10,7 +10,7 @@ from almaflow.analysis.rounds import round_medians
 from almaflow.stats import not_told_apart, ratio
 
 if TYPE_CHECKING:
-    from almaflow.records import FailureKind, Job, Outcome
+    from almaflow.records import FailureKind, Job, Measurement, Outcome
     from almaflow.stats import Summary
 
 
@@ -59,7 +59,14 @@ class Row:
             return f"ran on {measured.device_actual}, planned was {planned.device}"
         if measured and measured.fidelity and not measured.fidelity.ok:
             return measured.fidelity.reason or "its output differs from eager's"
-        return "interrupted" if self.outcome.interrupted else "no sample was measured"
+        return _cut_short(measured) if self.outcome.interrupted else "no sample was measured"
+
+
+def _cut_short(measured: Measurement | None) -> str:
+    count = len(measured.rounds) if measured else 0
+    if not count:
+        return "ended before it was timed"
+    return f"ended after {count} round{'' if count == 1 else 's'}, before all that was asked for was measured"
 
 
 def make_rows(job: Job) -> tuple[Row, ...]:

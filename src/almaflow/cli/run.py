@@ -35,7 +35,7 @@ def run(arguments: tuple[str, ...]) -> int:
     from almaflow.cli import sweep
 
     store.register()
-    with as_interrupts(signal.SIGTERM), sweep.begun_sweeps() as begun:
+    with as_interrupts(signal.SIGTERM, signal.SIGHUP), sweep.begun_sweeps() as begun:
         try:
             code = _under_hydra(arguments, completing=completing)
         except BaseException:

@@ -7,7 +7,7 @@
         summary/                    what becomes the artifacts of the job's run
         conversions/NN-NAME/        what becomes the artifacts of that conversion's run
             outcome.json, samples_ms.json, worker.log, traceback.txt, reproduce.py
-            work/                   the worker's directory, removed when it is done
+            work/                   the worker's directory, removed when what it measured is in outcome.json
         tracked                     there once the store has all of it
         references/NN-NAME-N/       eager and inductor, measured again beside what the Nth resumption measured
         lock                        held by whoever writes here or to the job's runs in MLflow

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis import outcome_metrics
 from almaflow.errors import TrackingError
 from almaflow.jobs.artifacts import write_reproduction
+from almaflow.jobs.leftovers import take_up
 from almaflow.jobs.store import disk_error
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.records import Failure, FailureKind, Outcome, Status
@@ -44,6 +45,8 @@ class JobRecord:
         self._predictions = predictions
         self._outcomes: dict[int, Outcome] = {}
         self._references: set[str] = set()
+        self._unwritten: list[tuple[ConversionRun, Outcome]] = []
+        """What is known and not yet on disk."""
 
     def begin(self, resumed: Resumed) -> list[ConversionRun]:
         """Take over what is known, keep what cannot run here, and give what is to be measured."""
@@ -71,22 +74,26 @@ class JobRecord:
     def keep(self, runs: Sequence[ConversionRun]) -> None:
         """Keep outcomes with their predictions: on disk, then in the store.
 
+        Of a conversion that has further processes to come, what it has so far is kept on disk as an interrupted
+        outcome: it counts as one should this process be killed.
+
         Raises:
             AlmaflowError: the disk cannot be written; the store has what it would take all the same.
         """
-        ended = [(run, run.outcome) for run in runs if run.outcome]
-        predicted = self._predictions.outcomes(self.job, [outcome for _, outcome in ended])
-        known = [(run, outcome) for (run, _), outcome in zip(ended, predicted, strict=True)]
+        outcomes = self._predictions.outcomes(self.job, [run.outcome or run.so_far() for run in runs])
+        self._unwritten += zip(runs, outcomes, strict=True)
+        known = [(run, outcome) for run, outcome in zip(runs, outcomes, strict=True) if run.outcome]
         for _, outcome in known:
             self._place(outcome)
         full: OSError | None = None
         try:
-            for run, outcome in known:
-                self._files.write_outcome(run.directory, outcome)
-                write_reproduction(run.directory, outcome, self.job)
-            self._files.write_job(self.job)
+            self._write()
+            if known:
+                self._files.write_job(self.job)
         except OSError as error:  # what is not kept here may still reach the store
             full = error
+            for run in runs:
+                run.tidy()
         for run, outcome in known:
             if run.planned.name not in self._references:
                 run_id = self._store.log(self.job, outcome, outcome_metrics(self.job, outcome), run.directory)
@@ -110,7 +117,11 @@ class JobRecord:
         full: OSError | None = None
         try:
             yield
-            status = Status.OK
+            if len(self._outcomes) == len(self._request.plan):
+                status = Status.OK
+        except KeyboardInterrupt:  # after the first one, which the loop heeds: what is on disk has to do
+            self.job = replace(self.job, interrupted=True)
+            self._take_up()
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -118,14 +129,33 @@ class JobRecord:
         finally:
             self._progress.close()
             self.job = replace(self.job, ended_at=now())
-            self._files.remove_scratch()
             try:
+                self._write()  # where writing was interrupted
+                self._files.remove_scratch()
                 self._files.write_job(self.job)
             except OSError as error:
                 full = full or error
             self.job = self._store.close(self._files, self.job, status)
             if full:
                 raise disk_error(self._files.root, full) from full
+
+    def _write(self) -> None:
+        """Write to disk what is known and not there yet."""
+        while self._unwritten:
+            run, outcome = self._unwritten[0]
+            self._files.write_outcome(run.directory, outcome)
+            write_reproduction(run.directory, outcome, self.job)
+            run.tidy()
+            self._unwritten.pop(0)
+
+    def _take_up(self) -> None:
+        """Add the outcomes of what was under way and has not been given."""
+        self._write()
+        take_up(self._files)
+        placed = {outcome.planned.name for outcome in self.job.outcomes}
+        for name, (_, outcome) in self._files.outcomes().items():
+            if name not in placed and outcome.planned in self._request.plan:
+                self._place(outcome)
 
     def _expected_s(self) -> dict[str, float]:
         """Seconds by conversion from earlier jobs, where there are any and it is worth the look."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.jobs.context import JobContext
 from almaflow.jobs.files import JobFiles
+from almaflow.jobs.leftovers import remove_dead
 from almaflow.jobs.record import JobRecord
 from almaflow.jobs.resume import Resumed, resume
-from almaflow.jobs.store import JobStore
+from almaflow.jobs.store import JobStore, disk_error
 from almaflow.jobs.tasks import measuring_task, new_job, reference_task
 from almaflow.machine.lock import alone
 from almaflow.machine.monitor import StateWatch
@@ -25,6 +26,7 @@ from almaflow.processes.launcher import Launcher
 from almaflow.records import Resume
 from almaflow.records.clock import now
 from almaflow.tracking.fingerprints import plan_fingerprint
+from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +49,11 @@ def run_job(request: Request, progress: Progress) -> Job:
         store = JobStore(request.uri, progress, needed=request.resume is not Resume.NO)
         context = JobContext(request, store, progress, interrupts)
         running.enter_context(_machine_alone(context))
+        remove_dead()
         job = new_job(request)
         files = JobFiles.of(job.directory)
         with _discarded_on_error(files), ExitStack() as starting:
+            starting.enter_context(files.locked())  # so that nobody takes it for dead while it has no record
             with interrupts.let_through():
                 launcher = starting.enter_context(
                     Launcher(request.hardware, files.server_log, modules_for(request.model, request.plan))
@@ -67,12 +71,23 @@ def run_job(request: Request, progress: Progress) -> Job:
                 progress.note(f"nothing to measure: the store has the {count} conversions asked for")
                 return replace(resumed.job, ended_at=now(), tracked=True)
             files = files.going_on_in(resumed.job.directory)
-            starting.enter_context(files.locked())
-            job = context.store.open(resumed.job)
+            if files.root != files.scratch:
+                starting.enter_context(files.locked())
+            job = context.store.open(_recorded(files, resumed.job, request.uri))
             running.push(starting.pop_all())  # from here on it has begun, and its files stay
         record = JobRecord(context, job, files, predictions)
         _measure(context, record, resumed, workers)
         return record.job
+
+
+def _recorded(files: JobFiles, job: Job, uri: str) -> Job:
+    """Write the job before its run is made, so that ``almaflow sync`` closes the run should this process be killed."""
+    job = replace(job, store=display_uri(uri), tracked=False)
+    try:
+        files.write_job(job)
+    except OSError as error:
+        raise disk_error(files.root, error) from error
+    return job
 
 
 @contextmanager
@@ -154,9 +169,12 @@ def _measure(context: JobContext, record: JobRecord, resumed: Resumed, workers: 
             interrupts=interrupts,
             fail_fast=request.fail_fast,
         )
-        for known in loop.run(runs):
-            try:
-                record.keep(known)
-            except BaseException as error:  # noqa: BLE001 - raised by the loop, once what runs has ended and was kept
-                loop.stop(error)
+        with closing(loop.run(runs)) as measured:  # the workers have ended before what they left is looked at
+            for known in measured:
+                try:
+                    record.keep(known)
+                except BaseException as error:  # noqa: BLE001 - raised by the loop, once what runs has ended and was kept
+                    loop.stop(error)
         record.end_measuring(workers.probe.drift(), interrupted=loop.interrupted or interrupts.take())
+    if record.job.interrupted:
+        interrupts.take()  # one that came since then says nothing more

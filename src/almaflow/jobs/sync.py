@@ -10,6 +10,7 @@ from almaflow.analysis import analyse, job_metrics, outcome_metrics
 from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.leftovers import remove_dead, take_up
 from almaflow.records import Job, Status
 from almaflow.tracking.replay import Result, catch_up
 from almaflow.tracking.store import answers
@@ -108,6 +109,7 @@ def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[S
     Raises:
         TrackingError: the store cannot be reached.
     """
+    remove_dead()
     for files, job in _waiting(uri):
         if isinstance(job, RecordError):
             yield Synced(files.root, None, f"{job}; restore the file, or move {files.root} away")
@@ -127,6 +129,7 @@ def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[S
 
 
 def _written(files: JobFiles, uri: str) -> Synced:
+    take_up(files)
     job = files.read_job()
     files.write_lost_outcomes(job)
     if job.ended_at is None:  # its process was killed

@@ -31,6 +31,8 @@ class ConversionRun:
     """One from each process that ended well."""
     outcome: Outcome | None = None
     """Set once it is known."""
+    _ended: int | None = field(default=None, init=False)
+    """The number of the process that ended last, whose directory is still there."""
 
     @property
     def failed(self) -> bool:
@@ -56,31 +58,48 @@ class ConversionRun:
         elif measurement:
             self.measurements.append(measurement)
 
-    def give_up(self) -> None:
-        """End its process: what was measured and checked counts, else it is interrupted."""
+    def so_far(self) -> Outcome:
+        """Return the outcome that it has if nothing more is measured: what its processes gave is not all."""
+        return self._outcome(None, None, interrupted=True)
+
+    def give_up(self, replicates: int) -> None:
+        """End its process: it is interrupted, unless the last of its processes has finished."""
         exit_state = measurement = None
+        whole = False
         if self.worker:
             self.close()
             exit_state = self.worker.handle.exit_state()
             ready = bool(self.worker.reports)
+            whole = exit_state.result.finished and len(self.measurements) + 1 == replicates
             measurement = self._end_worker(exit_state, len(self.measurements))
             if not ready:  # it has not been found right
                 measurement = None
-        self.settle(measurement, exit_state, interrupted=True)
+        self.settle(measurement, exit_state, interrupted=not whole)
 
     def settle(
         self, measurement: Measurement | None, exit_state: WorkerExit | None, *, interrupted: bool = False
     ) -> None:
         """Set the outcome, from the last process beside those that ended well."""
+        self.outcome = self._outcome(measurement, exit_state, interrupted=interrupted)
+
+    def _outcome(self, measurement: Measurement | None, exit_state: WorkerExit | None, *, interrupted: bool) -> Outcome:
         outcome = outcome_of(
             self.planned, self.started_at, self.measurements, measurement, exit_state, interrupted=interrupted
         )
         # The log of the process that ended it, or of the last one that ended well.
         number = len(self.measurements) - (exit_state is None)
-        self.outcome = replace(outcome, log_path=str(self.directory / log_name(max(number, 0))))
+        return replace(outcome, log_path=str(self.directory / log_name(max(number, 0))))
+
+    def tidy(self) -> None:
+        """Keep the log of the process that ended last, and remove the rest of its directory.
+
+        The directory has what was measured, so that it goes only once that is kept elsewhere on disk.
+        """
+        if self._ended is not None:
+            end_work_directory(self.directory, self._ended)
 
     def _end_worker(self, exit_state: WorkerExit, replicate: int) -> Measurement | None:
         measurement = with_states(exit_state.result.measurement, self.worker) if self.worker else None
         self.worker = None
-        end_work_directory(self.directory, replicate)
+        self._ended = replicate
         return measurement

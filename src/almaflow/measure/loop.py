@@ -6,6 +6,7 @@ of timed calls in turns. Eager and inductor, which the others are compared with,
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from almaflow.records.clock import now
 from almaflow.records.plan import EAGER, INDUCTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from almaflow.machine.monitor import StateWatch
     from almaflow.measure.conversion_run import ConversionRun
@@ -59,8 +60,10 @@ class MeasurementLoop:
         self._spec = self.task.measure
         self._free_mb = self.free_memory_mb()
 
-    def run(self, runs: Sequence[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
-        """Measure them, and yield those whose outcomes have become known.
+    def run(self, runs: Sequence[ConversionRun]) -> Generator[Sequence[ConversionRun]]:
+        """Measure them, and yield those whose outcomes have become known, or of which a process has ended well.
+
+        They are to be kept on disk, and then tidied, before the next are asked for.
 
         Raises:
             AlmaflowError: no process can be started any more; what was measured by then was yielded.
@@ -71,7 +74,7 @@ class MeasurementLoop:
             for replicate in range(self._spec.replicates):
                 yield from self._one_process_each([run for run in runs if run.outcome is None], replicate)
                 if self.fail_fast and any(run.failed for run in runs):
-                    yield from self._settle_measured(runs)
+                    yield from self._give_up(runs)  # those that would have had further processes
                     break
             with self.interrupts.let_through():
                 self.probe.at_end()
@@ -92,7 +95,7 @@ class MeasurementLoop:
         self._stop = error
 
     def _give(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
-        if known := [run for run in runs if run.outcome]:
+        if known := [run for run in runs if run.outcome or (run.measurements and not run.worker)]:
             yield known
         stop, self._stop = self._stop, None
         if stop:
@@ -186,16 +189,14 @@ class MeasurementLoop:
         finally:  # what is known is given after an interrupt too
             yield from self._give(runs)
 
-    def _settle_measured(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
-        """Settle, after ``fail_fast``, those that would have had further processes by their first ones."""
-        measured = [run for run in runs if run.outcome is None and run.measurements]
-        for run in measured:
-            run.settle(None, None)
-        yield from self._give(measured)
-
     def _give_up(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
-        """End everything: what was measured and checked counts, what was under way is interrupted."""
+        """End everything: what has all that was asked for counts, what was under way is interrupted."""
         begun = [run for run in runs if run.outcome is None and (run.worker or run.measurements)]
+        # Those that need no more still look at what really ran. Another interrupt does not wait for it.
+        with suppress(KeyboardInterrupt):
+            for worker in [run.worker for run in begun if run.worker and run.worker.done]:
+                with self.interrupts.let_through():
+                    worker.handle.finish()
         for run in begun:
-            run.give_up()
+            run.give_up(self._spec.replicates)
         yield from self._give(begun)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
+from statistics import median
 from typing import TYPE_CHECKING
 
 from almaflow.measure.interleave import settled
 from almaflow.records import Failure, FailureKind, Measurement, Outcome, PlannedConversion, Status
 from almaflow.records.clock import now
+from almaflow.records.protocol import RoundReport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +30,12 @@ def with_states(measurement: Measurement | None, worker: MeasuredWorker) -> Meas
     return replace(measurement, rounds=tuple(rounds), stable=settled(worker.spec, worker.reports))
 
 
+def reports_of(measurement: Measurement) -> list[RoundReport]:
+    """Return what the worker reported of each round of the measurement."""
+    samples = iter(measurement.samples_ms)
+    return [RoundReport(each.count, median(islice(samples, each.count)), each.wall_s) for each in measurement.rounds]
+
+
 def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
     planned: PlannedConversion,
     started_at: float,
@@ -45,14 +53,15 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
         before: Measurements of the processes that ended well.
         last: The last process's measurement, if it got so far.
         exit_state: How the last process ended, and its result; None where there was none.
-        interrupted: The user or a signal ended it; what was checked and timed by then counts, and so does a failure.
+        interrupted: It was ended before all that was asked for was measured. What was checked and timed by then is
+            kept and does not count; a failure is one all the same.
     """
     failure = exit_state.result.failure if exit_state else None
     if exit_state and exit_state.result.bad_input:
         failure = Failure(FailureKind.ERROR, exit_state.result.bad_input, exit_state.phase)
     timed = [each for each in (*before, last) if each is not None and each.rounds and each.fidelity]
     measurement = merged(timed) if timed else last
-    ok = failure is None and bool(timed)
+    ok = failure is None and bool(timed) and not interrupted
     return Outcome(
         planned=planned,
         status=Status.OK if ok else Status.FAILED,
@@ -60,7 +69,7 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
         ended_at=now(),
         measurement=measurement,
         failure=failure,
-        interrupted=interrupted and not ok and failure is None,
+        interrupted=interrupted and failure is None,
     )
 
 

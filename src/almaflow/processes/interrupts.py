@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a worker, never the writing of what was measured."""
+"""Ctrl-C, SIGTERM and SIGHUP end a worker, never the writing of what was measured."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP comes where the terminal is closed or the connection to it is lost."""
 
 
 @contextmanager
 def as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
-    """Let these signals interrupt the block as Ctrl-C does. Only the main thread may handle signals."""
+    """Let these signals interrupt the block as Ctrl-C does, but leave an ignored one ignored, as ``nohup`` wants.
+
+    Only the main thread may handle signals: elsewhere this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, signal.default_int_handler) for number in heeded}
     try:
         yield
     finally:
@@ -29,7 +34,7 @@ def as_interrupts(*numbers: signal.Signals) -> Iterator[None]:
 
 
 class Interrupts:
-    """Turns both signals into one ``KeyboardInterrupt``, raised only within ``let_through``.
+    """Turns these signals into one ``KeyboardInterrupt``, raised only within ``let_through``.
 
     One that comes at another time waits for the next ``let_through`` or for the end; a second one does not wait, so
     that a user gets out of a store that does not answer. Only the main thread may handle signals: elsewhere this does

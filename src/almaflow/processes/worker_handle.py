@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from almaflow.errors import RecordError
 from almaflow.processes.process import Process, end_session
-from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask, read_json
+from almaflow.processes.worker_result import read_result
+from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask
 from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class WorkerHandle:
     def exit_state(self) -> WorkerExit:
         """The result so far, and after the worker's end also how it ended."""
         directory = Path(self.task.work_dir)
-        result = _read_result(directory)
+        result = read_result(directory)
         failure = self._failure
         if failure is None and self._code:
             failure = self._crash(self._code)
@@ -180,14 +180,6 @@ class WorkerHandle:
             message = f"killed by the kernel at {self.memory_mb:.0f} MB, most likely for want of memory"
             return Failure(FailureKind.OUT_OF_MEMORY, message, self.phase)
         return Failure(FailureKind.CRASHED, f"the worker was killed by {name}", self.phase)
-
-
-def _read_result(directory: Path) -> WorkerResult:
-    try:
-        return read_json(directory / "result.json", WorkerResult)
-    except (FileNotFoundError, RecordError):
-        # Written in one move, so what cannot be read was not written by the worker's own code.
-        return WorkerResult()
 
 
 def free_memory_mb() -> float:

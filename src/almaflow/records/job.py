@@ -33,7 +33,7 @@ class Outcome:
     run_id: str | None = None
     """ID of its MLflow run, once tracked."""
     interrupted: bool = False
-    """Whether the user or a signal ended it: tracked as KILLED."""
+    """Whether it was ended before all that was asked for was measured: tracked as KILLED, and resumed."""
     job_id: str | None = None
     """ID of the job that measured it, if this one took it over from another (``resume``)."""
 

@@ -120,6 +120,13 @@ def model_notes(job: Job) -> tuple[str, ...]:
     return job.prepared.notes if job.prepared else ()
 
 
+def interrupted(job: Job) -> str:
+    """Tell that the job was interrupted, and how it goes on; empty where it was not."""
+    if not job.interrupted:
+        return ""
+    return "The job was interrupted: the same command with resume=true measures what is missing"
+
+
 def drift(job: Job) -> str:
     """Tell that the machine was faster or slower at the job's end than at its start; empty where that is noise."""
     change = job.drift
@@ -175,17 +182,21 @@ def headroom(analysis: Analysis) -> str:
     return f"Headroom beyond inductor: {ratio(analysis.headroom)} with {analysis.best_conversion}{doubt}{part}"
 
 
-def failures(analysis: Analysis) -> list[Row]:
-    """Rows that were run, or were to be, and gave no latency that counts, in plan order."""
-    return [row for row in analysis.rows if not row.counts and not row.outcome.planned.unavailable]
+def failures(analysis: Analysis) -> dict[str, list[Row]]:
+    """Rows that were run, or were to be, and gave no latency that counts, in plan order, by what became of them."""
+    groups: dict[str, list[Row]] = {}
+    for row in analysis.rows:
+        if not row.counts and not row.outcome.planned.unavailable:
+            groups.setdefault("Interrupted" if row.outcome.interrupted else "Failed", []).append(row)
+    return dict(sorted(groups.items()))
 
 
 def failure(row: Row) -> str:
     """Tell the failure's class, its phase, the first line of its reason, and the time that was measured, if any."""
     failed = row.outcome.failure
-    kind = "interrupted" if row.outcome.interrupted else row.failure_kind or row.outcome.status
+    kind = row.failure_kind or row.outcome.status
     phase = f" in {failed.phase}" if failed and failed.phase else ""
-    text = f"{kind}{phase}: {first_line(row.message)}"
+    text = first_line(row.message) if row.outcome.interrupted else f"{kind}{phase}: {first_line(row.message)}"
     if row.timed:
         text += f" (its {figure(row.timed.median)} ms do not count)"
     return text

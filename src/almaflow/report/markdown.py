@@ -19,7 +19,7 @@ MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", 
 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
     """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
-    parts = [f"# {_text(cells.title(job))}", _results(analysis)]
+    parts = [f"# {_text(cells.title(job))}", _text(cells.interrupted(job)), _results(analysis)]
     parts += [_text(line) for line in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
     parts += [f"**{_text(cells.best(analysis))}**", _text(cells.headroom(analysis))]
     if predicted := cells.predictions(analysis):
@@ -31,9 +31,9 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
             for item in analysis.recommendations
         ]
         parts.append(markdown_table(("for", "conversion", "ms", "vs eager", "why"), recommended))
-    failed = [(code(row.name), cells.failure(row)) for row in cells.failures(analysis)]
-    if failed:
-        parts += ["## Failed", markdown_table(("conversion", "reason"), failed)]
+    for heading, rows in cells.failures(analysis).items():
+        failed = [(code(row.name), cells.failure(row)) for row in rows]
+        parts += [f"## {heading}", markdown_table(("conversion", "reason"), failed)]
     missing = [(reason, ", ".join(map(code, names))) for reason, names in cells.unavailable(analysis).items()]
     if missing:
         parts += ["## Cannot run here", markdown_table(("reason", "conversions"), missing)]

@@ -171,7 +171,8 @@ def _result(outcome: Outcome, took_s: float) -> str:
         return f"{outcome.status}: {first_line(reason)}"
     took = f" in {duration(took_s)}"
     if outcome.interrupted:
-        return f"interrupted{took}"
+        so_far = f": {figure(median(measured.samples_ms))} ms so far" if measured and measured.samples_ms else ""
+        return f"interrupted{took}{so_far}"
     if failure:
         phase = f" in {failure.phase}" if failure.phase else ""
         return f"{outcome.status}{took}: {failure.kind}{phase}: {first_line(failure.message)}"

@@ -25,6 +25,8 @@ UNLIMITED = 1000
 def render(job: Job, analysis: Analysis, console: Console) -> None:
     """Print the table by latency, what did not run and why, the best conversion, headroom and recommendations."""
     console.print(Text(cells.title(job), style="bold"))
+    if interrupted := cells.interrupted(job):
+        console.print(Text(interrupted, style="yellow"))
     if analysis.best:
         console.print(_fitting(analysis, console))
     for line in filter(None, (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))):
@@ -91,15 +93,15 @@ def _texts(row: Row, *, wide: bool, best: bool) -> list[str]:
 
 
 def _print_rest(analysis: Analysis, console: Console) -> None:
-    failed, unavailable = cells.failures(analysis), cells.unavailable(analysis)
-    if failed:
-        console.print(Text("\nFailed", style="bold"))
-    for row in failed:
-        console.print(_indented(row.name, 2))
-        console.print(_indented(cells.failure(row), 6))
-        if row.outcome.log_path:
-            # A path is for copying: let the terminal wrap it, so that no line break is put into it.
-            console.print(Text(f"      log: {row.outcome.log_path}"), soft_wrap=True)
+    unavailable = cells.unavailable(analysis)
+    for title, rows in cells.failures(analysis).items():
+        console.print(Text(f"\n{title}", style="bold"))
+        for row in rows:
+            console.print(_indented(row.name, 2))
+            console.print(_indented(cells.failure(row), 6))
+            if row.outcome.log_path:
+                # A path is for copying: let the terminal wrap it, so that no line break is put into it.
+                console.print(Text(f"      log: {row.outcome.log_path}"), soft_wrap=True)
     if unavailable:
         console.print(Text("\nCannot run here", style="bold"))
     for reason, names in unavailable.items():

@@ -38,7 +38,8 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
         same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
         same = same and "almaflow.job_id" in run.tags
         # An interrupted run counts only where there is no other.
-        if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
+        better = "almaflow.interrupted" not in run.tags
+        if name and same and (name not in newest or (better and "almaflow.interrupted" in newest[name].tags)):
             newest[name] = run
     outcomes = {}
     for name, run in newest.items():

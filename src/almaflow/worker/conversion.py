@@ -15,6 +15,7 @@ from almaflow.models.build import build_bound, weights_digest
 from almaflow.models.settle import restore
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
+from almaflow.records.kept_rounds import KeptRound, keep_round
 from almaflow.records.protocol import round_request
 from almaflow.worker import device as devices
 from almaflow.worker.check import Checker, Reference
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.conversions.converted import ConvertedModel
-    from almaflow.records.protocol import EventWriter, RoundReport
+    from almaflow.records.protocol import EventWriter, RoundReport, RoundRequest
     from almaflow.worker.turns import TurnInbox
-
-KEEPING_SHARE = 10
-"""The result file is written again after this many times the time that the last writing took."""
 
 
 def run_conversion(
@@ -150,9 +148,28 @@ class _Run:
         """Warm up, and take the first round."""
         self._converted.start_counting()
         self._rounds = Rounds(self._call, self._synchronize, self._task, self._events, self._inputs.prepare)
-        report = self._rounds.take(round_request(self._task.measure, 0))
+        report = self._take(round_request(self._task.measure, 0))
         self._keep_rounds()
         return report
+
+    def _take(self, turn: RoundRequest) -> RoundReport:
+        """Take a round, and keep it at once: the measurement as a whole is written at the end only."""
+        rounds = self._rounds
+        before = len(rounds.device_samples_ms)
+        report = rounds.take(turn)
+        kept = KeptRound(
+            round=rounds.rounds[-1],
+            samples_ms=tuple(rounds.samples_ms[-report.count :]),
+            device_samples_ms=tuple(rounds.device_samples_ms[before:]),
+            total_s=self._checked_s + rounds.busy_s,
+            peak_memory_mb=self._highest_mb(),
+            device_memory_mb=devices.device_peak_mb(self._planned.device),
+        )
+        keep_round(self._task.work_dir, kept)
+        return report
+
+    def _highest_mb(self) -> float | None:
+        return max((mb for mb in (self._peak_mb, devices.peak_mb()) if mb is not None), default=None)
 
     def _keep_rounds(self) -> None:
         rounds = self._rounds
@@ -162,7 +179,7 @@ class _Run:
             rounds=tuple(rounds.rounds),
             device_samples_ms=tuple(rounds.device_samples_ms),
             warmup_calls=rounds.warmup_calls,
-            peak_memory_mb=max((mb for mb in (self._peak_mb, devices.peak_mb()) if mb is not None), default=None),
+            peak_memory_mb=self._highest_mb(),
             device_memory_mb=devices.device_peak_mb(self._planned.device),
             total_s=self._checked_s + rounds.busy_s,
         )
@@ -170,16 +187,8 @@ class _Run:
 
     def take_turns(self, turns: TurnInbox) -> None:
         """Take the rounds that the parent requests."""
-        writing_s = written_at = 0.0
         while turn := turns.next():
-            report = self._rounds.take(turn)
-            began = time.perf_counter()
-            # Many short calls make a long file, and writing it after every round would take longer than the rounds.
-            if began - written_at >= KEEPING_SHARE * writing_s:
-                self._keep_rounds()
-                written_at = time.perf_counter()
-                writing_s = written_at - began
-            self._events.enter("ready", report)
+            self._events.enter("ready", self._take(turn))
 
     def check_evidence(self) -> None:
         """Look again at what ran: the runtime may have fallen back or recompiled while it was timed."""

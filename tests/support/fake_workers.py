@@ -83,6 +83,7 @@ class FakeWorker:
         self.process = self
         self.pid = hash(self.name) % 30000
         self.report: RoundReport | None = None
+        self.stops_s: tuple[float, ...] = ()
         self.requests: list[RoundRequest] = []
         self.closed = False
         self._call_ms = iter(cycle(call_ms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from almaflow.processes import process
 from almaflow.processes.process import Forked, Server
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask, write_json
 from almaflow.records.protocol import EventReader, RoundRequest, request_line
+from almaflow.records.trouble import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -221,7 +223,7 @@ def test_it_ends_with_all_that_it_started_when_the_socket_closes(office: Office)
     assert time.monotonic() - began < process.SERVER_GRACE_S  # it went by itself
     assert server.gone
     assert gone(server._popen.pid, *started_by_it)
-    assert waiting.worker.poll() == -signal.SIGKILL
+    assert waiting.worker.poll() == exit_code(errno.ECHILD)
 
 
 def test_a_server_that_does_not_heed_the_closing_is_ended(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cattrs.errors import ClassValidationError
 
-from almaflow.records import Outcome, read_json
+from almaflow.records import FailureKind, Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
@@ -37,8 +37,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
     for run in conversion_runs(uri, job.experiment_name, where):
         name = names.get(run.tags.get("almaflow.fingerprint", ""))
         same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
-        # An interrupted run counts only where there is no other.
-        if name and same and (name not in newest or "almaflow.interrupted" in newest[name].tags):
+        if name and same and (name not in newest or _is_open(newest[name])):
             newest[name] = run
     outcomes = {}
     for name, run in newest.items():
@@ -55,6 +54,11 @@ def earlier_job(job: Job, uri: str) -> StoredRun | None:
     """
     where = condition({"tags.`almaflow.plan_fingerprint`": job.plan_fingerprint or ""})
     return next(job_runs(uri, job.experiment_name, where), None)
+
+
+def _is_open(run: StoredRun) -> bool:
+    """Whether it counts only where there is no other: it was interrupted, or the machine was in trouble."""
+    return "almaflow.interrupted" in run.tags or run.tags.get("almaflow.failure") == FailureKind.MACHINE
 
 
 def _read(uri: str, run_id: str) -> Outcome | None:

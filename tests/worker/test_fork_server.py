@@ -171,7 +171,7 @@ def test_a_worker_without_a_task_says_so_and_the_server_goes_on(office: Office) 
     read_end, write_end = os.pipe()
     with (office.root / "log").open("wb") as log:
         worker = server.fork(office.root / "no_such_task.json", {}, read_end, log.fileno(), write_end)
-    assert process.wait(worker, 20.0) == 1
+    assert process.wait(worker, 20.0) == exit_code(errno.ENOENT)
     assert "FileNotFoundError" in (office.root / "log").read_text(encoding="utf-8")
     assert office.start(server, "good").code() == 0
     for descriptor in (read_end, write_end):

@@ -51,9 +51,7 @@ def note_of_stops(measured: Measurement) -> str | None:
         return None
     seconds = sum(measured.samples_ms[index] for index in out) / 1000
     calls = f"{len(out)} calls" if len(out) > 1 else "1 call"
-    return (
-        f"{calls} of {seconds:.1f} s in all left out of the figures: the machine or the process was stopped meanwhile"
-    )
+    return f"{calls} of {seconds:.1f} s in all left out of the figures: the process or the machine was stopped"
 
 
 def _rounds(measured: Measurement) -> Iterator[tuple[Round, tuple[float, ...], frozenset[int]]]:

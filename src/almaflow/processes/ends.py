@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
-import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from almaflow.records import Failure, FailureKind
-from almaflow.records.trouble import advised, number_in, number_of
+from almaflow.records.trouble import advised, disk_is_full, number_in, number_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 LAST_WORDS_BYTES = 4096
 """End of the log that is searched for the machine's trouble: what was printed long before did not end the worker."""
-
-FULL_BYTES = 4096
-"""Free space below which a disk is full: not one block is left."""
 
 
 def failure_of_end(code: int, phase: str, directory: Path, memory_mb: float) -> Failure:
@@ -44,7 +39,7 @@ def failure_of_end(code: int, phase: str, directory: Path, memory_mb: float) -> 
         return Failure(FailureKind.OUT_OF_MEMORY, message, phase)
     message = f"the worker was killed by {name}" if name else f"the worker exited with code {code}"
     number = number_in(_last_words(directory / "worker.log"))
-    if number is None and _full(directory):
+    if number is None and disk_is_full(directory):
         number = errno.ENOSPC
     if number is None:
         return Failure(FailureKind.CRASHED, message, phase)
@@ -66,12 +61,3 @@ def _last_words(log: Path) -> str:
         stream.seek(max(0, log.stat().st_size - LAST_WORDS_BYTES))
         return stream.read().decode("utf-8", "replace")
     return ""
-
-
-def _full(directory: Path) -> bool:
-    """Whether a disk that workers write to is full: a mapped file then ends them by a signal, without a word."""
-    for place in (directory, tempfile.gettempdir()):
-        with suppress(OSError):
-            if shutil.disk_usage(place).free < FULL_BYTES:
-                return True
-    return False

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
+import tempfile
+from contextlib import suppress
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ADVICE = MappingProxyType(
     {
@@ -33,6 +41,12 @@ TEXTS = MappingProxyType(
 """What libraries print of an error number, in lower case. "No such file" is not there: mostly it is no trouble of the
 machine's. The text of ENFILE begins with that of EMFILE and comes first."""
 
+CUT = re.compile(r"\d+ requested and \d+ written|unexpected pos \d+ vs \d+")
+"""What NumPy and PyTorch say of a file of which the disk took only a part; they do not tell the error number."""
+
+FULL_BYTES = 4096
+"""Free space below which a disk is full: not one block is left."""
+
 FIRST_CODE = 180
 """Exit code of a worker that ends for the first of the error numbers; no shell and no signal has it or those after."""
 
@@ -40,7 +54,17 @@ FIRST_CODE = 180
 def number_in(text: str) -> int | None:
     """Return the error number that a text tells; None where it tells none of the machine's."""
     lower = text.lower()
-    return next((number for told, number in TEXTS.items() if told in lower), None)
+    cut = errno.ENOSPC if CUT.search(lower) else None
+    return next((number for told, number in TEXTS.items() if told in lower), cut)
+
+
+def disk_is_full(directory: Path) -> bool:
+    """Whether the disk of a directory, or that of temporary files, is full: many a library then says something else."""
+    for place in (directory, tempfile.gettempdir()):
+        with suppress(OSError):
+            if shutil.disk_usage(place).free < FULL_BYTES:
+                return True
+    return False
 
 
 def exit_code(number: int | None) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.records import Failure, FailureKind
-from almaflow.records.trouble import TEXTS, advised, number_in
+from almaflow.records.trouble import TEXTS, advised, disk_is_full, number_in
 from almaflow.worker.error_text import chain, described, text_of
 
 if TYPE_CHECKING:
@@ -84,9 +86,11 @@ def classify(error: BaseException, phase: str, planned: PlannedConversion | None
     """
     kind = _kind(error)
     versions = versions_of(planned) if planned and kind is FailureKind.WRONG_OUTPUT else ""
-    message = headline(error, versions)
+    message, number = headline(error, versions), _number(error)
+    if kind is FailureKind.ERROR and disk_is_full(Path()):
+        kind, number = FailureKind.MACHINE, errno.ENOSPC
     if kind is FailureKind.MACHINE:
-        message = advised(message, _number(error))
+        message = advised(message, number)
     return Failure(
         kind=kind,
         message=message,

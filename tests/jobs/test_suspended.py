@@ -28,8 +28,8 @@ def test_a_job_that_was_suspended_has_the_rate_of_the_calls_that_were_not(tmp_pa
         "model.inputs=[{shape: [6]}]",
         "conversions=[EAGER]",
         "measure=quick",
-        "measure.min_time_s=9",
-        "measure.max_time_s=18",
+        "measure.min_time_s=6",
+        "measure.max_time_s=12",
         "measure.time_budget_s=40",
         "output=r.json",
     )

@@ -44,13 +44,13 @@ class Troubled(nn.Module):
 
 
 class Leisurely(nn.Module):
-    """Takes 4 ms, and says at its 500th call, when it is being timed, that it has got there."""
+    """Takes 4 ms, and says at its 300th call, when it is being timed, that it has got there."""
 
     def __init__(self, called: str) -> None:
         super().__init__()
         self.linear = nn.Linear(6, 4)
         self.path = Path(called)
-        self.left = 500
+        self.left = 300
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.left -= 1

@@ -47,7 +47,7 @@ CUT = re.compile(r"\d+ requested and \d+ written|unexpected pos \d+ vs \d+")
 FULL_BYTES = 4096
 """Free space below which a disk is full: not one block is left."""
 
-FIRST_CODE = 180
+FIRST_CODE = 200
 """Exit code of a worker that ends for the first of the error numbers; no shell and no signal has it or those after."""
 
 

@@ -13,7 +13,7 @@ from almaflow.analysis import outcome_metrics
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.resume import Resumed, resume
 from almaflow.jobs.sync import pending
-from almaflow.records import MeasureSpec, Status
+from almaflow.records import FailureKind, MeasureSpec, Status
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
@@ -25,6 +25,7 @@ EAGER, ONNX, BROKEN = (
     in_rounds(ok("ONNX_CPU"), [10.0, 10.0]),
     failed("COMPILE_TVM"),
 )
+FULL = failed("COMPILE_TVM", FailureKind.MACHINE, message="[Errno 28] No space left on device")
 INTERRUPTED = replace(BROKEN, failure=None, interrupted=True)
 
 
@@ -44,6 +45,7 @@ def known(resumed: Resumed) -> list[str]:
         ((EAGER,), False, ["ONNX_CPU", "COMPILE_TVM"], ["EAGER"]),
         ((EAGER, ONNX, BROKEN), False, [], []),
         ((EAGER, ONNX, INTERRUPTED), False, ["COMPILE_TVM"], ["EAGER"]),
+        ((EAGER, ONNX, FULL), False, ["COMPILE_TVM"], ["EAGER"]),
         ((EAGER, ONNX, BROKEN), True, ["COMPILE_TVM"], ["EAGER"]),
         ((EAGER, INTERRUPTED), True, ["COMPILE_TVM"], ["EAGER"]),
         ((EAGER, ONNX), True, [], []),

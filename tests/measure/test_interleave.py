@@ -284,3 +284,30 @@ def test_it_always_ends_and_nobody_takes_more_than_its_time(
         return len(worker(each).requests) == longest and (each.ended or not without.done)
 
     assert not longest or any(map(needed_the_last_round, everybody))
+
+
+def test_a_stop_is_noted_with_its_round_and_is_no_measured_time() -> None:
+    one = turns("EAGER")
+    worker(one).stops_s = (30.0,)
+    seen: Any = Watch()
+    worker(one).report_wall_s = 31.0
+    one.take(1, seen)
+    assert one.states[-1] is not None
+    assert one.states[-1].stops_s == (30.0,)
+    assert one.reports[-1].wall_s == pytest.approx(1.0)
+
+
+def test_a_stop_of_the_parent_alone_takes_nothing_from_what_the_worker_measured() -> None:
+    one = turns("EAGER")
+    worker(one).stops_s = (30.0,)
+    seen: Any = Watch()
+    one.take(1, seen)
+    assert one.reports[-1].wall_s == pytest.approx(0.002)
+
+
+def test_a_stop_in_the_first_round_is_noted_too() -> None:
+    handle = fake("EAGER", (1.0,))
+    handle.stops_s = (2.0,)
+    made = MeasuredWorker(handle, SPEC, gap_s=0.0)
+    made.begin()
+    assert made.states == [MachineState(stops_s=(2.0,))]

@@ -5,6 +5,7 @@ Everything holds for both ways of starting one: a fresh interpreter, and a fork 
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -86,6 +87,27 @@ def test_each_end_has_its_class(
     assert (failure.kind, failure.message, failure.phase) == (kind, message, "load")
     assert exit_state.result.prepared is None
     assert logged in exit_state.log_path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_result_that_cannot_be_written_is_the_machines_trouble(tmp_path: Path, device: str, number: int) -> None:
+    result = run(tmp_path, "fill_the_disk", device, kwargs={"number": number}).result
+    failure = failure_of(result)
+    assert (failure.kind, failure.phase, result.finished) == (FailureKind.MACHINE, "load", False)
+    assert failure.message.startswith(f"the worker could not keep its result: {os.strerror(number)}; ")
+    assert failure.message.endswith(" and go on with resume=true")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_for_more_than_its_budget_has_not_been_too_slow(tmp_path: Path) -> None:
+    stopper = threading.Thread(target=lambda: os.kill(pids(tmp_path)[0], signal.SIGSTOP))
+    stopper.start()
+    exit_state = run(tmp_path, "sleep_for_ever", "cpu", time_budget_s=4.0)
+    stopper.join()
+    failure = failure_of(exit_state.result)
+    assert failure.kind is FailureKind.MACHINE
+    assert failure.message.startswith("stopped by a signal for 4 s; ")
+    assert gone(*pids(tmp_path))
 
 
 def test_code_that_exits_while_the_model_is_built_is_the_users_to_mend(tmp_path: Path, device: str) -> None:

@@ -180,3 +180,43 @@ def test_what_was_cut_short_is_shown_apart_with_the_true_reason_and_its_figure()
     assert text.index(reason) > interrupted
     assert "> EAGER" in text
     assert "interrupted" not in printed(job(rounds_of("EAGER", 20.0)))
+
+
+def bimodal_job() -> Job:
+    """Eager beside other load: most rounds are slow, and the fast ones have most of the calls."""
+    slow_ms, fast_ms = 80.0, 0.6
+    eager = in_rounds(ok("EAGER"), [slow_ms, slow_ms, fast_ms, slow_ms, slow_ms, fast_ms, slow_ms, slow_ms, fast_ms])
+    assert eager.measurement is not None
+    fast = [each for each in eager.measurement.rounds if each.wall_s < 0.1]
+    samples: list[float] = []
+    for each in eager.measurement.rounds:
+        samples += [fast_ms] * 30 if each in fast else [slow_ms] * 3
+    rounds = tuple(replace(each, count=30) if each in fast else each for each in eager.measurement.rounds)
+    return job(changed(eager, samples_ms=tuple(samples), rounds=rounds), in_rounds(ok("ONNX_CPU"), [0.3] * 9))
+
+
+def test_a_speedup_that_contradicts_the_medians_beside_it_is_marked_and_said_everywhere() -> None:
+    text = printed(bimodal_job())
+    assert "0.6000~" in line_of(text, "  EAGER")
+    assert "266.67x~" in line_of(text, "> ONNX_CPU")
+    assert "0.3000~" not in text
+    assert "~ unstable: the 95% interval of the latency spans more than a factor of 2" in text
+    assert "~ at a speedup: its 95% interval spans more than a factor of 2" in text
+    assert "measure.max_time_s" not in text
+    assert "266.67x~ eager); its speedup is in doubt" in line_of(text, "Best: ONNX_CPU")
+    recommended = text[text.index("Recommended for") :]
+    assert "its speedup is in doubt" in recommended
+
+
+def test_a_contradiction_without_an_interval_says_why() -> None:
+    eager = changed(in_rounds(ok("EAGER"), [80.0, 80.0, 0.6]), samples_ms=(*[80.0] * 6, *[0.6] * 30))
+    assert eager.measurement is not None
+    *slow, last = eager.measurement.rounds
+    eager = changed(eager, rounds=(*slow, replace(last, count=30)))
+    text = printed(job(eager, in_rounds(ok("ONNX_CPU"), [0.3] * 3)))
+    assert "266.67x~" in line_of(text, "> ONNX_CPU")
+    assert "rounds taken next to each other give another ratio than the two medians" in text
+
+
+def test_what_agrees_is_not_marked() -> None:
+    assert "~" not in printed(cpu_job())

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.stats import Interval, RoundMedian, is_settled, latency_interval, ratio, spread_between
+from almaflow.stats import (
+    Interval,
+    Ratio,
+    RoundMedian,
+    contradicts,
+    is_settled,
+    is_wide,
+    latency_interval,
+    ratio,
+    spread_between,
+)
 
 milliseconds = st.floats(min_value=0.01, max_value=1e4)
 
@@ -211,3 +221,29 @@ def test_neither_the_order_nor_the_unit_changes_the_relative_spread(
     assert again
     assert again.relative == pytest.approx(found.relative)
     assert found.low_ms <= found.high_ms
+
+
+@pytest.mark.parametrize(
+    ("paired", "slower", "faster", "expected"),
+    [
+        (Ratio(264.0, Interval(1.9, 280.0), 8), (0.668, Interval(0.56, 84.0)), (0.299, Interval(0.29, 0.31)), True),
+        (Ratio(264.0, None, 3), (0.668, None), (0.299, None), True),
+        (Ratio(2.0, Interval(1.9, 2.1), 9), (20.0, Interval(19.0, 21.0)), (10.0, Interval(9.9, 10.1)), False),
+        # The whole machine changed its speed: the medians are unsure, and the ratio is not.
+        (Ratio(1.0, Interval(0.98, 1.05), 9), (29.0, Interval(24.0, 29.5)), (24.0, Interval(23.8, 29.2)), False),
+        (Ratio(1.0, Interval(0.98, 1.05), 9), (29.0, Interval(28.5, 29.5)), (24.0, Interval(23.8, 24.2)), True),
+        # Sure, and by so little that nobody minds.
+        (Ratio(1.0, Interval(0.99, 1.01), 9), (26.0, Interval(25.9, 26.1)), (25.0, Interval(24.9, 25.1)), False),
+        (Ratio(1.2, None, 3), (25.0, None), (25.0, None), False),
+    ],
+)
+def test_a_ratio_contradicts_the_medians_beyond_both_intervals_or_by_far(
+    paired: Ratio, slower: tuple[float, Interval | None], faster: tuple[float, Interval | None], expected: bool
+) -> None:
+    assert contradicts(paired, slower, faster) is expected
+
+
+@given(st.floats(min_value=0.01, max_value=1e4), st.floats(min_value=1.0, max_value=4.0))
+def test_an_interval_is_wide_from_a_factor_of_two_on(low: float, factor: float) -> None:
+    assert is_wide(Interval(low, low * factor)) is (low * factor > 2 * low)
+    assert not is_wide(None)

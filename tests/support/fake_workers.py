@@ -83,6 +83,8 @@ class FakeWorker:
         self.process = self
         self.pid = hash(self.name) % 30000
         self.report: RoundReport | None = None
+        self.stops_s: tuple[float, ...] = ()
+        self.report_wall_s: float | None = None
         self.requests: list[RoundRequest] = []
         self.closed = False
         self._finished = False
@@ -120,7 +122,7 @@ class FakeWorker:
             samples.append(next(self._call_ms))
             wall_s = sum(samples) / 1000
             if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
-                return RoundReport(len(samples), median(samples), wall_s)
+                return RoundReport(len(samples), median(samples), self.report_wall_s or wall_s)
 
     def finish(self) -> WorkerExit:
         self._notify(f"finish {self.name}")

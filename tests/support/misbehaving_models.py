@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -40,3 +41,21 @@ class Troubled(nn.Module):
             while True:
                 held.append(b"x" * 50_000_000)
                 time.sleep(0.02)
+
+
+class Leisurely(nn.Module):
+    """Takes 4 ms, and says at its 300th call, when it is being timed, that it has got there."""
+
+    def __init__(self, called: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 4)
+        self.path = Path(called)
+        self.left = 300
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.left -= 1
+        if self.left == 0:
+            self.path.touch()
+        time.sleep(0.004)
+        logits: torch.Tensor = self.linear(x)
+        return logits

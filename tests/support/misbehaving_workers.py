@@ -100,6 +100,16 @@ def eat_memory() -> None:
         time.sleep(0.01)
 
 
+def fill_the_disk(number: int) -> ReferenceInfo:
+    """Leave no room for a result."""
+
+    def refuse(_path: object, _record: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    vars(worker)["write_json"] = refuse
+    return PREPARED
+
+
 def abort() -> None:
     sys.stdout.write("about to abort\n")
     os.abort()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +39,18 @@ def named(name: str, base: type[BaseException] = RuntimeError) -> type[BaseExcep
         (named("Special", named("UserError"))("cannot trace"), FailureKind.UNSUPPORTED),
         (named("UnsupportedOperatorError")("aten::x"), FailureKind.UNSUPPORTED),
         (named("NotImplemented")("ConvInteger"), FailureKind.UNSUPPORTED),
+        (OSError(errno.ENOSPC, "No space left on device", "x.onnx"), FailureKind.MACHINE),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), FailureKind.MACHINE),
+        (OSError(errno.EROFS, "Read-only file system"), FailureKind.MACHINE),
+        (OSError(errno.EMFILE, "Too many open files"), FailureKind.MACHINE),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), FailureKind.MACHINE),
+        (RuntimeError("can't start new thread"), FailureKind.MACHINE),
+        (OSError("73728 requested and 31904 written"), FailureKind.MACHINE),
+        (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 704 vs 598"), FailureKind.MACHINE),
+        (RuntimeError("cannot write model.xml: [Errno 28] No space left on device"), FailureKind.MACHINE),
+        (named("InductorError")("ImportError: x.so: write failed: No space left on device"), FailureKind.MACHINE),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), FailureKind.ERROR),
+        (PermissionError(errno.EACCES, "Permission denied"), FailureKind.ERROR),
         (ValueError("no"), FailureKind.ERROR),
         (SystemExit(3), FailureKind.ERROR),
         (KeyboardInterrupt(), FailureKind.ERROR),
@@ -49,6 +64,26 @@ def test_each_class(error: BaseException, kind: FailureKind) -> None:
     assert failure.message.startswith(type(error).__name__)
     assert failure.traceback is not None
     assert type(error).__name__ in failure.traceback
+
+
+def test_a_full_disk_deep_in_the_causes_says_what_to_do() -> None:
+    wrapper = named("TorchExportError")("Failed to export the model. This is step 1/3")
+    wrapper.__cause__ = RuntimeError("the weights could not be saved")
+    wrapper.__cause__.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    failure = classify(wrapper, "convert")
+    assert failure.kind is FailureKind.MACHINE
+    assert failure.message.endswith("; free some space and go on with resume=true")
+    assert "\n" not in failure.message
+
+
+def test_whatever_is_raised_on_a_full_disk_is_the_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert classify(RuntimeError("the archive is broken"), "convert").kind is FailureKind.ERROR
+    usage = type("usage", (), {"free": 0})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
+    failure = classify(RuntimeError("the archive is broken"), "convert")
+    assert failure.kind is FailureKind.MACHINE
+    assert failure.message == "RuntimeError: the archive is broken; free some space and go on with resume=true"
+    assert classify(ImportError("no name x"), "convert").kind is FailureKind.MISSING_DEPENDENCY
 
 
 def test_the_traceback_leads_to_the_line_and_its_cause() -> None:

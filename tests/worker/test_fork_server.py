@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from almaflow.processes import process
 from almaflow.processes.process import Forked, Server
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask, write_json
 from almaflow.records.protocol import EventReader, RoundRequest, request_line
+from almaflow.records.trouble import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,7 +171,7 @@ def test_a_worker_without_a_task_says_so_and_the_server_goes_on(office: Office) 
     read_end, write_end = os.pipe()
     with (office.root / "log").open("wb") as log:
         worker = server.fork(office.root / "no_such_task.json", {}, read_end, log.fileno(), write_end)
-    assert process.wait(worker, 20.0) == 1
+    assert process.wait(worker, 20.0) == exit_code(errno.ENOENT)
     assert "FileNotFoundError" in (office.root / "log").read_text(encoding="utf-8")
     assert office.start(server, "good").code() == 0
     for descriptor in (read_end, write_end):
@@ -221,7 +223,7 @@ def test_it_ends_with_all_that_it_started_when_the_socket_closes(office: Office)
     assert time.monotonic() - began < process.SERVER_GRACE_S  # it went by itself
     assert server.gone
     assert gone(server._popen.pid, *started_by_it)
-    assert waiting.worker.poll() == -signal.SIGKILL
+    assert waiting.worker.poll() == exit_code(errno.ECHILD)
 
 
 def test_a_server_that_does_not_heed_the_closing_is_ended(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.rounds import round_medians, round_metrics, same_attempt
+from almaflow.analysis.rounds import is_stable, round_medians, round_metrics, same_attempt
+from almaflow.analysis.stops import counted_samples, steady_rounds
 from almaflow.records import Status
 from almaflow.records.plan import EAGER, INDUCTOR
-from almaflow.stats import Summary, error_pct, ratio, summary
+from almaflow.stats import Summary, contradicts, error_pct, is_wide, latency_interval, ratio, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,10 +55,13 @@ def counts(outcome: Outcome) -> bool:
 
 
 def timings(outcome: Outcome) -> Summary | None:
-    """Summarise the timings, whether they count or not; None where nothing was timed."""
+    """Summarise the timings, whether they count or not; None where nothing was timed.
+
+    Samples that a stop of the machine or of the process explains are left out.
+    """
     if outcome.measurement is None or not outcome.measurement.samples_ms:
         return None
-    return summary(outcome.measurement.samples_ms)
+    return summary(counted_samples(outcome.measurement))
 
 
 def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
@@ -77,7 +81,7 @@ def outcome_metrics(job: Job, outcome: Outcome) -> dict[str, float]:
     if timed is not None:
         metrics |= _latency(timed) | round_metrics(outcome)
     if outcome.measurement is not None:
-        metrics |= _details(outcome.measurement)
+        metrics |= _details(outcome, outcome.measurement)
         if timed is not None and counts(outcome):
             metrics |= _errors_beside(outcome, timed, metrics)
     return _known(metrics)
@@ -140,7 +144,7 @@ def _errors_beside(outcome: Outcome, timed: Summary, metrics: Mapping[str, float
 
 def _rate(job: Job, outcome: Outcome, timed: Summary) -> float | None:
     """Calls per second: from the mean of single calls, or, where several are made at once, from the rounds' length."""
-    rounds = outcome.measurement.rounds if outcome.measurement else ()
+    rounds = steady_rounds(outcome.measurement) if outcome.measurement else []
     if job.measure.streams > 1 and rounds:
         wall_s = sum(each.wall_s for each in rounds)
         return sum(each.count for each in rounds) / wall_s if wall_s > 0 else None
@@ -158,15 +162,18 @@ def _speedup(job: Job, outcome: Outcome, timed: Summary, other: str, name: str) 
     baseline_timed = timings(baseline) if baseline else None
     if baseline is None or baseline_timed is None:
         return {}
-    paired = ratio(round_medians(baseline), round_medians(outcome))
+    slower, faster = round_medians(baseline), round_medians(outcome)
+    paired = ratio(slower, faster)
     metrics: dict[str, float | None] = {
         f"speedup_vs_{other}": paired.value if paired else baseline_timed.median / timed.median,
         f"speedup/floor_vs_{other}": baseline_timed.floor / timed.floor if timed.floor > 0 else None,
     }
-    if paired and paired.interval and name != outcome.planned.name:
+    if paired and baseline_timed.median > 0 and name != outcome.planned.name:
+        sides = (baseline_timed.median, latency_interval(slower)), (timed.median, latency_interval(faster))
         metrics |= {
-            f"speedup/vs_{other}_ci_low": paired.interval.low,
-            f"speedup/vs_{other}_ci_high": paired.interval.high,
+            f"speedup/vs_{other}_stable": not is_wide(paired.interval) and not contradicts(paired, *sides),
+            f"speedup/vs_{other}_ci_low": paired.interval.low if paired.interval else None,
+            f"speedup/vs_{other}_ci_high": paired.interval.high if paired.interval else None,
         }
     return metrics
 
@@ -179,7 +186,7 @@ def _latency(timed: Summary) -> dict[str, float | None]:
     }
 
 
-def _details(measured: Measurement) -> dict[str, float | None]:
+def _details(outcome: Outcome, measured: Measurement) -> dict[str, float | None]:
     metrics: dict[str, float | None] = {
         "time/load": measured.load_s,
         "time/convert": measured.convert_s,
@@ -194,7 +201,7 @@ def _details(measured: Measurement) -> dict[str, float | None]:
         "compiled/outside_share": measured.outside_share,
     }
     if measured.samples_ms:
-        metrics["noise/stable"] = measured.stable
+        metrics["noise/stable"] = is_stable(outcome)
     if measured.recompiles is not None:
         metrics["noise/recompiles"] = measured.recompiles
     # A wrong output without a difference could not be compared (its shape, NaN): zeros would look right.

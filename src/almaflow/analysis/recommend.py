@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import device_type
 from almaflow.analysis.rows import Row, tied
-from almaflow.analysis.wording import pace
+from almaflow.analysis.wording import doubts, pace
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def recommend(job: Job, ranked: Sequence[Row]) -> tuple[Recommendation, ...]:
 
 
 def _made(use: str, row: Row, *reasons: str) -> Recommendation:
-    reason = "; ".join(filter(None, (*reasons, _precision(row))))
+    reason = "; ".join(filter(None, (*reasons, _precision(row), *doubts(row.metrics))))
     return Recommendation(use, row.name, row.metrics["latency_ms"], row.metrics.get("speedup_vs_eager"), reason)
 
 

@@ -6,27 +6,31 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.state import state_metrics
-from almaflow.stats import RoundMedian, latency_interval, spread_between
+from almaflow.analysis.stops import rounds_with_samples, steady_rounds
+from almaflow.stats import RoundMedian, is_wide, latency_interval, spread_between
 
 if TYPE_CHECKING:
     from almaflow.records import Measurement, Outcome
 
 
 def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
-    """Return the median of each round that was taken, in order."""
-    measured = outcome.measurement
-    medians, first = [], 0
-    for each in measured.rounds if measured else ():
-        samples = measured.samples_ms[first : first + each.count] if measured else ()
-        medians.append(RoundMedian(each.replicate, each.index, median(samples)))
-        first += each.count
-    return tuple(medians)
+    """Return the median of each round that was taken, in order, without samples that a stop explains."""
+    if outcome.measurement is None:
+        return ()
+    rounds = rounds_with_samples(outcome.measurement)
+    return tuple(RoundMedian(each.replicate, each.index, median(samples)) for each, samples in rounds if samples)
 
 
 def same_attempt(one: Outcome, other: Outcome) -> bool:
     """Whether both were measured in one attempt: a resumed job goes on with the numbers of its processes."""
     first, second = ({each.replicate for each in round_medians(outcome)} for outcome in (one, other))
     return not first or not second or bool(first & second)
+
+
+def is_stable(outcome: Outcome) -> bool:
+    """Whether the measurement got what was asked for, and rounds that agree on the median within a factor of two."""
+    settled = outcome.measurement is not None and outcome.measurement.stable
+    return settled and not is_wide(latency_interval(round_medians(outcome)))
 
 
 def round_metrics(outcome: Outcome) -> dict[str, float | None]:
@@ -36,7 +40,8 @@ def round_metrics(outcome: Outcome) -> dict[str, float | None]:
         return {}
     interval, spread = latency_interval(medians), spread_between(medians)
     states = [each.state for each in measured.rounds if each.state]
-    wall_s = sum(each.wall_s for each in measured.rounds)
+    steady = steady_rounds(measured)
+    wall_s = sum(each.wall_s for each in steady)
     metrics: dict[str, float | None] = {
         "latency/rounds": len(medians),
         "latency/ci_low": interval.low if interval else None,
@@ -45,7 +50,7 @@ def round_metrics(outcome: Outcome) -> dict[str, float | None]:
         "noise/processes": len({each.replicate for each in medians}),
         "noise/between_processes": spread.relative if spread else None,
         "machine/control_ms": median(each.control_ms for each in measured.rounds),
-        "machine/cpus_used": sum(each.cpu_s for each in measured.rounds) / wall_s if wall_s > 0 else None,
+        "machine/cpus_used": sum(each.cpu_s for each in steady) / wall_s if wall_s > 0 else None,
         "energy/j_per_sample": _energy(measured),
     }
     return metrics | state_metrics(states)
@@ -58,7 +63,7 @@ def _energy(measured: Measurement) -> float | None:
     """
     energy_j = watched_s = wall_s = 0.0
     calls = 0
-    for each in measured.rounds:
+    for each in steady_rounds(measured):
         if each.state and each.state.energy_j is not None and each.state.watched_s:
             energy_j, watched_s = energy_j + each.state.energy_j, watched_s + each.state.watched_s
             wall_s, calls = wall_s + each.wall_s, calls + each.count

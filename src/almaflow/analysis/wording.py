@@ -8,7 +8,7 @@ from almaflow.analysis.rows import tied
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from almaflow.analysis.rows import Row
 
@@ -32,6 +32,12 @@ def figure(value: float) -> str:
 def names(several: Sequence[str]) -> str:
     """Join names: ``A``, ``A and B``, ``A, B and C``."""
     return " and ".join(filter(None, (", ".join(several[:-1]), *several[-1:])))
+
+
+def doubts(metrics: Mapping[str, float | None]) -> list[str]:
+    """Tell what speaks against a latency and its speedup; empty where nothing does."""
+    found = ["its measurement did not settle"] if metrics.get("noise/stable") == 0 else []
+    return found + ["its speedup is in doubt"] * (metrics.get("speedup/vs_eager_stable") == 0)
 
 
 def pace(row: Row, rows: Sequence[Row]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from almaflow.jobs.store import disk_error
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.records import Failure, FailureKind, Outcome, Status
 from almaflow.records.clock import now
+from almaflow.records.trouble import ADVICE
 from almaflow.tracking.reader import ready_times
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from almaflow.jobs.resume import Resumed
     from almaflow.predict.job_predictions import JobPredictions
     from almaflow.records import Drift, Job
-
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-"""Error numbers of a disk, or a quota, that is full."""
 
 WORTH_AN_ESTIMATE = 10
 """Conversions: of fewer nobody asks how long they will take, and the look into the store takes a second."""
@@ -123,9 +120,9 @@ class JobRecord:
             self.job = replace(self.job, interrupted=True)
             self._take_up()
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in ADVICE:
                 raise
-            full = error  # a worker's directory or task could not be written
+            full = error  # a worker's directory or task could not be written, or no process be started
         finally:
             self._progress.close()
             self.job = replace(self.job, ended_at=now())

@@ -12,7 +12,7 @@ from almaflow.conversions.catalogue.plan import with_traits
 from almaflow.errors import RecordError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import sync
-from almaflow.records import Status
+from almaflow.records import FailureKind, Status
 from almaflow.tracking.fingerprints import fingerprint
 from almaflow.tracking.resumable import earlier_job, earlier_results
 
@@ -65,6 +65,7 @@ def resume(
         plan: Its conversions.
         uri: A resolved store.
         failures_only: Measure again what failed, and nothing else; otherwise measure what the store does not have.
+            What was interrupted, and what failed for the machine's own trouble, is measured again in either case.
         warn: Called with one line where jobs are not in the store.
 
     Raises:
@@ -74,7 +75,7 @@ def resume(
     if waiting:
         warn(f"earlier jobs not wholly in the store: {len(waiting)}; `almaflow sync` writes them, or says why not")
     found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
-    retried = {name for name, each in found.items() if each.interrupted or (failures_only and _failed(each))}
+    retried = {name for name, each in found.items() if _is_open(each) or (failures_only and _failed(each))}
     known = {name: each for name, each in found.items() if name not in retried}
     to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
     before = earlier_job(job, uri)
@@ -152,6 +153,12 @@ def _renumbered(outcome: Outcome, first: int, owner: str | None) -> Outcome:
 def _last_process(outcome: Outcome) -> int:
     rounds = outcome.measurement.rounds if outcome.measurement else ()
     return max((each.replicate for each in rounds), default=-1)
+
+
+def _is_open(outcome: Outcome) -> bool:
+    """Whether it says nothing about the conversion: it was interrupted, or the machine was in trouble."""
+    machines = outcome.failure is not None and outcome.failure.kind is FailureKind.MACHINE
+    return outcome.interrupted or machines
 
 
 def _failed(outcome: Outcome) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.jobs.sync import close_in_store
+from almaflow.records.trouble import advised
 from almaflow.tracking.history import past_of
 from almaflow.tracking.store import prepare
 from almaflow.tracking.uris import display_uri, sqlite_path
@@ -116,8 +117,6 @@ class JobStore:
 
 
 def disk_error(root: Path, error: OSError) -> AlmaflowError:
-    """Make the error of a disk that cannot be written."""
-    return AlmaflowError(
-        f"{root}: cannot be written ({error.strerror}); free some space and go on with resume=true, which measures "
-        "only what is not in the store yet"
-    )
+    """Make the error of a disk that cannot be written, or of a machine that starts no more processes."""
+    told = f"the job in {root} cannot go on ({error.strerror})"
+    return AlmaflowError(f"{advised(told, error.errno)}, which measures only what is not in the store yet")

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from almaflow.records import MachineState
 from almaflow.records.protocol import MINIMUM_ROUNDS, round_request
 from almaflow.stats import is_settled
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from almaflow.machine.monitor import StateWatch
     from almaflow.processes.worker_handle import WorkerHandle
-    from almaflow.records import MachineState, MeasureSpec
+    from almaflow.records import MeasureSpec
     from almaflow.records.protocol import RoundReport
 
 GAP_S = 0.02
@@ -48,8 +49,9 @@ class MeasuredWorker:
         """Wait until the worker is ready and has brought its first round; False where it ended instead."""
         self.ended = not self.handle.until_ready()
         if not self.ended and self.handle.report:
-            self.reports.append(self.handle.report)
-            self.states.append(None)
+            stops_s = self.handle.stops_s
+            self.reports.append(_without(self.handle.report, stops_s))
+            self.states.append(MachineState(stops_s=stops_s) if stops_s else None)
         return not self.ended
 
     def take(self, index: int, monitor: StateWatch) -> None:
@@ -58,11 +60,12 @@ class MeasuredWorker:
         began = time.perf_counter()
         monitor.begin(self.handle.process.pid)
         report = self.handle.turn(round_request(self.spec, index))
-        self.states.append(replace(monitor.end(), watched_s=time.perf_counter() - began))
+        stops_s = self.handle.stops_s
+        self.states.append(replace(monitor.end(), watched_s=time.perf_counter() - began, stops_s=stops_s))
         if report is None:
             self.ended = True
         else:
-            self.reports.append(report)
+            self.reports.append(_without(report, stops_s))
 
     @property
     def done(self) -> bool:
@@ -84,6 +87,12 @@ def settled(spec: MeasureSpec, reports: Sequence[RoundReport]) -> bool:
         and _timed_s(reports) >= spec.min_time_s
         and is_settled([report.median_ms for report in reports], spec.rel_precision)
     )
+
+
+def _without(report: RoundReport, stops_s: Sequence[float]) -> RoundReport:
+    """The report without the stops that are in the round's time: nothing was timed meanwhile."""
+    stopped_s = sum(stop_s for stop_s in stops_s if stop_s < report.wall_s)
+    return replace(report, wall_s=max(0.0, report.wall_s - stopped_s))
 
 
 def _timed_s(reports: Sequence[RoundReport]) -> float:

@@ -7,6 +7,7 @@ from itertools import chain, islice, repeat
 from statistics import median
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.stops import note_of_stops
 from almaflow.measure.interleave import settled
 from almaflow.records import Failure, FailureKind, Measurement, Outcome, PlannedConversion, Status
 from almaflow.records.clock import now
@@ -60,7 +61,7 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
     if exit_state and exit_state.result.bad_input:
         failure = Failure(FailureKind.ERROR, exit_state.result.bad_input, exit_state.phase)
     timed = [each for each in (*before, last) if each is not None and each.rounds and each.fidelity]
-    measurement = merged(timed) if timed else last
+    measurement = _noted(merged(timed) if timed else last)
     ok = failure is None and bool(timed) and not interrupted
     return Outcome(
         planned=planned,
@@ -71,6 +72,12 @@ def outcome_of(  # noqa: PLR0913 - what is known of one conversion at its end
         failure=failure,
         interrupted=interrupted and failure is None,
     )
+
+
+def _noted(measurement: Measurement | None) -> Measurement | None:
+    """Add a note where samples are left out of the figures."""
+    note = note_of_stops(measurement) if measurement else None
+    return replace(measurement, notes=(*measurement.notes, note)) if measurement and note else measurement
 
 
 def merged(measurements: Sequence[Measurement]) -> Measurement:

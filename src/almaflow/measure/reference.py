@@ -17,7 +17,7 @@ def reference_info(model_name: str, worker: WorkerHandle) -> ReferenceInfo:
 
     Raises:
         UsageError: the model does not build or run.
-        AlmaflowError: the worker ended without a result.
+        AlmaflowError: the worker ended without a result, or the disk is full.
     """
     worker.until_ready()
     exit_state = worker.exit_state()
@@ -26,6 +26,9 @@ def reference_info(model_name: str, worker: WorkerHandle) -> ReferenceInfo:
         raise UsageError(result.bad_input)
     if result.prepared is None or result.failure:
         failure = result.failure or Failure(FailureKind.CRASHED, "the worker ended without a result")
+        if failure.kind is FailureKind.MACHINE:
+            message = f"the model {model_name} could not be prepared: {failure.message}"
+            raise AlmaflowError(message)
         last = last_line(exit_state.log_path)
         message = f"the model {model_name} could not be prepared ({failure.kind}: {failure.message})"
         raise AlmaflowError(f"{message}; {last}" if last else message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import selectors
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from almaflow.errors import AlmaflowError
 from almaflow.processes.logs import last_line
 from almaflow.records.protocol import MESSAGE_BYTES
+from almaflow.records.trouble import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +76,8 @@ class Server:
         self._log_path = log_path
         self._codes: dict[int, int] = {}
         self._alive: set[int] = set()
-        self._started: list[int] = []
+        self._started: list[tuple[int, int]] = []
+        """A process ID and 0, or 0 and the error number with which the system refused."""
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = json.dumps({"cpus": cpus, "modules": list(modules)})
         with theirs, log_path.open("wb") as log:
@@ -99,6 +102,10 @@ class Server:
             standard_input: Descriptor of the worker's standard input.
             log: Descriptor of its standard output and error.
             events: Descriptor of its event pipe.
+
+        Raises:
+            AlmaflowError: the server has gone.
+            OSError: the system refuses to fork.
         """
         request = {"task": str(task_path), "directory": str(task_path.parent), "environment": dict(environment)}
         try:
@@ -109,7 +116,9 @@ class Server:
             self.close()
             message = f"the process that starts the workers has gone ({last_line(self._log_path) or error})"
             raise AlmaflowError(message) from error
-        pid = self._started.pop()
+        pid, refused = self._started.pop()
+        if refused:
+            raise OSError(refused, os.strerror(refused))
         self._alive.add(pid)
         return Forked(pid, self)
 
@@ -126,7 +135,7 @@ class Server:
                 while self._listen(0.0):
                     pass
             except (OSError, EOFError):
-                self._codes[pid] = -signal.SIGKILL
+                self._codes[pid] = exit_code(errno.ECHILD)
         return self._codes.get(pid)
 
     def _listen(self, timeout_s: float | None) -> bool:
@@ -141,7 +150,9 @@ class Server:
             raise EOFError
         message = json.loads(data)
         if "started" in message:
-            self._started.append(message["started"])
+            self._started.append((message["started"], 0))
+        elif "refused" in message:
+            self._started.append((0, message["refused"]))
         else:
             self._codes[message["ended"]] = message["code"]
             self._alive.discard(message["ended"])

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import signal
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from almaflow.processes.ends import failure_of_end
 from almaflow.processes.process import Process, end_session
+from almaflow.processes.stops import StopWatch
 from almaflow.processes.worker_result import read_result
 from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask
 from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
@@ -49,7 +50,8 @@ class WorkerExit:
 class WorkerHandle:
     """A running worker, which has to be closed, whatever happens; that ends one that still runs.
 
-    The time budget counts only while somebody waits for the worker, not while others take rounds.
+    The time budget counts only while somebody waits for the worker, not while others take rounds, and not while the
+    worker stood still for a reason outside of it (``stops``).
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class WorkerHandle:
         self._failure: Failure | None = None
         self._code: int | None = None
         self._budget_s = task.measure.time_budget_s
+        self._stops = StopWatch(process.pid)
         self._requests = requests
         self._reader = EventReader()
         self.on_phase = on_phase
@@ -88,6 +91,11 @@ class WorkerHandle:
         self._tell(request)
         return self.report if self.until_ready() else None
 
+    @property
+    def stops_s(self) -> tuple[float, ...]:
+        """Seconds of each stop of the worker, from outside, since it was last waited for."""
+        return tuple(self._stops.stops_s)
+
     def finish(self) -> WorkerExit:
         """Let a worker that is ready finish, wait for its end, and read its result."""
         if self._ready:
@@ -102,7 +110,7 @@ class WorkerHandle:
         result = read_result(directory)
         failure = self._failure
         if failure is None and self._code:
-            failure = self._crash(self._code)
+            failure = failure_of_end(self._code, self.phase, directory, self.memory_mb)
         elif failure is None and self._code == 0 and not result.finished:
             failure = Failure(FailureKind.CRASHED, "the worker ended without a result", self.phase)
         if failure is not None:
@@ -126,8 +134,9 @@ class WorkerHandle:
 
     def _wait(self, enough: Callable[[], bool]) -> None:
         """Wait until ``enough`` says so or the worker has ended, by itself or for a limit that it breaks."""
-        began = time.monotonic()
-        deadline = began + self._budget_s
+        stops = self._stops
+        stops.resume()
+        began = time.monotonic() - stops.total_s
         while self._running() and not enough():
             # Looked at before the pipe is read, so that the last event of a worker is not missed.
             self._code = self.process.poll()
@@ -137,11 +146,14 @@ class WorkerHandle:
             if self._over_memory():
                 message = f"used {self.memory_mb:.0f} MB of the {self.memory_limit_mb:.0f} MB it may use"
                 self._end(FailureKind.OUT_OF_MEMORY, message)
-            elif time.monotonic() > deadline:
+            elif time.monotonic() - began - stops.total_s > self._budget_s:
                 budget_s = self.task.measure.time_budget_s
                 message = f"not done within measure.time_budget_s={budget_s:g}, ended while in phase '{self.phase}'"
                 self._end(FailureKind.TIMEOUT, message)
-        self._budget_s -= time.monotonic() - began
+            elif stops.held_s > self.task.measure.time_budget_s:
+                message = f"stopped by a signal for {stops.held_s:.0f} s; let it run and go on with resume=true"
+                self._end(FailureKind.MACHINE, message)
+        self._budget_s -= time.monotonic() - began - stops.total_s
 
     def _running(self) -> bool:
         return self._code is None and self._failure is None and self._events is not None
@@ -152,9 +164,13 @@ class WorkerHandle:
 
     def _listen(self, timeout_s: float) -> None:
         """Wait for events of the worker, or for its pipe to close."""
+        asked_at, ready = time.monotonic(), False
         if not self._selector.get_map():
             time.sleep(min(timeout_s, ENDING_INTERVAL_S))
-        elif self._events is not None and self._selector.select(timeout_s):
+        elif self._events is not None:
+            ready = bool(self._selector.select(timeout_s))
+        self._stops.look(time.monotonic() - asked_at - timeout_s)
+        if ready and self._events is not None:
             data = os.read(self._events, 65536)
             for event in self._reader.feed(data):
                 self.phase, self._ready = event.phase, event.phase == "ready"
@@ -170,16 +186,6 @@ class WorkerHandle:
         with contextlib.suppress(psutil.Error):
             self.memory_mb = psutil.Process(self.process.pid).memory_info().rss / 1e6
         return self.memory_mb > self.memory_limit_mb
-
-    def _crash(self, code: int) -> Failure:
-        if code > 0:
-            return Failure(FailureKind.CRASHED, f"the worker exited with code {code}", self.phase)
-        name = signal.Signals(-code).name
-        # Nobody but the kernel sends SIGKILL to a worker that we did not end.
-        if name == "SIGKILL":
-            message = f"killed by the kernel at {self.memory_mb:.0f} MB, most likely for want of memory"
-            return Failure(FailureKind.OUT_OF_MEMORY, message, self.phase)
-        return Failure(FailureKind.CRASHED, f"the worker was killed by {name}", self.phase)
 
 
 def free_memory_mb() -> float:

@@ -108,6 +108,8 @@ class MachineState:
     """Energy that the package (RAPL) or the GPU (NVML) took meanwhile, idle share included."""
     watched_s: float | None = None
     """Seconds that this state covers: the timed calls and the untimed ones around them."""
+    stops_s: tuple[float, ...] = ()
+    """Seconds of each stop meanwhile, in which the worker stood still for a reason outside of it."""
 
 
 @dataclass(frozen=True)

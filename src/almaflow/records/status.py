@@ -24,6 +24,8 @@ class FailureKind(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     WRONG_OUTPUT = "wrong_output"
     FELL_BACK = "fell_back"
+    MACHINE = "machine"
+    """The machine's own trouble, such as a full disk, which says nothing about the conversion."""
 
 
 class Resume(StrEnum):

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis.standings import standings
 from almaflow.analysis.state import warnings_of
-from almaflow.analysis.wording import figure, names, ratio
+from almaflow.analysis.wording import doubts, figure, names, ratio
 from almaflow.records.plan import INDUCTOR
 from almaflow.records.shares import percent
+from almaflow.report.marks import is_doubtful, is_unstable, marks_explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,11 +45,6 @@ def interval(metrics: Metrics, to: str = "-", unknown: str = "?") -> str:
     return unknown if low is None or high is None else f"{figure(low)}{to}{figure(high)}"
 
 
-def is_unstable(metrics: Metrics) -> bool:
-    """Whether the conversion was timed and its measurement did not settle."""
-    return metrics.get("noise/stable") == 0
-
-
 def throughput(metrics: Metrics) -> str:
     """Samples per second."""
     value = metrics.get("throughput")
@@ -56,9 +52,9 @@ def throughput(metrics: Metrics) -> str:
 
 
 def speedup(metrics: Metrics, baseline: str) -> str:
-    """Speedup beside ``eager`` or ``inductor``."""
+    """Speedup beside ``eager`` or ``inductor``, with a mark where it is in doubt."""
     value = metrics.get(f"speedup_vs_{baseline}")
-    return "" if value is None else ratio(value)
+    return "" if value is None else ratio(value) + ("~" if is_doubtful(metrics, baseline) else "")
 
 
 def sqnr(metrics: Metrics) -> str:
@@ -101,8 +97,9 @@ def legend(analysis: Analysis) -> list[str]:
     shown = [row for row in analysis.rows if row.counts]
     lines = []
     notes: dict[str, list[str]] = {}
-    if any(is_unstable(row.metrics) for row in shown):
+    if any(row.outcome.measurement and not row.outcome.measurement.stable for row in shown):
         lines.append(UNSTABLE)
+    lines += marks_explained(row.metrics for row in shown)
     if any(row.outcome.planned.device_override for row in shown):
         lines.append(OVERRIDDEN)
     for row in shown:
@@ -151,18 +148,11 @@ def best(analysis: Analysis) -> str:
     """Name the best conversion, and those too close to it to call it faster."""
     if analysis.best is None or analysis.best_latency_ms is None:
         return "Best: none, no conversion gave a latency that counts"
-    beside = [
-        f"{ratio(value)} {baseline}"
-        for value, baseline in (
-            (analysis.best_speedup_vs_eager, "eager"),
-            (analysis.best_speedup_vs_inductor, "inductor"),
-        )
-        if value is not None
-    ]
+    metrics = analysis.best.metrics
+    beside = [f"{text} {baseline}" for baseline in ("eager", "inductor") if (text := speedup(metrics, baseline))]
     text = f"Best: {analysis.best_conversion}, {figure(analysis.best_latency_ms)} ms"
     text += f" ({', '.join(beside)})" if beside else ""
-    if is_unstable(analysis.best.metrics):
-        text += "; its measurement did not settle"
+    text += "".join(f"; {each}" for each in doubts(metrics))
     if analysis.tied_with_best:
         text += f"; not told apart from {names(analysis.tied_with_best)}"
     return text
@@ -179,6 +169,8 @@ def headroom(analysis: Analysis) -> str:
     if analysis.best_conversion == INDUCTOR:
         return f"Headroom beyond inductor: none, it is the fastest here{part}"
     doubt = ", though the two are not told apart" if INDUCTOR in analysis.tied_with_best else ""
+    if analysis.best and is_doubtful(analysis.best.metrics, "inductor"):
+        doubt += ", which is in doubt"
     return f"Headroom beyond inductor: {ratio(analysis.headroom)} with {analysis.best_conversion}{doubt}{part}"
 
 

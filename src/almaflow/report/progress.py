@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from almaflow.analysis.rounds import is_stable
 from almaflow.analysis.wording import figure
 from almaflow.measure.progress import Progress
 from almaflow.records import Status
@@ -177,6 +178,6 @@ def _result(outcome: Outcome, took_s: float) -> str:
         phase = f" in {failure.phase}" if failure.phase else ""
         return f"{outcome.status}{took}: {failure.kind}{phase}: {first_line(failure.message)}"
     if measured and measured.samples_ms:
-        settled = "" if measured.stable else ", unstable"
+        settled = "" if is_stable(outcome) else ", unstable"
         return f"{outcome.status}{took}: {figure(median(measured.samples_ms))} ms{settled}"
     return f"{outcome.status}{took}"

@@ -15,8 +15,20 @@ from almaflow.stats.errors import (
     trend,
 )
 from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
-from almaflow.stats.rounds import Ratio, RoundMedian, Spread, is_settled, latency_interval, ratio, spread_between
+from almaflow.stats.rounds import (
+    WIDE,
+    Ratio,
+    RoundMedian,
+    Spread,
+    contradicts,
+    is_settled,
+    is_wide,
+    latency_interval,
+    ratio,
+    spread_between,
+)
 from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
+from almaflow.stats.stops import calls_at_once, explained_by_stops
 
 __all__ = [
     "FALSE_ALARM_RATE",
@@ -24,6 +36,7 @@ __all__ = [
     "NEAR_PCT",
     "PERCENTILE_SAMPLES",
     "SHORTEST",
+    "WIDE",
     "ErrorSummary",
     "Figure",
     "Interval",
@@ -33,11 +46,15 @@ __all__ = [
     "Spread",
     "Step",
     "Summary",
+    "calls_at_once",
+    "contradicts",
     "error_pct",
     "error_summary",
+    "explained_by_stops",
     "hull",
     "independent_draws",
     "is_settled",
+    "is_wide",
     "latency_interval",
     "median_interval",
     "not_told_apart",

@@ -13,6 +13,15 @@ from almaflow.stats.intervals import FEWEST, Interval, hull, independent_draws, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+WIDE = 2.0
+"""An interval whose upper end is more than this many times its lower end does not tell one speed from another."""
+
+FAR = 1.5
+"""Two estimates of one ratio contradict each other where one is more than this many times the other."""
+
+APART = 1.1
+"""So they do from this factor on, where neither lies within the other's interval."""
+
 
 @dataclass(frozen=True)
 class RoundMedian:
@@ -85,6 +94,31 @@ def ratio(slower: Sequence[RoundMedian], faster: Sequence[RoundMedian]) -> Ratio
         return None
     together = list(chain.from_iterable(ratios.values()))
     return Ratio(median(together), hull([series_interval(own) for own in ratios.values()]), len(together))
+
+
+def is_wide(interval: Interval | None) -> bool:
+    """Whether the ends of an interval of positive figures lie further apart than ``WIDE``; not where there is none."""
+    return interval is not None and interval.high > WIDE * interval.low
+
+
+def contradicts(paired: Ratio, slower: tuple[float, Interval | None], faster: tuple[float, Interval | None]) -> bool:
+    """Whether a ratio over rounds next to each other is another one than the two medians give.
+
+    So it is where one side goes back and forth between two speeds: a round at the higher speed has more calls, and
+    weighs more in the median of all calls than in that of the rounds.
+
+    Args:
+        paired: What ``ratio`` returns.
+        slower: The median of all calls, above zero, and the interval of ``latency_interval``.
+        faster: The same of the other side.
+    """
+    (above_ms, above), (below_ms, below) = slower, faster
+    medians = above_ms / below_ms
+    apart = max(paired.value / medians, medians / paired.value)
+    if apart > FAR or not (paired.interval and above and below and below.low > 0):
+        return apart > FAR
+    of_medians = Interval(above.low / below.high, above.high / below.low)
+    return apart > APART and medians not in paired.interval and paired.value not in of_medians
 
 
 def spread_between(rounds: Sequence[RoundMedian]) -> Spread | None:

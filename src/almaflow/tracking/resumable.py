@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.errors import RecordError
-from almaflow.records import Outcome, read_json
+from almaflow.records import FailureKind, Outcome, read_json
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
@@ -37,9 +37,8 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
         name = names.get(run.tags.get("almaflow.fingerprint", ""))
         same = run.ended and all(run.params.get(key, "None") == value for key, value in wanted.items())
         same = same and "almaflow.job_id" in run.tags
-        # An interrupted run counts only where there is no other.
-        better = "almaflow.interrupted" not in run.tags
-        if name and same and (name not in newest or (better and "almaflow.interrupted" in newest[name].tags)):
+        # An interrupted run, or one that failed for the machine's trouble, counts only where there is no other.
+        if name and same and (name not in newest or (_is_open(newest[name]) and not _is_open(run))):
             newest[name] = run
     outcomes = {}
     for name, run in newest.items():
@@ -56,6 +55,11 @@ def earlier_job(job: Job, uri: str) -> StoredRun | None:
     """
     where = condition({"tags.`almaflow.plan_fingerprint`": job.plan_fingerprint or ""})
     return next(job_runs(uri, job.experiment_name, where), None)
+
+
+def _is_open(run: StoredRun) -> bool:
+    """Whether it counts only where there is no other: it was interrupted, or the machine was in trouble."""
+    return "almaflow.interrupted" in run.tags or run.tags.get("almaflow.failure") == FailureKind.MACHINE
 
 
 def _read(uri: str, run_id: str) -> Outcome | None:

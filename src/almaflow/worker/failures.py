@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from contextlib import suppress
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.records import Failure, FailureKind
+from almaflow.records.trouble import TEXTS, advised, disk_is_full, number_in
 from almaflow.worker.error_text import chain, described, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from almaflow.records import PlannedConversion
 
 MESSAGE_LIMIT = 400
@@ -81,9 +86,14 @@ def classify(error: BaseException, phase: str, planned: PlannedConversion | None
     """
     kind = _kind(error)
     versions = versions_of(planned) if planned and kind is FailureKind.WRONG_OUTPUT else ""
+    message, number = headline(error, versions), _number(error)
+    if kind is FailureKind.ERROR and disk_is_full(Path()):
+        kind, number = FailureKind.MACHINE, errno.ENOSPC
+    if kind is FailureKind.MACHINE:
+        message = advised(message, number)
     return Failure(
         kind=kind,
-        message=headline(error, versions),
+        message=message,
         phase=phase,
         # A lone surrogate cannot be written as UTF-8.
         traceback="".join(traceback.format_exception(error)).encode("utf-8", "replace").decode(),
@@ -117,12 +127,12 @@ def _version(names: tuple[str, ...]) -> str | None:
 
 def _kind(error: BaseException) -> FailureKind:
     """Return the class of an exception, or of what caused it."""
-    if isinstance(error, FellBackError):
-        return FailureKind.FELL_BACK
-    if isinstance(error, WrongOutputError):
-        return FailureKind.WRONG_OUTPUT
+    if isinstance(error, FellBackError | WrongOutputError):
+        return FailureKind.FELL_BACK if isinstance(error, FellBackError) else FailureKind.WRONG_OUTPUT
+    if _number(error) is not None:
+        return FailureKind.MACHINE
     causes = chain(error)
-    text = "\n".join([*map(text_of, causes), *map(described, causes)]).lower()
+    text = _text(causes)
     names = {cls.__name__ for cause in causes for cls in type(cause).__mro__}
     if "MemoryError" in names or "OutOfMemoryError" in names or _any(OUT_OF_MEMORY_TEXTS, text):
         return FailureKind.OUT_OF_MEMORY
@@ -135,6 +145,17 @@ def _kind(error: BaseException) -> FailureKind:
     ):
         return FailureKind.UNSUPPORTED
     return FailureKind.ERROR
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the error number of the machine's own trouble, from an exception, a cause of it, or what they say."""
+    causes = chain(error)
+    raised = (cause.errno for cause in causes if isinstance(cause, OSError))
+    return next((number for number in raised if number in TEXTS.values()), None) or number_in(_text(causes))
+
+
+def _text(causes: Sequence[BaseException]) -> str:
+    return "\n".join([*map(text_of, causes), *map(described, causes)]).lower()
 
 
 def _any(texts: tuple[str, ...], within: str) -> bool:

@@ -13,6 +13,7 @@ server and all its workers end when the other side of the socket is closed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -21,10 +22,10 @@ import selectors
 import signal
 import socket
 import sys
-import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from almaflow.records.protocol import MESSAGE_BYTES
+from almaflow.worker.main import end_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
                 message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
                 if not message:
                     break
-                pid = os.fork()
+                pid = _fork(connection, alive)
                 if pid == 0:
                     selector.close()
                     for end in (connection, wake_read, wake_write):
@@ -90,10 +91,21 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
                     _become_worker(json.loads(message), descriptors, work)
                 for descriptor in descriptors:
                     os.close(descriptor)
-                alive.add(pid)
-                _send(connection, {"started": pid})
     for pid in alive:
         _end_session(pid)
+
+
+def _fork(connection: socket.socket, alive: set[int]) -> int | None:
+    """Fork, and tell of it; where the system refuses, the workers that there are go on."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        _send(connection, {"refused": error.errno or errno.EAGAIN})
+        return None
+    if pid:
+        alive.add(pid)
+        _send(connection, {"started": pid})
+    return pid
 
 
 def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
@@ -110,8 +122,8 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
         os.chdir(request["directory"])
         os.environ.update(request["environment"])
         work(request["task"], events)
-    except BaseException:  # noqa: BLE001 - nothing may get back into the server's loop
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - nothing may get back into the server's loop
+        end_for(error)
     finally:
         os._exit(1)
 

@@ -13,13 +13,15 @@ import faulthandler
 import os
 import sys
 import time
+import traceback
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from almaflow.errors import UsageError
 from almaflow.records import WorkerResult, WorkerTask, read_json, write_json
 from almaflow.records.protocol import EventWriter
+from almaflow.records.trouble import exit_code
 from almaflow.worker.failures import classify
 from almaflow.worker.turns import TurnInbox
 
@@ -43,7 +45,10 @@ def main(arguments: list[str]) -> None:
     def keep(update: WorkerResult) -> None:
         nonlocal result
         result = update
-        write_json(result_path, result)
+        try:
+            write_json(result_path, result)
+        except OSError as error:
+            end_for(error)  # nothing that the worker might do next could be kept
 
     try:
         events.enter("load")
@@ -67,6 +72,13 @@ def main(arguments: list[str]) -> None:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(0)
+
+
+def end_for(error: BaseException) -> NoReturn:
+    """End this process at once; the exit code tells the parent of a full disk, whose log may lack the reason."""
+    with contextlib.suppress(Exception):
+        traceback.print_exception(error)
+    os._exit(exit_code(error.errno if isinstance(error, OSError) else None))
 
 
 def bind(cpus: Iterable[int] | None) -> None:

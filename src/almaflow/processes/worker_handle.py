@@ -18,15 +18,18 @@ from typing import TYPE_CHECKING
 import cattrs
 import psutil
 
-from almaflow.processes.process import Process, end_session
-from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask, read_json
+from almaflow.processes.memory import TreeMemory
+from almaflow.processes.process import Forked, end_session
+from almaflow.records import Failure, FailureKind, Measurement, WorkerResult, WorkerTask, read_json
 from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from almaflow.processes.logs import BoundedLog
+
 WATCH_INTERVAL_S = 0.2
-"""Seconds between two looks at the clock and at the worker's memory: rare enough not to disturb the worker."""
+"""Seconds between two looks at the clock, the memory and the log: rare enough not to disturb the worker."""
 
 ENDING_INTERVAL_S = 0.02
 """Seconds between two looks once the worker has closed its pipe, which it does by ending."""
@@ -54,17 +57,19 @@ class WorkerHandle:
 
     def __init__(
         self,
-        process: Process,
+        process: Forked,
         task: WorkerTask,
         events: int,
         requests: int,
+        log: BoundedLog,
         on_phase: Callable[[str], None],
     ) -> None:
-        """Take over the descriptors of both pipes: events come on one, requests for rounds go on the other."""
+        """Take over the log and both pipes: events come on one, requests for rounds go on the other."""
         self.process = process
         self.task = task
         self.phase = "start"
-        self.memory_mb = 0.0
+        self._memory = TreeMemory(process.pid)
+        self._log = log
         self.memory_limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
         self.report: RoundReport | None = None
         self._ready = False
@@ -107,6 +112,8 @@ class WorkerHandle:
             failure = Failure(FailureKind.CRASHED, "the worker ended without a result", self.phase)
         if failure is not None:
             result = replace(result, failure=failure)
+        if result.measurement:
+            result = replace(result, measurement=self._with_helpers(result.measurement))
         return WorkerExit(result, directory / "worker.log", self.phase)
 
     def close(self) -> None:
@@ -117,6 +124,7 @@ class WorkerHandle:
         self._selector.close()
         os.close(self._events)
         os.close(self._requests)
+        self._log.close()
         self._events = None
 
     def _tell(self, request: RoundRequest | None) -> None:
@@ -134,8 +142,11 @@ class WorkerHandle:
             self._listen(0.0 if self._code is not None else WATCH_INTERVAL_S)
             if self._code is not None:
                 break
-            if self._over_memory():
-                message = f"used {self.memory_mb:.0f} MB of the {self.memory_limit_mb:.0f} MB it may use"
+            self._log.trim()
+            if self._memory.look(self.phase) > self.memory_limit_mb:
+                memory = self._memory
+                helpers = f", {memory.helpers_mb:.0f} MB of it in processes it started," if memory.helpers_mb else ""
+                message = f"used {memory.mb:.0f} MB{helpers} of the {self.memory_limit_mb:.0f} MB it may use"
                 self._end(FailureKind.OUT_OF_MEMORY, message)
             elif time.monotonic() > deadline:
                 budget_s = self.task.measure.time_budget_s
@@ -166,10 +177,12 @@ class WorkerHandle:
                 self._selector.unregister(self._events)
                 self._tell(None)
 
-    def _over_memory(self) -> bool:
-        with contextlib.suppress(psutil.Error):
-            self.memory_mb = psutil.Process(self.process.pid).memory_info().rss / 1e6
-        return self.memory_mb > self.memory_limit_mb
+    def _with_helpers(self, measurement: Measurement) -> Measurement:
+        """Add what only the parent knows of the worker's helpers: their memory, and those that it left running."""
+        peaks = [mb for mb in (measurement.peak_memory_mb, self._memory.peak_mb) if mb is not None]
+        left = ", ".join(self.process.left_running())
+        notes = (f"left processes running, which were ended: {left}",) if left else ()
+        return replace(measurement, peak_memory_mb=max(peaks, default=None), notes=measurement.notes + notes)
 
     def _crash(self, code: int) -> Failure:
         if code > 0:
@@ -177,7 +190,7 @@ class WorkerHandle:
         name = signal.Signals(-code).name
         # Nobody but the kernel sends SIGKILL to a worker that we did not end.
         if name == "SIGKILL":
-            message = f"killed by the kernel at {self.memory_mb:.0f} MB, most likely for want of memory"
+            message = f"killed by the kernel at {self._memory.mb:.0f} MB, most likely for want of memory"
             return Failure(FailureKind.OUT_OF_MEMORY, message, self.phase)
         return Failure(FailureKind.CRASHED, f"the worker was killed by {name}", self.phase)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import click
 
+from almaflow.cli.streams import drop_lost_readers
 from almaflow.errors import AlmaflowError
 
 COMMANDS = {
@@ -24,6 +27,9 @@ COMMANDS = {
     "ui": "Open the MLflow UI on the store.",
     "doctor": "Check the installation.",
 }
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+"""Error numbers of a directory that cannot be made or written."""
+
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells give it: 128 + SIGINT."""
 
@@ -58,19 +64,48 @@ def almaflow() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line: one line for what a user can mend, a traceback for our own bugs."""
+    """Run the command line: one line for what a user can mend, a traceback for our own bugs.
+
+    A reader of the output that goes away changes nothing, and the exit code is the command's own.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in (["-sc"], ["--shell-completion"]):  # how the shell asks, whatever the command
         arguments = ["run", *arguments]
+    output = drop_lost_readers()
+    code = _exit_code(arguments)
+    if output:
+        sys.stdout.flush()
+        if output.full and arguments[:1] != ["run"]:  # of a job the store has everything
+            code = code or AlmaflowError.exit_code
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
         code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
     except AlmaflowError as error:
         click.echo(f"almaflow: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("almaflow: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+        return INTERRUPTED
+    except OSError as error:
+        if not _at_home(error):
+            raise
+        what = f"{error.filename} cannot be written ({error.strerror})"
+        click.echo(f"almaflow: {what}: let ALMAFLOW_HOME name a directory that can be written", err=True)
+        return AlmaflowError.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _at_home(error: OSError) -> bool:
+    """Whether almaflow's home is what cannot be written."""
+    from almaflow.machine import home
+
+    if error.errno not in NOT_WRITABLE or not isinstance(error.filename, str):
+        return False
+    place = Path(error.filename)
+    return place.is_relative_to(home()) or home().is_relative_to(place)

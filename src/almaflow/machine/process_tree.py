@@ -18,9 +18,9 @@ def children(pid: int) -> list[int]:
         return []
     found: list[int] = []
     with suppress(OSError):  # it has ended
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
             with suppress(OSError):  # the thread has ended
-                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text(encoding="ascii").split())
+                found += map(int, (thread / "children").read_text(encoding="ascii").split())
     return found
 
 

@@ -55,7 +55,7 @@ class WorkerHandle:
     The time budget counts only while somebody waits for the worker, not while others take rounds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a worker is given
         self,
         process: Forked,
         task: WorkerTask,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import click
 
 from almaflow.cli.streams import drop_lost_readers
+from almaflow.cli.surroundings import show_warnings, writable_home
 from almaflow.errors import AlmaflowError
 
 COMMANDS = {
@@ -27,9 +26,6 @@ COMMANDS = {
     "ui": "Open the MLflow UI on the store.",
     "doctor": "Check the installation.",
 }
-NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-"""Error numbers of a directory that cannot be made or written."""
-
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells give it: 128 + SIGINT."""
 
@@ -71,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in (["-sc"], ["--shell-completion"]):  # how the shell asks, whatever the command
         arguments = ["run", *arguments]
+    show_warnings()
     output = drop_lost_readers()
     code = _exit_code(arguments)
     if output:
@@ -82,7 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
+        with writable_home():
+            code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return 2
@@ -92,20 +90,4 @@ def _exit_code(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("almaflow: interrupted", err=True)
         return INTERRUPTED
-    except OSError as error:
-        if not _at_home(error):
-            raise
-        what = f"{error.filename} cannot be written ({error.strerror})"
-        click.echo(f"almaflow: {what}: let ALMAFLOW_HOME name a directory that can be written", err=True)
-        return AlmaflowError.exit_code
     return code if isinstance(code, int) else 0
-
-
-def _at_home(error: OSError) -> bool:
-    """Whether almaflow's home is what cannot be written."""
-    from almaflow.machine import home
-
-    if error.errno not in NOT_WRITABLE or not isinstance(error.filename, str):
-        return False
-    place = Path(error.filename)
-    return place.is_relative_to(home()) or home().is_relative_to(place)

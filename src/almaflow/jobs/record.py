@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import outcome_metrics
-from almaflow.errors import TrackingError
+from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.store import disk_error
 from almaflow.measure.conversion_run import ConversionRun
@@ -107,25 +107,26 @@ class JobRecord:
             AlmaflowError: the disk cannot be written.
         """
         status = Status.FAILED
-        full: OSError | None = None
+        full: AlmaflowError | None = None
         try:
             yield
             status = Status.OK
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in NO_SPACE and self._files.root.exists():
                 raise
-            full = error  # a worker's directory or task could not be written
+            full = disk_error(self._files.root, error)  # a worker's directory or task could not be written
         finally:
             self._progress.close()
             self.job = replace(self.job, ended_at=time.time())
             self._files.remove_scratch()
             try:
+                self._files.root.mkdir(exist_ok=True)  # where somebody has removed it, so that the job can be closed
                 self._files.write_job(self.job)
             except OSError as error:
-                full = full or error
+                full = full or disk_error(self._files.root, error)
             self.job = self._store.close(self._files, self.job, status)
             if full:
-                raise disk_error(self._files.root, full) from full
+                raise full
 
     def _expected_s(self) -> dict[str, float]:
         """Seconds by conversion from earlier jobs, where there are any and it is worth the look."""

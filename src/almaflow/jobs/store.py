@@ -102,7 +102,10 @@ class JobStore:
 
 
 def disk_error(root: Path, error: OSError) -> AlmaflowError:
-    """Make the error of a disk that cannot be written."""
+    """Make the error of a disk that cannot be written, or of a job whose directory somebody has removed."""
+    if not root.exists():
+        message = f"{root}: the job's directory was removed while it ran; go on with resume=true, which measures only "
+        return AlmaflowError(message + "what is not in the store yet")
     return AlmaflowError(
         f"{root}: cannot be written ({error.strerror}); free some space and go on with resume=true, which measures "
         "only what is not in the store yet"

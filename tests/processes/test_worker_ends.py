@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -156,8 +156,8 @@ def test_a_worker_whose_helper_is_over_the_memory_limit_is_ended_with_it(tmp_pat
 
 
 def test_the_peak_of_memory_is_that_of_the_worker_and_its_helpers(tmp_path: Path) -> None:
-    kwargs = {"trouble": "helper_eats_memory", "at": 1, "megabytes": 200, "for_s": 0.8}
-    with taking_rounds(tmp_path, "cpu", **kwargs) as worker:
+    trouble: dict[str, Any] = {"at": 1, "megabytes": 200, "for_s": 0.8}
+    with taking_rounds(tmp_path, "cpu", trouble="helper_eats_memory", **trouble) as worker:
         assert measurement_of(worker.exit_state().result).peak_memory_mb is None  # what the worker itself said
         assert worker.turn(turn(1))
         peak_mb = measurement_of(worker.finish().result).peak_memory_mb

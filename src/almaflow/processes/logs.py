@@ -53,6 +53,7 @@ class BoundedLog:
             if size <= LONGEST_LOG:
                 return
             end = os.pread(self.descriptor, KEPT, size - KEPT)
+            size = os.fstat(self.descriptor).st_size  # it may have grown meanwhile, which is cut out too
             self._cut += size - KEPT - self._begin_of_rest
             line = f"\n[almaflow: {self._cut} bytes cut out here, of a log that grew too long]\n".encode()
             os.ftruncate(self.descriptor, KEPT)

@@ -68,9 +68,9 @@ class WorkerHandle:
         self.process = process
         self.task = task
         self.phase = "start"
-        self._memory = TreeMemory(process.pid)
         self._log = log
-        self.memory_limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
+        limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
+        self._memory = TreeMemory(process.pid, limit_mb)
         self.report: RoundReport | None = None
         self._ready = False
         self._failure: Failure | None = None
@@ -143,10 +143,10 @@ class WorkerHandle:
             if self._code is not None:
                 break
             self._log.trim()
-            if self._memory.look(self.phase) > self.memory_limit_mb:
+            if self._memory.over_limit(self.phase):
                 memory = self._memory
                 helpers = f", {memory.helpers_mb:.0f} MB of it in processes it started," if memory.helpers_mb else ""
-                message = f"used {memory.mb:.0f} MB{helpers} of the {self.memory_limit_mb:.0f} MB it may use"
+                message = f"used {memory.mb:.0f} MB{helpers} of the {memory.limit_mb:.0f} MB it may use"
                 self._end(FailureKind.OUT_OF_MEMORY, message)
             elif time.monotonic() > deadline:
                 budget_s = self.task.measure.time_budget_s

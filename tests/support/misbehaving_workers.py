@@ -157,7 +157,7 @@ def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = ""
     while turn := turns.next():
         _events.enter("measure")
         if turn.index == at:
-            globals()[trouble](**kwargs)
+            globals()[trouble](**{name: value for name, value in kwargs.items() if value})
         taken += 1
         keep(_in_rounds(taken))
         _events.enter("ready", REPORT)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from almaflow.machine.lock import NAME_FOR_TESTS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 # How long an example takes says how busy the machine is.
 settings.register_profile("almaflow", deadline=None)
 settings.load_profile("almaflow")
+
+# A lock of this run's own: neither a job that measures here nor another run of the tests is waited for.
+os.environ[NAME_FOR_TESTS] = f"almaflow-tests-{os.getpid()}"
 
 DEVICES = {"spawned": "cuda", "forked": "cpu"}
 """Workers for a GPU are spawned, and the troubled ones never look for it."""

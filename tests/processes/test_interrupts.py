@@ -38,6 +38,16 @@ def test_it_is_raised_at_once_where_it_is_let_through(number: signal.Signals) ->
         assert not interrupts.take()
 
 
+def test_one_that_waits_is_told_that_it_was_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interrupts() as interrupts:
+        send(signal.SIGINT)
+        assert capfd.readouterr().err.endswith("once more ends it at once\n")
+        assert interrupts.take()
+        with pytest.raises(KeyboardInterrupt), interrupts.let_through():
+            send(signal.SIGINT)
+        assert capfd.readouterr().err == ""  # it is over at once
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_it_waits_for_the_next_place_where_it_is_let_through(number: signal.Signals) -> None:
     with Interrupts() as interrupts:

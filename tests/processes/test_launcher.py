@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from contextlib import closing
@@ -41,8 +40,7 @@ def test_no_process_survives_closing_the_launcher(tmp_path: Path) -> None:
         workers = [launcher.start(make_task(tmp_path / name, "rounds", **settings)) for name in "ab"]
         assert all(worker.until_ready() and worker.turn(turn(1)) for worker in workers)
         started = [pid for name in "ab" for pid in pids(tmp_path / name)]
-        server = launcher._server
-    assert server is not None
+        server = launcher._servers[False]
     assert gone(*started, server._popen.pid)
     for worker in workers:  # it was closed in the wrong order, and that is no reason to raise
         worker.close()
@@ -62,14 +60,13 @@ def test_descriptors_and_processes_do_not_leak_over_many_workers(tmp_path: Path,
 
         one()
         before = open_descriptors()
-        server = psutil.Process(launcher._server._popen.pid) if launcher._server else None
-        server_before = server.num_fds() if server else 0
+        server = psutil.Process(launcher._servers[device != "cpu"]._popen.pid)
+        server_before = server.num_fds()
         for _ in range(20 if device == "cpu" else 5):
             one()
         assert open_descriptors() == before
-        if server:
-            assert server.num_fds() == server_before
-            assert not server.children()
+        assert server.num_fds() == server_before
+        assert not server.children()
     assert not left_running()
 
 
@@ -119,8 +116,7 @@ def test_a_server_that_was_killed_between_workers_is_replaced(tmp_path: Path) ->
             with closing(launcher.start(make_task(tmp_path / name, "good"))) as worker:
                 worker.until_ready()
                 assert worker.finish().result.prepared == misbehaving_workers.PREPARED
-            assert launcher._server is not None
-            assert launcher._server._popen.pid != killed
+            assert launcher._servers[False]._popen.pid != killed
         assert waiting.turn(turn(1)) is None
         assert runs(waiting.process.pid)  # nobody has ended it yet
         waiting.finish()
@@ -139,14 +135,15 @@ def test_a_server_that_cannot_start_is_one_clear_error(tmp_path: Path, monkeypat
     assert open_descriptors() == before
 
 
-def test_a_worker_for_a_gpu_needs_no_server_and_one_for_the_cpu_gets_one_in_the_same_job(tmp_path: Path) -> None:
+def test_one_server_starts_what_runs_on_a_gpu_and_another_what_runs_on_the_cpu(tmp_path: Path) -> None:
     with launching(tmp_path, "cuda") as launcher:
-        for name, where in (("gpu", "cuda"), ("cpu", "cpu")):
-            assert launcher._server is None
+        for name, where, fresh in (("gpu", "cuda", True), ("cpu", "cpu", False)):
+            assert False not in launcher._servers  # the job is for a GPU, and none has run on the CPU yet
             with closing(launcher.start(make_task(tmp_path / name, "rounds", where, converts=True))) as worker:
                 assert worker.until_ready()
-                parent = psutil.Process(worker.process.pid).ppid()
-                assert (parent == os.getpid()) == (where == "cuda")
+                server = launcher._servers[fresh]._popen.pid
+                assert psutil.Process(worker.process.pid).ppid() == server
+                same_program = psutil.Process(worker.process.pid).cmdline() == psutil.Process(server).cmdline()
+                assert same_program != fresh
                 assert worker.finish().result.finished
-        assert launcher._server is not None
     assert not left_running()

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -28,6 +29,9 @@ from tests.support.misbehaving_launch import (
     open_descriptors,
     pids,
     run,
+    runs,
+    taking_rounds,
+    turn,
 )
 
 from almaflow.processes import worker_handle as watch
@@ -56,9 +60,10 @@ def test_garbage_on_stdout_and_stderr_is_kept_in_the_log_and_disturbs_nothing(tm
     exit_state = run(tmp_path, "chatter", device, kwargs={"megabytes": 4})
     assert exit_state.result.prepared == misbehaving_workers.PREPARED
     log = exit_state.log_path.read_bytes()
-    assert len(log) > 8_000_000
-    assert log.startswith(b"first words")
+    assert b"first words" in log[:100]
+    assert b"bytes cut out here" in log
     assert log.endswith(b"last words\n")
+    assert len(log) < 3_100_000
 
 
 @pytest.mark.parametrize("function", ["close_descriptors", "write_everywhere"])
@@ -157,6 +162,45 @@ def test_a_worker_over_its_memory_limit_is_ended(tmp_path: Path, device: str) ->
     exit_state = run(tmp_path, "eat_memory", device, memory_limit_mb=300.0)
     assert failure_of(exit_state.result).kind is FailureKind.OUT_OF_MEMORY
     assert "of the 300 MB it may use" in failure_of(exit_state.result).message
+
+
+def test_a_worker_whose_helper_is_over_the_memory_limit_is_ended_with_it(tmp_path: Path, device: str) -> None:
+    exit_state = run(tmp_path, "helper_eats_memory", device, memory_limit_mb=250.0, kwargs={"megabytes": 300})
+    failure = failure_of(exit_state.result)
+    assert failure.kind is FailureKind.OUT_OF_MEMORY
+    used = re.fullmatch(
+        r"used (\d+) MB, (\d+) MB of it in processes it started, of the 250 MB it may use", failure.message
+    )
+    assert used, failure.message
+    assert 100 < int(used[2]) < int(used[1])
+    assert 250 <= int(used[1]) < 500
+    assert gone(*pids(tmp_path))
+
+
+def test_the_peak_of_memory_is_that_of_the_worker_and_its_helpers(tmp_path: Path) -> None:
+    trouble: dict[str, Any] = {"at": 1, "megabytes": 200, "for_s": 0.8}
+    with taking_rounds(tmp_path, "cpu", trouble="helper_eats_memory", **trouble) as worker:
+        assert measurement_of(worker.exit_state().result).peak_memory_mb is None  # what the worker itself said
+        assert worker.turn(turn(1))
+        peak_mb = measurement_of(worker.finish().result).peak_memory_mb
+    assert peak_mb is not None
+    assert 200 < peak_mb < 400
+
+
+def test_what_a_worker_leaves_in_a_session_of_its_own_is_ended_and_told(tmp_path: Path, device: str) -> None:
+    with taking_rounds(tmp_path, device, trouble="leave_a_daemon", at=1) as worker:
+        assert worker.turn(turn(1))
+        started = pids(tmp_path)
+        assert all(runs(pid) for pid in started)
+        result = worker.finish().result
+        assert gone(*started)
+    assert measurement_of(result).notes == ("left processes running, which were ended: sleep",)
+
+
+def test_what_a_worker_that_is_ended_left_is_ended_too(tmp_path: Path, device: str) -> None:
+    with taking_rounds(tmp_path, device, trouble="leave_a_daemon", at=1) as worker:
+        assert worker.turn(turn(1))
+    assert gone(*pids(tmp_path))
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from rich.console import Console
 from tests.support.example_jobs import failed, in_rounds, ok, planned, unavailable
 
 from almaflow.records import FailureKind, MeasureSpec, Status
+from almaflow.report.console import JobConsole
 from almaflow.report.progress import REFRESH_PER_S, TerminalProgress, duration
 
 if TYPE_CHECKING:
@@ -302,6 +303,25 @@ def test_forced_colours_do_not_make_a_log_a_terminal(monkeypatch: pytest.MonkeyP
     progress.phase("EAGER", "load")
     progress.close()
     assert stream.getvalue().splitlines()[-1] == "EAGER: load"
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device"), ValueError("closed file")]
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_a_reader_that_goes_away_does_not_end_the_job(error: Exception, live: bool) -> None:
+    class Lost(Terminal):
+        def write(self, text: str) -> int:
+            if "planned" in self.getvalue():
+                raise error
+            return super().write(text)
+
+    progress = TerminalProgress(JobConsole(file=Lost(), width=80, force_terminal=live))
+    progress.start(PLAN, FIVE)
+    progress.phase("EAGER", "start")
+    progress.warn("the machine is busy")
+    progress.finish(ok("EAGER", 20.0))
+    progress.close()
 
 
 def test_stdout_stays_for_the_table() -> None:

@@ -109,8 +109,7 @@ def runs(pid: int) -> bool:
 
 def kill_server(launcher: Launcher) -> int:
     """Kill it as the kernel would; its process ID."""
-    server = launcher._server
-    assert server is not None
+    server = launcher._servers[False]
     server._popen.kill()
     server._popen.wait()
     return server._popen.pid

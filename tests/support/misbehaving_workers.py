@@ -93,6 +93,20 @@ def sleep_for_ever() -> None:
     time.sleep(3600)
 
 
+def leave_a_daemon() -> ReferenceInfo:
+    """Start a process in a session of its own, whose parent ends at once."""
+    command = "setsid sleep 600 >/dev/null 2>&1 & echo $!"
+    _note_pids(int(subprocess.run(["sh", "-c", command], check=True, capture_output=True).stdout))
+    return PREPARED
+
+
+def helper_eats_memory(megabytes: int, for_s: float = 600.0) -> ReferenceInfo:
+    held = f"import time; held = b'x' * {megabytes}_000_000; time.sleep({for_s})"
+    with subprocess.Popen([sys.executable, "-c", held], start_new_session=True) as helper:
+        _note_pids(helper.pid)
+    return PREPARED
+
+
 def eat_memory() -> None:
     held = []
     while True:
@@ -145,7 +159,7 @@ def tell() -> ReferenceInfo:
     return PREPARED
 
 
-def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = "", at: int = 0, code: int = 0) -> None:
+def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = "", at: int = 0, **kwargs: float) -> None:
     """Take a round whenever asked, and get into trouble while taking the one numbered ``at``."""
     taken = 1
     keep(_in_rounds(taken))
@@ -153,7 +167,7 @@ def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = ""
     while turn := turns.next():
         _events.enter("measure")
         if turn.index == at:
-            globals()[trouble](**{"code": code} if code else {})
+            globals()[trouble](**{name: value for name, value in kwargs.items() if value})
         taken += 1
         keep(_in_rounds(taken))
         _events.enter("ready", REPORT)

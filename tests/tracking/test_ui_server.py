@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.misbehaving_launch import gone
 
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.tracking import ui_server
@@ -39,3 +42,19 @@ def test_a_server_that_dies_names_its_log(tmp_path: Path, monkeypatch: pytest.Mo
     uri = f"sqlite:///{tmp_path}/home/mlflow.db"
     with pytest.raises(AlmaflowError, match=rf"did not start: see .*ui-{port}\.log"), ui_server.serving(uri, port):
         pytest.fail("there is no server")
+
+
+def test_a_server_ends_with_all_that_it_started_when_we_are_gone() -> None:
+    server = "import os; os.fork(); os.write(1, b'%d\\n' % os.getpid()); import time; time.sleep(60)"
+    command = [*ui_server.ENDING_WITH_US, sys.executable, "-c", server]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        started = {int(process.stdout.readline()) for _ in range(2)}
+        assert process.pid in started
+        assert process.poll() is None
+        process.stdin.close()  # as the system does for a process that it ends
+        assert process.wait(5) == -signal.SIGTERM
+    assert gone(*started)

@@ -7,6 +7,8 @@ from importlib import import_module
 
 import click
 
+from almaflow.cli.streams import drop_lost_readers
+from almaflow.cli.surroundings import show_warnings, writable_home
 from almaflow.errors import AlmaflowError
 
 COMMANDS = {
@@ -58,19 +60,34 @@ def almaflow() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line: one line for what a user can mend, a traceback for our own bugs."""
+    """Run the command line: one line for what a user can mend, a traceback for our own bugs.
+
+    A reader of the output that goes away changes nothing, and the exit code is the command's own.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] in (["-sc"], ["--shell-completion"]):  # how the shell asks, whatever the command
         arguments = ["run", *arguments]
+    show_warnings()
+    output = drop_lost_readers()
+    code = _exit_code(arguments)
+    if output:
+        sys.stdout.flush()
+        if output.full and arguments[:1] != ["run"]:  # of a job the store has everything
+            code = code or AlmaflowError.exit_code
+    sys.exit(code)
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
-        code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
+        with writable_home():
+            code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        return 2
     except AlmaflowError as error:
         click.echo(f"almaflow: {error}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("almaflow: interrupted", err=True)
-        sys.exit(INTERRUPTED)
-    sys.exit(code if isinstance(code, int) else 0)
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0

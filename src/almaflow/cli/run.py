@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from almaflow.cli import COMMANDS, INTERRUPTED
+from almaflow.cli.surroundings import writable_home
 from almaflow.config import files, overrides, store, validation
 from almaflow.config.explain import explain
 from almaflow.errors import AlmaflowError
@@ -38,6 +39,8 @@ def run(arguments: tuple[str, ...]) -> int:
     with as_interrupts(signal.SIGTERM, signal.SIGHUP), sweep.begun_sweeps() as begun:
         try:
             code = _under_hydra(arguments, completing=completing)
+        except sweep.NotBegunError as error:
+            raise error.reason from error
         except BaseException:
             sweep.close(begun, AlmaflowError.exit_code)
             raise
@@ -107,7 +110,7 @@ def _one_job(cfg: DictConfig) -> int:
 
     shared = sweep_id()
     try:
-        with one_of(shared) as ended:
+        with writable_home(), one_of(shared) as ended:  # Hydra says more than one line of what reaches it
             ended.code = _run(cfg, shared, ended)
             return ended.code
     except AlmaflowError as error:

@@ -52,6 +52,15 @@ def begun_sweeps() -> Iterator[list[HeldSweep]]:
         _BEGUN.reset(token)
 
 
+class NotBegunError(BaseException):
+    """Raised where a sweep cannot be begun; Hydra would turn an exception into a warning, and run the jobs."""
+
+    def __init__(self, reason: Exception) -> None:
+        """Keep the reason."""
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class SweepCallback(Callback):
     """Starts the record of a sweep; Hydra makes one of these because ``conf/config.yaml`` names it."""
 
@@ -69,7 +78,10 @@ class SweepCallback(Callback):
         swept = [*params, *overrides]
         resumed = any(each.startswith("resume=") and each != "resume=false" for each in swept)
         directory = Path(config.hydra.sweep.dir)
-        held = sweeping.begin(directory.name, swept, _planned(config, swept), resumed=resumed)
+        try:
+            held = sweeping.begin(directory.name, swept, _planned(config, swept), resumed=resumed)
+        except Exception as error:
+            raise NotBegunError(error) from error
         begun.append(held)
         directory = directory.with_name(held.files.root.name)
         with read_write(config.hydra):

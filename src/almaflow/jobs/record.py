@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import outcome_metrics
-from almaflow.errors import TrackingError
+from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.leftovers import take_up
 from almaflow.jobs.store import disk_error
@@ -111,7 +111,7 @@ class JobRecord:
             AlmaflowError: the disk cannot be written.
         """
         status = Status.FAILED
-        full: OSError | None = None
+        full: AlmaflowError | None = None
         try:
             yield
             if len(self._outcomes) == len(self._request.plan):
@@ -120,21 +120,23 @@ class JobRecord:
             self.job = replace(self.job, interrupted=True)
             self._take_up()
         except OSError as error:
-            if error.errno not in ADVICE:
+            if error.errno not in ADVICE and self._files.root.exists():
                 raise
-            full = error  # a worker's directory or task could not be written, or no process be started
+            # A worker's directory or task could not be written, or no process be started.
+            full = disk_error(self._files.root, error)
         finally:
             self._progress.close()
             self.job = replace(self.job, ended_at=now())
             try:
+                self._files.root.mkdir(exist_ok=True)  # where somebody has removed it, so that the job can be closed
                 self._write()  # where writing was interrupted
                 self._files.remove_scratch()
                 self._files.write_job(self.job)
             except OSError as error:
-                full = full or error
+                full = full or disk_error(self._files.root, error)
             self.job = self._store.close(self._files, self.job, status)
             if full:
-                raise disk_error(self._files.root, full) from full
+                raise full
 
     def _write(self) -> None:
         """Write to disk what is known and not there yet."""

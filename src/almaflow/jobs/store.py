@@ -117,6 +117,9 @@ class JobStore:
 
 
 def disk_error(root: Path, error: OSError) -> AlmaflowError:
-    """Make the error of a disk that cannot be written, or of a machine that starts no more processes."""
-    told = f"the job in {root} cannot go on ({error.strerror})"
-    return AlmaflowError(f"{advised(told, error.errno)}, which measures only what is not in the store yet")
+    """Make the error of a disk that cannot be written, a machine that starts no process, a directory that is gone."""
+    if not root.exists():
+        told = f"{root}: the job's directory was removed while it ran; go on with resume=true"
+    else:
+        told = advised(f"the job in {root} cannot go on ({error.strerror})", error.errno)
+    return AlmaflowError(f"{told}, which measures only what is not in the store yet")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -23,7 +25,13 @@ def make_work_directory(conversion: Path) -> Path:
 
 
 def end_work_directory(conversion: Path, replicate: int) -> None:
-    """Keep the log of a process that has ended, and remove the rest."""
+    """Keep the log of a process that has ended, and remove the rest.
+
+    Raises:
+        FileNotFoundError: somebody has removed the conversion's directory, so that the process could not work.
+    """
+    if not conversion.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(conversion))
     with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
         (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
     shutil.rmtree(conversion / "work", ignore_errors=True)

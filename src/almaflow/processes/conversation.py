@@ -15,7 +15,7 @@ from itertools import takewhile
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from almaflow.errors import AlmaflowError
-from almaflow.processes.logs import last_line, reason_of
+from almaflow.processes.logs import BoundedLog, last_line, reason_of
 from almaflow.processes.process import end_session, wait
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Conversation:
     directory: Path | None = None
     """The child's working directory; by default the caller's."""
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _log: BoundedLog | None = field(default=None, init=False)
     _unread: bytes = field(default=b"", init=False)
 
     def __enter__(self) -> Self:
@@ -51,6 +52,8 @@ class Conversation:
         for pipe in (self._process.stdin, self._process.stdout) if self._process else ():
             with suppress(OSError):  # the child has not read all
                 cast("IO[bytes]", pipe).close()
+        if self._log:
+            self._log.close()
 
     def end(self) -> None:
         """End the child, whatever it does; a thread that waits for its answer is told so."""
@@ -75,17 +78,19 @@ class Conversation:
 
     def _answers(self, question: Mapping[str, object], timeout_s: float | None) -> Iterator[dict[str, Any]]:
         if self._process is None:
-            with self.log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                    cwd=self.directory, env=dict(self.environment), start_new_session=True,
-                )  # fmt: skip
+            self._log = BoundedLog(self.log)
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log.descriptor,
+                cwd=self.directory, env=dict(self.environment), start_new_session=True,
+            )  # fmt: skip
         stdin = cast("IO[bytes]", self._process.stdin)
         with suppress(OSError):  # it has ended, which is told where its output is read
             stdin.write(json.dumps(question).encode() + b"\n")
             stdin.flush()
         while True:
             yield json.loads(self._line(self._process, timeout_s))
+            if self._log:
+                self._log.trim()
 
     def _line(self, process: subprocess.Popen[bytes], timeout_s: float | None) -> bytes:
         stdout = cast("IO[bytes]", process.stdout).fileno()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+HEARD = b"almaflow: interrupted: what is being written is finished first; once more ends it at once\n"
+"""What is said of an interrupt that has to wait."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP comes where the terminal is closed or the connection to it is lost."""
@@ -67,6 +71,8 @@ class Interrupts:
             self._open = self._waiting = False
             raise KeyboardInterrupt
         self._waiting = True
+        with suppress(OSError):  # the terminal is gone
+            os.write(2, HEARD)  # not through a stream, which this signal may have interrupted within a write
 
     def take(self) -> bool:
         """Whether an interrupt waits; it waits no more then."""

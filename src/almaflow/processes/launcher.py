@@ -1,8 +1,8 @@
 """The launcher starts the workers of a job, each as a clean process.
 
-A worker is never forked from a process that has thread pools. On the CPU it is forked by a server that has only
-imported (``worker/fork_server.py``); for CUDA, which does not survive a fork, it is a fresh interpreter. Each is the
-leader of a session of its own, so that it and whatever it starts can be ended together.
+A worker is never forked from a process that has thread pools. A server (``worker/fork_server.py``) forks it, and ends
+whatever it leaves behind. On the CPU the server has only imported; for CUDA, which does not survive a fork, it has
+imported nothing, and the fork becomes a fresh interpreter. Each worker is the leader of a session of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from almaflow.processes.environment import server_environment, worker_environment
-from almaflow.processes.process import Process, Server, Spawned
+from almaflow.processes.logs import BoundedLog
+from almaflow.processes.process import Forked, Server
 from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 from almaflow.records import HardwareSpec, WorkerTask, write_json
 
@@ -35,18 +36,18 @@ class Launcher:
     hardware: HardwareSpec
     log_path: Path
     preload: Sequence[str] = ()
-    _server: Server | None = field(default=None, init=False)
+    _servers: dict[bool, Server] = field(default_factory=dict, init=False)
+    """The servers that run, by whether they start fresh interpreters."""
 
     def __enter__(self) -> Self:
         """Start the server at once; it imports while the caller does something else."""
-        if self.hardware.device == "cpu":
-            self._server = self._new_server()
+        self._server(fresh=self.hardware.device != "cpu")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the server and the workers that it has forked."""
-        if self._server:
-            self._server.close()
+        """End the servers and the workers that they have forked."""
+        for server in self._servers.values():
+            server.close()
 
     def start(self, task: WorkerTask, on_phase: Callable[[str], None] = lambda _phase: None) -> WorkerHandle:
         """Start a worker; ``task.work_dir`` must exist and gets the log, the task and the result.
@@ -58,31 +59,35 @@ class Launcher:
         write_json(directory / "task.json", task)
         read_events, write_events = os.pipe()
         read_turns, write_turns = os.pipe()
+        log = BoundedLog(directory / "worker.log")
         try:
-            with (directory / "worker.log").open("wb") as log:
-                process = self._process(task, directory / "task.json", read_turns, log.fileno(), write_events)
+            process = self._process(task, directory / "task.json", read_turns, log.descriptor, write_events)
         except BaseException:
+            log.close()
             os.close(read_events)
             os.close(write_turns)
             raise
         finally:
             os.close(write_events)
             os.close(read_turns)
-        return WorkerHandle(process, task, read_events, write_turns, on_phase)
+        return WorkerHandle(process, task, read_events, write_turns, log, on_phase)
 
-    def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Process:
+    def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Forked:
         device = task.conversion.device if task.conversion else task.hardware.device
-        environment = worker_environment(task)
-        if device != "cpu":
-            return Spawned(path, {**os.environ, **environment}, standard_input, log, events)
-        if self._server is None or self._server.gone:
-            # The kernel may have killed it for want of memory, which is no reason to fail the next conversions.
-            self._server = self._new_server()
-        return self._server.fork(path, environment, standard_input, log, events)
+        fresh = device != "cpu"
+        server = self._server(fresh=fresh)
+        return server.fork(path, worker_environment(task), standard_input, log, events, fresh=fresh)
 
-    def _new_server(self) -> Server:
-        environment = {**os.environ, **server_environment(self.hardware)}
-        return Server(environment, self.hardware.cpus, self.preload, self.log_path)
+    def _server(self, *, fresh: bool) -> Server:
+        server = self._servers.get(fresh)
+        if server is None or server.gone:
+            # The kernel may have killed it for want of memory, which is no reason to fail the next conversions.
+            if server:
+                server.close()
+            environment = {**os.environ, **({} if fresh else server_environment(self.hardware))}
+            modules = () if fresh else self.preload
+            server = self._servers[fresh] = Server(environment, self.hardware.cpus, modules, self.log_path)
+        return server
 
 
 def run_worker(task: WorkerTask, on_phase: Callable[[str], None] = lambda _phase: None) -> WorkerExit:

@@ -1,4 +1,4 @@
-"""The process of a worker as its parent sees it: a fresh interpreter, or a fork of the clean server."""
+"""The process of a worker as its parent sees it, and the server that forks it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from almaflow.errors import AlmaflowError
-from almaflow.processes.logs import last_line
+from almaflow.processes.logs import BoundedLog, last_line
 from almaflow.records.protocol import MESSAGE_BYTES
 from almaflow.records.trouble import exit_code
 
@@ -38,32 +38,8 @@ class Process(Protocol):
         """The exit code, negative for a signal; None while the process runs."""
 
 
-class Spawned:
-    """A worker in a fresh interpreter."""
-
-    def __init__(
-        self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
-    ) -> None:
-        """Start the worker in the directory of its task."""
-        self._popen = subprocess.Popen(  # our own interpreter and module
-            [sys.executable, "-m", WORKER_MODULE, str(task_path), str(events)],
-            stdin=standard_input,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=task_path.parent,
-            env=dict(environment),
-            pass_fds=(events,),
-            start_new_session=True,
-        )
-        self.pid = self._popen.pid
-
-    def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while the worker runs."""
-        return self._popen.poll()
-
-
 class Server:
-    """The parent's side of the clean server: started once a job, asked for each worker.
+    """The parent's side of the server that forks workers: started once a job, asked for each worker.
 
     Raises:
         AlmaflowError: the server does not start, or has ended.
@@ -74,25 +50,34 @@ class Server:
     ) -> None:
         """Start the server, which imports while the caller goes on."""
         self._log_path = log_path
+        self._log = BoundedLog(log_path)
         self._codes: dict[int, int] = {}
+        self._left: dict[int, list[str]] = {}
         self._alive: set[int] = set()
         self._started: list[tuple[int, int]] = []
         """A process ID and 0, or 0 and the error number with which the system refused."""
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = json.dumps({"cpus": cpus, "modules": list(modules)})
-        with theirs, log_path.open("wb") as log:
+        with theirs:
             self._popen = subprocess.Popen(  # our own interpreter and module
                 [sys.executable, "-m", SERVER_MODULE, str(theirs.fileno()), settings],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
+                stdout=self._log.descriptor,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
             )
 
-    def fork(
-        self, task_path: Path, environment: Mapping[str, str], standard_input: int, log: int, events: int
+    def fork(  # noqa: PLR0913 - all that a worker is given
+        self,
+        task_path: Path,
+        environment: Mapping[str, str],
+        standard_input: int,
+        log: int,
+        events: int,
+        *,
+        fresh: bool = False,
     ) -> Forked:
         """Have a worker forked, once the server has imported.
 
@@ -102,12 +87,19 @@ class Server:
             standard_input: Descriptor of the worker's standard input.
             log: Descriptor of its standard output and error.
             events: Descriptor of its event pipe.
+            fresh: Whether the fork becomes a fresh interpreter.
 
         Raises:
             AlmaflowError: the server has gone.
             OSError: the system refuses to fork.
         """
-        request = {"task": str(task_path), "directory": str(task_path.parent), "environment": dict(environment)}
+        self._log.trim()
+        request = {
+            "task": str(task_path),
+            "directory": str(task_path.parent),
+            "environment": dict(environment),
+            "command": [sys.executable, "-m", WORKER_MODULE] if fresh else None,
+        }
         try:
             socket.send_fds(self._connection, [json.dumps(request).encode()], [standard_input, log, events])
             while not self._started:
@@ -138,6 +130,10 @@ class Server:
                 self._codes[pid] = exit_code(errno.ECHILD)
         return self._codes.get(pid)
 
+    def left(self, pid: int) -> list[str]:
+        """The names of programs that a worker had left running in sessions of their own when it ended."""
+        return self._left.get(pid, [])
+
     def _listen(self, timeout_s: float | None) -> bool:
         if self._connection.fileno() < 0:  # closed, by us
             raise EOFError
@@ -155,6 +151,7 @@ class Server:
             self._started.append((0, message["refused"]))
         else:
             self._codes[message["ended"]] = message["code"]
+            self._left[message["ended"]] = message["left"]
             self._alive.discard(message["ended"])
         return True
 
@@ -167,10 +164,11 @@ class Server:
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
+        self._log.close()
 
 
 class Forked:
-    """A worker that the clean server forked."""
+    """A worker that the server forked."""
 
     def __init__(self, pid: int, server: Server) -> None:
         """Keep the server, which alone learns of the worker's end."""
@@ -180,6 +178,10 @@ class Forked:
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while the worker runs."""
         return self._server.code(self.pid)
+
+    def left_running(self) -> list[str]:
+        """The names of programs that it had left running in sessions of their own; the server has ended them."""
+        return self._server.left(self.pid)
 
 
 def wait(process: Process, timeout_s: float) -> int | None:

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING
 import psutil
 
 from almaflow.processes.ends import failure_of_end
-from almaflow.processes.process import Process, end_session
+from almaflow.processes.memory import TreeMemory
+from almaflow.processes.process import Forked, end_session
 from almaflow.processes.stops import StopWatch
 from almaflow.processes.worker_result import read_result
-from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask
+from almaflow.records import Failure, FailureKind, Measurement, WorkerResult, WorkerTask
 from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from almaflow.processes.logs import BoundedLog
+
 WATCH_INTERVAL_S = 0.2
-"""Seconds between two looks at the clock and at the worker's memory: rare enough not to disturb the worker."""
+"""Seconds between two looks at the clock, the memory and the log: rare enough not to disturb the worker."""
 
 ENDING_INTERVAL_S = 0.02
 """Seconds between two looks once the worker has closed its pipe, which it does by ending."""
@@ -54,20 +57,22 @@ class WorkerHandle:
     worker stood still for a reason outside of it (``stops``).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a worker is given
         self,
-        process: Process,
+        process: Forked,
         task: WorkerTask,
         events: int,
         requests: int,
+        log: BoundedLog,
         on_phase: Callable[[str], None],
     ) -> None:
-        """Take over the descriptors of both pipes: events come on one, requests for rounds go on the other."""
+        """Take over the log and both pipes: events come on one, requests for rounds go on the other."""
         self.process = process
         self.task = task
         self.phase = "start"
-        self.memory_mb = 0.0
-        self.memory_limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
+        self._log = log
+        limit_mb = task.measure.memory_limit_mb or free_memory_mb() * DEFAULT_MEMORY_SHARE
+        self._memory = TreeMemory(process.pid, limit_mb)
         self.report: RoundReport | None = None
         self._ready = False
         self._failure: Failure | None = None
@@ -110,11 +115,13 @@ class WorkerHandle:
         result = read_result(directory)
         failure = self._failure
         if failure is None and self._code:
-            failure = failure_of_end(self._code, self.phase, directory, self.memory_mb)
+            failure = failure_of_end(self._code, self.phase, directory, self._memory.mb)
         elif failure is None and self._code == 0 and not result.finished:
             failure = Failure(FailureKind.CRASHED, "the worker ended without a result", self.phase)
         if failure is not None:
             result = replace(result, failure=failure)
+        if result.measurement:
+            result = replace(result, measurement=self._with_helpers(result.measurement))
         return WorkerExit(result, directory / "worker.log", self.phase)
 
     def close(self) -> None:
@@ -125,6 +132,7 @@ class WorkerHandle:
         self._selector.close()
         os.close(self._events)
         os.close(self._requests)
+        self._log.close()
         self._events = None
 
     def _tell(self, request: RoundRequest | None) -> None:
@@ -143,8 +151,11 @@ class WorkerHandle:
             self._listen(0.0 if self._code is not None else WATCH_INTERVAL_S)
             if self._code is not None:
                 break
-            if self._over_memory():
-                message = f"used {self.memory_mb:.0f} MB of the {self.memory_limit_mb:.0f} MB it may use"
+            self._log.trim()
+            if self._memory.over_limit(self.phase):
+                memory = self._memory
+                helpers = f", {memory.helpers_mb:.0f} MB of it in processes it started," if memory.helpers_mb else ""
+                message = f"used {memory.mb:.0f} MB{helpers} of the {memory.limit_mb:.0f} MB it may use"
                 self._end(FailureKind.OUT_OF_MEMORY, message)
             elif time.monotonic() - began - stops.total_s > self._budget_s:
                 budget_s = self.task.measure.time_budget_s
@@ -182,10 +193,12 @@ class WorkerHandle:
                 self._selector.unregister(self._events)
                 self._tell(None)
 
-    def _over_memory(self) -> bool:
-        with contextlib.suppress(psutil.Error):
-            self.memory_mb = psutil.Process(self.process.pid).memory_info().rss / 1e6
-        return self.memory_mb > self.memory_limit_mb
+    def _with_helpers(self, measurement: Measurement) -> Measurement:
+        """Add what only the parent knows of the worker's helpers: their memory, and those that it left running."""
+        peaks = [mb for mb in (measurement.peak_memory_mb, self._memory.peak_mb) if mb is not None]
+        left = ", ".join(self.process.left_running())
+        notes = (f"left processes running, which were ended: {left}",) if left else ()
+        return replace(measurement, peak_memory_mb=max(peaks, default=None), notes=measurement.notes + notes)
 
 
 def free_memory_mb() -> float:

@@ -28,6 +28,16 @@ PORTS_TRIED = 20
 HEALTHY_WITHIN_S = 120.0
 ENDED_WITHIN_S = 10.0
 
+ENDING_WITH_US = (
+    "sh",
+    "-c",
+    # A shell gives what it starts in the background another standard input than its own.
+    "exec 3<&0 </dev/null; (trap '' TERM; cat <&3; kill -TERM 0; sleep 5; kill -KILL 0) & exec \"$@\" 3<&-",
+    "almaflow ui",
+)
+"""What starts the server so that it ends with us, also where we are killed: the shell's ``cat`` ends with its standard
+input, whose other end is ours, and then everything in the server's session is ended."""
+
 
 def free_port(wanted: int | None) -> int:
     """Return the wanted port, or the first free one from ``FIRST_PORT`` on.
@@ -68,10 +78,10 @@ def serving(uri: str, port: int, workers: int = 1) -> Iterator[subprocess.Popen[
     log_path(port).parent.mkdir(parents=True, exist_ok=True)
     with log_path(port).open("wb") as log:
         process = subprocess.Popen(
-            command,
+            [*ENDING_WITH_US, *command],
             env=environment,
             cwd=artifacts.parent,  # MLflow leaves files in its working directory
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -97,6 +107,8 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], port: int) -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End the server and whatever it started."""
+    if process.stdin:
+        process.stdin.close()
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -5,6 +5,9 @@ of a process that has computed nothing has no thread pool to lose; losing one ma
 ``multiprocessing``'s own fork server would import the caller's main module into every worker, so that a script without
 a ``__main__`` guard would run again.
 
+The server and each worker adopt what their descendants leave behind. So everything that a worker has started is a
+descendant of it while it runs, in whatever session, and becomes a child of the server when it ends.
+
 It is started as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with
 three descriptors (standard input, log, event pipe); the server reports each start and each end by one message. The
 server and all its workers end when the other side of the socket is closed.
@@ -13,6 +16,7 @@ server and all its workers end when the other side of the socket is closed.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import gc
 import importlib
@@ -22,8 +26,12 @@ import selectors
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import psutil
+
+from almaflow.machine.process_tree import children
 from almaflow.records.protocol import MESSAGE_BYTES
 from almaflow.worker.main import end_for
 
@@ -31,6 +39,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 DESCRIPTORS = 3
+
+PR_SET_CHILD_SUBREAPER = 36
+
+MOST_NAMES = 10
+"""Most names of processes that are told of one worker: a message has to fit."""
+
+LAST_LOOKS, LAST_LOOK_S = 20, 0.01
+"""Most times that the server looks for what is left when it ends: what is killed may leave further processes."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,6 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     from almaflow.worker import main as worker
 
     settings = json.loads(arguments[1])
+    adopt_orphans()
     worker.bind(settings["cpus"])  # before maths libraries read the processors that they may use
     import_all(settings["modules"])
     # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
@@ -49,6 +66,12 @@ def main(arguments: Sequence[str]) -> None:
     gc.freeze()
     with socket.socket(fileno=int(arguments[0])) as connection:
         serve(connection, lambda task_path, events: worker.main([task_path, str(events)]))
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes that descendants leave behind; where the kernel cannot do that, nobody does."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def import_all(modules: Sequence[str]) -> None:
@@ -71,6 +94,7 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
     signal.set_wakeup_fd(wake_write.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     alive: set[int] = set()
+    before = set(children(os.getpid()))  # what a module started when it was imported
     with selectors.DefaultSelector() as selector, wake_read, wake_write:
         selector.register(connection, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
@@ -78,7 +102,7 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
             ready = {key.fileobj for key, _ in selector.select()}
             if wake_read in ready:
                 wake_read.recv(MESSAGE_BYTES)
-                _report_ends(connection, alive)
+                _report_ends(connection, alive, before)
             if connection in ready:
                 message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
                 if not message:
@@ -91,8 +115,7 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
                     _become_worker(json.loads(message), descriptors, work)
                 for descriptor in descriptors:
                     os.close(descriptor)
-    for pid in alive:
-        _end_session(pid)
+    _end_all(alive)
 
 
 def _fork(connection: socket.socket, alive: set[int]) -> int | None:
@@ -114,6 +137,7 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
+        adopt_orphans()
         standard_input, log, events = descriptors
         for descriptor, standard in ((standard_input, 0), (log, 1), (log, 2)):
             os.dup2(descriptor, standard)
@@ -121,6 +145,9 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
             os.close(descriptor)
         os.chdir(request["directory"])
         os.environ.update(request["environment"])
+        if request["command"]:
+            os.set_inheritable(events, True)  # noqa: FBT003 - positional only
+            os.execv(request["command"][0], [*request["command"], request["task"], str(events)])  # noqa: S606 - ours
         work(request["task"], events)
     except BaseException as error:  # noqa: BLE001 - nothing may get back into the server's loop
         end_for(error)
@@ -128,15 +155,17 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
         os._exit(1)
 
 
-def _report_ends(connection: socket.socket, alive: set[int]) -> None:
+def _report_ends(connection: socket.socket, alive: set[int], before: set[int]) -> None:
     for pid in list(alive):
         # Checked before the worker is reaped: until then no other process can get its group's number.
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             continue
         _end_session(pid)
+        left = _end_orphans(alive | before, pid)
         _, status = os.waitpid(pid, 0)
         alive.discard(pid)
-        _send(connection, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+        _send(connection, {"ended": pid, "code": os.waitstatus_to_exitcode(status), "left": left})
+    _end_orphans(alive | before)  # children of those that were killed before
 
 
 def _end_session(pid: int) -> None:
@@ -145,7 +174,36 @@ def _end_session(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _send(connection: socket.socket, message: dict[str, int]) -> None:
+def _end_all(workers: set[int]) -> None:
+    for pid in workers:
+        _end_session(pid)
+    for _ in range(LAST_LOOKS):
+        if not children(os.getpid()):
+            break
+        _end_orphans(set())
+        time.sleep(LAST_LOOK_S)
+
+
+def _end_orphans(others: set[int], session: int | None = None) -> list[str]:
+    """Kill children other than these, which workers have left, and return the names of those outside the session."""
+    left = []
+    for pid in set(children(os.getpid())) - others:
+        with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                continue
+            if session and os.getsid(pid) != session:
+                left.append(_name(pid))
+            os.kill(pid, signal.SIGKILL)
+    return left[:MOST_NAMES]
+
+
+def _name(pid: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).name()
+    return "?"
+
+
+def _send(connection: socket.socket, message: dict[str, object]) -> None:
     with contextlib.suppress(BrokenPipeError, ConnectionError):
         connection.send(json.dumps(message).encode())
 

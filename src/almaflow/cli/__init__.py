@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
 
 from almaflow.errors import AlmaflowError
+from almaflow.secrets import mask, printable
 
 COMMANDS = {
     "run": "Measure a model through its conversions (Hydra overrides and flags).",
@@ -73,4 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("almaflow: interrupted", err=True)
         sys.exit(INTERRUPTED)
+    except Exception:  # noqa: BLE001 - our own bug, whose text may repeat what the user gave
+        click.echo(printable(mask(traceback.format_exc())), err=True, nl=False)
+        sys.exit(AlmaflowError.exit_code)
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,6 +6,8 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from almaflow.secrets import mask_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,5 +27,6 @@ def make_work_directory(conversion: Path) -> Path:
 def end_work_directory(conversion: Path, replicate: int) -> None:
     """Keep the log of a process that has ended, and remove the rest."""
     with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
-        (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
+        log = (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
+        mask_file(log)  # it becomes an artifact
     shutil.rmtree(conversion / "work", ignore_errors=True)

@@ -21,6 +21,7 @@ import psutil
 from almaflow.processes.process import Process, end_session
 from almaflow.records import Failure, FailureKind, WorkerResult, WorkerTask, read_json
 from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,10 +185,19 @@ class WorkerHandle:
 
 def _read_result(directory: Path) -> WorkerResult:
     try:
-        return read_json(directory / "result.json", WorkerResult)
+        result = read_json(directory / "result.json", WorkerResult)
     except (FileNotFoundError, ValueError, cattrs.BaseValidationError):
         # Written in one move, so what cannot be read was not written by the worker's own code.
         return WorkerResult()
+    # What code that is not ours said goes into files, tags and reports.
+    measured, prepared = result.measurement, result.prepared
+    return replace(
+        result,
+        failure=mask(result.failure),
+        bad_input=mask(result.bad_input),
+        measurement=measured and replace(measured, notes=mask(measured.notes)),
+        prepared=prepared and replace(prepared, notes=mask(prepared.notes)),
+    )
 
 
 def free_memory_mb() -> float:

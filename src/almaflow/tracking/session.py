@@ -15,7 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.machine import home
-from almaflow.tracking.uris import display_uri, is_server, mask_credentials, sqlite_path
+from almaflow.secrets import mask
+from almaflow.tracking.uris import display_uri, is_server, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +91,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(mask_credentials(str(error) or type(error).__name__).split())
+    text = " ".join(mask(str(error) or type(error).__name__).split())
     if "out-of-date database schema" in text:
         return "it was written by an older MLflow: make a copy of it, then run `mlflow db upgrade` on it"
     cause = re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([^')]+)", text)

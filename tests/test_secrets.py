@@ -17,7 +17,7 @@ from almaflow.secrets import MASK, mask, mask_file, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECRET = "S3cr/et@pw"
+SECRET = "S3cr/et@pw"  # noqa: S105 - a planted one
 PLAIN = "abc12345"
 
 
@@ -119,6 +119,7 @@ def test_secrets_of_the_environment_are_masked_wherever_they_stand(monkeypatch: 
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUt+nFEMI/K7")
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:battery-staple@db/x")
     monkeypatch.setenv("SHORT_PASSWORD", "mlflow")  # as a word it may stand anywhere
+    monkeypatch.setenv("PWD", "ordinary")  # where the shell is
     monkeypatch.setenv("LABEL", "ordinary value")
     said = "correct horse, wJalrXUt+nFEMI/K7 and battery-staple: ordinary value in mlflow.db"
     assert mask(said) == "***, *** and ***: ordinary value in mlflow.db"

@@ -25,7 +25,20 @@ PRIVATE = 0o700
 """Mode of a directory for its owner alone. What is below it has the usual modes, and keeps them where it is copied."""
 
 SECRET_WORDS = frozenset(
-    "apikey authorization credential credentials passcode passphrase passwd password passwords pwd secret secrets".split()
+    [
+        "apikey",
+        "authorization",
+        "credential",
+        "credentials",
+        "passcode",
+        "passphrase",
+        "passwd",
+        "password",
+        "passwords",
+        "pwd",
+        "secret",
+        "secrets",
+    ]
 )
 """Last words of names whose value is a secret, whatever it looks like."""
 
@@ -33,7 +46,21 @@ KEY_WORDS = frozenset({"key", "token"})
 """Last words of names whose value is a secret where the word before says so, or where it looks random."""
 
 KINDS_OF_KEYS = frozenset(
-    "access account api auth client encryption private refresh secret security session shared signing".split()
+    [
+        "access",
+        "account",
+        "api",
+        "auth",
+        "client",
+        "encryption",
+        "private",
+        "refresh",
+        "secret",
+        "security",
+        "session",
+        "shared",
+        "signing",
+    ]
 )
 
 QUERY_WORDS = frozenset({"auth", "code", "jwt", "sig", "signature", *KEY_WORDS})
@@ -158,6 +185,8 @@ def _environment() -> list[str]:
     """Return the secrets in the environment: values by the variables' names, and passwords of URIs."""
     secrets = []
     for name, value in os.environ.items():
+        if name in {"PWD", "OLDPWD"}:  # the shell's directories
+            continue
         if _kind(name) and (_kind(name) == "secret" or _RANDOM.fullmatch(value)):
             secrets.append(value)
         secrets += _PASSWORD.findall(value)

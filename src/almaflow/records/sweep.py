@@ -17,7 +17,9 @@ ELSEWHERE = ("tracking", "output", "resume")
 
 def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
     """Return the overrides that say what is measured, with their secrets masked, since they are kept and shown."""
-    return tuple(mask(each) for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE)
+    return tuple(
+        mask(each) for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE
+    )
 
 
 @dataclass(frozen=True)

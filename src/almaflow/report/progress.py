@@ -6,7 +6,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
@@ -14,10 +14,14 @@ from almaflow.analysis.wording import figure
 from almaflow.measure.progress import Progress
 from almaflow.records import Status
 from almaflow.report.cells import first_line
+from almaflow.report.console import PlainConsole
 from almaflow.report.estimate import Estimate
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from rich.console import Console
 
     from almaflow.records import MeasureSpec, Outcome, PlannedConversion
 
@@ -37,7 +41,7 @@ class TerminalProgress(Progress):
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         """Write nothing yet."""
-        self._console = console or Console(stderr=True)
+        self._console = console or PlainConsole(stderr=True)
         self._clock = clock
         # Not is_terminal alone: FORCE_COLOR makes rich claim one, and a live display would fill the log of a CI job.
         self._live_wanted = self._console.is_interactive and self._console.file.isatty()
@@ -137,7 +141,7 @@ class TerminalProgress(Progress):
             live.stop()
 
     def _line(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(mask(text), style=style), soft_wrap=True)
 
     def _about(self) -> str:
         seconds = self.estimate.remaining_s()

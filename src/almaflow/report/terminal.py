@@ -8,25 +8,27 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from almaflow.analysis import analyse
+from almaflow.report.console import PlainConsole
 from almaflow.report.table import render
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from almaflow.records import Job
 
 
 def announce(uri: str, experiment_name: str) -> None:
     """Print the store's address and the experiment, before anything else."""
-    _line(Console(), f"MLflow store: {display_uri(uri)}, experiment {experiment_name}")
+    _line(PlainConsole(), f"MLflow store: {display_uri(uri)}, experiment {experiment_name}")
 
 
 def present(uri: str, job: Job) -> None:
     """Print the table, the verdict, where the files are, and the command that shows the runs."""
-    console = Console()
+    console = PlainConsole()
     console.print()
     render(job, analyse(job), console)
     console.print()

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import TrackingError
+from almaflow.tracking.artifacts import fetched
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, search
 from almaflow.tracking.uris import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from mlflow.entities import Run
 
@@ -175,8 +176,11 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
             if run is None:
                 continue
             with session(uri, "the result could not be read") as client:
-                path = client.download_artifacts(run.run_id, artifact, scratch)
-                read = json.loads(Path(path).read_text(encoding="utf-8"))
+                path = fetched(client, run.run_id, artifact, scratch)
+                if path is None:
+                    message = f"run {run.run_id} has no {artifact}: `almaflow sync` writes what a store has missed"
+                    raise TrackingError(message)
+                read = json.loads(path.read_text(encoding="utf-8"))
             return run.tags[f"almaflow.{tag}"], [each for each in (read if kind == "sweep" else [read]) if each]
     return None
 
@@ -190,10 +194,8 @@ def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
         name: The artifact's name.
         scratch: A directory for downloads.
     """
-    directory = Path(scratch, run_id)
-    directory.mkdir(exist_ok=True)
     try:
         with session(uri, f"{name} could not be read") as client:
-            return Path(client.download_artifacts(run_id, name, str(directory)))
+            return fetched(client, run_id, name, scratch)
     except TrackingError:
         return None

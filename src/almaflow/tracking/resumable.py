@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cattrs.errors import ClassValidationError
 
 from almaflow.records import Outcome, read_json
+from almaflow.tracking.artifacts import fetched
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
@@ -62,10 +62,8 @@ def _read(uri: str, run_id: str) -> Outcome | None:
         session(uri, "an earlier result could not be read") as client,
         tempfile.TemporaryDirectory(prefix="almaflow-") as directory,
     ):
-        if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
-            return None
-        path = client.download_artifacts(run_id, OUTCOME, directory)
+        path = fetched(client, run_id, OUTCOME, directory)
         try:
-            return read_json(Path(path), Outcome)
+            return read_json(path, Outcome) if path else None
         except (ValueError, ClassValidationError):
             return None

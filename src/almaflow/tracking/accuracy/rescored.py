@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.records import RecordedPrediction
+from almaflow.tracking.artifacts import fetched
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.uris import is_missing
@@ -80,10 +80,10 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]
     with session(uri, "predictions could not be read") as client:
         where = f"tags.`almaflow.kind` = '{KIND}' AND tags.`almaflow.status` = 'ok'"
         for run in search(client, sorted(experiments(client)), where, ["attributes.start_time ASC"]):
-            directory = Path(scratch, run.info.run_id)
-            directory.mkdir()
-            path = client.download_artifacts(run.info.run_id, ARTIFACT, str(directory))
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            path = fetched(client, run.info.run_id, ARTIFACT, scratch)
+            if path is None:
+                continue
+            document = json.loads(path.read_text(encoding="utf-8"))
             predictor = label(document["predictor"], document["version"])
             for measured, latency_ms, low_ms, high_ms in document["predictions"]:
                 prediction = RecordedPrediction(predictor, document["version"], latency_ms, low_ms, high_ms)

@@ -96,16 +96,16 @@ def mask(value: T) -> T:
 
     Masking what is masked already changes nothing.
     """
-    masked: Any = value
-    if type(value) is str:  # not a member of an enumeration, which is a text too
-        masked = _text(value)
-    elif isinstance(value, Mapping):
-        masked = {key: _entry(str(key), each) for key, each in value.items()}
-    elif type(value) in {list, tuple}:
-        masked = type(value)(map(mask, value))
-    elif is_dataclass(value) and not isinstance(value, type):
-        masked = replace(value, **{each.name: mask(getattr(value, each.name)) for each in fields(value) if each.init})
-    return cast("T", masked)
+    given: Any = value
+    if type(given) is str:  # not a member of an enumeration, which is a text too
+        return cast("T", _text(given))
+    if isinstance(given, Mapping):
+        return cast("T", {key: _entry(str(key), each) for key, each in given.items()})
+    if type(given) in {list, tuple}:
+        return cast("T", type(given)(map(mask, given)))
+    if is_dataclass(given) and not isinstance(given, type):
+        return cast("T", replace(given, **{each.name: mask(getattr(given, each.name)) for each in fields(given)}))
+    return value
 
 
 def mask_uri(uri: str) -> str:

@@ -142,10 +142,13 @@ class Rescorer:
     def _config(self, job_run_id: str, scratch: str) -> JobConfig | None:
         try:
             path = downloaded(self.uri, job_run_id, "config.yaml", scratch)
-            config = validate_stored(yaml.safe_load(path.read_text(encoding="utf-8"))) if path else None
-            return config if config and resolve_model(config) else None
+            if path is None:
+                return None
+            config = validate_stored(yaml.safe_load(path.read_text(encoding="utf-8")))
+            resolve_model(config)  # it may lack what a model needs
         except (AlmaflowError, yaml.YAMLError, ValueError, TypeError, AttributeError):
             return None
+        return config
 
 
 def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Prediction]) -> Iterator[ScoredRun]:

@@ -25,7 +25,7 @@ _FILES = re.compile(r"cache|checkpoint|dir|file|hub|path|pretrained|repo|url|wei
 
 
 def code_of(model: ModelSpec) -> tuple[str, ...]:
-    """Return what building a stored model would call or read beyond what almaflow brings; nothing where it is built in."""
+    """Return what building a stored model would call or read beyond what almaflow brings; nothing for a built-in."""
     return tuple(_code(model))
 
 

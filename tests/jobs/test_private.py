@@ -21,12 +21,14 @@ from almaflow.jobs.resume import _going_on
 from almaflow.jobs.tasks import measuring_task, new_job, reference_task
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
 from almaflow.processes.environment import worker_environment
+from almaflow.processes.logs import REASON_LENGTH, last_line
 from almaflow.processes.worker_handle import _read_result
 from almaflow.records import Failure, FailureKind, ModelSpec, TargetSpec, WorkerResult, write_json
 from almaflow.report.reproduction import reproduction
 from almaflow.sweeps.files import SweepFiles
 from almaflow.tracking.artifacts import LARGEST_MB, fetched
 from almaflow.tracking.reader import StoredRun
+from almaflow.worker.failures import MESSAGE_LIMIT, headline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +93,12 @@ def test_what_a_model_said_is_masked_before_anything_is_kept(tmp_path: Path) -> 
     files.create()
     write_summary(files, made, analyse(made))
     assert nothing_planted_in(files.summary)
+
+
+def test_a_secret_is_masked_before_its_message_is_cut() -> None:
+    error = RuntimeError(f"{'x' * (MESSAGE_LIMIT - 60)} postgresql://somebody:{PLANTED}-{'y' * 60}@db/x")
+    assert PLANTED[:6] not in headline(error)
+    assert PLANTED[:6] not in last_line(f"{'x' * (REASON_LENGTH - 40)} postgresql://somebody:{PLANTED}{'y' * 60}@db/x")
 
 
 def test_a_log_is_masked_when_it_is_kept(tmp_path: Path) -> None:

@@ -78,11 +78,10 @@ class Rescorer:
             self._models[run.run_id] = run.model
         pool = PredictorPool(self.notify)
         with tempfile.TemporaryDirectory(prefix="almaflow-rescore-") as scratch:
-            configs = {each: self._config(each, scratch) for each in jobs}
-            if self.run_code:
-                self._show_code(configs.values())
+            configs = {each: self._config(each, scratch) for each in jobs} if self.run_code else {}
+            self._show_code(configs.values())
             for job_run_id, measured in jobs.items():
-                config = configs[job_run_id]
+                config = configs[job_run_id] if self.run_code else self._config(job_run_id, scratch)
                 if config is None:
                     self.unreadable += len(measured)
                 workload = kept_workload(self.uri, job_run_id, scratch)

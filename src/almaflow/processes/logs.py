@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.records.protocol import BAD_INPUT
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ SAYS_WHY = (1, BAD_INPUT)
 def last_line(log: Path | str) -> str:
     """The last line of a file or text that says something, at most 300 characters of it; empty where none does."""
     text = log if isinstance(log, str) else log.read_text(encoding="utf-8", errors="replace")
-    return next((line.strip()[:REASON_LENGTH] for line in reversed(text.splitlines()) if line.strip()), "")
+    return next((mask(line.strip())[:REASON_LENGTH] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def reason_of(code: int | None, log: Path | str) -> str:

@@ -85,7 +85,8 @@ def test_what_a_model_said_is_masked_before_anything_is_kept(tmp_path: Path) -> 
     said = f"cannot open postgresql://me:{PLANTED}@db/x"
     write_json(tmp_path / "result.json", WorkerResult(failure=Failure(FailureKind.ERROR, said, "load", f"T\n{said}")))
     failure = _read_result(tmp_path).failure
-    assert failure == Failure(FailureKind.ERROR, "cannot open postgresql://***@db/x", "load", "T\n" + failure.message)
+    told = "cannot open postgresql://***@db/x"
+    assert failure == Failure(FailureKind.ERROR, told, "load", f"T\n{told}")
     write_json(tmp_path / "result.json", WorkerResult(bad_input=said))
     assert _read_result(tmp_path).bad_input == "cannot open postgresql://***@db/x"
     made = job(replace(failed("EAGER"), failure=failure))
@@ -128,7 +129,8 @@ def test_others_can_read_what_reaches_a_store_of_files(home: Path, tmp_path: Pat
     files.create()
     directory = files.conversion_dir(0, planned())
     files.write_outcome(directory, failed("EAGER"))
-    LocalArtifactRepository(str(tmp_path / "store")).log_artifacts(str(directory))
+    store: Any = LocalArtifactRepository(str(tmp_path / "store"))
+    store.log_artifacts(str(directory))
     copied = [*(tmp_path / "store").rglob("*")]
     assert copied
     assert all(mode(each) & stat.S_IROTH for each in copied)

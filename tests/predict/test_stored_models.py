@@ -109,7 +109,9 @@ def test_what_another_user_wrote_runs_only_with_a_flag_that_shows_it(
 
     said = rescored()
     assert not mark.exists()
-    assert "builder: 1 measurements judged; 1 of models whose code is not run (--run-code)" in said
+    assert (
+        "builder: 1 measurements judged; 1 without an answer about a model whose code was not run (--run-code)" in said
+    )
     assert seen.read_text(encoding="utf-8") == "${oc.env:HOME} None\nresnet18 resnet18\n"
     said = rescored("--run-code")
     assert mark.exists()

@@ -63,7 +63,7 @@ def _show_counts(rescorer: Rescorer, console: Console) -> None:
         "said of already": rescorer.already,
         "learnt from": rescorer.learnt_from,
         "without an answer": rescorer.unanswered,
-        "of models whose code is not run (--run-code)": rescorer.held_back,
+        "without an answer about a model whose code was not run (--run-code)": rescorer.held_back,
         "whose job cannot be read": rescorer.unreadable,
     }
     rest = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)

@@ -17,7 +17,6 @@ from almaflow.errors import TrackingError, UsageError
 from almaflow.jobs.artifacts import write_reproduction, write_summary
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.request import make_request
-from almaflow.jobs.resume import _going_on
 from almaflow.jobs.tasks import measuring_task, new_job, reference_task
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
 from almaflow.processes.environment import worker_environment
@@ -28,6 +27,7 @@ from almaflow.report.reproduction import reproduction
 from almaflow.sweeps.files import SweepFiles
 from almaflow.tracking.artifacts import LARGEST_MB, fetched
 from almaflow.tracking.reader import StoredRun
+from almaflow.tracking.resumable import earlier_job
 from almaflow.worker.failures import MESSAGE_LIMIT, headline
 
 if TYPE_CHECKING:
@@ -244,12 +244,13 @@ def test_neither_directories_nor_huge_files_are_fetched(tmp_path: Path) -> None:
     assert huge.places == directory.places == []
 
 
-def test_a_stored_job_id_names_no_place_outside_of_the_jobs(home: Path) -> None:
-    before = StoredRun("r", "e", 0.0, True, {}, {}, {"almaflow.job_id": "../../elsewhere"})
-    with pytest.raises(TrackingError, match="not one of almaflow's"):
-        _going_on(job(), before)
-    kept = _going_on(job(), replace(before, tags={"almaflow.job_id": "20261130-101500-a1b2c3"}))
-    assert kept.directory == str(home / "jobs" / "20261130-101500-a1b2c3")
+def test_a_stored_job_id_names_no_place_outside_of_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = ("../../elsewhere", "/etc", "..", "20261130-101500-a1b2c3")
+    runs = [StoredRun(each, "e", 0.0, True, {}, {}, {"almaflow.job_id": each}) for each in ids]
+    monkeypatch.setattr("almaflow.tracking.resumable.job_runs", lambda *_: iter(runs))
+    found = earlier_job(job(), "sqlite:///x.db")
+    assert found is not None
+    assert found.run_id == ids[-1]
 
 
 def test_a_data_loader_keeps_its_secrets_to_itself() -> None:

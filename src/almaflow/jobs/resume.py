@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.analysis import EAGER, INDUCTOR, counts
 from almaflow.conversions.catalogue.plan import with_traits
-from almaflow.errors import TrackingError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import sync
 from almaflow.records import Status
@@ -88,9 +86,6 @@ def resume(job: Job, plan: Sequence[PlannedConversion], uri: str, *, failures_on
 def _going_on(job: Job, before: StoredRun) -> Job:
     """The new attempt as a part of the earlier job."""
     job_id, sweep_id = before.tags["almaflow.job_id"], before.tags.get("almaflow.sweep_id")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", job_id):  # it becomes a directory's name, and anybody may have written it
-        message = f"run {before.run_id} has the job ID {job_id!r}, which is not one of almaflow's: resume=false"
-        raise TrackingError(message)
     directory = machine.home() / "jobs" / job_id
     references: tuple[Outcome, ...] = ()
     if (Path(directory) / "job.json").exists():  # not where another machine measured it

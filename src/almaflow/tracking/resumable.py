@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -54,7 +55,9 @@ def earlier_job(job: Job, uri: str) -> StoredRun | None:
         TrackingError: the store cannot be reached or read.
     """
     where = condition({"tags.`almaflow.plan_fingerprint`": job.plan_fingerprint or ""})
-    return next(job_runs(uri, job.experiment_name, where), None)
+    runs = job_runs(uri, job.experiment_name, where)
+    # The ID becomes a directory's name here, and whoever may write to the store may have written it.
+    return next((run for run in runs if re.fullmatch(r"[A-Za-z0-9_-]+", run.tags.get("almaflow.job_id", ""))), None)
 
 
 def _read(uri: str, run_id: str) -> Outcome | None:

@@ -105,7 +105,7 @@ def test_what_another_user_wrote_runs_only_with_a_flag_that_shows_it(
         asked = [f"+predictor.own={{_target_: tests.support.planted.Builder, seen: {seen}}}", "~predictor.given"]
         done = CliRunner().invoke(almaflow, ["rescore", *asked, *flags], standalone_mode=False)
         assert done.exception is None, done.output
-        return done.output
+        return " ".join(done.output.split())
 
     said = rescored()
     assert not mark.exists()

@@ -4,6 +4,7 @@
 #   make test                                 style, types, every test
 #   make fast                                 only the tests that take seconds
 #   make lint                                 style, types, and who imports whom
+#   make audit                                known vulnerabilities of both sets of versions; needs PyPI, not part of CI
 #   make alma-era                             the tests that must hold on the older set of versions too
 #   make environments                         make both sets of versions; with -j2 at the same time
 #   make findings                             what the runtimes really do, each shown by a script; not part of CI
@@ -25,8 +26,9 @@ CURRENT := .venv
 PARALLEL = -n 2 --dist loadfile
 PYTEST = $(CURRENT)/bin/python -m pytest
 ERA := .venv-alma-era
+AUDIT := .venv-audit
 
-.PHONY: run test fast lint alma-era environments findings clean
+.PHONY: run test fast lint audit alma-era environments findings clean
 
 run: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m almaflow run $(ARGS)
@@ -44,6 +46,11 @@ lint: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m ruff format --check
 	$(CURRENT)/bin/python -m mypy
 	$(CURRENT)/bin/lint-imports --no-logo
+
+# Strict: what PyPI does not know is not taken for sound.
+audit: $(AUDIT)/$(READY)
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints/current.txt
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints/alma-era.txt
 
 alma-era: $(ERA)/$(READY)
 	$(ERA)/bin/python -m pytest -m alma $(PARALLEL) $(PYTEST_ARGS)
@@ -64,8 +71,13 @@ findings:
 	exit $$failed
 
 clean:
-	rm -rf $(CURRENT) $(ERA) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(CURRENT) $(ERA) $(AUDIT) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(AUDIT)/$(READY): constraints/audit.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/audit.txt pip-audit
+	@touch $@
 
 $(CURRENT)/$(READY): pyproject.toml constraints/current.txt
 $(ERA)/$(READY): pyproject.toml constraints/alma-era.txt

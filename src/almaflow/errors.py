@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from almaflow.secrets import mask, printable
+
 
 class AlmaflowError(Exception):
-    """The job failed for a reason that its user can act on (exit code 1)."""
+    """The job failed for a reason that its user can act on (exit code 1).
+
+    Its message often repeats what a user, a library or a store said: secrets in it are masked.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(mask(message)))
 
 
 class UsageError(AlmaflowError):

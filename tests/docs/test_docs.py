@@ -284,6 +284,9 @@ def test_every_conversion_that_is_named_is_known() -> None:
         "SWEEP_ID",
         "CUDA_VISIBLE_DEVICES",
         "OMP_NUM_THREADS",
+        "MLFLOW_TRACKING_PASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "HF_TOKEN",
     }
     properties = {"INFERENCE_PRECISION_HINT"}
     steps = {step for conversion in (*ALMA, *NATIVE) for step in conversion.steps}

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tests.support.real_servers import free_port
 
 from almaflow.errors import TrackingError, UsageError
+from almaflow.secrets import mask
 from almaflow.tracking import session, store, uris
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def test_no_password_is_shown(password: str) -> None:
         assert "et@" not in shown
         assert "me:" not in shown
         assert "host" in shown
-        assert "S3cr" not in uris.mask_credentials(f"could not reach {uri} today")
+        assert "S3cr" not in mask(f"could not reach {uri} today")
 
 
 def test_a_query_may_hold_a_password_too() -> None:

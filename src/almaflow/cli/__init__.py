@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
@@ -10,6 +11,7 @@ import click
 from almaflow.cli.streams import drop_lost_readers
 from almaflow.cli.surroundings import show_warnings, writable_home
 from almaflow.errors import AlmaflowError
+from almaflow.secrets import mask, printable
 
 COMMANDS = {
     "run": "Measure a model through its conversions (Hydra overrides and flags).",
@@ -90,4 +92,7 @@ def _exit_code(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("almaflow: interrupted", err=True)
         return INTERRUPTED
+    except Exception:  # noqa: BLE001 - our own bug, whose text may repeat what the user gave
+        click.echo(printable(mask(traceback.format_exc())), err=True, nl=False)
+        return AlmaflowError.exit_code
     return code if isinstance(code, int) else 0

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from almaflow.cli.console import wide_console
 from almaflow.cli.options import Selection, filtered, plotted, read_selected
 from almaflow.errors import UsageError
+from almaflow.report.console import PlainConsole
 
 if TYPE_CHECKING:
     from almaflow.accuracy.series import Series
+
 ALERT = 3
 
 
@@ -89,7 +90,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     _write(series, html, plot, against)
     if track:
         _track(series, selection.stores[0])
-    report.render_alerts(news, Console(stderr=True) if as_json else console)
+    report.render_alerts(news, PlainConsole(stderr=True) if as_json else console)
     return ALERT if any(alert.fails for alert in news) else 0
 
 

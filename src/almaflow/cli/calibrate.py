@@ -7,10 +7,10 @@ from typing import Self
 
 import click
 import yaml
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from almaflow.errors import TrackingError, UsageError
+from almaflow.report.console import PlainConsole
 
 LINE_EVERY = 100
 """Steps between two lines of progress where there is no terminal."""
@@ -76,7 +76,7 @@ class _Display:
     """Progress on standard error: a bar for the steps of timing, a spinner for everything else."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = PlainConsole(stderr=True)
         self._spinner = self._console.status("")
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console, refresh_per_second=1)
@@ -89,7 +89,7 @@ class _Display:
         self._spinner.stop()
 
     def notify(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def status(self, text: str) -> None:
         self._bar.stop()

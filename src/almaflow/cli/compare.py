@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from almaflow.errors import UsageError
+from almaflow.secrets import printable
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def compare(
     from almaflow.analysis.compare import compare as compare_sides
     from almaflow.analysis.compare import pair
     from almaflow.report import compare as report
+    from almaflow.report.console import PlainConsole
 
     if len(what) + len(filters) != TWO:
         message = "compare takes two things: IDs of runs, jobs or sweeps, or --filter given twice"
@@ -47,13 +48,13 @@ def compare(
     pairs, alone = pair(before, after)
     comparisons = [compare_sides(*each, everything=everything) for each in pairs]
     if kind == "table":
-        report.render_comparisons(comparisons, alone, Console())
+        report.render_comparisons(comparisons, alone, PlainConsole())
     elif kind == "markdown":
         click.echo(report.comparisons_markdown(comparisons, alone))
     elif kind == "json":
         click.echo(report.comparisons_json(comparisons, alone))
     else:
-        click.echo(report.comparisons_table(comparisons, kind))
+        click.echo(printable(report.comparisons_table(comparisons, kind)))
 
 
 def _sides(uri: str, named: str, where: str) -> list[Side]:

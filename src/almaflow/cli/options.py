@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from rich.text import Text
 
 from almaflow.errors import UsageError
+from almaflow.report.console import PlainConsole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,10 +94,10 @@ def read_selected(selection: Selection) -> list[ScoredRun]:
     # Records hold no cycles, and searching hundreds of thousands for some takes a fifth of the time.
     gc.disable()
     click.get_current_context().call_on_close(gc.enable)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     with console.status("reading the store") as status:
         return scored_history(
             selection.stores,
-            lambda uri, count: status.update(f"reading {display_uri(uri)}: {count} runs"),
+            lambda uri, count: status.update(Text(f"reading {display_uri(uri)}: {count} runs")),
             fresh=selection.fresh,
         )

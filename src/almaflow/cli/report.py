@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def report(what: str | None, output: Path | None, title: str | None, uri: str | 
     name, outputs = job_or_sweep
     models = ", ".join(dict.fromkeys(each["model"] for each in outputs))
     text = document(title or f"{models} on {outputs[0]['hardware']}", outputs)
-    path = output or Path(f"{name}.html")
+    path = output or Path(f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.html")  # a store may hold any name
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

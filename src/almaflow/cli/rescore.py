@@ -5,20 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.progress import track
 
 from almaflow.cli.options import Selection, filtered, read_selected
 from almaflow.errors import UsageError
+from almaflow.report.console import PlainConsole
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from almaflow.predict.rescore import Rescorer
 
 
 @click.command()
 @click.argument("overrides", nargs=-1)
+@click.option(
+    "--run-code", is_flag=True, help="Let predictors build models by the code that the store names; it is shown first."
+)
 @filtered
-def rescore(overrides: tuple[str, ...], selection: Selection) -> None:
+def rescore(overrides: tuple[str, ...], run_code: bool, selection: Selection) -> None:  # noqa: FBT001 - click passes a flag so
     """Ask the predictors of OVERRIDES (predictor=NAME) of what the store has measured, and keep it beside.
 
     A predictor is called NAME@VERSION there. What it was learnt from is left out.
@@ -40,10 +45,10 @@ def rescore(overrides: tuple[str, ...], selection: Selection) -> None:
     if not runs:
         message = "nothing was measured that fits: almaflow accuracy --baselines shows what there is"
         raise UsageError(message)
-    console = Console()
+    console = PlainConsole()
     for predictor in predictors:
-        rescorer = Rescorer(store, predictor, lambda text: console.print(f"almaflow: {text}", markup=False))
-        list(track(rescorer.ask_about(runs), f"asking {predictor.name}", len(runs), console=Console(stderr=True)))
+        rescorer = Rescorer(store, predictor, lambda text: console.print(f"almaflow: {text}"), run_code)
+        list(track(rescorer.ask_about(runs), f"asking {predictor.name}", len(runs), console=PlainConsole(stderr=True)))
         _show_counts(rescorer, console)
         for saved in rescorer.save(runs):
             where = f"{saved.experiment}: kept as run {saved.run_id}, in almaflow accuracy as {saved.predictor}"
@@ -58,6 +63,7 @@ def _show_counts(rescorer: Rescorer, console: Console) -> None:
         "said of already": rescorer.already,
         "learnt from": rescorer.learnt_from,
         "without an answer": rescorer.unanswered,
+        "without an answer about a model whose code was not run (--run-code)": rescorer.held_back,
         "whose job cannot be read": rescorer.unreadable,
     }
     rest = ", ".join(f"{number} {why}" for why, number in left_out.items() if number)

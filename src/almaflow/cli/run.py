@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
@@ -15,8 +17,11 @@ from almaflow.config import files, overrides, store, validation
 from almaflow.config.explain import explain
 from almaflow.errors import AlmaflowError
 from almaflow.processes.interrupts import as_interrupts
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from omegaconf import DictConfig
 
     from almaflow.cli.sweep import Ended
@@ -69,7 +74,8 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(overrides.quote_numbers(list(arguments)))]
     os.environ |= settings
     try:
-        hydra.main(version_base="1.3", config_path=str(files.conf_dir()), config_name="config")(task)()
+        with _masked_output(arguments):
+            hydra.main(version_base="1.3", config_path=str(files.conf_dir()), config_name="config")(task)()
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
@@ -84,6 +90,20 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
         for name in (name for name, value in before.items() if value is None):
             del os.environ[name]
     return max(codes, default=0)
+
+
+@contextmanager
+def _masked_output(arguments: tuple[str, ...]) -> Iterator[None]:
+    """Mask what Hydra prints where it is asked for the configuration, and runs nothing."""
+    if not {each.partition("=")[0] for each in arguments} & {"--cfg", "-c", "--info", "-i"}:
+        yield
+        return
+    shown = StringIO()
+    try:
+        with redirect_stdout(shown):
+            yield
+    finally:
+        click.echo(mask(shown.getvalue()), nl=False)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import os
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from almaflow.records.clock import now
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
 from almaflow.report.terminal import ui_command
+from almaflow.secrets import PRIVATE, mask
 from almaflow.sweeps import record as sweeping
 from almaflow.sweeps.files import SweepFiles
 
@@ -84,9 +86,17 @@ class SweepCallback(Callback):
             raise NotBegunError(error) from error
         begun.append(held)
         directory = directory.with_name(held.files.root.name)
+        _keep_nothing(directory)
         with read_write(config.hydra):
             config.hydra.sweep.dir = str(directory)
             config.hydra.overrides.hydra.append(override("hydra.sweep.dir", directory))
+
+
+def _keep_nothing(directory: Path) -> None:
+    """Lead the file that Hydra's sweepers write their configuration to, passwords included, to nowhere."""
+    directory.mkdir(PRIVATE, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (directory / "multirun.yaml").symlink_to(os.devnull)
 
 
 def _planned(config: DictConfig, overrides: list[str]) -> list[list[str]] | None:
@@ -127,7 +137,7 @@ def one_of(sweep: str | None) -> Iterator[Ended]:
     try:
         yield ended
     except BaseException as error:
-        ended.error = str(error) if isinstance(error, AlmaflowError) else f"{type(error).__name__}: {error}"
+        ended.error = str(error) if isinstance(error, AlmaflowError) else mask(f"{type(error).__name__}: {error}")
         ended.code = error.exit_code if isinstance(error, AlmaflowError) else AlmaflowError.exit_code
         raise
     finally:

@@ -13,6 +13,7 @@ import click
 
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.processes.interrupts import as_interrupts
+from almaflow.secrets import printable
 from almaflow.tracking.store import experiment_link
 from almaflow.tracking.ui_server import HOST, free_port, log_path, serving
 from almaflow.tracking.ui_views import link, prepare_pages
@@ -51,10 +52,10 @@ def ui(port: int | None, no_open: bool, uri: str | None) -> None:  # noqa: FBT00
 
 
 def _show(base: str, pages: Pages, *, no_open: bool) -> None:
-    click.echo(f"{pages.experiment}: {experiment_link(base, pages.experiment_id)}")
+    click.echo(f"{printable(pages.experiment)}: {experiment_link(base, pages.experiment_id)}")
     links = [link(base, pages.experiment_id, view.key) for view in pages.views]
     for view, address in zip(pages.views, links, strict=True):
-        click.echo(f"{view.title}: {address}")
+        click.echo(f"{printable(view.title)}: {address}")
     # Without a display Python falls back to a browser that takes the terminal over.
     has_display = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if has_display and not no_open:

@@ -16,6 +16,7 @@ from almaflow.config.files import conf_dir
 from almaflow.config.overrides import quote_numbers
 from almaflow.config.store import SCHEMA, register
 from almaflow.config.validation import validate
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,8 @@ def compose(overrides: Sequence[str]) -> JobConfig:
         usage_error = explain(error)
         if usage_error is None:
             raise
-        raise usage_error from error
+        # The cause would show a secret wherever a traceback is printed.
+        raise usage_error from (error if mask(str(error)) == str(error) else None)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+from omegaconf import MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,6 +22,7 @@ from almaflow.records import Resume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from omegaconf import DictConfig
     from pydantic_core import ErrorDetails
 
 FILE_NAME_BYTES = 255
@@ -42,8 +43,18 @@ def _adapter() -> TypeAdapter[JobConfig]:
 
 
 def validate_stored(config: Mapping[str, Any]) -> JobConfig:
-    """Return the configuration of a job that a store kept; see ``validate``."""
-    return validate(DictConfig(dict(config)))
+    """Return the configuration of a job that a store kept, whoever may write there.
+
+    Nothing in it is resolved: an interpolation could read this process's environment. Its file for output is left out,
+    which is of the machine that wrote it.
+
+    Raises:
+        UsageError: one line with the key, its value and what it has to be.
+    """
+    model = config.get("model") or {}
+    # The default of an input's batch dimension is an interpolation.
+    inputs = [{"batch_dim": model.get("batch_dim", 0), **each} for each in model.get("inputs") or ()]
+    return _checked({**config, "output": None, "model": {**model, "inputs": inputs or None}})
 
 
 def validate(cfg: DictConfig) -> JobConfig:
@@ -61,6 +72,10 @@ def validate(cfg: DictConfig) -> JobConfig:
     except OmegaConfBaseException as error:
         message = f"{error.full_key}: {str(error).splitlines()[0]}"
         raise UsageError(message) from error
+    return _checked(values)
+
+
+def _checked(values: Any) -> JobConfig:
     try:
         job = _adapter().validate_python(values)
     except ValidationError as error:

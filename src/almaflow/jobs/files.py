@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from almaflow.conversions.catalogue.plan import with_traits
 from almaflow.errors import AlmaflowError, RecordError
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
+from almaflow.secrets import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,8 @@ class JobFiles:
     def going_on_in(self, directory: Path | str) -> JobFiles:
         """Give the files of the job that this attempt goes on with; what only the workers need stays here."""
         root = Path(directory)
-        root.mkdir(parents=True, exist_ok=True)  # not there where another machine began the job
+        root.mkdir(PRIVATE, parents=True, exist_ok=True)  # not there where another machine began the job
+        root.chmod(PRIVATE)
         return JobFiles(root, self.scratch)
 
     @property
@@ -71,8 +73,8 @@ class JobFiles:
         return self.root / "summary"
 
     def create(self) -> None:
-        """Make the directory of a new job."""
-        self.root.mkdir(parents=True)
+        """Make the directory of a new job, for this user alone: inputs and secrets of the model are below it."""
+        self.root.mkdir(PRIVATE, parents=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from almaflow.config.resolve import resolve_measure
 from almaflow.config.validation import plain
 from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
+from almaflow.secrets import mask
 from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
 
 
 def _kept(job: JobConfig) -> dict[str, Any]:
-    """The configuration as it is kept on disk and in the store, where no password belongs."""
+    """The configuration as it is kept on disk and in the store, where no secret belongs."""
     config = plain(job)
     config["hardware"]["learnt"] = {}  # some hundred numbers; a prediction names their version
     if job.tracking.uri:
         config["tracking"]["uri"] = display_uri(job.tracking.uri)
-    return config
+    return mask(config)

@@ -128,7 +128,7 @@ def _prepare(
     context: JobContext, job: Job, files: JobFiles, launcher: Launcher, stack: ExitStack
 ) -> tuple[Job, _Workers]:
     """Build the model once and run it eagerly; the worker that did so stays and probes for drift."""
-    task = reference_task(job, files)
+    task = reference_task(job, context.request.model, files)
     with context.interrupts.let_through():
         worker = stack.enter_context(
             closing(launcher.start(task, lambda phase: context.progress.phase(job.model.name, phase)))
@@ -141,7 +141,9 @@ def _prepare(
 def _predict(context: JobContext, job: Job, past: tuple[PastMeasurement, ...]) -> JobPredictions:
     """Ask the predictors, before anything is measured."""
     request = context.request
-    predictions = JobPredictions(request.predictors, past, PredictorPool(context.progress.warn), request.learnt)
+    predictions = JobPredictions(
+        request.predictors, past, PredictorPool(context.progress.warn), request.learnt, request.model
+    )
     predictions.before(job, request.plan)
     return predictions
 

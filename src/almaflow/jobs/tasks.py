@@ -12,10 +12,12 @@ from almaflow import machine
 from almaflow.processes.environment import module_search_path
 from almaflow.records import Job, ModelTraits, WorkerTask
 from almaflow.records.clock import now
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
+    from almaflow.records import ModelSpec
 
 
 def new_job(request: Request) -> Job:
@@ -26,7 +28,7 @@ def new_job(request: Request) -> Job:
     return Job(
         job_id=job_id,
         directory=str(machine.home() / "jobs" / job_id),
-        model=request.model,
+        model=mask(request.model),  # what is kept has no secrets; workers get the model as it is
         hardware=request.hardware,
         measure=request.measure,
         tier=request.tier,
@@ -38,10 +40,10 @@ def new_job(request: Request) -> Job:
     )
 
 
-def reference_task(job: Job, files: JobFiles) -> WorkerTask:
+def reference_task(job: Job, model: ModelSpec, files: JobFiles) -> WorkerTask:
     """Tell the reference worker, whose directory is made, to build the model and run it eagerly."""
     return WorkerTask(
-        model=job.model,
+        model=model,
         hardware=job.hardware,
         measure=job.measure,
         conversion=None,

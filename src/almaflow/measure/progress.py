@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from almaflow.secrets import mask
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -42,7 +44,7 @@ class Progress:
 
     def warn(self, text: str) -> None:
         """Show a warning that stays."""
-        logging.getLogger("almaflow").warning(text)
+        logging.getLogger("almaflow").warning(mask(text))
 
     def close(self) -> None:
         """End; may be called again."""

@@ -8,6 +8,8 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from almaflow.secrets import mask_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,5 +35,6 @@ def end_work_directory(conversion: Path, replicate: int) -> None:
     if not conversion.exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(conversion))
     with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
-        (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
+        log = (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
+        mask_file(log)  # it becomes an artifact
     shutil.rmtree(conversion / "work", ignore_errors=True)

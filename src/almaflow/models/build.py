@@ -19,6 +19,7 @@ from almaflow.models.padding import check_masks
 from almaflow.models.state import content_of
 from almaflow.models.targets import call, call_target, described, started_in
 from almaflow.records import TargetSpec
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from almaflow.models.batches import Batch
@@ -147,7 +148,7 @@ def check_forward(module: torch.nn.Module, batch: Batch, *, answers: bool = True
             if answers:
                 flatten_outputs(output)
     except Exception as error:
-        cause = described(error)[:300]
+        cause = mask(described(error))[:300]
         message = (
             f"the model runs in training mode only, and conversions are measured in evaluation mode: {cause}"
             if _runs_in_training(module, batch)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ class PredictorPool:
                 raise
             self._failed.add(predictor.name)
             kind = "" if isinstance(error, AlmaflowError) else f"{type(error).__name__}: "
-            self.notify(f"predictor {predictor.name}: {kind}{error}; it is not asked again")
+            self.notify(mask(f"predictor {predictor.name}: {kind}{error}; it is not asked again"))
             return None
 
     def miss(self, name: str, of: str) -> None:

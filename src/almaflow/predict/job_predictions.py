@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from almaflow.predict import Predictor, PredictorPool
-    from almaflow.records import Job, LearnedCosts, Outcome, PastMeasurement, PlannedConversion, Prediction
+    from almaflow.records import Job, LearnedCosts, ModelSpec, Outcome, PastMeasurement, PlannedConversion, Prediction
 
 
 @dataclass
@@ -26,6 +26,8 @@ class JobPredictions:
     past: tuple[PastMeasurement, ...]
     pool: PredictorPool
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
+    model: ModelSpec | None = None
+    """The model with its secrets, which a job's record has not: a predictor may build it."""
     _before: dict[tuple[str, PlannedConversion], Prediction] = field(default_factory=dict)
 
     def before(self, job: Job, plan: Iterable[PlannedConversion]) -> None:
@@ -66,7 +68,7 @@ class JobPredictions:
 
     def _question(self, job: Job, planned: PlannedConversion, eager_ms: float | None) -> PredictionRequest:
         return PredictionRequest(
-            model=job.model,
+            model=self.model or job.model,
             hardware=job.hardware,
             conversion=planned,
             batch_size=job.model.batch_size,

@@ -17,6 +17,7 @@ from almaflow.config.validation import validate_stored
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict import PredictorPool
+from almaflow.predict.stored_models import as_data, code_of
 from almaflow.records import HardwareSpec, PredictionRequest, RecordedPrediction
 from almaflow.tracking.accuracy.rescored import label, log_rescored
 from almaflow.tracking.reader import downloaded
@@ -50,6 +51,8 @@ class Rescorer:
     uri: str
     predictor: Predictor
     notify: Callable[[str], None]
+    run_code: bool = False
+    """Whether predictors may build models by code that the stored configurations name."""
     already: int = 0
     """Measurements that have an answer of the predictor in this version."""
     learnt_from: int = 0
@@ -58,6 +61,8 @@ class Rescorer:
     """Measurements whose job's configuration is not there, or is another almaflow's."""
     unanswered: int = 0
     """Measurements that the predictor has no answer about."""
+    held_back: int = 0
+    """Measurements without an answer whose model was given without the code that builds it."""
     predictions: dict[tuple[str, str], list[tuple[ScoredRun, Prediction]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -73,11 +78,13 @@ class Rescorer:
             self._models[run.run_id] = run.model
         pool = PredictorPool(self.notify)
         with tempfile.TemporaryDirectory(prefix="almaflow-rescore-") as scratch:
+            configs = {each: self._config(each, scratch) for each in jobs} if self.run_code else {}
+            self._show_code(configs.values())
             for job_run_id, measured in jobs.items():
-                config = self._config(job_run_id, scratch)
+                config = configs[job_run_id] if self.run_code else self._config(job_run_id, scratch)
                 workload = kept_workload(self.uri, job_run_id, scratch)
                 for run in measured:
-                    question = _question(config, workload, run) if config else None
+                    question = _question(config, workload, run, run_code=self.run_code) if config else None
                     if question:
                         self._ask(pool, run, question)
                     else:
@@ -89,12 +96,20 @@ class Rescorer:
             self.learnt_from += 1
             return
         prediction = pool.ask(self.predictor, question, early=True)
-        if prediction is None:
+        if prediction is None and question.model == as_data(question.model):
+            self.held_back += 1
+        elif prediction is None:
             self.unanswered += 1
         elif (name := label(prediction.predictor, prediction.version)) in {each.predictor for each in run.said}:
             self.already += 1
         else:
             self.predictions[run.experiment, name].append((run, prediction))
+
+    def _show_code(self, configs: Iterable[JobConfig | None]) -> None:
+        """Show what predictors may run, before they run it."""
+        models = (resolve_model(config) for config in configs if config)
+        for code in sorted({code for model in models for code in code_of(model)}):
+            self.notify(f"may run what the store names: {code}")
 
     def _models_learnt_from(self, question: PredictionRequest) -> set[str]:
         """Return the models that the predictor learnt from: no measurement of them can test it."""
@@ -127,9 +142,13 @@ class Rescorer:
     def _config(self, job_run_id: str, scratch: str) -> JobConfig | None:
         try:
             path = downloaded(self.uri, job_run_id, "config.yaml", scratch)
-            return validate_stored(yaml.safe_load(path.read_text(encoding="utf-8"))) if path else None
-        except (AlmaflowError, yaml.YAMLError, ValueError):
+            if path is None:
+                return None
+            config = validate_stored(yaml.safe_load(path.read_text(encoding="utf-8")))
+            resolve_model(config)  # it may lack what a model needs
+        except (AlmaflowError, yaml.YAMLError, ValueError, TypeError, AttributeError):
             return None
+        return config
 
 
 def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Prediction]) -> Iterator[ScoredRun]:
@@ -142,20 +161,26 @@ def _with_predictions(runs: Iterable[ScoredRun], name: str, new: dict[str, Predi
             yield run
 
 
-def _question(config: JobConfig, workload: Workload | None, run: ScoredRun) -> PredictionRequest | None:
+def _question(
+    config: JobConfig, workload: Workload | None, run: ScoredRun, *, run_code: bool
+) -> PredictionRequest | None:
     """Return the request that the predictor would have got before the run, about the run's hardware.
 
-    None where the run lacks what it takes, or its conversion is one that is unknown here.
+    Without ``run_code`` a model that is more than a built-in architecture is given by its name and inputs only. None
+    where the run lacks what it takes, or its conversion is one that is unknown here.
     """
     try:
         threads, planned = int(run.threads.partition(" ")[0]), _planned(run)
     except (ValueError, UsageError):
         return None
+    model = resolve_model(config)
+    if not run_code and code_of(model):
+        model = as_data(model)
     calibrated = calibrated_here(run.machine, threads)
     limits = configured_limits(config.hardware) or (calibrated.limits if calibrated else None)
     hardware = HardwareSpec(run.hardware, run.device, threads, config.hardware.description, limits=limits)
     learnt = learnt_from(config.hardware.learnt) or (calibrated.learnt if calibrated else {})
-    return PredictionRequest(resolve_model(config), hardware, planned, run.batch_size, workload, learnt=learnt)
+    return PredictionRequest(model, hardware, planned, run.batch_size, workload, learnt=learnt)
 
 
 def _planned(run: ScoredRun) -> PlannedConversion:

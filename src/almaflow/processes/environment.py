@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.machine import home
+from almaflow.secrets import PRIVATE
 
 if TYPE_CHECKING:
     from almaflow.records import HardwareSpec, WorkerTask
@@ -51,6 +52,8 @@ def worker_environment(task: WorkerTask) -> dict[str, str]:
         del environment["CUDA_VISIBLE_DEVICES"]
     cold = task.measure.compile_cache == "cold"
     cache = Path(task.cache_dir or task.work_dir) / "compile-cache" if cold else home() / "compile-cache"
+    if not cold:
+        cache.mkdir(PRIVATE, parents=True, exist_ok=True)  # what lies there is loaded and run
     environment["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     environment["TRITON_CACHE_DIR"] = str(cache / "triton")
     return environment

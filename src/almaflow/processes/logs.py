@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from almaflow.records.protocol import BAD_INPUT
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,7 +71,7 @@ class BoundedLog:
 def last_line(log: Path | str) -> str:
     """The last line of a file or text that says something, at most 300 characters of it; empty where none does."""
     text = log if isinstance(log, str) else _end_of(log)
-    return next((line.strip()[:REASON_LENGTH] for line in reversed(text.splitlines()) if line.strip()), "")
+    return next((mask(line.strip())[:REASON_LENGTH] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _end_of(log: Path) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow.errors import RecordError
 from almaflow.records import WorkerResult, read_json
 from almaflow.records.kept_rounds import with_kept_rounds
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,4 +26,12 @@ def read_result(directory: Path) -> WorkerResult:
     except (FileNotFoundError, RecordError):
         # Written in one move, so what cannot be read was not written by the worker's own code.
         return WorkerResult()
-    return result
+    # What code that is not ours said goes into files, tags and reports.
+    measured, prepared = result.measurement, result.prepared
+    return replace(
+        result,
+        failure=mask(result.failure),
+        bad_input=mask(result.bad_input),
+        measurement=measured and replace(measured, notes=mask(measured.notes)),
+        prepared=prepared and replace(prepared, notes=mask(prepared.notes)),
+    )

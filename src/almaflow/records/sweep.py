@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from almaflow.secrets import mask
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -14,8 +16,10 @@ ELSEWHERE = ("tracking", "output", "resume")
 
 
 def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:
-    """Return the overrides that say what is measured."""
-    return tuple(each for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE)
+    """Return the overrides that say what is measured, with their secrets masked, since they are kept and shown."""
+    return tuple(
+        mask(each) for each in overrides if each.lstrip("+~").partition("=")[0].partition(".")[0] not in ELSEWHERE
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.report.markdown import markdown_table
+from almaflow.report.markdown import escaped, markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +47,11 @@ def comparisons_markdown(comparisons: Sequence[Comparison], alone: Sequence[Side
     parts = []
     if settings := _shared_settings(comparisons):
         parts += [markdown_table(("what differs", "before", "after"), settings)]
-    parts += [f"Warning: {text}" for text in _warnings(comparisons)]
+    parts += [f"Warning: {escaped(text)}" for text in _warnings(comparisons)]
     for each in comparisons:
         table = markdown_table(("", each.before.label, each.after.label, "change"), _rows(each))
-        parts += [f"## {_name(each)}", table, f"Latency: **{each.verdict}**, {each.why}"]
-    parts += [f"Only in {side.label}: {' '.join(filter(None, side.workload))}" for side in alone]
+        parts += [f"## {escaped(_name(each))}", table, f"Latency: **{each.verdict}**, {escaped(each.why)}"]
+    parts += [escaped(f"Only in {side.label}: {' '.join(filter(None, side.workload))}") for side in alone]
     return "\n\n".join(parts) + "\n"
 
 

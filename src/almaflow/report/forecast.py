@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from almaflow.analysis.wording import figure
-from almaflow.report.pictures import COLORS, new_figure
+from almaflow.report.pictures import COLORS, label, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,9 @@ def draw(forecasts: Sequence[Forecast], path: Path) -> None:
         value, low, high = each.prediction.latency_ms, each.prediction.low_ms, each.prediction.high_ms
         error = None if low is None or high is None else [[max(value - low, 0)], [max(high - value, 0)]]
         axes.barh(position, value, color=colors[each.hardware.name], xerr=error, ecolor="#333333", capsize=2)
-    names = [f"{each.hardware.name}  {each.conversion.name}  ({each.prediction.predictor})" for each in forecasts]
+    names = [
+        label(f"{each.hardware.name}  {each.conversion.name}  ({each.prediction.predictor})") for each in forecasts
+    ]
     axes.set_yticks(range(len(forecasts)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.wording import figure, ratio
 from almaflow.report import cells
+from almaflow.secrets import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,15 +15,21 @@ if TYPE_CHECKING:
     from almaflow.analysis import Analysis, Row
     from almaflow.records import Job
 
+_SIGNS = re.compile(r"[\\`|<~\[\]*]|(?<!\w)_|_(?!\w)|:(?=//)")
+"""The signs of inline Markdown; an address is not made a link of, either."""
+_BLOCK = re.compile(r"^(\d*)([#>+=.)-])(?=[\s#=-]|$)")
+"""The beginning of a heading, a quotation or a list."""
+_NOT_IN_CODE = str.maketrans({"`": "'", "|": "/"})
+
 MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", "python", "torch")
 """Keys of the environment that come first; the others follow in alphabetical order."""
 
 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
     """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
-    parts = [f"# {_text(cells.title(job))}", _text(cells.interrupted(job)), _results(analysis)]
-    parts += [_text(line) for line in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
-    parts += [f"**{_text(cells.best(analysis))}**", _text(cells.headroom(analysis))]
+    parts = [f"# {escaped(cells.title(job))}", escaped(cells.interrupted(job)), _results(analysis)]
+    parts += [escaped(line) for line in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
+    parts += [f"**{escaped(cells.best(analysis))}**", escaped(cells.headroom(analysis))]
     if predicted := cells.predictions(analysis):
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
     if analysis.recommendations:
@@ -34,7 +42,7 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     for heading, rows in cells.failures(analysis).items():
         failed = [(code(row.name), cells.failure(row)) for row in rows]
         parts += [f"## {heading}", markdown_table(("conversion", "reason"), failed)]
-    missing = [(reason, ", ".join(map(code, names))) for reason, names in cells.unavailable(analysis).items()]
+    missing = [(reason, Markdown(", ".join(map(code, names)))) for reason, names in cells.unavailable(analysis).items()]
     if missing:
         parts += ["## Cannot run here", markdown_table(("reason", "conversions"), missing)]
     keys = [key for key in MACHINE if key in job.environment]
@@ -62,7 +70,7 @@ def _results(analysis: Analysis) -> str:
         header.append("prediction error")
 
     def line(row: Row) -> list[str]:
-        name = code(row.name) + (" (best)" if row is analysis.best else "")
+        name = Markdown(code(row.name) + (" (best)" if row is analysis.best else ""))
         figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
         ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
@@ -72,23 +80,32 @@ def _results(analysis: Analysis) -> str:
     return markdown_table(header, [line(row) for row in rows]) if rows else ""
 
 
+class Markdown(str):
+    """A text that is Markdown already, and is not escaped again."""
+
+    __slots__ = ()
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table whose cells are escaped, so that they are shown as they are."""
-    lines = [header, ["---"] * len(header), *([_text(cell) for cell in row] for row in rows)]
+    lines = [list(map(_inline, header)), ["---"] * len(header), *(list(map(_inline, row)) for row in rows)]
     return "\n".join(f"| {' | '.join(cell)} |" for cell in lines)
 
 
-def _text(text: str) -> str:
-    """Escape what would end a cell, open a tag or strike text out."""
-    flat = " ".join(text.split())
-    for sign in ("\\", "|", "<", "~"):
-        flat = flat.replace(sign, f"\\{sign}")
-    return flat
+def escaped(text: str) -> str:
+    """Escape a line, so that it is shown as it is: no tag, link, picture, emphasis, heading or list comes of it."""
+    return _BLOCK.sub(r"\1\\\2", _inline(text))
 
 
-def code(name: str) -> str:
-    """Return a name set as code."""
-    return f"`{name}`"
+def _inline(text: str) -> str:
+    if isinstance(text, Markdown):
+        return text
+    return _SIGNS.sub(r"\\\g<0>", " ".join(printable(text).split()))
+
+
+def code(name: str) -> Markdown:
+    """Return a name set as code, with its own backquotes and bars replaced, which would end it."""
+    return Markdown(f"`{' '.join(printable(name).translate(_NOT_IN_CODE).split())}`")
 
 
 def _ratio(value: float | None) -> str:

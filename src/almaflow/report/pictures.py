@@ -6,6 +6,8 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from almaflow.secrets import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -29,7 +31,7 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
         low, high = each.get("latency/ci_low", value), each.get("latency/ci_high", value)
         error = [[max(value - low, 0)], [max(high - value, 0)]]
         axes.barh(position, value, color=COLORS[_width(each)], xerr=error, ecolor="#333333", capsize=2, height=0.7)
-    axes.set_yticks(range(len(shown)), [each["conversion"] for each in shown], fontsize=8)
+    axes.set_yticks(range(len(shown)), [label(each["conversion"]) for each in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("ms for one forward call, with the 95% interval of the median")
     _legend(axes, shown)
@@ -45,7 +47,7 @@ def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
         axes.scatter(each["latency_ms"], decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
         if position < MOST_NAMES:
             axes.annotate(
-                each["conversion"], (each["latency_ms"], decibels), (5, 3), textcoords="offset points", size=7
+                label(each["conversion"]), (each["latency_ms"], decibels), (5, 3), textcoords="offset points", size=7
             )
     axes.set_xscale("log")
     axes.set_xlabel("ms for one forward call")
@@ -66,6 +68,11 @@ def _width(entry: Mapping[str, Any]) -> str:
     digits = re.search(r"\d+", entry["dtype"])
     bits = int(digits[0]) if digits else 32
     return next((name for name in COLORS if name.startswith(f"{bits} ")), "fewer")
+
+
+def label(text: str) -> str:
+    """Return a text as matplotlib draws it as it is: between two dollar signs it would read mathematics."""
+    return printable(text).replace("$", r"\$")
 
 
 def new_figure(height: float) -> tuple[Figure, Axes]:

@@ -17,6 +17,7 @@ from almaflow.records import Status
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +142,7 @@ class TerminalProgress(Progress):
             live.stop()
 
     def _line(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(mask(text), style=style), soft_wrap=True)
 
     def _about(self) -> str:
         seconds = self.estimate.remaining_s()

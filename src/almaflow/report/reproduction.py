@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from almaflow.records import ModelTraits, WorkerTask, to_dict
@@ -15,6 +16,7 @@ r"""{name} of {model}, which ended so: {failure}
 
 Does it again in this process, without a worker, a time limit or MLflow: python reproduce.py
 What is asked for is in TASK; change it as you like. Run it in an empty directory: converters leave files.
+A *** stands for a secret, which has to be filled in.
 """
 
 import json
@@ -38,6 +40,11 @@ TASK = from_dict(
     ),
 )
 
+if not (TASK.model.target or TASK.model.arch):
+    raise SystemExit(
+        "the model was given to almaflow.validate and is not kept, since loading a pickle runs code: write the import "
+        "path of a callable that builds it as the model's target in TASK; its inputs are then drawn at random"
+    )
 planned, eager_device = TASK.conversion, TASK.hardware.device
 set_threads(threads_per_stream(TASK))
 model, batches, *_, form = example_model(TASK)
@@ -57,10 +64,11 @@ print("against eager:  ", fidelity)
 def reproduction(outcome: Outcome, job: Job) -> str:
     """The script, for a conversion that failed in the job.
 
-    It builds the model as the job did; of a model that was handed over from Python it needs the same file.
+    It builds the model as the job did. One that was handed over from Python is left out: a pickle would be loaded from
+    a place that somebody else may write to by then.
     """
     task = WorkerTask(
-        model=job.model,
+        model=replace(job.model, pickle_path=None, batches_path=None),
         hardware=job.hardware,
         measure=job.measure,
         conversion=outcome.planned,

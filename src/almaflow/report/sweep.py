@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from almaflow.analysis.wording import figure, ratio
-from almaflow.report.markdown import code, markdown_table
+from almaflow.report.markdown import code, escaped, markdown_table
 from almaflow.report.progress import duration
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def render_sweep(summary: SweepSummary, console: Console) -> None:
 
 def sweep_markdown(summary: SweepSummary) -> str:
     """Write the jobs, the latency of every conversion in each of them, and what failed."""
-    parts = [f"# {_title(summary)}", markdown_table(HEADINGS, [_cells(row) for row in summary.rows])]
+    parts = [f"# {escaped(_title(summary))}", markdown_table(HEADINGS, [_cells(row) for row in summary.rows])]
     jobs = [row.what for row in summary.rows if any(row.what in by_job for by_job in summary.latencies.values())]
     if jobs:
         lines = [

@@ -22,6 +22,7 @@ from almaflow import machine
 from almaflow.analysis.output import completed
 from almaflow.errors import RecordError
 from almaflow.records import Sweep, SweepJob, read_json, write_json
+from almaflow.secrets import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +47,13 @@ class SweepFiles:
 
     def lock(self) -> FileLock:
         """Return a lock for the command that runs the sweep; the system frees it when that process is gone."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
         return FileLock(self.root / "lock", mode=0o600)
 
     def write(self, sweep: Sweep) -> None:
         """Write the record of the sweep."""
-        (self.root / "jobs").mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(PRIVATE, parents=True, exist_ok=True)
+        (self.root / "jobs").mkdir(exist_ok=True)
         write_json(self.root / "sweep.json", sweep)
 
     def read(self) -> Sweep:

@@ -14,8 +14,9 @@ from almaflow.errors import UsageError
 from almaflow.records import Sweep, measurement_overrides, write_json
 from almaflow.records.clock import now
 from almaflow.report.sweep import sweep_markdown
+from almaflow.secrets import MASK
 from almaflow.sweeps.files import SweepFiles, sweeps
-from almaflow.tracking.uris import MASK, display_uri, resolve_uri
+from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.output import completed
 from almaflow.errors import TrackingError
 from almaflow.records import read_data
+from almaflow.tracking.artifacts import fetched
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, search
 from almaflow.tracking.uris import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from mlflow.entities import Run
 
@@ -177,7 +178,11 @@ def outputs_of(uri: str, named: str | None, scratch: str) -> tuple[str, list[dic
             if run is None:
                 continue
             with session(uri, "the result could not be read") as client:
-                read = read_data(client.download_artifacts(run.run_id, artifact, scratch))
+                path = fetched(client, run.run_id, artifact, scratch)
+                if path is None:
+                    message = f"run {run.run_id} has no {artifact}: `almaflow sync` writes what a store has missed"
+                    raise TrackingError(message)
+                read = read_data(path)
             jobs = read if kind == "sweep" and isinstance(read, list) else [read]
             return run.tags.get(f"almaflow.{tag}", run.run_id), [completed(each) for each in jobs if each]
     return None
@@ -192,10 +197,8 @@ def downloaded(uri: str, run_id: str, name: str, scratch: str) -> Path | None:
         name: The artifact's name.
         scratch: A directory for downloads.
     """
-    directory = Path(scratch, run_id)
-    directory.mkdir(exist_ok=True)
     try:
         with session(uri, f"{name} could not be read") as client:
-            return Path(client.download_artifacts(run_id, name, str(directory)))
+            return fetched(client, run_id, name, scratch)
     except TrackingError:
         return None

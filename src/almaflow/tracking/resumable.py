@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.errors import RecordError
 from almaflow.records import FailureKind, Outcome, read_json
+from almaflow.tracking.artifacts import fetched
 from almaflow.tracking.fingerprints import fingerprint, measure_params
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
@@ -54,7 +55,9 @@ def earlier_job(job: Job, uri: str) -> StoredRun | None:
         TrackingError: the store cannot be reached or read.
     """
     where = condition({"tags.`almaflow.plan_fingerprint`": job.plan_fingerprint or ""})
-    return next(job_runs(uri, job.experiment_name, where), None)
+    runs = job_runs(uri, job.experiment_name, where)
+    # The ID becomes a directory's name here, and whoever may write to the store may have written it.
+    return next((run for run in runs if re.fullmatch(r"[A-Za-z0-9_-]+", run.tags.get("almaflow.job_id", ""))), None)
 
 
 def _is_open(run: StoredRun) -> bool:
@@ -67,10 +70,8 @@ def _read(uri: str, run_id: str) -> Outcome | None:
         session(uri, "an earlier result could not be read") as client,
         tempfile.TemporaryDirectory(prefix="almaflow-") as directory,
     ):
-        if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
-            return None
-        path = client.download_artifacts(run_id, OUTCOME, directory)
+        path = fetched(client, run_id, OUTCOME, directory)
         try:
-            return read_json(Path(path), Outcome)
+            return read_json(path, Outcome) if path else None
         except RecordError:
             return None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.machine import home
+from almaflow.secrets import mask
 from almaflow.tracking.first_contact import impatient, open_port, wait_for_database
-from almaflow.tracking.uris import display_uri, is_server, mask_credentials, sqlite_path
+from almaflow.tracking.uris import display_uri, is_server, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,7 +99,7 @@ def _reach(uri: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    text = " ".join(mask_credentials(str(error) or type(error).__name__).split())
+    text = " ".join(mask(str(error) or type(error).__name__).split())
     if found := re.search(r"out-of-date database schema \(found version (\w+)", text):
         if found[1] != "None" and not _is_known(found[1]):
             return "it was written by a newer MLflow: upgrade MLflow here, as by `pip install --upgrade mlflow`"

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from almaflow.errors import UsageError
 from almaflow.machine import home
+from almaflow.secrets import mask_uri
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
-MASK = "***"
 
 
 def resolve_uri(configured: str | None) -> str:
@@ -91,15 +91,7 @@ def display_uri(uri: str) -> str:
     """Return the URI as it may be printed and logged: without user, password and query values."""
     if sqlite_path(uri):
         return uri
-    return re.sub(r"([?&][^=&]+)=[^&#]*", rf"\1={MASK}", mask_credentials(uri))
-
-
-def mask_credentials(text: str) -> str:
-    """Any text with ``user:password@`` masked in every URI in it.
-
-    A password may itself hold ``/`` or ``@``, so everything up to the last ``@`` of a word is taken for it.
-    """
-    return re.sub(r"(?<=://)[^\s'\"]+(?=@)", MASK, text)
+    return mask_uri(uri)
 
 
 def link_base(uri: str) -> str:

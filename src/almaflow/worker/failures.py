@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.records import Failure, FailureKind
 from almaflow.records.trouble import TEXTS, advised, disk_is_full, number_in
+from almaflow.secrets import mask
 from almaflow.worker.error_text import chain, described, text_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def classify(error: BaseException, phase: str, planned: PlannedConversion | None
 def headline(error: BaseException, versions: str = "") -> str:
     """Return ``Type: line`` of what happened, short enough for a table, with the versions behind it."""
     addition = f" ({versions})" if versions else ""
-    text, limit = described(error), MESSAGE_LIMIT - len(addition)
+    text, limit = mask(described(error)), MESSAGE_LIMIT - len(addition)  # half a secret is not recognised
     return (text if len(text) <= limit else text[: limit - 3] + "...") + addition
 
 

@@ -14,6 +14,7 @@ from almaflow.predict.graphs.messages import AnalysisRequest, Answer, Fault
 from almaflow.predict.graphs.package import analyzer_module, find_home, version_at
 from almaflow.records import from_dict, to_dict
 from almaflow.records.child_entry import answer_once
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -194,7 +195,7 @@ def _positive(result: Any, name: str) -> float | None:
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return f"{type(error).__name__}: {mask(' '.join(str(error).split()))[:300]}"
 
 
 if __name__ == "__main__":

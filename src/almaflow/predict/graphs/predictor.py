@@ -118,12 +118,15 @@ class Graphs:
 
     def _request(self, question: PredictionRequest) -> AnalysisRequest | None:
         """Return the child's request; None where graphs cannot answer it anyway."""
+        model = question.model
+        if not (model.target or model.arch or model.pickle_path):  # a stored one whose code is not to be run
+            return None
         hardware = self._hardware or HARDWARE.get(question.hardware.name)
         precisions = PRECISIONS.get(_element(question.conversion.dtype))
         # A conversion that was moved to another device does not run on what the hardware's name stands for.
         if hardware is None or precisions is None or question.conversion.device != question.hardware.device:
             return None
-        return AnalysisRequest(replace(question.model, batch_size=question.batch_size), hardware, precisions)
+        return AnalysisRequest(replace(model, batch_size=question.batch_size), hardware, precisions)
 
     def _answer(self, request: AnalysisRequest) -> Answer:
         """Return the child's answer, which is kept for the same request; a failure is an answer too."""

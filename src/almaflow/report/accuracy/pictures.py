@@ -6,7 +6,7 @@ import textwrap
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from almaflow.report.pictures import as_svg, new_figure
+from almaflow.report.pictures import as_svg, label, new_figure
 from almaflow.stats import NEAR_PCT
 
 if TYPE_CHECKING:
@@ -104,12 +104,12 @@ def panel(axes: Axes, series: Series) -> None:
     if series.changes:
         reasons = [f"{times[each.at]:%Y-%m-%d}: {each.cause.why}" for each in series.changes]
         text = "\n".join(textwrap.shorten(each, REASON_LENGTH, placeholder=" ...") for each in reasons)
-        axes.set_xlabel(text, fontsize=7, loc="left", color=LINE)
+        axes.set_xlabel(label(text), fontsize=7, loc="left", color=LINE)
     locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set_ylabel("error, %")
-    axes.set_title(str(series.key), fontsize=9, loc="left")
+    axes.set_title(label(str(series.key)), fontsize=9, loc="left")
     axes.tick_params(labelsize=8)
 
 
@@ -122,7 +122,14 @@ def scatter(axes: Axes, all_series: Sequence[Series]) -> None:
         newest = [series.points[-1] for series in all_series if series.key.predictor == predictor]
         measured, predicted = [p.measured_ms for p in newest], [p.said.latency_ms for p in newest]
         axes.scatter(
-            measured, predicted, s=28, color=color, marker=mark, edgecolor="white", linewidth=0.4, label=predictor
+            measured,
+            predicted,
+            s=28,
+            color=color,
+            marker=mark,
+            edgecolor="white",
+            linewidth=0.4,
+            label=label(predictor),
         )
         every += measured + predicted
     ends = [0.8 * min(every), 1.25 * max(every)]
@@ -149,8 +156,8 @@ def heat(axes: Axes, all_series: Sequence[Series]) -> None:
             if value == value:  # noqa: PLR0124 - not NaN
                 color = "white" if abs(value) > DARK_PCT else "black"
                 axes.text(x, y, f"{value:+.0f}%", ha="center", va="center", fontsize=8, color=color)
-    axes.set_xticks(range(len(columns)), columns, fontsize=8)
-    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_xticks(range(len(columns)), list(map(label, columns)), fontsize=8)
+    axes.set_yticks(range(len(rows)), list(map(label, rows)), fontsize=8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.machine import home
 from almaflow.records import RecordedPrediction, ScoredRun
+from almaflow.secrets import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ class RunCache:
             connection.execute("UPDATE settled SET count = ?", (settled,))
 
     def _connect(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=20)
         connection.executescript(
             "CREATE TABLE IF NOT EXISTS settled (id INTEGER PRIMARY KEY, count INTEGER);"

@@ -39,6 +39,13 @@ class Key(NamedTuple):
     input_shape: str
     machine: str
     calls: str
+    model_digest: str = ""
+    """Tells versions of a model of the user's own apart."""
+
+    @property
+    def model_version(self) -> str:
+        """The model with its digest, if it has one: ``net@3f2a91c0``."""
+        return f"{self.model}@{self.model_digest}" if self.model_digest else self.model
 
     @property
     def family(self) -> str:
@@ -47,7 +54,7 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         """One line with the fields by which people tell series apart."""
-        return f"{self.model} b{self.batch_size} {self.conversion} on {self.hardware} by {self.predictor}"
+        return f"{self.model_version} b{self.batch_size} {self.conversion} on {self.hardware} by {self.predictor}"
 
 
 @dataclass(frozen=True)

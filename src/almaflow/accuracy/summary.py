@@ -90,7 +90,7 @@ def compared(all_series: Iterable[Series], first: str, second: str) -> Paired | 
 def _key(run: ScoredRun, prediction: RecordedPrediction) -> Key:
     return Key(
         run.model, run.hardware, run.conversion, run.batch_size, prediction.predictor, run.dtype, run.threads,
-        run.device, run.input_shape, run.machine, run.calls,
+        run.device, run.input_shape, run.machine, run.calls, run.model_digest,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow.stats import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 INTERVAL = ("latency/ci_low", "latency/ci_high")
 COMPARED = (
@@ -46,6 +46,8 @@ in latency is no verdict on a runtime. Versions are not among them: people ask w
 
 HIDDEN = ("tags.mlflow.", "tags.almaflow.")
 """Tags that tell who ran it, when, and how it ended, not what was measured."""
+DIGEST = "tags.almaflow.digest."
+"""Tags of the model's digests."""
 
 FASTER, SLOWER, SAME, UNKNOWN, FAILED = "faster", "slower", "no difference", "not known", "failed"
 
@@ -123,8 +125,17 @@ def compare(before: Side, after: Side, *, everything: bool = False) -> Compariso
         for name in MATTERS
         if name in differing
     )
+    warnings += tuple(_other_model(settings))
     verdict, why = _verdict(before, after)
     return Comparison(before, after, differences, verdict, why, settings, warnings)
+
+
+def _other_model(settings: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    digests = [(name.removeprefix(DIGEST), all(values)) for name, *values in settings if name.startswith(DIGEST)]
+    if differing := [name for name, known in digests if known]:
+        yield f"the model is another one: {', '.join(differing)}"
+    if unknown := [name for name, known in digests if not known]:
+        yield f"the model may be another one, not known of both: {', '.join(unknown)}"
 
 
 def _settings(before: Side, after: Side) -> tuple[tuple[str, str, str], ...]:
@@ -132,7 +143,7 @@ def _settings(before: Side, after: Side) -> tuple[tuple[str, str, str], ...]:
     return tuple(
         (name, before.facts.get(name, ""), after.facts.get(name, ""))
         for name in names
-        if not name.startswith(HIDDEN) and before.facts.get(name) != after.facts.get(name)
+        if (name.startswith(DIGEST) or not name.startswith(HIDDEN)) and before.facts.get(name) != after.facts.get(name)
     )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from almaflow.cli.console import wide_console
 from almaflow.conversions.catalogue.plan import traits_of
+from almaflow.tracking.fingerprints import model_digest
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class ConversionHistory:
 
     conversion: str
     model: str
+    model_digest: str
+    """Eight digits that tell versions of a model of the user's own apart; else nothing."""
     versions: str
     ok: int
     failed: int
@@ -45,12 +48,14 @@ def history(runs: Iterable[tuple[float, Mapping[str, str], Mapping[str, str]]]) 
         runs: Start in seconds since the epoch, params and tags of each conversion's run, in any order.
 
     Returns:
-        One entry for each conversion, model and set of versions, ordered by them.
+        One entry for each conversion, model (also of each version of the user's own) and set of versions, ordered by
+        them.
     """
-    groups: dict[tuple[str, str, str], list[tuple[float, Mapping[str, str]]]] = defaultdict(list)
+    groups: dict[tuple[str, str, str, str], list[tuple[float, Mapping[str, str]]]] = defaultdict(list)
     for started_at, params, tags in runs:
         name = params.get("conversion", "")
-        groups[name, params.get("model", ""), _versions(name, tags)].append((started_at, tags))
+        key = name, params.get("model", ""), model_digest(tags), _versions(name, tags)
+        groups[key].append((started_at, tags))
     return [_summary(key, sorted(group, key=lambda each: each[0])) for key, group in sorted(groups.items())]
 
 
@@ -59,7 +64,7 @@ def _versions(name: str, tags: Mapping[str, str]) -> str:
     return ", ".join(f"{each} {tags[f'env.{each}']}" for each in runtimes if f"env.{each}" in tags)
 
 
-def _summary(key: tuple[str, str, str], runs: list[tuple[float, Mapping[str, str]]]) -> ConversionHistory:
+def _summary(key: tuple[str, str, str, str], runs: list[tuple[float, Mapping[str, str]]]) -> ConversionHistory:
     statuses = [tags.get("almaflow.status") for _, tags in runs]
     last_at, last = runs[-1]
     return ConversionHistory(
@@ -117,4 +122,5 @@ def show_history(entries: Sequence[Conversion] | None, *, as_json: bool) -> None
 def _cells(each: ConversionHistory) -> tuple[str, ...]:
     last = datetime.fromtimestamp(each.last_at, UTC).strftime("%Y-%m-%d")
     counts = (str(count or "") for count in (each.ok, each.failed, each.unavailable))
-    return each.conversion, each.model, each.versions, *counts, last, each.why or ""
+    model = f"{each.model}@{each.model_digest}" if each.model_digest else each.model
+    return each.conversion, model, each.versions, *counts, last, each.why or ""

@@ -14,7 +14,7 @@ from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import sync
 from almaflow.records import FailureKind, Status
 from almaflow.tracking.fingerprints import fingerprint
-from almaflow.tracking.resumable import earlier_job, earlier_results
+from almaflow.tracking.resumable import earlier_job, earlier_results, not_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +33,8 @@ class Resumed:
     """In plan order."""
     to_remeasure: tuple[PlannedConversion, ...]
     """Known, and timed again beside ``to_measure``, since speedups come from rounds taken in turns."""
+    note: str | None = None
+    """Why results of the model's name are not taken."""
     needs_closing: bool = False
     """All is known, but the earlier job was ended before its own run was."""
 
@@ -88,10 +90,12 @@ def resume(
     to_remeasure = [
         each for each in plan if to_run and each.name in {EAGER, INDUCTOR} and _counts(known.get(each.name))
     ]
+    not_found = [each for each in to_measure if each.name not in found]
     return Resumed(
         replace(job, outcomes=taken),
         tuple(to_measure),
         tuple(to_remeasure),
+        not_taken(job, not_found, uri) if not_found else None,
         needs_closing=needs_closing and not failures_only,
     )
 

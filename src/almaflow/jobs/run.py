@@ -64,6 +64,8 @@ def run_job(request: Request, progress: Progress) -> Job:
             job, workers = _prepare(context, job, files, launcher, starting)
             predictions = _predict(context, job, past)
             resumed = _look_up(context, job)
+            if resumed.note:
+                progress.note(resumed.note)
             if not resumed.anything_to_do:
                 starting.close()
                 files.remove()

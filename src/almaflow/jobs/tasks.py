@@ -64,4 +64,5 @@ def measuring_task(task: WorkerTask, job: Job, attempt: int) -> WorkerTask:
     """
     digest = job.prepared.weights_digest if job.prepared else None
     traits = job.prepared.traits if job.prepared else ModelTraits()
-    return replace(task, work_dir="", weights_digest=digest, traits=traits, replicate=attempt)
+    sources = job.prepared.sources if job.prepared else {}
+    return replace(task, work_dir="", weights_digest=digest, traits=traits, sources=sources, replicate=attempt)

@@ -47,11 +47,7 @@ class EagerRatio:
 
 
 def _eager_before(question: PredictionRequest) -> float | None:
-    same = (
-        past.latency_ms
-        for past in question.past
-        if (past.conversion, past.model, past.batch_size) == (EAGER, question.model.name, question.batch_size)
-    )
+    same = (past.latency_ms for past in question.past if past.conversion == EAGER and question.is_same_model(past))
     return next(same, None)
 
 

@@ -105,7 +105,15 @@ def questions(
         past = past_of(job.uri, experiment_name, job.model, job.hardware)
     except TrackingError:
         past = ()
+    digests = {"operations": workload.digest} if workload and not job.model.built_in else {}
     for conversion in job.plan:
         yield PredictionRequest(
-            job.model, job.hardware, conversion, job.model.batch_size, workload, past=past, learnt=job.learnt
+            job.model,
+            job.hardware,
+            conversion,
+            job.model.batch_size,
+            workload,
+            past=past,
+            learnt=job.learnt,
+            digests=digests,
         )

@@ -77,6 +77,7 @@ class JobPredictions:
             past=tuple(past for past in self.past if past.job_id != job.job_id),
             learnt=self.learnt,
             eager_ms=eager_ms,
+            digests=job.prepared.digests if job.prepared else {},
         )
 
 

@@ -46,8 +46,7 @@ def workload_of(model: ModelSpec) -> Workload:
 
 def _path(model: ModelSpec) -> Path | None:
     """Return the file that keeps the workload; None for the caller's own code, which may change without a sign."""
-    own = (model.target or "almaflow.").startswith("almaflow.")
-    if model.pickle_path or model.batches_path or model.data_loader or not own:
+    if model.batches_path or model.data_loader or not model.built_in:
         return None
     facts = [VERSION, to_dict(replace(model, name="", seed=0, directory=None)), [_version(name) for name in PACKAGES]]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]

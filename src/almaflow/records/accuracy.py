@@ -57,3 +57,5 @@ class ScoredRun:
     environment: dict[str, str] = field(default_factory=dict)
     """Tags ``env.*``, without the prefix."""
     said: tuple[RecordedPrediction, ...] = ()
+    model_digest: str = ""
+    """Eight digits that tell versions of a model apart; nothing of a built-in model, or by an older almaflow."""

@@ -35,6 +35,8 @@ class PastMeasurement:
     at: float
     """Seconds since the epoch."""
     speedup_vs_eager: float | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    """Digests of the model that was measured (``ReferenceInfo.digests``)."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class PredictionRequest:
     """Costs by ``almaflow calibrate`` on that hardware: of ``kernels`` alone, and with the store's ``history``."""
     eager_ms: float | None = None
     """Median latency of eager in the same job; None where it was not measured."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """Those digests of the model that are known: all in a job, without one that of its operations."""
+
+    def is_same_model(self, past: PastMeasurement) -> bool:
+        """Whether an earlier measurement is of this model with this batch size, as far as its digests tell."""
+        same = (past.model, past.batch_size) == (self.model.name, self.batch_size)
+        return same and all(past.digests.get(name) == digest for name, digest in self.digests.items())
 
 
 @dataclass(frozen=True)

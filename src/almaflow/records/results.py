@@ -63,6 +63,11 @@ class ReferenceInfo:
     workload: Workload | None = None
     """The operations of the eager model; None where they could not be counted."""
     traits: ModelTraits = field(default_factory=ModelTraits)
+    digests: dict[str, str] = field(default_factory=dict)
+    """Digests of what makes it this model: ``code``, ``weights``, ``attributes``, ``operations``, ``inputs``,
+    ``files``; those that do not count, or were not taken by an older almaflow, are absent."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Digests of the user's own modules by their names."""
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,11 @@ class ModelSpec:
     """Where the command was started: relative paths in keyword arguments are meant from there."""
     seed: int = 0
 
+    @property
+    def built_in(self) -> bool:
+        """Whether almaflow or torchvision builds it: its code changes with their versions only."""
+        return self.pickle_path is None and (self.target or "almaflow.").startswith("almaflow.")
+
 
 @dataclass(frozen=True)
 class MeasureSpec:
@@ -112,6 +117,8 @@ class WorkerTask:
     weights_digest: str | None = None
     traits: ModelTraits = field(default_factory=ModelTraits)
     """What the reference worker found out about the model."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Digests of the user's own modules, as the reference worker imported them."""
     replicate: int = 0
     cache_dir: str | None = None
     """Directory where compilers keep what they compiled; None: in ``work_dir``."""

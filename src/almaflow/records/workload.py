@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,8 @@ class Workload:
     def flops(self) -> float:
         """FLOPs of all operations."""
         return sum(operation.flops for operation in self.operations)
+
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that are equal for equal work."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:32]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from almaflow.records import Job, Outcome, PlannedConversion
 
@@ -50,7 +51,9 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
     """Return sixteen hexadecimal digits that are equal where two figures may be compared.
 
     They stand for the machine, the versions, the threads, the model and its inputs, what a timed call is, and the
-    conversion; not for the weights, the seed, the time, or how many samples were taken.
+    conversion; not for the time, or how many samples were taken. Of a model of the user's own they also stand for its
+    code, its weights and the values of its inputs. The random weights of a built-in one do not count, nor does the
+    seed.
     """
     environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
     model, prepared = job.model, job.prepared
@@ -63,7 +66,32 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
         "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
         "runtimes": {name: environment.get(name) for name in planned.traits.runtimes},
     }
+    if prepared and prepared.digests:  # without an entry where there are none: what is in the store has none either
+        facts["digests"] = prepared.digests
     return _digest(facts)
+
+
+def fingerprint_without_digests(job: Job, planned: PlannedConversion) -> str:
+    """Return the fingerprint that an almaflow would give which takes no digests of models."""
+    prepared = replace(job.prepared, digests={}) if job.prepared else None
+    return fingerprint(replace(job, prepared=prepared), planned)
+
+
+def digest_tags(digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of a model as tags, without the prefix of almaflow's tags."""
+    return {f"digest.{name}": digest for name, digest in digests.items()}
+
+
+def digests_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of a model from the tags of a run."""
+    prefix = "almaflow.digest."
+    return {name.removeprefix(prefix): digest for name, digest in tags.items() if name.startswith(prefix)}
+
+
+def model_digest(tags: Mapping[str, str]) -> str:
+    """Return eight hexadecimal digits for all digests in a run's tags; nothing where it has none."""
+    digests = digests_of(tags)
+    return _digest(digests)[:8] if digests else ""
 
 
 def plan_fingerprint(job: Job, plan: Sequence[PlannedConversion]) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.analysis.standings import Standing, standings
 from almaflow.records import PastMeasurement
+from almaflow.tracking.fingerprints import digests_of
 from almaflow.tracking.reader import StoredRun, condition, conversion_runs
 
 if TYPE_CHECKING:
@@ -75,4 +76,5 @@ def _past(run: StoredRun) -> PastMeasurement | None:
         run_id=run.run_id,
         at=run.started_at,
         speedup_vs_eager=run.metrics.get("speedup_vs_eager"),
+        digests=digests_of(run.tags),
     )

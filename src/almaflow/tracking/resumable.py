@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tempfile
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from almaflow.errors import RecordError
 from almaflow.records import FailureKind, Outcome, read_json
 from almaflow.tracking.artifacts import fetched
-from almaflow.tracking.fingerprints import fingerprint, measure_params
-from almaflow.tracking.reader import StoredRun, condition, conversion_runs, job_runs
+from almaflow.tracking.fingerprints import digests_of, fingerprint, fingerprint_without_digests, measure_params
+from almaflow.tracking.reader import MOST_LOOKED_AT, StoredRun, condition, conversion_runs, job_runs
 from almaflow.tracking.replay import OUTCOME
 from almaflow.tracking.session import session
 
@@ -46,6 +47,41 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
         if outcome := _read(uri, run.run_id):
             outcomes[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
     return outcomes
+
+
+def not_taken(job: Job, plan: Sequence[PlannedConversion], uri: str) -> str | None:
+    """Tell which results of the same name are of another model than the job's, by their digests.
+
+    Args:
+        job: A new job, prepared.
+        plan: The conversions that ``earlier_results`` did not find.
+        uri: A resolved store.
+
+    Returns:
+        One line; None where there is nothing to tell.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
+    own = job.prepared.digests if job.prepared else {}
+    if not own:
+        return None
+    unsaid = {fingerprint_without_digests(job, each) for each in plan}
+    names, untold, others = {each.name for each in plan}, 0, list[list[str]]()
+    where = condition({"params.model": job.model.name, "params.batch_size": str(job.model.batch_size)})
+    for run in islice(conversion_runs(uri, job.experiment_name, where), MOST_LOOKED_AT):
+        digests = digests_of(run.tags)
+        if not digests:
+            untold += run.tags.get("almaflow.fingerprint") in unsaid
+        elif run.params["conversion"] in names:
+            others.append([name for name in sorted({*own, *digests}) if own.get(name) != digests.get(name)])
+    told = []
+    if other := min(filter(None, others), key=len, default=None):  # of the most similar one
+        told += [f"results of {job.model.name} in the store are of another model (other {', '.join(other)})"]
+    if untold:
+        results = "1 result" if untold == 1 else f"{untold} results"
+        told += [f"{results} of an earlier version of almaflow do not say of which code, weights and inputs they are"]
+    return f"{'; '.join(told)}: measured again" if told else None
 
 
 def earlier_job(job: Job, uri: str) -> StoredRun | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.machine import home
-from almaflow.tracking.fingerprints import as_text, fingerprint, input_shape, logical_key
+from almaflow.tracking.fingerprints import as_text, digest_tags, fingerprint, input_shape, logical_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +85,7 @@ def params(job: Job, outcome: Outcome) -> dict[str, str]:
 def job_tags(job: Job) -> dict[str, str]:
     """Return tags of the job's own run."""
     named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
-    return _tags(job, named)
+    return _tags(job, {**named, **_digests(job)})
 
 
 def tags(job: Job, outcome: Outcome) -> dict[str, str]:
@@ -105,6 +105,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
         "device_planned": planned.device,
         "interrupted": True if outcome.interrupted else None,
     }
+    values |= _digests(job)
     if failure:
         values |= {
             "failure": failure.kind.value,
@@ -126,6 +127,10 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
         values |= {f"runtime.{name}": value for name, value in measured.runtime.items()}
         values |= {f"threads.{name}": value for name, value in measured.threads.items()}
     return _tags(job, values)
+
+
+def _digests(job: Job) -> dict[str, str]:
+    return digest_tags(job.prepared.digests) if job.prepared else {}
 
 
 def run_name(job: Job, outcome: Outcome | None = None) -> str:

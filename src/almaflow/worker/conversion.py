@@ -13,6 +13,7 @@ from almaflow.conversions.built.model import BuildInputs
 from almaflow.models.batches import copied
 from almaflow.models.build import build_bound, weights_digest
 from almaflow.models.settle import restore
+from almaflow.models.sources import changed_sources
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
 from almaflow.records.kept_rounds import KeptRound, keep_round
@@ -210,6 +211,9 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     model = build_bound(task.model, reference.call_form, reference.batches[0])
     if weights_digest(model) != task.weights_digest:
         msg = "the model has other weights each time it is built: seed it, or its outputs cannot be compared"
+        raise WrongOutputError(msg)
+    if changed := changed_sources(task.sources):
+        msg = f"the model's code changed while the job ran: {', '.join(changed[:5])}; run the job again"
         raise WrongOutputError(msg)
     restore(model, reference.settled)
     return model, reference

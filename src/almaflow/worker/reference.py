@@ -16,9 +16,11 @@ import torch
 from almaflow.errors import UsageError
 from almaflow.models.batches import copied
 from almaflow.models.build import build_example, check_forward, weights_digest
+from almaflow.models.digests import digests_of_built, digests_of_called
 from almaflow.models.examine import alike, examine, notes_on
 from almaflow.models.settle import settle
-from almaflow.models.state import ModelState
+from almaflow.models.sources import own_sources
+from almaflow.models.state import ModelState, set_generators
 from almaflow.records import ModelSpec, ReferenceInfo, TensorSpec, WorkerTask, Workload
 from almaflow.worker.check import Reference
 from almaflow.worker.device import device_name, synchronizer
@@ -57,9 +59,10 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
         raise UsageError(msg)
     set_threads(task.hardware.threads)
     model, batches, digest, settled, form = example_model(task)
+    digests = digests_of_built(task.model, model, digest, batches, form)
     # On the CPU, where `almaflow predict` counts too. For a CPU after the eager calls: tensors that code makes at its
     # first call and keeps are real ones then.
-    workload = _workload(model, batches[0], task.model.batch_size) if device != "cpu" else None
+    workload = _workload(model, batches[0], task.model) if device != "cpu" else None
     model.to(device)
     synchronize = synchronizer(device)
     on_device = [tuple(tensor.to(device) for tensor in batch) for batch in batches]
@@ -69,7 +72,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     state = ModelState(model) if traits.keeps_state else None
     eager_s = _eager_s(model, first, synchronize)
     if device == "cpu":
-        workload = _workload(model, batches[0], task.model.batch_size)
+        workload = _workload(model, batches[0], task.model)
     Reference(batches, found.outputs, settled, found.sequence, found.draws, form.to_plain()).save(task.reference_path)
     keep(
         ReferenceInfo(
@@ -83,6 +86,8 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             notes=(*notes_on(traits), *_notes(found.outputs)),
             workload=workload,
             traits=traits,
+            digests=digests | digests_of_called(task.model, model, workload),
+            sources={} if task.model.built_in else own_sources(),
         )
     )
     events.enter("ready")
@@ -151,11 +156,12 @@ def _notes(outputs: list[Answer]) -> tuple[str, ...]:
     return ()
 
 
-def _workload(model: torch.nn.Module, batch: Batch, batch_size: int) -> Workload | None:
+def _workload(model: torch.nn.Module, batch: Batch, spec: ModelSpec) -> Workload | None:
     from almaflow.models.counting import count
 
+    set_generators(spec.seed)  # a model that draws what it does is to do the same in each job
     try:
-        return count(model, batch, batch_size)
+        return count(model, batch, spec.batch_size)
     except Exception:  # noqa: BLE001 - code that depends on values, or anything else: only some predictors need it
         return None
 

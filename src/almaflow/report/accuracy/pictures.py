@@ -163,7 +163,7 @@ def heat(axes: Axes, all_series: Sequence[Series]) -> None:
 
 
 def _row(series: Series) -> str:
-    return f"{series.key.model} b{series.key.batch_size} {series.key.hardware}"
+    return f"{series.key.model_version} b{series.key.batch_size} {series.key.hardware}"
 
 
 def _tall(panels: int) -> tuple[Figure, list[Axes]]:

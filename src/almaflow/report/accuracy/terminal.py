@@ -114,7 +114,7 @@ def _cells(series: Series) -> list[Text]:
     change = series.changes[-1] if series.changes else None
     slope = series.trend
     sure = slope is not None and slope.interval is not None and 0 not in slope.interval
-    name = f"{key.model} b{key.batch_size} {key.conversion} {key.predictor}"
+    name = f"{key.model_version} b{key.batch_size} {key.conversion} {key.predictor}"
     cells = [
         f"{name} ({key.hardware})",
         str(series.summary.count),

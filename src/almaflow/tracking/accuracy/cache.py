@@ -16,7 +16,7 @@ from almaflow.secrets import PRIVATE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERSION = 3
+VERSION = 4
 """The version of the file's form, a part of its name: files of other versions are not read."""
 _FACTS = [field.name for field in fields(ScoredRun) if field.name not in {"environment", "said"}]
 

@@ -18,6 +18,7 @@ from almaflow.records import RecordedPrediction, ScoredRun
 from almaflow.records.prediction import BASELINE_NAMES
 from almaflow.tracking.accuracy.cache import RunCache
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
+from almaflow.tracking.fingerprints import model_digest
 from almaflow.tracking.reader import stored_run
 from almaflow.tracking.session import session
 from almaflow.tracking.uris import is_missing, is_server
@@ -136,6 +137,7 @@ def scored_run(run: StoredRun) -> ScoredRun:
         others_cpus=sum(taken) if (taken := [metrics[name] for name in _TAKEN if name in metrics]) else None,
         environment=environment,
         said=tuple(_said(run, params.get("predictor", ""))),
+        model_digest=model_digest(tags),
     )
 
 

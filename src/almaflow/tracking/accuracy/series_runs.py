@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from almaflow.accuracy.series import Point, Series
+    from almaflow.accuracy.series import Key, Point, Series
 
 EXPERIMENT = "{} accuracy"
 """The experiment of these runs: the one of the measurements keeps a list of what was measured."""
@@ -54,7 +54,7 @@ def track(uri: str, all_series: Iterable[Series]) -> int:
         with session(uri, "accuracy could not be tracked", "run the same again") as client:
             runs = _runs_by_series(client, experiment_id)
             written += sum(
-                _update(client, experiment_id, series, points, runs.get(_digest(series.key), []))
+                _update(client, experiment_id, series, points, runs.get(_digest_of(series.key), []))
                 for series, points in pairs
             )
     return written
@@ -81,7 +81,7 @@ def _update(
             _write(client, experiment_id, series, points, state, runs)
         except MlflowException:
             # Another process made the same run and took ours away: its own is the one to go on with.
-            runs = _runs_by_series(client, experiment_id).get(_digest(series.key), [])
+            runs = _runs_by_series(client, experiment_id).get(_digest_of(series.key), [])
             if attempt == ATTEMPTS - 1:
                 raise
         else:
@@ -123,11 +123,11 @@ def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequen
         run = client.create_run(
             experiment_id,
             start_time=milliseconds(series.points[0].run.at),
-            tags=NEUTRAL_TAGS | {"almaflow.kind": KIND, "almaflow.series": _digest(series.key)},
+            tags=NEUTRAL_TAGS | {"almaflow.kind": KIND, "almaflow.series": _digest_of(series.key)},
             run_name=str(series.key),
         )
         log_batch(client, run.info.run_id, {}, facts, run.info.start_time)
-    runs = _runs_by_series(client, experiment_id)[_digest(series.key)]
+    runs = _runs_by_series(client, experiment_id)[_digest_of(series.key)]
     first, *others = sorted(runs, key=lambda run: run.info.run_id)
     for other in others:
         with suppress(Exception):  # another process deletes it as well
@@ -160,6 +160,11 @@ def _log(client: MlflowClient, run_id: str, points: Sequence[Point]) -> None:
 def _step(point: Point) -> int:
     """Return seconds since the epoch: no other process and no later measurement changes a point's step."""
     return int(point.run.at)
+
+
+def _digest_of(key: Key) -> str:
+    """Return the digest of a key; a model without a digest keeps the run that it has."""
+    return _digest(key if key.model_digest else key[:-1])
 
 
 def _digest(facts: object) -> str:

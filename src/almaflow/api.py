@@ -38,6 +38,10 @@ _VENDORS = {"nvidia", "intel", "amd", "aws", "core"}
 class ValidationResult:
     """One model on one machine through its conversions: what ``output=FILE.json`` holds, by the same names."""
 
+    form: int
+    """The form of the output, which is raised where a name changes its meaning."""
+    almaflow: str
+    """The version of almaflow that made it."""
     model: str
     hardware: str
     price_per_hour: float | None

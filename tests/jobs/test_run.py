@@ -17,6 +17,7 @@ from almaflow.jobs.resume import Resumed
 from almaflow.jobs.store import JobStore
 from almaflow.jobs.sync import pending
 from almaflow.measure.progress import Progress
+from almaflow.records import Resume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,7 @@ def test_a_job_has_its_record_and_its_lock_before_the_store_hears_of_it(
         hardware=made.hardware,
         measure=SimpleNamespace(exclusive="ignore"),
         plan=PLAN,
+        resume=Resume.NO,
     )
     with pytest.raises(UsageError):
         run.run_job(request, Progress())

@@ -7,10 +7,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any
 
 GONE = {errno.EPIPE, errno.EIO, errno.ECONNRESET}
 """Error numbers of a pipe, a terminal and a socket that nobody reads any more."""
@@ -25,7 +22,7 @@ class Sink(io.FileIO):
     full: OSError | None = None
     """The error where what was written got lost although somebody wanted it, as on a full disk."""
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write, or drop the stream for good."""
         try:
             return super().write(data)

@@ -40,7 +40,7 @@ class Fault:
     conversion: str | None = None
     """In which worker, by the conversion's name; None: in any."""
     to: str = "command"
-    """Who gets a signal: ``command``, ``server``, ``workers`` or ``tree``."""
+    """Who gets a signal: ``command``, ``server``, ``workers``, ``tree``, or ``self``, where the fault comes."""
     number: int = signal.SIGKILL
     """The signal, or the error number."""
     seconds: float = 0.0
@@ -135,10 +135,11 @@ def decoded(text: str) -> tuple[Fault, ...]:
 
 def _signal(injection: Injection, fault: Fault) -> None:
     roles = {"tree": [COMMAND, "server", WORKER], "workers": [WORKER]}.get(fault.to, [fault.to])
-    for pid in (pid for role in roles for pid in injection.pids(role)):
+    pids = [os.getpid()] if fault.to == "self" else [pid for role in roles for pid in injection.pids(role)]
+    for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, fault.number)
-    if fault.to != COMMAND:
+    if fault.to not in {COMMAND, "self"}:
         time.sleep(0.05)  # its end is not to be missed, nor waited for
 
 

@@ -30,7 +30,7 @@ PR_SET_CHILD_SUBREAPER = 36
 MESSAGE_BYTES = 65536
 MODULES = (
     "mlflow.server.handlers", "torch", "hydra", "hydra._internal.core_plugins.basic_sweeper", "threadpoolctl",
-    "alma.conversions.select", "sqlalchemy.dialects.sqlite", "mlflow.store.tracking.sqlalchemy_store",
+    "alma.conversions.select", "almaflow.conversions.native", "torch.export", "sqlalchemy.dialects.sqlite", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.artifact.local_artifact_repo", "matplotlib.figure", "scipy.stats", "werkzeug.serving",
     "almaflow.cli.run", "almaflow.cli.sync", "almaflow.cli.sweep", "almaflow.cli.report", "almaflow.cli.accuracy",
     "almaflow.jobs.run", "almaflow.report.html_page", "almaflow.report.pictures", "almaflow.report.terminal",
@@ -40,6 +40,8 @@ MODULES = (
 """What commands and workers import, so that no fork has to."""
 FORKED = {"almaflow.worker.fork_server"}
 
+_EXECUTE = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
+
 _injections: list[Any] = []
 """The injection of the command that this process is; none in the process that forks."""
 
@@ -48,7 +50,7 @@ class ForkingPopen(subprocess.Popen[Any]):
     """Forks where one of ``FORKED`` is started by our interpreter, and does what executing would have done."""
 
     def _execute_child(self, *args: Any) -> None:
-        given = inspect.signature(subprocess.Popen._execute_child).bind(self, *args).arguments  # type: ignore[attr-defined]
+        given = _EXECUTE.bind(self, *args).arguments
         words = list(given["args"])
         if words[:2] != [sys.executable, "-m"] or words[2] not in FORKED or not _injections:
             super()._execute_child(*args)  # type: ignore[misc]
@@ -124,6 +126,9 @@ def _become_command(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None
+    if user := os.environ.pop("FAULTS_USER", None):
+        os.setgroups([])
+        os.setuid(int(user))
     sys.path.insert(0, request["directory"])
     _own_streams()
     importlib.invalidate_caches()

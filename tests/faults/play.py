@@ -1,0 +1,77 @@
+"""Plays scenarios, each in a place of its own: ``python -m tests.faults.play WORDS`` plays those that have the words."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.faults.commands import Zygote, make_store
+from tests.faults.place import Place
+from tests.faults.scenario import NotHereError, Scenario, cases
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Played:
+    """A case that was played."""
+
+    scenario: Scenario
+    case: str
+    verdict: str
+    """``holds``, ``FAILS`` or ``not played``."""
+    why: str
+    seconds: float
+
+
+def play(scenario: Scenario, case: str, zygote: Zygote, root: Path, template: Path) -> None:
+    """Play one case; an ``AssertionError`` says what does not hold."""
+    place = Place(zygote, root, template)
+    scenario.play(place, *scenario.cases[case])
+
+
+def play_all(chosen: Iterable[tuple[Scenario, str]], zygote: Zygote, root: Path) -> Iterator[Played]:
+    """Play cases one after the other, whatever each comes to."""
+    template = root / "template.db"
+    if not template.exists():
+        make_store(zygote, template)
+    for number, (scenario, case) in enumerate(chosen):
+        began = time.monotonic()
+        place = root / f"{number:03d}"
+        verdict, why = "holds", ""
+        try:
+            play(scenario, case, zygote, place, template)
+        except NotHereError as error:
+            verdict, why = "not played", str(error)
+        except Exception as error:  # noqa: BLE001 - the product may do anything here
+            verdict, why = "FAILS", f"{type(error).__name__}: {error}"
+        shutil.rmtree(place, ignore_errors=True)
+        yield Played(scenario, case, verdict, why, time.monotonic() - began)
+
+
+def show(played: Played) -> str:
+    """One line, and below it why where it does not hold."""
+    line = f"{played.verdict:10s} {played.seconds:5.1f} s  {played.scenario.label(played.case)}"
+    return f"{line}\n    {played.why}" if played.why else line
+
+
+def main(words: str = "") -> int:
+    """Play what has the words in its label, and give the number of those that fail."""
+    chosen = [(each, case) for each, case in cases(short=words == "short") if words in {"short", ""} or words in each.label(case)]
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as root, Zygote.start() as zygote:
+        for number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
+            failed += played.verdict == "FAILS"
+            print(f"[{number}/{len(chosen)}] {show(played)}", flush=True)
+    print(f"{len(chosen)} played, {failed} fail")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(" ".join(sys.argv[1:])), 1))

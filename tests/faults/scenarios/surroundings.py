@@ -1,0 +1,177 @@
+"""What stands around a command: who reads its output, other commands, the clock, secrets in what it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from tests.faults.count import secrets
+from tests.faults.inject import Fault
+from tests.faults.scenario import complete, ended_with, fired, holds, resumed, scenario, synced
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.faults.place import Place
+
+
+def read_lines(pipe: Path, count: int) -> None:
+    """Read some lines and go away, as ``head`` does."""
+    with pipe.open("rb", buffering=0) as stream:
+        for _ in range(count):
+            while stream.read(1) not in {b"\n", b""}:
+                pass
+
+
+@scenario(
+    fault="the reader of the output goes away after three lines, as `| head -3` does",
+    expected="the job goes on to its end: all is measured and stored",
+    cases={"stderr": ("stderr",), "stdout": ("stdout",)},
+    short=("stderr",),
+)
+def the_reader_goes_away(place: Place, stream: str) -> None:
+    pipe = place.root / "pipe"
+    os.mkfifo(pipe)
+    keeps_open = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # so that neither side waits for the other to open it
+    command = place.start(*place.measuring("output=out.json"), **{stream: pipe})  # type: ignore[arg-type]
+    read_lines(pipe, 3 if stream == "stderr" else 1)
+    os.close(keeps_open)
+    ended_with(command.end(), 0, 1, 120, 141)
+    complete(place, synced(place))
+
+
+@scenario(
+    fault="standard output or error is a full device",
+    expected="the job goes on to its end: all is measured and stored",
+    cases={"stdout": ("stdout",), "stderr": ("stderr",)},
+)
+def the_output_is_full(place: Place, stream: str) -> None:
+    from pathlib import Path
+
+    streams = {stream: Path("/dev/full")}
+    ended_with(place.start(*place.measuring("output=out.json"), **streams).end(), 0, 1, 120)  # type: ignore[arg-type]
+    complete(place, synced(place))
+
+
+@scenario(
+    fault="`almaflow sync` runs while the job does, and the job is then killed",
+    expected="the running job is left alone; the next sync writes it",
+)
+def sync_beside_a_running_job(place: Place) -> None:
+    faults = (Fault("hold", "before conversion logged", 2), Fault("signal", "after conversion logged", 2))
+    command = place.start(*place.measuring(), faults=faults)
+    command.wait_for("held")
+    place.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
+    ended_with(place.sync(), 0)
+    place.beside.clear()
+    command.go_on()
+    ended_with(command.end(), -signal.SIGKILL)
+    synced(place)
+
+
+@scenario(
+    fault="two equal commands with `resume=true`, or two syncs, run at the same time",
+    expected="each result is in the store once",
+    cases={"run": ("run",), "sync": ("sync",)},
+)
+def two_at_once(place: Place, what: str) -> None:
+    if what == "sync":
+        for size in (1, 2, 3):
+            faults = (Fault("signal", "before conversion logged", 1),)
+            fired(ended_with(place.run(f"batch_size={size}", faults=faults), -signal.SIGKILL))
+    arguments = ("sync",) if what == "sync" else place.measuring("resume=true")
+    first = place.start(*arguments)
+    second = place.start(*arguments)
+    place.beside |= {second.pid}
+    codes = {first.zygote.code(each.pid, 60.0) for each in (first, second)}
+    place.beside.clear()
+    ended_with(first.end(), 0, 1)
+    ended_with(second.end(), 0, 1)
+    assert 0 in codes
+    synced(place)
+
+
+@scenario(
+    fault="the clock is set back by an hour in the middle of a job",
+    expected="no duration is negative, and the figures are right",
+)
+def the_clock_is_set_back(place: Place) -> None:
+    fault = Fault("clock", "before round", 5, seconds=-3600.0)
+    ended = fired(ended_with(place.run("output=out.json", faults=(fault,)), 0))
+    assert "-3" not in ended.err, ended
+    count = synced(place)
+    complete(place, count)
+    for path in place.home.glob("jobs/*/conversions/*/outcome.json"):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        assert data["ended_at"] >= data["started_at"], path
+    negative = [
+        (run.key, name, value)
+        for run in count.in_store
+        for name, value in run.metrics.items()
+        if value < 0 and name.startswith("time/")
+    ]
+    assert not negative, negative
+
+
+SECRET = "s3cr3tpw-of-alice"  # noqa: S105 - planted, to be looked for
+TOKEN = "t0psecret-t0ken"  # noqa: S105 - the same
+
+
+@scenario(
+    fault="the store's address has a password and a token in it",
+    expected="neither is in any file nor in anything printed",
+    cases={"one job": (), "a sweep": ("-m", "batch_size=1,2"), "a typing error": ("batch_sise=1",)},
+    short=("a sweep",),
+)
+def a_password_in_the_address(place: Place, *more: str) -> None:
+    with place.server().running() as server:
+        uri = server.uri.replace("://", f"://alice:{SECRET}@")
+        ended = place.run(*more, f"tracking.uri='{uri}/?token={TOKEN}'", API_TOKEN=TOKEN)
+        nowhere(place, ended.out + ended.err)
+        ended = place.run(*more, f"tracking.uri='{uri}'", API_TOKEN=TOKEN)
+        nowhere(place, ended.out + ended.err)
+
+
+@scenario(
+    fault="a model raises with a database's address and its password in the message",
+    expected="the password is in no file, no tag, no page and nothing printed",
+)
+def a_password_in_an_exception(place: Place) -> None:
+    text = (place.root / "sleepy.py").read_text(encoding="utf-8")
+    raises = f'if x.dtype == torch.bfloat16:\n            raise OSError("postgresql://alice:{SECRET}@db/x")\n        '
+    (place.root / "sleepy.py").write_text(text.replace("time.sleep", f"{raises}time.sleep"), encoding="utf-8")
+    ended = ended_with(place.run("output=out.json"), 0)
+    nowhere(place, ended.out + ended.err)
+    synced(place)
+
+
+@scenario(
+    fault="a keyword argument of the model is a key for some service",
+    expected="its value is in no file, no param and nothing printed",
+)
+def a_key_in_the_arguments(place: Place) -> None:
+    text = (place.root / "sleepy.py").read_text(encoding="utf-8")
+    (place.root / "sleepy.py").write_text(text.replace("(self)", "(self, api_key=None)", 1), encoding="utf-8")
+    ended = ended_with(place.run(f"+model.kwargs.api_key={SECRET}", "output=out.json"), 0)
+    nowhere(place, ended.out + ended.err)
+    holds(place)
+
+
+def nowhere(place: Place, printed: str) -> None:
+    words = (SECRET, TOKEN)
+    assert not [word for word in words if word in printed], printed
+    assert not (found := secrets(place.root, words)), found
+
+
+@scenario(
+    fault="the store's address, the home or the directory for temporary files has blanks, quotes and dollars in it",
+    expected="all is measured and stored",
+)
+def odd_names(place: Place) -> None:
+    odd = place.root / "a dir; with 'quotes' and $HOME"
+    odd.mkdir()
+    place.home.rename(odd / "home")
+    place.home.symlink_to(odd / "home")
+    resumed(place, TMPDIR=str(odd), ALMAFLOW_HOME=str(odd / "home"))

@@ -234,3 +234,15 @@ def test_an_improvement_is_told_and_does_not_fail() -> None:
     assert kinds(runs, regressions=True) == [("improvement", False)]
     assert kinds(runs, above_pct=20) == [("improvement", False)]
     assert kinds(runs, above_pct=50) == []
+
+
+def test_versions_of_a_model_have_series_of_their_own() -> None:
+    """The second is ten times slower than the first, which is no error of the predictor that knew the first."""
+    edited = [replace(each, model_digest="22222222") for each in slower(nights(4), 10, since=0)]
+    found = series_of([*(replace(each, model_digest="11111111") for each in nights(4)), *edited, *nights(2)])
+    assert {str(each.key).partition(" ")[0]: len(each.points) for each in found} == {
+        "resnet18": 2,
+        "resnet18@11111111": 4,
+        "resnet18@22222222": 4,
+    }
+    assert not any(each.changes for each in found)

@@ -121,3 +121,14 @@ def test_jobs_in_a_store(two_jobs: tuple[Job, Job]) -> None:
         told("before", "nothing-like-it")
     with pytest.raises(UsageError, match="takes two things"):
         told("before")
+
+
+def test_another_version_of_the_model_is_named() -> None:
+    digests = ("tags__almaflow__digest__code", "tags__almaflow__digest__weights")
+    one, other = (side(10, 11, **dict.fromkeys(digests, value), tags__almaflow__job_id=value) for value in "ab")
+    found = compare(one, other)
+    assert found.warnings == ("the model is another one: code, weights",)
+    assert [name for name, _, _ in found.settings] == [name.replace("__", ".") for name in digests]
+    (warning,) = compare(side(10, 11), other).warnings
+    assert warning == "the model may be another one, not known of both: code, weights"
+    assert compare(one, one).warnings == ()

@@ -54,3 +54,12 @@ def test_no_run_is_lost(made: list[tuple[str, str]]) -> None:
     found = history([run(i, name, status) for i, (name, status) in enumerate(made)])
     assert sum(each.ok + each.failed + each.unavailable for each in found) == len(made)
     assert [each.conversion for each in found] == sorted({name for name, _ in made})
+
+
+def test_versions_of_a_model_are_told_apart() -> None:
+    edited = {"almaflow.digest.code": "1"}
+    found = history([run(1, "X", "failed"), run(2, "X", **edited), run(3, "X", **edited)])
+    assert [(each.model, bool(each.model_digest), each.ok, each.failed) for each in found] == [
+        ("m", False, 0, 1),
+        ("m", True, 2, 0),
+    ]

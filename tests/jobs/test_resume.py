@@ -18,7 +18,7 @@ from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.records import Outcome
+    from almaflow.records import Job, Outcome
 
 EAGER, ONNX, BROKEN = (
     in_rounds(ok("EAGER"), [20.0, 20.0]),
@@ -98,6 +98,31 @@ def test_what_was_measured_otherwise_is_measured_again(changed: dict[str, object
     if "experiment_name" not in changed:
         assert (left(resumed), known(resumed)) == ([each.name for each in PLAN], [])
         assert resumed.job.job_id == "later"
+
+
+def with_digests(job_id: str, **digests: str) -> Job:
+    made = new(job_id)
+    assert made.prepared is not None
+    made = replace(made, prepared=replace(made.prepared, digests=digests))
+    return replace(made, plan_fingerprint=plan_fingerprint(made, PLAN))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("earlier", "note"),
+    [
+        ({"code": "1", "weights": "1"}, None),
+        ({"code": "2", "weights": "1"}, "results of resnet18 in the store are of another model (other code)"),
+        ({"code": "2", "weights": "2"}, "results of resnet18 in the store are of another model (other code, weights)"),
+        ({}, "2 results of an earlier version of almaflow do not say of which code, weights and inputs they are"),
+    ],
+)
+def test_another_model_of_the_same_name_is_measured_again(earlier: dict[str, str], note: str | None) -> None:
+    stored("earlier", EAGER, ONNX, made=with_digests("earlier", **earlier))
+    resumed = resume(with_digests("later", code="1", weights="1"), PLAN, resolve_uri(None), failures_only=False)
+    assert resumed.note == (f"{note}: measured again" if note else None)
+    assert known(resumed) == ([] if note else ["EAGER", "ONNX_CPU"])
+    assert resumed.job.job_id == ("later" if note else "earlier")
 
 
 @pytest.mark.slow

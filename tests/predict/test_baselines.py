@@ -145,3 +145,21 @@ def test_baselines_come_after_what_is_named_and_once() -> None:
 
 def test_the_records_name_the_baselines_that_are_asked() -> None:
     assert tuple(each.name for each in BASELINES) == BASELINE_NAMES
+
+
+@pytest.mark.parametrize(
+    ("of_past", "asked", "known"),
+    [
+        ({}, {}, True),
+        ({"code": "1"}, {"code": "1"}, True),
+        ({"code": "1"}, {"code": "2"}, False),
+        ({}, {"code": "1"}, False),
+    ],
+)
+def test_eager_of_another_version_of_the_model_is_not_taken(
+    of_past: dict[str, str], asked: dict[str, str], known: bool
+) -> None:
+    eager = replace(PAST, conversion="EAGER", digests=of_past)
+    other = replace(PAST, model="vgg11", run_id="r2")
+    made = EagerRatio().predict(replace(question("ONNX_CPU"), past=(eager, other), digests=asked))
+    assert (made is not None) == known

@@ -29,7 +29,13 @@ from almaflow.records import (
     TensorSpec,
 )
 from almaflow.tracking import schema as names
-from almaflow.tracking.fingerprints import fingerprint, logical_key
+from almaflow.tracking.fingerprints import (
+    digests_of,
+    fingerprint,
+    fingerprint_without_digests,
+    logical_key,
+    model_digest,
+)
 
 PLANNED = PlannedConversion(
     name="EXPORT+COMPILE_INDUCTOR",
@@ -186,6 +192,27 @@ def test_the_fingerprint_is_the_same_on_another_day() -> None:
     )
     assert fingerprint(later, PLANNED) == fingerprint(JOB, PLANNED)
     assert re.fullmatch(r"[0-9a-f]{16}", fingerprint(JOB, PLANNED))
+
+
+digests = st.dictionaries(st.sampled_from(["code", "weights", "inputs"]), st.sampled_from(["1" * 32, "2" * 32]))
+
+
+def identified(digests: dict[str, str]) -> Job:
+    assert JOB.prepared is not None
+    return replace(JOB, prepared=replace(JOB.prepared, digests=digests))
+
+
+@given(digests, digests)
+def test_figures_of_two_models_of_one_name_are_told_apart(one: dict[str, str], other: dict[str, str]) -> None:
+    first, second = identified(one), identified(other)
+    same = one == other
+    assert (fingerprint(first, PLANNED) == fingerprint(second, PLANNED)) == same
+    assert fingerprint_without_digests(first, PLANNED) == fingerprint(JOB, PLANNED)  # by which a store is searched
+    tags = [names.tags(job, OUTCOME) for job in (first, second)]
+    assert [digests_of(each) for each in tags] == [one, other]
+    assert (model_digest(tags[0]) == model_digest(tags[1])) == same
+    assert (model_digest(tags[0]) == "") == (one == {})
+    assert digests_of(names.job_tags(first)) == one
 
 
 def test_logical_keys_are_one_per_result() -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.example_jobs import planned
-from tests.support.minimal_task import Conversion, Events, TurnInbox, do_prepare, make_task
+from tests.support.minimal_task import LINEAR, Conversion, Events, TurnInbox, do_prepare, make_task
 
+from almaflow.records import InputSpec
 from almaflow.worker.failures import FellBackError, WrongOutputError
 
 if TYPE_CHECKING:
@@ -159,3 +160,22 @@ def test_a_model_with_other_weights_each_time_is_a_wrong_output_before_anything_
             lambda _: None,
         )
     assert events.phases == []
+
+
+def test_code_that_is_edited_while_the_job_runs_is_not_measured(tmp_path: Path) -> None:
+    from almaflow.worker.conversion import run_conversion
+
+    model = replace(LINEAR, target="tests.support.own_models.Identified", kwargs={}, inputs=(InputSpec((4,)),))
+    task = make_task(tmp_path, model)
+    prepared = do_prepare(task)
+    module = "tests.support.own_models"
+    assert module in prepared.sources
+    task = replace(task, conversion=planned(), weights_digest=prepared.weights_digest)
+    with pytest.raises(WrongOutputError, match=f"code changed while the job ran: {module}; run the job again"):
+        run_conversion(
+            replace(task, sources=prepared.sources | {module: "as it was"}),
+            Events(),  # type: ignore[arg-type]
+            TurnInbox(),  # type: ignore[arg-type]
+            0.0,
+            lambda _: None,
+        )

@@ -126,7 +126,8 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     Args:
         model: A module, or a callable without arguments that builds one in each worker, with the same weights every
             time (PyTorch is seeded with ``seed`` before). A module on a GPU is copied to the CPU first, and of one
-            that ``torch.compile`` wrapped the original is taken. It is measured in evaluation mode.
+            that ``torch.compile`` wrapped the original is taken. It is measured in evaluation mode. Other weights make
+            it another model, with which earlier figures are not compared: seed random ones.
         example_input: A tensor, the batch dimension first; a tuple or list of the arguments by position where the
             model takes several; or a mapping of the arguments by name, as a tokenizer gives it. An argument may hold
             tensors in tuples, lists, dictionaries and dataclasses, also None, numbers and text, which stay as they

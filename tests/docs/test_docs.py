@@ -53,6 +53,7 @@ PACKAGE = ROOT / "src" / "almaflow"
 ELSEWHERE = ("tensorrt", "gpu", "driver", "cuda", "git_commit", "governor", "smt", "boost")
 """What the environment of other machines has."""
 RUNTIME = ("almaflow.runtime.", "almaflow.threads.")
+DIGESTS = ("code", "weights", "attributes", "operations", "inputs", "files")
 STATE = MachineState(0.1, 0.1, 3000.0, 50.0, 1500.0, ("thermal",), 0, energy_j=1.0, watched_s=1.0)
 
 
@@ -208,7 +209,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     missing = Outcome(gone, Status.UNAVAILABLE, 0, 0)
     made = replace(
         job(eager, inductor, failed, missing),
-        prepared=ReferenceInfo((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1),
+        prepared=ReferenceInfo((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1, digests=dict.fromkeys(DIGESTS, "x")),
         measure=MeasureSpec(memory_limit_mb=1.0),
         hardware=HardwareSpec("here", "cpu", threads=1, cpus=(0,)),
         drift=Drift(1.0, 1.1, 0.05),

@@ -10,7 +10,7 @@ from tests.support.command_directory import QUICK, Place
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.answers]
 
 NET = """
 import torch

@@ -7,6 +7,7 @@
 #   make audit                                known vulnerabilities of both sets of versions; needs PyPI, not part of CI
 #   make alma-era                             the tests that must hold on the older set of versions too
 #   make environments                         make both sets of versions; with -j2 at the same time
+#   make faults [WORDS='killed']              faults injected into real commands, each with what must hold; not part of CI
 #   make findings                             what the runtimes really do, each shown by a script; not part of CI
 #   make clean                                remove environments, caches and builds
 
@@ -56,6 +57,9 @@ alma-era: $(ERA)/$(READY)
 	$(ERA)/bin/python -m pytest -m alma $(PARALLEL) $(PYTEST_ARGS)
 
 environments: $(CURRENT)/$(READY) $(ERA)/$(READY)
+
+faults: $(CURRENT)/$(READY)
+	$(CURRENT)/bin/python -m tests.faults.play $(WORDS)
 
 # Environments of a run are shared among its scripts; those in $FINDINGS_ENV stay.
 findings:

@@ -12,7 +12,6 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.faults.inject import Fault, children, encoded
@@ -22,6 +21,7 @@ from almaflow.processes.environment import THREAD_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PATIENCE_S = 60.0
 """A command that has not ended by then hangs."""
@@ -251,7 +251,7 @@ def _fork_helper(zygote: Zygote, arguments: list[str], directory: Path) -> int:
     )
 
 
-def start(  # noqa: PLR0913 - what a process has
+def start(
     zygote: Zygote,
     arguments: tuple[str, ...],
     directory: Path,

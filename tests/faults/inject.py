@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -20,6 +19,7 @@ from tests.faults.points import COMMAND, POINTS, WORKER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 HELD_FOR_S = 60.0
 """A held process goes on after this time, should whoever holds it be gone."""

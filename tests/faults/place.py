@@ -8,12 +8,13 @@ import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.faults.commands import Command, Ended, MlflowServer, Zygote, start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.faults.inject import Fault
 
 CONVERSIONS = ("EAGER", "BF16+EAGER")
@@ -107,7 +108,7 @@ class Place:
             stdout=stdout, stderr=stderr, beside=self.beside,
         )  # fmt: skip
 
-    def almaflow(self, *arguments: str, faults: tuple[Fault, ...] = (), **environment: str) -> Ended:
+    def almaflow(self, *arguments: str, faults: tuple[Fault, ...] = (), **environment: Any) -> Ended:
         """Run any command to its end."""
         return self.start(*arguments, faults=faults, **environment).end()
 

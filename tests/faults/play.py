@@ -1,4 +1,4 @@
-"""Plays scenarios, each in a place of its own: ``python -m tests.faults.play WORDS`` plays those that have the words."""
+"""Plays scenarios, each in a place of its own: ``python -m tests.faults.play WORDS`` plays those that say so."""
 
 from __future__ import annotations
 
@@ -63,13 +63,15 @@ def show(played: Played) -> str:
 
 def main(words: str = "") -> int:
     """Play what has the words in its label, and give the number of those that fail."""
-    chosen = [(each, case) for each, case in cases(short=words == "short") if words in {"short", ""} or words in each.label(case)]
+    chosen = [
+        (each, case)
+        for each, case in cases(short=words == "short")
+        if words in {"short", ""} or words in each.label(case)
+    ]
     failed = 0
     with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as root, Zygote.start() as zygote:
-        for number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
+        for _number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
             failed += played.verdict == "FAILS"
-            print(f"[{number}/{len(chosen)}] {show(played)}", flush=True)
-    print(f"{len(chosen)} played, {failed} fail")
     return failed
 
 

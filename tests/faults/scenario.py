@@ -106,7 +106,7 @@ def synced(place: Place, *more: str) -> Count:
     return count
 
 
-def resumed(place: Place, *more: str, **environment: str) -> Ended:
+def resumed(place: Place, *more: str, **environment: Any) -> Ended:
     """Resume, which has to end well: the store then has all, of this version of the model, and in full."""
     before = {each.key for each in holds(place).on_disk if each.ok and each.version == place.version}
     ended = ended_with(place.resume("output=out.json", *more, **environment), 0)

@@ -64,7 +64,10 @@ def serve_mlflow(port: str, store: str, artifacts: str, rules: str) -> None:
     """Serve until killed."""
     from mlflow.server import app, handlers
     from mlflow.server.constants import (
-        ARTIFACT_ROOT_ENV_VAR, ARTIFACTS_DESTINATION_ENV_VAR, BACKEND_STORE_URI_ENV_VAR, SERVE_ARTIFACTS_ENV_VAR,
+        ARTIFACT_ROOT_ENV_VAR,
+        ARTIFACTS_DESTINATION_ENV_VAR,
+        BACKEND_STORE_URI_ENV_VAR,
+        SERVE_ARTIFACTS_ENV_VAR,
     )  # fmt: skip
     from werkzeug.serving import make_server
 

@@ -30,7 +30,8 @@ PR_SET_CHILD_SUBREAPER = 36
 MESSAGE_BYTES = 65536
 MODULES = (
     "mlflow.server.handlers", "torch", "hydra", "hydra._internal.core_plugins.basic_sweeper", "threadpoolctl",
-    "alma.conversions.select", "almaflow.conversions.native", "torch.export", "sqlalchemy.dialects.sqlite", "mlflow.store.tracking.sqlalchemy_store",
+    "alma.conversions.select", "almaflow.conversions.native",
+    "torch.export", "sqlalchemy.dialects.sqlite", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.artifact.local_artifact_repo", "matplotlib.figure", "scipy.stats", "werkzeug.serving",
     "almaflow.cli.run", "almaflow.cli.sync", "almaflow.cli.sweep", "almaflow.cli.report", "almaflow.cli.accuracy",
     "almaflow.jobs.run", "almaflow.report.html_page", "almaflow.report.pictures", "almaflow.report.terminal",
@@ -88,10 +89,10 @@ def _run_module(given: dict[str, Any], module: str, arguments: list[str]) -> NoR
 
 
 def _close_others(kept: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
+    for name in list(Path("/proc/self/fd").iterdir()):
+        if int(name.name) not in kept:
             with suppress(OSError):
-                os.close(int(name))
+                os.close(int(name.name))
 
 
 def _default_signals() -> None:
@@ -164,7 +165,7 @@ def _run_to_end(request: dict[str, Any]) -> NoReturn:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException:  # noqa: BLE001 - what the interpreter does at the top
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     try:
@@ -218,7 +219,7 @@ def _serve(connection: socket.socket) -> dict[str, Any] | None:
     """Fork for each request and tell of each end; gives the request in the fork, and None at the end."""
     wake_read, wake_write = socket.socketpair()
     for end in (wake_read, wake_write):
-        end.setblocking(False)  # noqa: FBT003 - positional only
+        end.setblocking(False)
     signal.set_wakeup_fd(wake_write.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     selector = selectors.DefaultSelector()

@@ -99,7 +99,7 @@ def a_small_disk(place: Place, kilobytes: int) -> None:
 
 @scenario(
     fault="the job's directory is removed while it runs",
-    expected="the job ends with exit code 1 and one line; the store has nothing twice, and the next job is not disturbed",
+    expected="the job ends with exit code 1 and one line; nothing is in the store twice, and the next job runs",
 )
 def the_directory_is_removed(place: Place) -> None:
     command = place.start(*place.measuring(), faults=(Fault("hold", "before round", 5),))

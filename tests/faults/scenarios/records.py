@@ -63,7 +63,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None]]] = {
 
 @scenario(
     fault="`job.json` of a job that waits is damaged like this; another job waits too",
-    expected="sync writes the other job, names the damaged one and does not claim that all is written; other plans resume",
+    expected="sync writes the other job, names the damaged one and does not say that all is written; others resume",
     cases=DAMAGES,
     short=("null", "of a later version"),
 )

@@ -29,7 +29,7 @@ PYTEST = $(CURRENT)/bin/python -m pytest
 ERA := .venv-alma-era
 AUDIT := .venv-audit
 
-.PHONY: run test fast lint audit alma-era environments findings clean
+.PHONY: run test fast lint audit alma-era environments faults findings clean
 
 run: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m almaflow run $(ARGS)

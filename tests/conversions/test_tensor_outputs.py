@@ -11,7 +11,7 @@ from tests.support.odd_inputs import Answers, Pair, Writes
 from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
 from almaflow.models.outputs import flatten_outputs
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 
 class ReturnsChanged(Writes):

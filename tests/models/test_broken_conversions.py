@@ -38,9 +38,9 @@ RIGHT_ONES = _cases(dict.fromkeys(RIGHT, PASSING), ("float32",))
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[tuple[str, str], str]:
-    """What was said of each conversion on each of its models: in one run, since its server imports for ten seconds."""
+    """What was said of each conversion on each of its models: in one run, since its servers import for ten seconds."""
     plans = {name: [*WRONG_ONES.get(name, ()), *RIGHT_ONES.get(name, ())] for name in {**WRONG_ONES, **RIGHT_ONES}}
-    examined = run([CORPUS[name] for name in plans], plans, preload=PRELOAD)
+    examined = run([CORPUS[name] for name in plans], plans, jobs=2, preload=PRELOAD)
     return {(each.example.name, said.conversion): said.verdict for each in examined for said in each.verdicts}
 
 

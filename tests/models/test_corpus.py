@@ -58,12 +58,13 @@ def test_rules_are_about_conversions_that_there_are() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_what_is_said_of_every_model_is_true() -> None:
-    """In one run, since its server imports for ten seconds what the models need."""
+    """In one run, since its servers import for ten seconds what the models need."""
     names = {each.name: list(QUICK) for each in examples("*")}
     for conversions, models in SLOWER.items():
         for each in examples(*models):
             names[each.name] += conversions
-    examined = run(examples("*"), {model: cpu_plan(each) for model, each in names.items()}, preload=PRELOAD)
+    plans = {model: cpu_plan(each) for model, each in names.items()}
+    examined = run(examples("*"), plans, jobs=2, preload=PRELOAD)
     assert {each.example.name: {said.conversion for said in each.verdicts} for each in examined} == {
         model: set(each) for model, each in names.items()
     }

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import traceback
 from functools import cache
 from importlib import metadata
@@ -34,8 +35,7 @@ def in_child(function: Callable[[], dict[str, Any]], directory: Path, *, fresh: 
     server = _start() if fresh else _server()
     assert server.stdin
     assert server.stdout
-    cache_dir = {"TORCHINDUCTOR_CACHE_DIR": str(directory / "compile-cache")}
-    request = [function.__module__, function.__name__, str(directory), dict(os.environ) | cache_dir]
+    request = [function.__module__, function.__name__, str(directory), dict(os.environ)]
     server.stdin.write(f"{json.dumps(request)}\n")
     server.stdin.flush()
     code = server.stdout.readline().strip()
@@ -56,6 +56,12 @@ def _server() -> subprocess.Popen[str]:
     return _start(*modules_for(ModelSpec("", arch="resnet18"), plan(None, 3, "cpu", allow_device_override=False)))
 
 
+@cache
+def _compile_cache() -> tempfile.TemporaryDirectory[str]:
+    """One for all children of this process; it goes when the process ends."""
+    return tempfile.TemporaryDirectory(prefix="almaflow-compile-cache-")
+
+
 def _start(*modules: str) -> subprocess.Popen[str]:
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = os.environ | {
@@ -63,6 +69,10 @@ def _start(*modules: str) -> subprocess.Popen[str]:
         # Two processors serve two of these at once: no pool of compilers beside each, and no thread that spins.
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
+        # What the compiler makes of a processor and of equal code is found again; what PyTorch makes of a graph is not.
+        "TORCHINDUCTOR_CACHE_DIR": _compile_cache().name,
+        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
+        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
     }
     command = [sys.executable, "-m", "tests.support.conversion_child", *modules]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -87,7 +97,7 @@ def _work(module: str, function: str, directory: str, environment: dict[str, str
     """Be the fork: call the function, and write what it returns."""
     try:
         os.chdir(directory)
-        os.environ.update(environment)
+        os.environ.update({name: value for name, value in environment.items() if not name.startswith("TORCHINDUCTOR")})
         log = os.open("log.txt", os.O_WRONLY | os.O_CREAT)
         os.dup2(log, 1)
         os.dup2(log, 2)

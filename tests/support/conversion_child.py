@@ -30,9 +30,12 @@ NEWER_TORCH = Version(metadata.version("torch")) >= Version("2.11")
 
 
 def in_child(function: Callable[[], dict[str, Any]], directory: Path, *, fresh: bool = False) -> dict[str, Any]:
-    """What the function returns in a process that works in ``directory``; a fresh one has imported nothing before."""
+    """What the function returns in a process of its own that works in ``directory``.
+
+    A fresh one has imported nothing before, and nothing was compiled for another.
+    """
     result, log = directory / "result.json", directory / "log.txt"
-    server = _start() if fresh else _server()
+    server = _start((), {"TORCHINDUCTOR_CACHE_DIR": str(directory / "compile-cache")}) if fresh else _server()
     assert server.stdin
     assert server.stdout
     request = [function.__module__, function.__name__, str(directory), dict(os.environ)]
@@ -53,7 +56,14 @@ def _server() -> subprocess.Popen[str]:
     from almaflow.conversions.catalogue.preload import modules_for
     from almaflow.records import ModelSpec
 
-    return _start(*modules_for(ModelSpec("", arch="resnet18"), plan(None, 3, "cpu", allow_device_override=False)))
+    planned = plan(None, 3, "cpu", allow_device_override=False)
+    # What the compiler makes of a processor and of equal code is found again; what PyTorch makes of a graph is not.
+    caches = {
+        "TORCHINDUCTOR_CACHE_DIR": _compile_cache().name,
+        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
+        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
+    }
+    return _start(modules_for(ModelSpec("", arch="resnet18"), planned), caches)
 
 
 @cache
@@ -62,20 +72,17 @@ def _compile_cache() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="almaflow-compile-cache-")
 
 
-def _start(*modules: str) -> subprocess.Popen[str]:
+def _start(modules: tuple[str, ...], variables: dict[str, str]) -> subprocess.Popen[str]:
     paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in paths),
         # Two processors serve two of these at once: no pool of compilers beside each, and no thread that spins.
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        # What the compiler makes of a processor and of equal code is found again; what PyTorch makes of a graph is not.
-        "TORCHINDUCTOR_CACHE_DIR": _compile_cache().name,
-        "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
-        "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
     }
     command = [sys.executable, "-m", "tests.support.conversion_child", *modules]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment | variables, stdin=pipe, stdout=pipe, text=True)
 
 
 def _serve() -> None:

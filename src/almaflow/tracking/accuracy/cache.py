@@ -116,8 +116,8 @@ class RunCache:
                 position += 1
             state, later = whole or (None, {})
             entries = [(run, [astuple(each) for each in by_label.values()]) for run, by_label in later.items()]
-            row = settled, state, json.dumps(entries)
-            connection.execute("UPDATE settled SET count = ?, state = ?, later = ?", row)
+            known = settled, state, json.dumps(entries)
+            connection.execute("UPDATE settled SET count = ?, state = ?, later = ?", known)
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(PRIVATE, parents=True, exist_ok=True)

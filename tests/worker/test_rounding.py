@@ -67,7 +67,7 @@ def db(found: object) -> float:
 
 @pytest.mark.parametrize(("decibels", "is_eased"), [(13.5, True), (9.0, False)])
 def test_a_model_that_rounding_costs_much_is_asked_for_less(decibels: float, is_eased: bool, tmp_path: Path) -> None:
-    checker, _ = checker_of(40.0, tmp_path)
+    checker, _ = checker_of(20.0, tmp_path)
     call = noisy(checker, decibels)
     with torch.no_grad():
         found = checker.fidelity(call)
@@ -93,7 +93,7 @@ def test_a_model_that_rounding_costs_little_is_asked_for_all(tmp_path: Path) -> 
 
 
 def test_what_eager_cannot_compute_in_that_type_is_judged_by_the_type(tmp_path: Path) -> None:
-    checker, _ = checker_of(40.0, tmp_path)
+    checker, _ = checker_of(20.0, tmp_path)
 
     def fails() -> torch.nn.Module:
         raise MemoryError
@@ -106,7 +106,7 @@ def test_what_eager_cannot_compute_in_that_type_is_judged_by_the_type(tmp_path: 
 
 @pytest.mark.parametrize("name", [name for name, (_, kinds) in BREAKS.items() if "logits" in kinds])
 def test_broken_parts_are_found_where_less_is_asked_too(name: str, tmp_path: Path) -> None:
-    checker, _ = checker_of(40.0, tmp_path)
+    checker, _ = checker_of(20.0, tmp_path)
     change, right = BREAKS[name][0], noisy(checker, 14.0)
     answers = [call[0][2] for call in checker.reference.outputs]
 

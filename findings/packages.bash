@@ -7,6 +7,7 @@ use() {
     local -A packages=(
         [runtimes]='torch==2.14.1 torchao==0.18.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.31.1
             openvino==2026.4.1 executorch==1.5.1'
+        [onnx]='onnx==1.23.2 onnxruntime==1.31.1'
         [mlflow]='mlflow==3.17.2'
     )
     # The stamp is made last: an environment without one is half-made.

@@ -27,6 +27,7 @@ NEEDED = {
     "onnx-input-names": NEWER_TORCH,
     "cast-inputs": True,
     "onnx-session": True,
+    "traced-outputs": True,
 }
 """Repairs and whether the installed versions need them. The one for OpenVINO is looked at elsewhere."""
 
@@ -41,6 +42,7 @@ CASES = {
     "onnx-input-names": ("ONNX_CPU", "two floats"),
     "cast-inputs": ("FP16+EAGER", "tokens and floats"),
     "onnx-session": ("ONNX_CPU", "two floats"),
+    "traced-outputs": ("JIT_TRACE", "keyed"),
 }
 """A conversion and a model that meet the defect, in an order in which no repair hides the next defect."""
 
@@ -55,6 +57,7 @@ BROKEN = {
     "onnx-input-names": "left.weight does not match",
     "cast-inputs": "has no attribute 'half'",
     "onnx-session": "has no attribute 'cpu'",
+    "traced-outputs": "Encountering a dict at the output of the tracer",
 }
 """What is said without the repair."""
 

@@ -83,6 +83,8 @@ class MeasureSpec:
     """Number of fresh processes in which each conversion is measured."""
     interleave: int = 8
     """Number of workers that take their rounds in turns; 1: one conversion after the other."""
+    prepare_jobs: int = 1
+    """Number of conversions that are loaded, converted and checked at the same time."""
     streams: int = 1
     """Number of threads that call the model at the same time; more than 1 measures throughput under load."""
     warmup_calls: int = 10

@@ -199,6 +199,8 @@ class Rig:
     """The line of the diary at which the user interrupts, once."""
     again_at: str | None = None
     """The line after it at which the user interrupts once more."""
+    interrupt_after: int | None = None
+    """The number of lines after which the user interrupts."""
     before_start: Callable[[WorkerTask], None] = lambda _task: None
     """Called before each process starts."""
     memory_of_each_mb: float = 0.0
@@ -218,6 +220,8 @@ class Rig:
 
     def say(self, line: str) -> None:
         self.diary.append(line)
+        if len(self.diary) == self.interrupt_after:
+            raise KeyboardInterrupt
         if line == self.interrupt_at:
             self.interrupt_at, self.again_at = self.again_at, None
             raise KeyboardInterrupt

@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from almaflow.machine.cpus import usable_cores
 from almaflow.measure.interleave import GAP_S, MeasuredWorker, take_rounds
 from almaflow.measure.places import Places
+from almaflow.measure.preparing import compile_jobs
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
 from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_handle import free_memory_mb
@@ -67,6 +69,8 @@ class MeasurementLoop:
         Raises:
             AlmaflowError: no process can be started any more; what was measured by then was yielded.
         """
+        jobs = compile_jobs(self._spec, len(runs), usable_cores(self.task.hardware.cpus))
+        self.task = replace(self.task, compile_jobs=jobs)
         try:
             with self.interrupts.let_through():
                 self.probe.at_start()

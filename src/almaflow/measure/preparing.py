@@ -23,6 +23,23 @@ if TYPE_CHECKING:
     ]
 
 
+LEAST_COMPILE_JOBS = 2
+"""Most compilers that one conversion may run at once, however many others there are: often inductor is the last one
+that is prepared, and the others have left their cores to it."""
+
+
+def compile_jobs(spec: MeasureSpec, conversions: int, cores: int) -> int | None:
+    """Return how many C++ compilers each conversion may run at once; None: as many as it takes by itself.
+
+    Args:
+        spec: How many conversions are prepared at once.
+        conversions: How many there are.
+        cores: The physical cores that workers may use.
+    """
+    at_once = min(spec.prepare_jobs, spec.interleave, conversions)
+    return max(LEAST_COMPILE_JOBS, cores // at_once) if at_once > 1 else None
+
+
 class Preparing:
     """The conversions that are prepared now.
 

@@ -124,6 +124,8 @@ class WorkerTask:
     replicate: int = 0
     cache_dir: str | None = None
     """Directory where compilers keep what they compiled; None: in ``work_dir``."""
+    compile_jobs: int | None = None
+    """Most C++ compilers that inductor runs at once; None: as many as it takes by itself."""
     sys_path: tuple[str, ...] = ()
 
 

@@ -24,7 +24,7 @@ from almaflow.worker.failures import WrongOutputError
 from almaflow.worker.inputs import Inputs
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.stopwatch import Stopwatch
-from almaflow.worker.threads import read_threads, set_threads, threads_per_stream
+from almaflow.worker.threads import read_threads, set_compile_jobs, set_threads, threads_per_stream
 from almaflow.worker.tracing import frozen_decisions_raise
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     """Return the model with the reference worker's weights, and the reference that it wrote."""
     # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
+    set_compile_jobs(task.compile_jobs)
     reference = Reference.load(task.reference_path)
     model = build_bound(task.model, reference.call_form, reference.batches[0])
     if weights_digest(model) != task.weights_digest:

@@ -55,6 +55,8 @@ class ValidationResult:
     """The job's MLflow run; None where the store could not be written."""
     interrupted: bool
     environment: dict[str, str]
+    measure: dict[str, Any]
+    """Settings by which each conversion was measured."""
     notes: list[str]
     """What eager calls showed of the model that changes how it was measured."""
     conversions: list[dict[str, Any]]

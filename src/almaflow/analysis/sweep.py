@@ -20,11 +20,11 @@ class SweepRow:
 
     number: int
     what: str
-    """The overrides in which the jobs differ."""
+    """Model and batch size where these tell the jobs apart, else the overrides in which they differ."""
     job_id: str | None
     best: str | None
-    latency_ms: float | None
-    speedup_vs_eager: float | None
+    figures: Mapping[str, Any]
+    """The entry of the best conversion in ``output=FILE.json``; empty where there is none."""
     counts: Counter[str]
     """Number of conversions by status."""
     took_s: float | None
@@ -74,13 +74,23 @@ def what_differs(overrides: Mapping[int, Sequence[str]]) -> dict[int, str]:
     }
 
 
+def workload(output: Mapping[str, Any]) -> str:
+    """Name a job's model and batch size: ``resnet18 b4``."""
+    return f"{output['model']} b{output['batch_size']}"
+
+
+def _labels(overrides: Mapping[int, Sequence[str]], outputs: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    short = {number: workload(output) for number, output in outputs.items()}
+    return what_differs(overrides) | (short if len(set(short.values())) == len(short) else {})
+
+
 def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
     """Summarise the sweep: the jobs that ended, and those that are planned and did not run."""
     ended = {job.number: job for job in jobs}
     overrides = {job.number: job.overrides for job in jobs}
     overrides |= dict(enumerate(sweep.planned or ()))
-    labels = what_differs(overrides)
     outputs = {number: job.output for number, job in ended.items() if job.output}
+    labels = _labels(overrides, outputs)
     failures = [
         SweepFailure(labels[number], entry["conversion"], entry["failure"] or "interrupted", entry["message"] or "")
         for number, output in sorted(outputs.items())
@@ -96,18 +106,24 @@ def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
     return SweepSummary(sweep, rows, tuple(failures), latencies)
 
 
+def best_entry(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the entry of a job's best conversion; empty where it has none."""
+    named = (each for each in output.get("conversions", ()) if each["conversion"] == output["best_conversion"])
+    return next(named, {})
+
+
 def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
     output: dict[str, Any] = (job.output if job else None) or {}
     problem = NOT_RUN if job is None else job.error
     if job and not problem and job.code:
         problem = "interrupted" if output.get("interrupted") else "a conversion failed, which strict=true counts"
+    best = output.get("best_conversion")
     return SweepRow(
         number=number,
         what=what,
         job_id=output.get("job_id"),
-        best=output.get("best_conversion"),
-        latency_ms=output.get("best_latency_ms"),
-        speedup_vs_eager=output.get("best_speedup_vs_eager"),
+        best=best,
+        figures=best_entry(output),
         counts=Counter(entry["status"] for entry in output.get("conversions", ())),
         took_s=job.ended_at - job.started_at if job else None,
         problem=problem,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from almaflow.records import Job, Outcome, Status
 from almaflow.tracking import schema as names
 from almaflow.tracking import ui_views as views
+from almaflow.tracking.artifacts import copy_to
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 # MLflow's limits for one batch call: 1000 entities, of which 100 may be params.
 METRICS_PER_CALL = 900
 PARAMS_PER_CALL = 100
+
+NOTE = "mlflow.note.content"
+"""Tag that MLflow shows as the run's description, and as a column of its tables."""
+DIGITS = 5
+"""Significant digits of a figure in the store: MLflow's pages show what is stored, however many digits that has."""
 
 # MLflow shows these as the creator and the source of a run; its own values are a user name and a script's path.
 NEUTRAL_TAGS = {"mlflow.user": "almaflow", "mlflow.source.name": "almaflow", "mlflow.source.type": "LOCAL"}
@@ -69,7 +75,9 @@ class Tracker:
         log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
         return run_id
 
-    def log_outcome(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None) -> str:
+    def log_outcome(  # noqa: PLR0913, PLR0917 - what the run is made of
+        self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None, note: str = ""
+    ) -> str:
         """Write one conversion as a finished run and return the run's ID.
 
         A conversion that cannot run here is a run too, without metrics: the list of runs is then the whole plan.
@@ -79,6 +87,7 @@ class Tracker:
             outcome: The conversion.
             metrics: Figures by the names of the contract; what is not known is left out.
             artifacts_dir: A directory whose files become the run's artifacts.
+            note: The result in one line, which becomes the run's description.
 
         Raises:
             TrackingError: the run is not, or not wholly, in the store.
@@ -90,7 +99,7 @@ class Tracker:
             run = client.create_run(
                 self.experiment_id,
                 start_time=milliseconds(outcome.started_at),
-                tags=NEUTRAL_TAGS | names.tags(job, outcome) | {"almaflow.job_run_id": self.run_id},
+                tags=NEUTRAL_TAGS | names.tags(job, outcome) | {"almaflow.job_run_id": self.run_id} | _described(note, job),
                 run_name=names.run_name(job, outcome),
             )
             run_id = str(run.info.run_id)
@@ -105,8 +114,10 @@ class Tracker:
             _finish(client, run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
         return run_id
 
-    def add_metrics(self, run_id: str, outcome: Outcome, metrics: Mapping[str, float]) -> None:
-        """Write figures that became known after the conversion's run had ended, such as speedups.
+    def add_metrics(  # noqa: PLR0913, PLR0917 - what is added, and to which run
+        self, run_id: str, job: Job, outcome: Outcome, metrics: Mapping[str, float], note: str = ""
+    ) -> None:
+        """Write figures that became known after the conversion's run had ended, such as speedups, and what they say.
 
         Raises:
             TrackingError: they are not in the store.
@@ -114,7 +125,7 @@ class Tracker:
         """
         names.check_metrics(metrics)
         with session(self.uri, f"{outcome.planned.name}: figures could not be added") as client:
-            log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at))
+            log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at), _described(note, job))
 
     def close(
         self,
@@ -138,8 +149,8 @@ class Tracker:
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        note = names.cut(names.without_paths(description_markdown, job), names.TAG_LENGTH)
-        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value, "mlflow.note.content": note}
+        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value}
+        tags |= _described(description_markdown, job)
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"
         with session(self.uri, "the job's summary could not be written", then) as client:
@@ -157,10 +168,15 @@ def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
     timestamp: int,
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow."""
+    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow.
+
+    The latency goes first: MLflow's page that compares runs opens on the metric that was logged first. Predictions,
+    which may be the same for all, go last.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
-    figures = [Metric(name, float(value), timestamp, 0) for name, value in metrics.items()]
+    ordered = sorted(metrics, key=lambda name: (name != "latency_ms", name.startswith("predict")))
+    figures = [Metric(name, rounded(metrics[name]), timestamp, 0) for name in ordered]
     settings = [Param(name, value) for name, value in params.items()]
     calls = max(ceil(len(figures) / METRICS_PER_CALL), ceil(len(settings) / PARAMS_PER_CALL), 1)
     for call in range(calls):
@@ -179,9 +195,18 @@ def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, statu
         if artifacts_dir is not None:
             if not artifacts_dir.is_dir():  # MLflow copies nothing then, and says nothing
                 raise NotADirectoryError(ENOTDIR, "not a directory", str(artifacts_dir))
-            client.log_artifacts(run_id, str(artifacts_dir))
+            copy_to(client, run_id, artifacts_dir)
     finally:
         client.set_terminated(run_id, status=status, end_time=ended)
+
+
+def rounded(value: float) -> float:
+    """Return a figure with as many digits as the store keeps; whole numbers, such as counts, stay as they are."""
+    return float(value) if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
+
+
+def _described(note: str, job: Job) -> dict[str, str]:
+    return {NOTE: names.cut(names.without_paths(note, job), names.TAG_LENGTH)} if note else {}
 
 
 def _run_status(status: Status, *, interrupted: bool) -> str:

@@ -49,6 +49,7 @@ class ValidationResult:
     price_source: str
     tier: int
     batch_size: int
+    threads: int
     job_id: str
     experiment_name: str
     run_id: str | None

@@ -37,16 +37,16 @@ SEEN = """(() => {
     if (!text) continue;
     range.selectNodeContents(node);
     const box = range.getBoundingClientRect(), middle = (box.top + box.bottom) / 2;
-    if (!box.width || box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight) continue;
+    if (!box.width || box.left < 0 || box.top < 0 || box.bottom > innerHeight) continue;
     const isOn = x => { const at = document.elementFromPoint(x, middle);
                         return at && (at.contains(node) || node.parentElement.contains(at)); };
     const style = getComputedStyle(node.parentElement);
     if (style.visibility == 'hidden' || style.opacity == '0') continue;
-    if (isOn(box.left + 2) && isOn(box.right - 2)) seen.push([text, box.left, box.top, box.right, box.bottom]);
+    if (isOn(box.left + 2)) seen.push([text, box.left, box.top, box.right, box.bottom, !!isOn(box.right - 2)]);
   }
   return seen;
 })()"""
-"""JavaScript: each text that lies wholly in the window and is covered by nothing, with its box."""
+"""JavaScript: each text whose beginning is in the window and covered by nothing, its box, and whether its end is too."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Seen:
     top: float
     right: float
     bottom: float
+    whole: bool
+    """Whether its end is in view too."""
 
     @property
     def middle(self) -> float:
@@ -65,9 +67,9 @@ class Seen:
         return (self.top + self.bottom) / 2
 
 
-def beside(one: Seen, texts: list[Seen]) -> list[str]:
-    """The texts that stand in the same line as one, from left to right."""
-    line = (each for each in texts if each.top < one.middle < each.bottom)
+def beside(one: Seen, texts: list[Seen], *, whole: bool = True) -> list[str]:
+    """The texts that stand in the same line as one, from left to right: those that are whole, or all of them."""
+    line = (each for each in texts if each.top < one.middle < each.bottom and each.whole >= whole)
     return [each.text for each in sorted(line, key=lambda each: each.left)]
 
 
@@ -165,7 +167,9 @@ def window(profile: Path, size: tuple[int, int] = WINDOW) -> Iterator[Browser]:
         browser.session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         browser.call("Page.enable")
         width, height = size
-        browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        browser.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
         yield browser
     finally:
         with suppress(ProcessLookupError):

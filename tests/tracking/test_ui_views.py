@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -41,7 +42,7 @@ def test_the_views_fit_into_tags_and_are_written_once(monkeypatch: pytest.Monkey
     (experiment,) = (each for each in client.search_experiments() if each.name == "almaflow")
     monkeypatch.setattr(type(client), "set_experiment_tag", lambda *_: pytest.fail("the job has written it"))
     (found,) = pages.prepare_pages(uri)
-    assert [view.key for view in found.views] == [views.SWEEP, views.JOB, views.ACCURACY]
+    assert [view.key for view in found.views] == [views.SWEEP, views.SWEEP_BEST, views.JOB, views.ACCURACY]
     for name, value in (view.tag for view in found.views):
         assert experiment.tags[name] == value
         assert len(value) < EXPERIMENT_TAG_LENGTH
@@ -59,36 +60,61 @@ def two_jobs_of_a_sweep() -> None:
         stored(model, eager, quick, failed("COMPILE_TVM"), made=job)
 
 
-def lines(seen: list[Seen], name: str) -> list[str]:
-    """The texts that stand beside a run's name."""
-    (found,) = (each for each in seen if each.text == name)
-    return browser.beside(found, seen)
+def row(seen: list[Seen], name: str, *, whole: bool = True) -> list[str]:
+    """The texts that stand beside a run's name, which has to be in view itself."""
+    (found,) = (each for each in seen if each.text == name and each.whole)
+    return browser.beside(found, seen, whole=whole)
 
 
 @pytest.mark.skipif(browser.found() is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
 def test_each_page_opens_on_the_answer(tmp_path: Path) -> None:
+    uri = resolve_uri(None)
     two_jobs_of_a_sweep()
-    track(resolve_uri(None), series_of(nights(5, experiment="almaflow")))
-    found = {each.experiment: each for each in pages.prepare_pages(resolve_uri(None))}
+    track(uri, series_of(nights(5, experiment="almaflow")))
+    found = {each.experiment: each for each in pages.prepare_pages(uri)}
     own, errors = found["almaflow"].experiment_id, found["almaflow accuracy"].experiment_id
-    runs = [
-        run.info.run_id
-        for run in connect(resolve_uri(None)).search_runs([own], "tags.`almaflow.status` = 'ok'")
-        if run.data.tags["almaflow.kind"] == "conversion"
-    ]
-    query = urlencode({"runs": str(runs).replace("'", '"'), "experiments": f'["{own}"]'})
-    port = free_port(None)
-    with serving(resolve_uri(None), port), browser.window(tmp_path / "profile") as shown:
+    with serving(uri, port := free_port(None)), browser.window(tmp_path / "profile") as window:
         base = f"http://127.0.0.1:{port}"
 
-        def texts(link: str, until: str) -> list[Seen]:
-            return shown.open(link).seen_when(lambda seen: any(each.text == until for each in seen))
+        def shown(link: str, until: str) -> list[Seen]:
+            return window.open(link).seen_when(lambda seen: any(each.text == until for each in seen))
 
-        sweep = texts(pages.link(base, own, views.SWEEP), "ONNX_CPU_INT8_STATIC mobilenet_v3_large b2")
-        job = texts(pages.link(base, own, views.JOB), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
-        errors_of_all = texts(pages.link(base, own, views.ACCURACY), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
-        series = texts(pages.link(base, errors, views.SERIES), "resnet18 b1 ONNX_CPU on office by calibrated")
-        charts = texts(pages.link(base, own, views.JOB, charts=True), "speedup_vs_eager")
-        compare = texts(f"{base}/#/compare-runs?{query}", "latency_ms")
-    for seen in (sweep, job, errors_of_all, series):
-        assert any(ASSISTANT in each.text for each in seen)
+        sweep = shown(pages.link(base, own, views.SWEEP), "ONNX_CPU_INT8_STATIC mobilenet_v3_large b2")
+        job = shown(pages.link(base, own, views.JOB), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
+        predicted = shown(pages.link(base, own, views.ACCURACY), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
+        series = shown(pages.link(base, errors, views.SERIES), "resnet18 b1 ONNX_CPU on office by calibrated")
+        best = shown(pages.link(base, own, views.SWEEP_BEST, charts=True), "4.00")
+        charts = shown(pages.link(base, own, views.JOB, charts=True), "1.75")
+        lines = shown(pages.link(base, errors, views.SERIES, charts=True), "error_pct")
+        compared = shown(_compare(base, own), "latency_ms")
+    for seen in (sweep, job, predicted, series, best, charts, lines):
+        assert any(each.text == ASSISTANT for each in seen)
+    assert_figures_are_in_view(sweep, job, predicted, series)
+    assert {"speedup_vs_eager", "4.00"} <= {each.text for each in best if each.whole}
+    assert {"latency_ms", "1.75", "7.00", "EAGER efficientnet_b0 b2"} <= {each.text for each in charts if each.whole}
+    assert {"error_pct", "Time"} <= {each.text for each in lines if each.whole}
+    assert "predicted_latency_ms" not in {each.text for each in compared}
+
+
+def assert_figures_are_in_view(sweep: list[Seen], job: list[Seen], predicted: list[Seen], series: list[Seen]) -> None:
+    """Name, latency, speedup and fidelity of every run, errors, and why one failed."""
+    for model, latency in (("mobilenet_v3_large", 20), ("efficientnet_b0", 7)):
+        assert row(sweep, f"EAGER {model} b2")[1:4] == [f"{latency}", "1", "110"]
+        assert row(sweep, f"ONNX_CPU_INT8_STATIC {model} b2")[1:4] == [f"{latency / 4:g}", "4", "110"]
+        told = row(sweep, f"COMPILE_TVM {model} b2", whole=False)
+        assert "error in convert: it broke" in told
+    assert row(job, "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")[1:] == ["1.75", "4", "110", "1.75 ms, 4.00x eager, 110.0 dB ok"]
+    assert row(job, "COMPILE_TVM efficientnet_b0 b2")[-1] == "error in convert: it broke"
+    names = [each.text for each in sorted(job, key=lambda each: each.top) if each.text.endswith(" b2")]
+    assert [name.split()[0] for name in names] == ["ONNX_CPU_INT8_STATIC", "EAGER", "COMPILE_TVM"]
+    assert not [each for each in job if "mobilenet" in each.text]
+    assert row(predicted, "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")[1:4] == ["1.75", "3.5", "100"]
+    assert not [each for each in predicted if "COMPILE_TVM" in each.text]
+    assert len(row(series, "resnet18 b1 ONNX_CPU on office by calibrated")) > 3
+
+
+def _compare(base: str, experiment_id: str) -> str:
+    """The page that compares the runs of conversions."""
+    where = "tags.`almaflow.status` = 'ok' AND tags.`almaflow.kind` = 'conversion'"
+    runs = [run.info.run_id for run in connect(resolve_uri(None)).search_runs([experiment_id], where)]
+    return f"{base}/#/compare-runs?{urlencode({'runs': json.dumps(runs), 'experiments': json.dumps([experiment_id])})}"

@@ -45,6 +45,7 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "run_id": job.run_id,
         "interrupted": job.interrupted,
         "environment": dict(job.environment),
+        "threads": job.hardware.threads,
         "measure": {name: value for name, value in asdict(job.measure).items() if value is not None},
         "notes": list(job.prepared.notes) if job.prepared else [],
         "conversions": [_entry(rows[id(outcome)]) for outcome in job.outcomes],

@@ -31,6 +31,11 @@ class SweepRow:
     problem: str | None
     """The reason why the job has no result, or no good one."""
 
+    @property
+    def latency_ms(self) -> float | None:
+        """Median of the best conversion."""
+        return self.figures.get("latency_ms")
+
 
 @dataclass(frozen=True)
 class SweepFailure:
@@ -80,7 +85,8 @@ def workload(output: Mapping[str, Any]) -> str:
 
 
 def _labels(overrides: Mapping[int, Sequence[str]], outputs: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
-    short = {number: workload(output) for number, output in outputs.items()}
+    known = {number: output for number, output in outputs.items() if output.get("model", "unknown") != "unknown"}
+    short = {number: workload(output) for number, output in known.items()}
     return what_differs(overrides) | (short if len(set(short.values())) == len(short) else {})
 
 
@@ -108,7 +114,7 @@ def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
 
 def best_entry(output: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the entry of a job's best conversion; empty where it has none."""
-    named = (each for each in output.get("conversions", ()) if each["conversion"] == output["best_conversion"])
+    named = (each for each in output.get("conversions", ()) if each["conversion"] == output.get("best_conversion"))
     return next(named, {})
 
 
@@ -117,12 +123,11 @@ def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
     problem = NOT_RUN if job is None else job.error
     if job and not problem and job.code:
         problem = "interrupted" if output.get("interrupted") else "a conversion failed, which strict=true counts"
-    best = output.get("best_conversion")
     return SweepRow(
         number=number,
         what=what,
         job_id=output.get("job_id"),
-        best=best,
+        best=output.get("best_conversion"),
         figures=best_entry(output),
         counts=Counter(entry["status"] for entry in output.get("conversions", ())),
         took_s=job.ended_at - job.started_at if job else None,

@@ -57,7 +57,7 @@ def _show(base: str, pages: Sequence[Pages], *, no_open: bool) -> None:
     for each in pages:
         click.echo(f"Experiment {printable(each.experiment)}: {experiment_link(base, each.experiment_id)}")
         for view in each.views:
-            click.echo(f"  {printable(view.title)}: {link(base, each.experiment_id, view.key)}")
+            click.echo(f"  {printable(view.title)}: {link(base, each.experiment_id, view.key, charts=view.charts)}")
     # Without a display Python falls back to a browser that takes the terminal over.
     has_display = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if has_display and not no_open:

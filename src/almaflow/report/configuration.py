@@ -16,6 +16,8 @@ def configuration(output: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         output: A job as ``output=FILE.json`` holds it.
     """
     timed = [each for each in output["conversions"] if each.get("threads")]
+    if not timed:
+        return []
     threads = _shared((name, str(count)) for each in timed for name, count in each["threads"].items())
     devices = ", ".join(dict.fromkeys(each["device"] for each in timed))
     measure = ", ".join(f"{name} {value}" for name, value in (output.get("measure") or {}).items())

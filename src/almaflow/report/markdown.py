@@ -51,7 +51,10 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     if missing:
         parts += ["## Cannot run here", markdown_table(("reason", "conversions"), missing)]
     if settings := configuration(to_output(job, analysis)):
-        parts += ["## Configuration", markdown_table(("setting", "asked for", "as the libraries reported it"), settings)]
+        parts += [
+            "## Configuration",
+            markdown_table(("setting", "asked for", "as the libraries reported it"), settings),
+        ]
     keys = [key for key in MACHINE if key in job.environment]
     keys += sorted(set(job.environment) - set(keys))
     if keys:
@@ -66,7 +69,11 @@ def line(row: Row) -> str:
     if not row.counts:
         return escaped(cells.failure(row))
     speedup = cells.speedup(row.metrics, "eager")
-    figures = (f"{cells.latency(row.metrics)} ms", speedup and f"{speedup} eager", " ".join(cells.fidelity(row)).strip())
+    figures = (
+        f"{cells.latency(row.metrics)} ms",
+        speedup and f"{speedup} eager",
+        " ".join(cells.fidelity(row)).strip(),
+    )
     return escaped(", ".join(filter(None, figures)))
 
 

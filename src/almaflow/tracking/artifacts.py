@@ -40,7 +40,9 @@ def fetched(client: MlflowClient, run_id: str, name: str, scratch: str) -> Path 
         message = f"{name} of run {run_id} has {megabytes:.0f} MB, and at most {LARGEST_MB} MB are read"
         raise TrackingError(message)
     place = mkdtemp(dir=scratch)
-    return Path(served.download_artifacts(name, place) if served else client.download_artifacts(run_id, name, place))
+    if served:
+        return Path(served.download_artifacts(name, place))  # type: ignore[no-untyped-call]
+    return Path(client.download_artifacts(run_id, name, place))
 
 
 def has(client: MlflowClient, run_id: str, name: str) -> bool:
@@ -54,7 +56,7 @@ def copy_to(client: MlflowClient, run_id: str, directory: Path) -> None:
     """Copy a directory's files to a run."""
     served = _once_served(client, run_id)
     if served:
-        served.log_artifacts(str(directory))
+        served.log_artifacts(str(directory))  # type: ignore[no-untyped-call]
     else:
         client.log_artifacts(run_id, str(directory))
 

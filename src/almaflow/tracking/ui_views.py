@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-JOB, SWEEP, ACCURACY, SERIES = "almaflow-job", "almaflow-sweep", "almaflow-accuracy", "almaflow-series"
+JOB, SWEEP, SWEEP_BEST = "almaflow-job", "almaflow-sweep", "almaflow-sweep-best"
+ACCURACY, SERIES = "almaflow-accuracy", "almaflow-series"
 TAG = "mlflow.sharedViewState."
 
 NAME, CREATED, DESCRIPTION = "attributes.`Run Name`", "runDateAndNestInfo", "attributes.`Description`"
 """MLflow's own columns; the first two are shown always, and named here for their widths."""
 WIDTHS = {
-    NAME: 264,
-    CREATED: 46,
-    "metrics.`latency_ms`": 92,
-    "metrics.`speedup_vs_eager`": 92,
-    "metrics.`fidelity/sqnr_db`": 92,
+    NAME: 340,
+    CREATED: 40,
+    "metrics.`latency_ms`": 88,
+    "metrics.`speedup_vs_eager`": 78,
+    "metrics.`fidelity/sqnr_db`": 78,
     DESCRIPTION: 300,
     "tags.`almaflow.failure_message`": 300,
 }
@@ -53,7 +54,8 @@ ERROR_OVER_TIME = (
 CHARTS = ("latency_ms", "speedup_vs_eager", "fidelity/sqnr_db", "throughput", "prediction_error_pct")
 ERROR_CHARTS = ("prediction_error_pct", "prediction_abs_error_pct", "predicted_latency_ms", "latency_ms")
 SERIES_CHARTS = ("error_pct", "abs_error_pct", "measured_ms", "predicted_ms")
-SWEEP_CHARTS = ("speedup_vs_eager", "latency_ms", "fidelity/sqnr_db")
+SWEEP_CHARTS = ("speedup_vs_eager", "speedup_vs_inductor", "throughput")
+"""Figures of which the largest one of a job is its best."""
 CONVERSIONS = "tags.`almaflow.kind` = 'conversion'"
 WORKLOAD = ("params.`model`", "params.`batch_size`", "params.`conversion`")
 
@@ -67,6 +69,8 @@ class View:
     created_at: float
     """Seconds since the epoch: MLflow lists the newest first."""
     state: Mapping[str, Any]
+    charts: bool = False
+    """Whether it is there for its charts; otherwise it opens on its table."""
 
     @property
     def tag(self) -> tuple[str, str]:
@@ -88,14 +92,18 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
     views = []
     if sweep_id := tags.get("almaflow.sweep_id"):
         columns = [*RESULT, *WORKLOAD, *DETAILS, *FAILURE]
-        state = _page(_conversions("sweep_id", sweep_id), "params.`model`", columns, _bars(SWEEP_CHARTS))
-        # Runs lie in the table's order, model by model: one wide chart in a row, high enough for all of their names.
-        state["compareRunSections"][0] |= {"columns": 1, "cardHeight": 720}
+        state = _page(_conversions("sweep_id", sweep_id), "params.`model`", columns, _bars(CHARTS))
         views.append(View(SWEEP, f"sweep {sweep_id}", started_at, state))
+        # A bar for each conversion of each job would be too many to read: the best conversion of each job.
+        state = _page(_conversions("sweep_id", sweep_id), "params.`model`", columns, _bars(SWEEP_CHARTS))
+        keys = [{"mode": "param", "groupByData": name} for name in ("model", "batch_size")]
+        state |= {"groupBy": {"aggregateFunction": "max", "groupByKeys": keys}, "useGroupedValuesInCharts": True}
+        state |= {"runListHidden": True}
+        views.append(View(SWEEP_BEST, f"sweep {sweep_id}, the fastest of each job", started_at, state, charts=True))
     if job_id := tags.get("almaflow.job_id"):
         columns = [*RESULT, *DETAILS, *PREDICTION, *FAILURE]
         state = _page(_conversions("job_id", job_id), "metrics.`latency_ms`", columns, _bars(CHARTS))
-        state["compareRunSections"][0]["columns"] = 2
+        state["columnWidths"][NAME] = 250  # the model, at the end of the names, is the same for all
         views.append(View(JOB, f"newest job, {name}", started_at, state))
     columns = ["metrics.`latency_ms`", *PREDICTION, "params.`predictor`", *WORKLOAD, "params.`hardware`"]
     where = f"{CONVERSIONS} AND metrics.prediction_abs_error_pct >= 0"
@@ -106,13 +114,12 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
 def series_view() -> View:
     """Return the view on the series of errors over time that ``almaflow accuracy --track`` keeps."""
     charts = [
-        {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], "xAxisKey": "time", "displayPoints": True}
+        {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], "xAxisKey": "time", "lineSmoothness": 0}
         for metric in SERIES_CHARTS
     ]
     columns = [*ERROR_OVER_TIME, "tags.`almaflow.verdict`", "metrics.`accuracy/points`"]
     state = _page("tags.`almaflow.kind` = 'accuracy'", "attributes.start_time", columns, charts)
     state["columnWidths"] |= {NAME: 330}
-    state["compareRunSections"][0]["columns"] = 1
     return View(SERIES, "prediction errors over time", 0, state)
 
 
@@ -124,7 +131,7 @@ def _bars(metrics: Sequence[str]) -> list[dict[str, Any]]:
     return [{"type": "BAR", "metricKey": metric} for metric in metrics]
 
 
-def _page(where: str, order: str, columns: Sequence[str], charts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _page(where: str, order: str, columns: Sequence[str], charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     section = "almaflow"
     shown = {"metricSectionId": section, "runsCountToCompare": 100, "deleted": False, "isGenerated": False}
     return {
@@ -135,12 +142,11 @@ def _page(where: str, order: str, columns: Sequence[str], charts: Sequence[Mappi
         "columnOrder": [NAME, CREATED, *columns],  # a width counts only for a column that is named here
         "columnWidths": {name: width for name, width in WIDTHS.items() if name in {NAME, CREATED, *columns}},
         "runsHiddenMode": "SHOW_ALL",
-        "runListHidden": True,  # beside the charts, which name the runs themselves
         "hideEmptyCharts": True,
         # The charts stay as they are here: otherwise MLflow adds its own for every metric, and sorts.
         "isAccordionReordered": True,
-        "compareRunSections": [{"uuid": section, "name": "almaflow", "display": True, "isReordered": True}],
-        "compareRunCharts": [chart | shown | {"uuid": f"{section}-{chart['metricKey']}"} for chart in charts],
+        "compareRunSections": [{"uuid": section, "name": "almaflow", "display": True, "isReordered": True, "columns": 1}],
+        "compareRunCharts": [chart | shown | {"uuid": f"{section}-{chart['type']}-{chart['metricKey']}"} for chart in charts],
     }
 
 

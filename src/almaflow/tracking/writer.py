@@ -99,7 +99,10 @@ class Tracker:
             run = client.create_run(
                 self.experiment_id,
                 start_time=milliseconds(outcome.started_at),
-                tags=NEUTRAL_TAGS | names.tags(job, outcome) | {"almaflow.job_run_id": self.run_id} | _described(note, job),
+                tags=NEUTRAL_TAGS
+                | names.tags(job, outcome)
+                | {"almaflow.job_run_id": self.run_id}
+                | _described(note, job),
                 run_name=names.run_name(job, outcome),
             )
             run_id = str(run.info.run_id)

@@ -22,6 +22,7 @@ from mlflow import MlflowClient
 
 from almaflow.analysis import to_output
 from almaflow.analysis.sweep import summarise
+from almaflow.conversions.catalogue.plan import with_traits
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import close_in_store
 from almaflow.records import (
@@ -87,7 +88,9 @@ def _run(module: str, *arguments: str) -> None:
 
 def _runs(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
     found = client.get_experiment_by_name(experiment)
-    assert found is not None
+    if found is None:
+        message = f"the store has no experiment {experiment}"
+        raise BenchmarkError(message)
     order = ["attributes.start_time ASC"]
     return list(search(client, [found.experiment_id], f"tags.`almaflow.kind` = '{kind}'", order))
 
@@ -134,7 +137,7 @@ def _job(own: Run, runs: list[Run], experiment: str, artifacts: Path) -> tuple[J
     names = [each["conversion"] for each in read_data(files_of(own) / "output.json")["conversions"]]
     outcomes = []
     for index, name in enumerate(names):
-        outcome = read_json(files_of(kept[name]) / "outcome.json", Outcome)
+        outcome = with_traits(read_json(files_of(kept[name]) / "outcome.json", Outcome))
         directory = files.conversion_dir(index, outcome.planned)
         shutil.copytree(files_of(kept[name]), directory, dirs_exist_ok=True)
         files.write_outcome(directory, outcome)

@@ -75,7 +75,9 @@ def test_the_pages_are_served_and_end_with_the_command(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(2)]
-        link = re.search(r"^Experiment mine: (http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=", lines[1])
+        link = re.search(
+            r"^Experiment mine: (http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=", lines[1]
+        )
         assert link, lines + process.stdout.readlines()
         assert link[2] == experiment_id
         with build_opener(ProxyHandler({})).open(link[1], timeout=30) as page:

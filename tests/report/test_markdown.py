@@ -32,7 +32,9 @@ def test_a_conversion_in_a_line() -> None:
 def test_the_verdict_comes_before_the_table_and_threads_behind_it() -> None:
     """MLflow folds a description to its first lines."""
     eager = changed(in_rounds(ok("EAGER"), [20.0] * 9), threads={"torch": 2, "openmp": 2})
-    onnx = changed(in_rounds(ok("ONNX_CPU"), [5.0] * 9), threads={"torch": 2, "onnxruntime": 1}, runtime={"graph": "O3"})
+    onnx = changed(
+        in_rounds(ok("ONNX_CPU"), [5.0] * 9), threads={"torch": 2, "onnxruntime": 1}, runtime={"graph": "O3"}
+    )
     text = markdown(job(eager, onnx))
     assert text.startswith("**Best: ONNX_CPU, 5.00 ms (4.00x eager)**\n\nHeadroom")
     assert "| threads | 2 | torch 2, openmp 2, onnxruntime 1 |" in text

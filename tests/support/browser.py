@@ -31,7 +31,8 @@ WINDOW = (1440, 900)
 ANSWERED_WITHIN_S = 60.0
 ABOVE_FIRST_FDS = 10
 SEEN = """(() => {
-  const seen = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), range = document.createRange();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  const seen = [], range = document.createRange();
   while (walker.nextNode()) {
     const node = walker.currentNode, text = node.textContent.trim();
     if (!text) continue;
@@ -46,7 +47,7 @@ SEEN = """(() => {
   }
   return seen;
 })()"""
-"""JavaScript: each text whose beginning is in the window and covered by nothing, its box, and whether its end is too."""
+"""JavaScript: each text whose beginning is in the window and not covered, its box, and whether its end is there too."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Browser:
         return [Seen(*each) for each in self.run(SEEN) or []]
 
     def seen_when(self, ready: Callable[[list[Seen]], object], within_s: float = 45.0) -> list[Seen]:
-        """The texts in view once they are as wanted and have come to rest; those of the last look where they never are."""
+        """The texts in view once they are as wanted and have come to rest; the last ones where they never are."""
         deadline = time.monotonic() + within_s
         before: list[Seen] = []
         while True:

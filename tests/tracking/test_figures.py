@@ -30,7 +30,12 @@ def test_a_figure_has_five_digits_and_a_count_is_whole(figure: float, kept: floa
 def test_the_latency_is_logged_first_and_predictions_last() -> None:
     """MLflow's page that compares runs opens on the metric that was logged first."""
     client: Any = Client()
-    metrics = {"predicted_latency_ms": 3.0, "prediction/roofline/error_pct": 1.0, "throughput": 2.0, "latency_ms": 1 / 3}
+    metrics = {
+        "predicted_latency_ms": 3.0,
+        "prediction/roofline/error_pct": 1.0,
+        "throughput": 2.0,
+        "latency_ms": 1 / 3,
+    }
     log_batch(client, "r", metrics, {}, 0)
     assert list(client.metrics) == ["latency_ms", "throughput", "predicted_latency_ms", "prediction/roofline/error_pct"]
     assert client.metrics["latency_ms"] == 0.33333

@@ -15,8 +15,8 @@ from almaflow.errors import AlmaflowError, UsageError
 from almaflow.processes.interrupts import as_interrupts
 from almaflow.secrets import printable
 from almaflow.tracking.store import experiment_link
-from almaflow.tracking.ui_server import HOST, free_port, log_path, serving
 from almaflow.tracking.ui_pages import link, prepare_pages
+from almaflow.tracking.ui_server import HOST, free_port, log_path, serving
 from almaflow.tracking.uris import display_uri, is_server, resolve_uri
 
 if TYPE_CHECKING:

@@ -32,8 +32,7 @@ def name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
     """
     from matplotlib.textpath import TextPath
 
-    figure = axes.get_figure(root=True)
-    assert figure is not None
+    figure = axes.figure.figure
     figure.draw_without_rendering()  # only now does the layout say where the points lie
     per_point = figure.dpi / 72
     at = [tuple(axes.transData.transform((x, y)) / per_point) for x, y, _ in points]

@@ -145,8 +145,12 @@ def _page(where: str, order: str, columns: Sequence[str], charts: Sequence[dict[
         "hideEmptyCharts": True,
         # The charts stay as they are here: otherwise MLflow adds its own for every metric, and sorts.
         "isAccordionReordered": True,
-        "compareRunSections": [{"uuid": section, "name": "almaflow", "display": True, "isReordered": True, "columns": 1}],
-        "compareRunCharts": [chart | shown | {"uuid": f"{section}-{chart['type']}-{chart['metricKey']}"} for chart in charts],
+        "compareRunSections": [
+            {"uuid": section, "name": "almaflow", "display": True, "isReordered": True, "columns": 1}
+        ],
+        "compareRunCharts": [
+            chart | shown | {"uuid": f"{section}-{chart['type']}-{chart['metricKey']}"} for chart in charts
+        ],
     }
 
 

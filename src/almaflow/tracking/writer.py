@@ -75,7 +75,7 @@ class Tracker:
         log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
         return run_id
 
-    def log_outcome(  # noqa: PLR0913, PLR0917 - what the run is made of
+    def log_outcome(
         self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None, note: str = ""
     ) -> str:
         """Write one conversion as a finished run and return the run's ID.
@@ -117,7 +117,7 @@ class Tracker:
             _finish(client, run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
         return run_id
 
-    def add_metrics(  # noqa: PLR0913, PLR0917 - what is added, and to which run
+    def add_metrics(
         self, run_id: str, job: Job, outcome: Outcome, metrics: Mapping[str, float], note: str = ""
     ) -> None:
         """Write figures that became known after the conversion's run had ended, such as speedups, and what they say.

@@ -61,11 +61,13 @@ def main() -> None:
     """Write the store's results anew."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, default=HERE, help="the store's")
-    place: Path = parser.parse_args().directory.resolve()
+    parser.add_argument("--port", type=int, help="of the server that writes it")
+    arguments = parser.parse_args()
+    place: Path = arguments.directory.resolve()
     store = f"sqlite:///{place}/mlflow.db"
     with tempfile.TemporaryDirectory(prefix="example-") as scratch:
         os.environ["ALMAFLOW_HOME"] = scratch
-        port = free_port(None)
+        port = free_port(arguments.port)
         with serving(store, port):
             address = f"http://127.0.0.1:{port}"
             os.environ["MLFLOW_TRACKING_URI"] = address
@@ -123,7 +125,7 @@ def _job(own: Run, runs: list[Run], experiment: str, artifacts: Path) -> tuple[J
     params, tags, metrics = own.data.params, own.data.tags, own.data.metrics
 
     def files_of(run: Run) -> Path:
-        return artifacts / run.info.experiment_id / run.info.run_id / "artifacts"
+        return artifacts / str(run.info.experiment_id) / str(run.info.run_id) / "artifacts"
 
     config: dict[str, Any] = yaml.safe_load((files_of(own) / "config.yaml").read_text(encoding="utf-8"))
     settings = {name: value for name, value in config["measure"].items() if name in MeasureSpec.__dataclass_fields__}

@@ -123,7 +123,7 @@ class Browser:
         """The texts in view."""
         return [Seen(*each) for each in self.run(SEEN) or []]
 
-    def seen_when(self, ready: Callable[[list[Seen]], object], within_s: float = 45.0) -> list[Seen]:
+    def seen_when(self, ready: Callable[[list[Seen]], object], within_s: float = 90.0) -> list[Seen]:
         """The texts in view once they are as wanted and have come to rest; the last ones where they never are."""
         deadline = time.monotonic() + within_s
         before: list[Seen] = []

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from tests.support import browser
@@ -43,8 +44,12 @@ def main(*wanted: str) -> None:
             }
             for name, (link, until) in shown.items():
                 if name in (wanted or shown):
-                    window.open(link).seen_when(lambda seen, until=until: any(each.text == until for each in seen))
+                    window.open(link).seen_when(partial(_has, until))
                     window.picture(PICTURES / f"{name}.png")
+
+
+def _has(text: str, seen: list[browser.Seen]) -> bool:
+    return any(each.text == text for each in seen)
 
 
 def _documents(place: Path, store: str, wanted: tuple[str, ...]) -> None:

@@ -7,9 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from almaflow.records import RecordedPrediction, ScoredRun
+from almaflow.tracking.figures import log_batch, rounded
 from almaflow.tracking.session import connect
 from almaflow.tracking.store import prepare
-from almaflow.tracking.writer import log_batch, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from almaflow.tracking.writer import log_batch, rounded
+from almaflow.tracking.figures import log_batch, rounded
 
 
 class Client:

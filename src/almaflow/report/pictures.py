@@ -50,8 +50,8 @@ def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
     from matplotlib.ticker import MultipleLocator
 
     shown = _timed(entries)
-    figure, axes = new_figure(4.5)
-    points = [(each["latency_ms"], each.get("fidelity/sqnr_db", EQUAL_DB), label(each["conversion"])) for each in shown]
+    figure, axes = new_figure(3.4)
+    points = [(each["latency_ms"], _decibels(each), label(each["conversion"])) for each in shown]
     for each, (latency_ms, decibels, _) in zip(shown, points, strict=True):
         axes.scatter(latency_ms, decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
     axes.set_xscale("log")
@@ -67,6 +67,12 @@ def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
     _legend(axes, shown, above=True)
     name_points(axes, points[:MOST_NAMES])
     return as_svg(figure)
+
+
+def _decibels(entry: Mapping[str, Any]) -> float:
+    if entry.get("fidelity/max_abs_diff") == 0:
+        return EQUAL_DB
+    return min(float(entry.get("fidelity/sqnr_db", EQUAL_DB)), EQUAL_DB)
 
 
 def plain_numbers(axis: Axis) -> None:

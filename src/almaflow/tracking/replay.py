@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.artifacts import copy_to, has
+from almaflow.tracking.figures import milliseconds
 from almaflow.tracking.fingerprints import logical_key
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare, search
-from almaflow.tracking.writer import Tracker, milliseconds
+from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

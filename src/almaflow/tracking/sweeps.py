@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from almaflow.tracking import schema as names
 from almaflow.tracking.artifacts import copy_to
+from almaflow.tracking.figures import log_batch, milliseconds
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
-from almaflow.tracking.writer import NEUTRAL_TAGS, NOTE, log_batch, milliseconds
+from almaflow.tracking.writer import NEUTRAL_TAGS, NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOTDIR
-from math import ceil
 from typing import TYPE_CHECKING
 
 from almaflow.records import Job, Outcome, Status
 from almaflow.tracking import schema as names
 from almaflow.tracking import ui_views as views
 from almaflow.tracking.artifacts import copy_to
+from almaflow.tracking.figures import log_batch, milliseconds
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
 
@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-# MLflow's limits for one batch call: 1000 entities, of which 100 may be params.
-METRICS_PER_CALL = 900
-PARAMS_PER_CALL = 100
-
 NOTE = "mlflow.note.content"
 """Tag that MLflow shows as the run's description, and as a column of its tables."""
-DIGITS = 5
-"""Significant digits of a figure in the store: MLflow's pages show what is stored, however many digits that has."""
 
 # MLflow shows these as the creator and the source of a run; its own values are a user name and a script's path.
 NEUTRAL_TAGS = {"mlflow.user": "almaflow", "mlflow.source.name": "almaflow", "mlflow.source.type": "LOCAL"}
@@ -163,35 +157,6 @@ class Tracker:
             _finish(client, self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
 
 
-def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
-    client: MlflowClient,
-    run_id: str,
-    metrics: Mapping[str, float],
-    params: Mapping[str, str],
-    timestamp: int,
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow.
-
-    The latency goes first: MLflow's page that compares runs opens on the metric that was logged first. Predictions,
-    which may be the same for all, go last.
-    """
-    from mlflow.entities import Metric, Param, RunTag
-
-    ordered = sorted(metrics, key=lambda name: (name != "latency_ms", name.startswith("predict")))
-    figures = [Metric(name, rounded(metrics[name]), timestamp, 0) for name in ordered]
-    settings = [Param(name, value) for name, value in params.items()]
-    calls = max(ceil(len(figures) / METRICS_PER_CALL), ceil(len(settings) / PARAMS_PER_CALL), 1)
-    for call in range(calls):
-        client.log_batch(
-            run_id,
-            metrics=figures[call * METRICS_PER_CALL : (call + 1) * METRICS_PER_CALL],
-            params=settings[call * PARAMS_PER_CALL : (call + 1) * PARAMS_PER_CALL],
-            tags=[RunTag(name, value) for name, value in (tags or {}).items()] if call == 0 else [],
-            synchronous=True,  # an error has to be seen here, whatever MLFLOW_ENABLE_ASYNC_LOGGING says
-        )
-
-
 def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:
     # The figures are stored by now: the run ends as it should even where its files could not be copied.
     try:
@@ -203,11 +168,6 @@ def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, statu
         client.set_terminated(run_id, status=status, end_time=ended)
 
 
-def rounded(value: float) -> float:
-    """Return a figure with as many digits as the store keeps; whole numbers, such as counts, stay as they are."""
-    return float(value) if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
-
-
 def _described(note: str, job: Job) -> dict[str, str]:
     return {NOTE: names.cut(names.without_paths(note, job), names.TAG_LENGTH)} if note else {}
 
@@ -217,8 +177,3 @@ def _run_status(status: Status, *, interrupted: bool) -> str:
     if interrupted:
         return "KILLED"
     return "FINISHED" if status is Status.OK else "FAILED"
-
-
-def milliseconds(seconds: float) -> int:
-    """Return a time in the whole milliseconds that MLflow keeps."""
-    return int(seconds * 1000)

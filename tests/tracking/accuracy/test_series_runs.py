@@ -11,9 +11,9 @@ from tests.support.scored_runs import nights, run, stored, with_ids
 
 from almaflow.accuracy.summary import series_of
 from almaflow.tracking.accuracy.series_runs import track
+from almaflow.tracking.figures import rounded
 from almaflow.tracking.session import connect
 from almaflow.tracking.store import prepare
-from almaflow.tracking.writer import rounded
 
 if TYPE_CHECKING:
     from pathlib import Path

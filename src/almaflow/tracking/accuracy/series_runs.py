@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from almaflow.tracking import ui_views as views
+from almaflow.tracking.figures import METRICS_PER_CALL, log_batch, milliseconds, rounded
 from almaflow.tracking.schema import ACCURACY_EXPERIMENT, PARAM_LENGTH, TAG_LENGTH, cut
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare, search
-from almaflow.tracking.writer import METRICS_PER_CALL, NEUTRAL_TAGS, NOTE, log_batch, milliseconds, rounded
+from almaflow.tracking.writer import NEUTRAL_TAGS, NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

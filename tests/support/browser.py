@@ -101,7 +101,11 @@ class Browser:
             while b"\0" not in self._rest:
                 if not select.select([self.reading], [], [], max(deadline - time.monotonic(), 0))[0]:
                     raise TimeoutError(method)
-                self._rest += os.read(self.reading, 1 << 20)
+                more = os.read(self.reading, 1 << 20)
+                if not more:
+                    message = f"Chromium has ended, at {method}"
+                    raise ConnectionError(message)
+                self._rest += more
             text, _, self._rest = self._rest.partition(b"\0")
             answer = json.loads(text)
             if answer.get("id") == self._last:
@@ -155,9 +159,10 @@ def window(profile: Path, size: tuple[int, int] = WINDOW) -> Iterator[Browser]:
     assert binary
     theirs, writing = _pipe()
     reading, answers = _pipe()
-    actions = [(os.POSIX_SPAWN_DUP2, theirs, 3), (os.POSIX_SPAWN_DUP2, answers, 4)]
     with (profile.parent / f"{profile.name}.log").open("wb") as log:
-        actions += [(os.POSIX_SPAWN_DUP2, log.fileno(), each) for each in (1, 2)]
+        # The log first: it may have one of the numbers that are Chromium's.
+        places = ((log.fileno(), 1), (log.fileno(), 2), (theirs, 3), (answers, 4))
+        actions = [(os.POSIX_SPAWN_DUP2, ours, number) for ours, number in places]
         command = [binary, *FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "about:blank"]
         process = os.posix_spawn(binary, command, os.environ, file_actions=actions, setpgroup=0)
     for each in (theirs, answers):

@@ -213,6 +213,8 @@ def test_a_fault_of_our_own_shows_no_secret(
 class Store:
     """A client of a store that others write to."""
 
+    tracking_uri = "http://127.0.0.1:9"
+
     def __init__(self, path: str, size: int | None = 3, *, is_dir: bool = False) -> None:
         self.path, self.file_size, self.is_dir = path, size, is_dir
         self.places: list[Path] = []

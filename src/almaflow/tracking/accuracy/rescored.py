@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from almaflow.errors import RecordError
 from almaflow.records import RecordedPrediction, read_json, stamp, to_dict
+from almaflow.tracking.figures import log_batch
 from almaflow.tracking.reader import downloaded
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.uris import is_missing
-from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch
+from almaflow.tracking.writer import NEUTRAL_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

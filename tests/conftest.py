@@ -24,7 +24,7 @@ settings.load_profile("almaflow")
 os.environ[NAME_FOR_TESTS] = f"almaflow-tests-{os.getpid()}"
 
 DEVICES = {"spawned": "cuda", "forked": "cpu"}
-"""Workers for a GPU are spawned, and the troubled ones never look for it."""
+"""Workers for a GPU are spawned where their server has started CUDA, which that of the troubled ones always has."""
 
 
 @pytest.fixture(autouse=True)

@@ -71,7 +71,9 @@ def run_job(request: Request, progress: Progress) -> Job:
                 files.remove()
                 count = len(resumed.job.outcomes)
                 progress.note(f"nothing to measure: the store has the {count} conversions asked for")
-                return replace(resumed.job, ended_at=now(), tracked=True)
+                job = replace(resumed.job, ended_at=now(), tracked=True)
+                progress.measured(job)
+                return job
             files = files.going_on_in(resumed.job.directory)
             if files.root != files.scratch:
                 starting.enter_context(files.locked())

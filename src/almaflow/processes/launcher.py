@@ -1,8 +1,8 @@
 """The launcher starts the workers of a job, each as a clean process.
 
 A worker is never forked from a process that has thread pools. A server (``worker/fork_server.py``) forks it, and ends
-whatever it leaves behind. On the CPU the server has only imported; for CUDA, which does not survive a fork, it has
-imported nothing, and the fork becomes a fresh interpreter. Each worker is the leader of a session of its own.
+whatever it leaves behind. The server has only imported, and for CUDA it is another one, which sees the GPUs and has not
+started CUDA. Each worker is the leader of a session of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from almaflow.conversions.catalogue.families import TOOLCHAIN
 from almaflow.processes.environment import server_environment, worker_environment
 from almaflow.processes.logs import BoundedLog
 from almaflow.processes.process import Forked, Server
@@ -37,11 +38,11 @@ class Launcher:
     log_path: Path
     preload: Sequence[str] = ()
     _servers: dict[bool, Server] = field(default_factory=dict, init=False)
-    """The servers that run, by whether they start fresh interpreters."""
+    """The servers that run, by whether their workers use CUDA."""
 
     def __enter__(self) -> Self:
         """Start the server at once; it imports while the caller does something else."""
-        self._server(fresh=self.hardware.device != "cpu")
+        self._server(cuda=self.hardware.device != "cpu")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,19 +75,20 @@ class Launcher:
 
     def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Forked:
         device = task.conversion.device if task.conversion else task.hardware.device
-        fresh = device != "cpu"
-        server = self._server(fresh=fresh)
-        return server.fork(path, worker_environment(task), standard_input, log, events, fresh=fresh)
+        cuda = device != "cpu"
+        server = self._server(cuda=cuda)
+        return server.fork(path, worker_environment(task), standard_input, log, events, cuda=cuda)
 
-    def _server(self, *, fresh: bool) -> Server:
-        server = self._servers.get(fresh)
+    def _server(self, *, cuda: bool) -> Server:
+        server = self._servers.get(cuda)
         if server is None or server.gone:
             # The kernel may have killed it for want of memory, which is no reason to fail the next conversions.
             if server:
                 server.close()
-            environment = {**os.environ, **({} if fresh else server_environment(self.hardware))}
-            modules = () if fresh else self.preload
-            server = self._servers[fresh] = Server(environment, self.hardware.cpus, modules, self.log_path)
+            environment = {**os.environ, **server_environment(self.hardware, cuda=cuda)}
+            # For GPUs inductor has other compilers.
+            modules = [module for module in self.preload if not (cuda and module == TOOLCHAIN)]
+            server = self._servers[cuda] = Server(environment, self.hardware.cpus, modules, self.log_path)
         return server
 
 

@@ -77,7 +77,7 @@ class Server:
         log: int,
         events: int,
         *,
-        fresh: bool = False,
+        cuda: bool = False,
     ) -> Forked:
         """Have a worker forked, once the server has imported.
 
@@ -87,7 +87,7 @@ class Server:
             standard_input: Descriptor of the worker's standard input.
             log: Descriptor of its standard output and error.
             events: Descriptor of its event pipe.
-            fresh: Whether the fork becomes a fresh interpreter.
+            cuda: Whether the worker needs CUDA: the fork becomes a fresh interpreter where the server has started it.
 
         Raises:
             AlmaflowError: the server has gone.
@@ -98,7 +98,7 @@ class Server:
             "task": str(task_path),
             "directory": str(task_path.parent),
             "environment": dict(environment),
-            "command": [sys.executable, "-m", WORKER_MODULE] if fresh else None,
+            "command": [sys.executable, "-m", WORKER_MODULE] if cuda else None,
         }
         try:
             socket.send_fds(self._connection, [json.dumps(request).encode()], [standard_input, log, events])

@@ -31,8 +31,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
+from almaflow.machine import home
 from almaflow.machine.process_tree import children
 from almaflow.records.protocol import MESSAGE_BYTES
+from almaflow.worker import cuda_unstarted, toolchain
 from almaflow.worker.main import end_for
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def main(arguments: Sequence[str]) -> None:
     adopt_orphans()
     worker.bind(settings["cpus"])  # before maths libraries read the processors that they may use
     import_all(settings["modules"])
+    if toolchain.__name__ in settings["modules"]:
+        toolchain.take(home())
     # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
     gc.collect()
     gc.freeze()
@@ -78,7 +82,7 @@ def import_all(modules: Sequence[str]) -> None:
     """Import modules that forks of this process need."""
     for name in modules:
         # A module that does not import is reported by the worker, with the fitting failure class.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), cuda_unstarted.asked_by_nvml():
             if name == "alma.conversions.select":
                 from almaflow.conversions.alma.repairs import apply_repairs
 
@@ -107,12 +111,14 @@ def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None
                 message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
                 if not message:
                     break
+                request = json.loads(message)
+                fresh = request["command"] is not None and cuda_unstarted.started()
                 pid = _fork(connection, alive)
                 if pid == 0:
                     selector.close()
                     for end in (connection, wake_read, wake_write):
                         end.close()
-                    _become_worker(json.loads(message), descriptors, work)
+                    _become_worker(request, descriptors, work, fresh=fresh)
                 for descriptor in descriptors:
                     os.close(descriptor)
     _end_all(alive)
@@ -131,8 +137,13 @@ def _fork(connection: socket.socket, alive: set[int]) -> int | None:
     return pid
 
 
-def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
-    """Turn this fork into what ``subprocess`` would start, and do the worker's task."""
+def _become_worker(
+    request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object], *, fresh: bool
+) -> NoReturn:
+    """Turn this fork into what ``subprocess`` would start, and do the worker's task.
+
+    It becomes a fresh interpreter where the worker needs CUDA and cannot have it in this process.
+    """
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -145,7 +156,7 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
             os.close(descriptor)
         os.chdir(request["directory"])
         os.environ.update(request["environment"])
-        if request["command"]:
+        if request["command"] and (fresh or cuda_unstarted.unusable()):
             os.set_inheritable(events, True)  # noqa: FBT003 - positional only
             os.execv(request["command"][0], [*request["command"], request["task"], str(events)])  # noqa: S606 - ours
         work(request["task"], events)

@@ -155,12 +155,11 @@ def test_what_runs_on_a_gpu_is_forked_too_while_its_server_has_not_started_cuda(
 ) -> None:
     monkeypatch.setenv(misbehaving_workers.CUDA_UNSTARTED, "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    with (
-        launching(tmp_path, "cuda", preload=("colorsys",)) as launcher,
-        closing(launcher.start(make_task(tmp_path / "work", "tell", "cuda"))) as worker,
-    ):
-        worker.until_ready()
-        assert worker.finish().result.finished
+    with launching(tmp_path, "cuda", preload=("colorsys",)) as launcher:
+        launcher.until_imported()
+        with closing(launcher.start(make_task(tmp_path / "work", "tell", "cuda"))) as worker:
+            worker.until_ready()
+            assert worker.finish().result.finished
     facts = facts_of(tmp_path / "work")
     assert "colorsys" in facts["modules"]
     assert facts["environment"]["CUDA_VISIBLE_DEVICES"] == "3"

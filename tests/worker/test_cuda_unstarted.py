@@ -14,7 +14,6 @@ from tests.support.misbehaving_launch import TESTS, facts_of, launching, make_ta
 from tests.support.misbehaving_workers import CUDA_UNSTARTED
 
 from almaflow.machine import gpus
-from almaflow.processes import process
 from almaflow.worker import cuda_unstarted
 from almaflow.worker.cuda_unstarted import BY_NVML, NOT_INITIALIZED, asked_by_nvml, started, unusable
 
@@ -29,7 +28,7 @@ def starts_cuda(*_: object) -> Any:
 
 def fake_torch(monkeypatch: pytest.MonkeyPatch, **cuda: Callable[..., Any]) -> SimpleNamespace:
     torch = SimpleNamespace(cuda=SimpleNamespace(get_device_capability=starts_cuda, **cuda))
-    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "torch", torch)
     return torch
 
 
@@ -117,12 +116,11 @@ def test_a_worker_for_cuda_is_forked_unless_an_import_has_asked_cuda(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(TESTS), *filter(None, sys.path)]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv(CUDA_UNSTARTED, "1")
-    with (
-        launching(tmp_path, "cuda", preload=("torch", "a_gpu", last)) as launcher,
-        closing(launcher.start(make_task(tmp_path / "work", "tell", "cuda"))) as worker,
-    ):
-        worker.until_ready()
-        assert worker.finish().result.finished
+    with launching(tmp_path, "cuda", preload=("torch", "a_gpu", last)) as launcher:
+        launcher.until_imported()
+        with closing(launcher.start(make_task(tmp_path / "work", "tell", "cuda"))) as worker:
+            worker.until_ready()
+            assert worker.finish().result.finished
     facts = facts_of(tmp_path / "work")
     assert (last in facts["modules"]) is forked
     assert not facts["cuda_unusable"]

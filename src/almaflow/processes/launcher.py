@@ -11,17 +11,51 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
-from almaflow.conversions.catalogue.families import TOOLCHAIN
 from almaflow.processes.environment import server_environment, worker_environment
 from almaflow.processes.logs import BoundedLog
-from almaflow.processes.process import Forked, Server
+from almaflow.processes.process import Server
 from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 from almaflow.records import HardwareSpec, WorkerTask, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+@dataclass
+class AskedFor:
+    """A worker that the server has been asked for; what it holds is closed unless the worker is taken over."""
+
+    task: WorkerTask
+    log: BoundedLog
+    events: int
+    turns: int
+    server: Server | None = None
+    _open: bool = field(default=True, init=False)
+
+    def started(self, on_phase: Callable[[str], None] = lambda _phase: None) -> WorkerHandle:
+        """Wait until the worker runs.
+
+        Raises:
+            AlmaflowError: the server has gone.
+            OSError: the system refuses to fork.
+        """
+        try:
+            process = cast("Server", self.server).started()
+        except BaseException:
+            self.close()
+            raise
+        self._open = False
+        return WorkerHandle(process, self.task, self.events, self.turns, self.log, on_phase)
+
+    def close(self) -> None:
+        """Close the descriptors. May be called again."""
+        if self._open:
+            self._open = False
+            self.log.close()
+            os.close(self.events)
+            os.close(self.turns)
 
 
 @dataclass
@@ -56,28 +90,42 @@ class Launcher:
         Raises:
             AlmaflowError: the server cannot start workers.
         """
+        return self.ask(task).started(on_phase)
+
+    def ask(self, task: WorkerTask) -> AskedFor:
+        """Ask for a worker without waiting for it, as the server may still be importing.
+
+        Raises:
+            AlmaflowError: the server cannot start workers.
+        """
         directory = Path(task.work_dir)
         write_json(directory / "task.json", task)
         read_events, write_events = os.pipe()
         read_turns, write_turns = os.pipe()
         log = BoundedLog(directory / "worker.log")
+        asked = AskedFor(task, log, read_events, write_turns)
+        device = task.conversion.device if task.conversion else task.hardware.device
         try:
-            process = self._process(task, directory / "task.json", read_turns, log.descriptor, write_events)
+            asked.server = self._server(cuda=device != "cpu")
+            asked.server.ask(
+                directory / "task.json",
+                worker_environment(task),
+                (read_turns, log.descriptor, write_events),
+                cuda=device != "cpu",
+                early=task.conversion is None,
+            )
         except BaseException:
-            log.close()
-            os.close(read_events)
-            os.close(write_turns)
+            asked.close()
             raise
         finally:
             os.close(write_events)
             os.close(read_turns)
-        return WorkerHandle(process, task, read_events, write_turns, log, on_phase)
+        return asked
 
-    def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Forked:
-        device = task.conversion.device if task.conversion else task.hardware.device
-        cuda = device != "cpu"
-        server = self._server(cuda=cuda)
-        return server.fork(path, worker_environment(task), standard_input, log, events, cuda=cuda)
+    def until_imported(self) -> None:
+        """Wait until the servers have imported everything, and compute nothing any more."""
+        for server in self._servers.values():
+            server.until_imported()
 
     def _server(self, *, cuda: bool) -> Server:
         server = self._servers.get(cuda)
@@ -86,9 +134,7 @@ class Launcher:
             if server:
                 server.close()
             environment = {**os.environ, **server_environment(self.hardware, cuda=cuda)}
-            # For GPUs inductor has other compilers.
-            modules = [module for module in self.preload if not (cuda and module == TOOLCHAIN)]
-            server = self._servers[cuda] = Server(environment, self.hardware.cpus, modules, self.log_path)
+            server = self._servers[cuda] = Server(environment, self.hardware.cpus, self.preload, self.log_path)
         return server
 
 

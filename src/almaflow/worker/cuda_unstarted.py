@@ -36,7 +36,7 @@ def asked_by_nvml() -> Iterator[None]:
         return
     own = torch.cuda.get_device_capability
 
-    def capability(device: int | None = None) -> tuple[int, int]:
+    def capability(device: object = None) -> tuple[int, int]:
         index = 0 if device is None else device
         known = gpus.compute_capability(index) if isinstance(index, int) else None
         return known or own(device)

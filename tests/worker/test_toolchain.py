@@ -163,13 +163,13 @@ def test_a_test_program_that_compiled_is_not_compiled_again_and_one_that_did_not
 
 
 COMPILES = """
-import json, os, sys
+import os, pathlib, sys
 from almaflow.worker import fork_server, toolchain
 
 fork_server.import_all(["torch", "torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.codegen.cpp"])
-place = Path(sys.argv[1])
+place = pathlib.Path(sys.argv[1])
 toolchain.take(place / "home")
-Path(os.environ["CALLS"]).unlink()
+pathlib.Path(os.environ["CALLS"]).unlink()
 toolchain.take(place / "home")
 if os.fork() == 0:
     import torch

@@ -28,7 +28,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 DEVICES = {"spawned": "cuda", "forked": "cpu"}
-"""Workers for a GPU are spawned, and the troubled ones never look for it."""
+"""Workers for a GPU are spawned where their server has started CUDA, which that of the troubled ones always has."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -54,7 +54,7 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     code = place.run(
         *TROUBLED,
         f"conversions=[{','.join(expected)}]",
-        "measure.time_budget_s=15",
+        "measure.time_budget_s=25",
         "measure.memory_limit_mb=3000",
         "output=r.json",
     )
@@ -67,7 +67,7 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     assert output["best_latency_ms"] == entries["EAGER"]["latency_ms"] > 0
     for name, words in (
         ("JIT_TRACE", "SIGABRT"),
-        ("FP16+EAGER", "measure.time_budget_s=15"),
+        ("FP16+EAGER", "measure.time_budget_s=25"),
         ("BF16+EAGER", "3000 MB"),
         ("FP16+JIT_TRACE", "ValueError: this model does not like to be traced in half precision"),
         ("TORCH_SCRIPT", "SQNR"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ DONE = made_jobs.job(
 def test_it_prints_the_table_the_failures_and_the_best(capsys: pytest.CaptureFixture[str]) -> None:
     result = result_of(to_output(DONE))
     result.print()
-    shown = capsys.readouterr().out
+    shown = re.sub(" +$", "", capsys.readouterr().out, flags=re.MULTILINE)
     lines = [line.split()[0] for line in shown.splitlines() if line.strip()]
     assert lines.index("COMPILE_INDUCTOR_DEFAULT") < lines.index("EAGER") < lines.index("TORCH_SCRIPT:")
     assert "TORCH_SCRIPT: error\n      it broke\n" in shown

@@ -239,7 +239,7 @@ def test_strict_names_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     ran(monkeypatch, DONE)
     with pytest.raises(
         AlmaflowError,
-        match=r"2 of 4 conversions failed or cannot run here: TORCH_SCRIPT \(crashed\), COMPILE_TENSORRT \(.*; .* jobs/j1",
+        match=r"2 of 4 .* cannot run here: TORCH_SCRIPT \(crashed\), COMPILE_.*; .* jobs/j1",
     ):
         api.validate(LINEAR, X, strict=True)
     lacking = made_jobs.job(made_jobs.ok(), made_jobs.unavailable("COMPILE_TENSORRT"))

@@ -9,7 +9,7 @@ from almaflow.config import files
 
 
 def test_every_model_that_is_complete_has_a_size_and_no_other() -> None:
-    complete = {name for name in files.names("model") if spec_of(name)}
+    complete = {name for name, each in files.choices("model").items() if each.get("arch") or each.get("_target_")}
     assert set(files.model_sizes()) == complete - {"yolo"}  # whose library is under the AGPL, and not installed here
     assert all(size["parameters"] > 0 < size["gflops"] for size in files.model_sizes().values())
 

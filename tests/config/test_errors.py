@@ -132,8 +132,10 @@ def answer(*overrides: str) -> str:
         ("quick", "quick: is not of the form KEY=VALUE; did you mean measure=quick?"),
         (
             "hardware=i8_12700k",
-            "hardware=i8_12700k: no such hardware; nearest: i7_12700k; all: `almaflow hardware`; "
-            "this machine as it is: hardware=auto",
+            (
+                "hardware=i8_12700k: no such hardware; nearest: i7_12700k; all: `almaflow hardware`; this machine as "
+                "it is: hardware=auto"
+            ),
         ),
         ("conversions=[a", "conversions=[a: is not of the form KEY=VALUE; quote a value that has spaces or brackets"),
         ("output=${nothing}", "output: Interpolation key 'nothing' not found"),

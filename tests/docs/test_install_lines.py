@@ -7,12 +7,15 @@ import subprocess
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from almaflow.records import distribution
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = re.compile(r"pip3?['\"]?,? ['\"]?(?:install|download)\b(?P<rest>[^`\n]*)")
@@ -51,7 +54,7 @@ def packages(text: str) -> list[str]:
 
 
 def test_the_names_behind_pip_install_are_seen() -> None:
-    assert packages("run pip install 'almaflow[yolo]' now") == ["almaflow"]
+    assert packages("run `pip install 'almaflow[yolo]'` now") == ["almaflow"]
     assert packages("`pip install almaflow`, then") == ["almaflow"]
     assert packages("pip install --upgrade torch 'torchao==0.11.*'") == ["torch", "torchao"]
     assert packages("`pip install -e '.[yolo]'` and pip install -c constraints/current.txt -e .") == []
@@ -63,7 +66,7 @@ def test_no_install_line_names_a_distribution_that_is_not_known() -> None:
     wrong = []
     for name in listed.splitlines():
         file = ROOT / name
-        if name in {"tests/docs/test_install_lines.py"} or not file.is_file():
+        if name == "tests/docs/test_install_lines.py" or not file.is_file():
             continue
         try:
             text = file.read_text(encoding="utf-8")
@@ -97,5 +100,5 @@ def test_a_checkout_that_was_installed_by_the_former_name_still_says_its_version
         return name
 
     monkeypatch.setattr("importlib.metadata.distribution", found)
-    assert distribution.distribution.__wrapped__() == distribution.FORMER
+    assert str(distribution.distribution.__wrapped__()) == distribution.FORMER
     assert asked == [distribution.NAME, distribution.FORMER]

@@ -69,7 +69,10 @@ class Stranger:
         ({"epoch": 1}, "has no state dict of tensors, but a dictionary of epoch; keep model.state_dict() in a file"),
         ([1, 2], "has no state dict of tensors, but list; keep"),
         (torch.nn.Linear(3, 2), "holds more than tensors (torch.nn.modules.linear.Linear), which would run code; keep"),
-        ({**WEIGHTS, "more": Stranger()}, "holds more than tensors (test_weights.Stranger), which would run code"),
+        (
+            {**WEIGHTS, "more": Stranger()},
+            "holds more than tensors (tests.models.test_weights.Stranger), which would run code",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(held: Any, line: str, tmp_path: Path) -> None:

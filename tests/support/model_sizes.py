@@ -1,4 +1,4 @@
-"""Counts parameters and FLOPs of the configured models: ``python -m tests.support.model_sizes > conf/model_sizes.json``."""
+"""Counts parameters and FLOPs of the configured models, for ``conf/model_sizes.json``: its output becomes that file."""
 
 from __future__ import annotations
 

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 WITH_VALUE = {
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
-    *("--shell-completion", "-sc", "--experimental-rerun"),
+    "--experimental-rerun",
 }
 """Hydra's flags behind which a word belongs to them."""
 FLAGS = {
     *("--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m", "--info", "-i"),
+    *("--shell-completion", "-sc"),
     *WITH_VALUE,
 }
 
@@ -32,9 +33,9 @@ def check_flags(arguments: Sequence[str]) -> None:
     """
     words = iter(enumerate(arguments))
     for index, word in words:
-        flag, given, value = word.partition("=")
-        if not flag.startswith("-") or "=" in flag.lstrip("-"):
+        if not word.startswith("-"):
             continue
+        flag, given, value = word.partition("=")
         if flag in WITH_VALUE and not given:
             next(words, None)
         elif flag not in FLAGS and not (flag.startswith("--") and any(each.startswith(flag) for each in FLAGS)):

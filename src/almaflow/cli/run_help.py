@@ -6,6 +6,7 @@ import ast
 import inspect
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from rich.table import Table
@@ -25,7 +26,7 @@ Measures a model through its conversions, each one an MLflow run.
 """
 FLAGS = """
 Flags, which are Hydra's
-  -m                  run every combination of the values given with commas: -m model=resnet18,mobilenet_v2 batch_size=1,8
+  -m                  run every combination of values given with commas: -m model=resnet18,mobilenet_v2 batch_size=1,8
   --cfg job           print the configuration and run nothing
   --config-dir DIR    find configurations of your own in DIR/model/NAME.yaml and its like
   --hydra-help        list all flags
@@ -79,13 +80,10 @@ def _meanings() -> dict[str, dict[str, str]]:
         if not isinstance(each, ast.ClassDef):
             continue
         meanings = found.setdefault(each.name, {})
-        for field, below in zip(each.body, each.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(below, ast.Expr)
-                and isinstance(below.value, ast.Constant)
-            ):
-                meanings[ast.unparse(field.target)] = " ".join(str(below.value.value).replace("``", "").split())
+        for field, below in pairwise(each.body):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    meanings[name] = " ".join(text.replace("``", "").split())
     return found
 
 

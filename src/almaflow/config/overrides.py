@@ -7,13 +7,16 @@ import re
 from collections.abc import Sequence
 from itertools import product
 from numbers import Integral, Real
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from almaflow.config.files import GROUPS, meant
 from almaflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NAMED = re.compile(r"(?P<group>\+{0,2}(?:model|hardware))=(?P<names>[^()\[\]{}$\\]+)")
 _NUMBERED = re.compile(
@@ -92,11 +95,11 @@ def choose_names(overrides: Sequence[str], *more: Path) -> list[str]:
 def _chosen(match: re.Match[str], more: Sequence[Path]) -> str:
     group = match["group"]
     given = [name.strip() for name in match["names"].split(",")]
-    bare = [name[1:-1] if name[:1] in {"'", '"'} and name[-1:] == name[:1] else name for name in given]
-    found = [meant(group.lstrip("+"), name, *more) for name in bare]
-    chosen = [
-        meaning if meaning != name else as_given for as_given, name, meaning in zip(given, bare, found, strict=True)
-    ]
+    chosen = []
+    for name in given:
+        bare = name[1:-1] if name[:1] in {"'", '"'} and name[-1:] == name[:1] else name
+        found = meant(group.lstrip("+"), bare, *more)
+        chosen.append(name if found == bare else found)
     return match[0] if chosen == given else f"{group}={','.join(chosen)}"
 
 

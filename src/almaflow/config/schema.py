@@ -286,7 +286,7 @@ class JobConfig(_Strict):
     fail_fast: bool = False
     """Stop at the first conversion that fails."""
     resume: Any = False
-    """True: measure what the store does not have; ``failed``: measure again what failed, and nothing else."""
+    """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
     allow_device_override: bool = True
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.alma.build import build_with_alma
 from almaflow.conversions.converted import ConvertedModel
@@ -15,6 +13,8 @@ from almaflow.models.call_form import CallForm
 from almaflow.models.work import FloatModel
 
 if TYPE_CHECKING:
+    import torch
+
     from almaflow.conversions.built.model import BuildInputs, BuiltModel
     from almaflow.records import PlannedConversion
 
@@ -55,7 +55,8 @@ def build(
 
 def _log_compiling() -> None:
     """Let PyTorch log what it compiles, as ``TORCH_LOGS`` would from its start on, and quieten a lock's every step."""
-    torch._logging.set_logs(graph_code=True, graph_breaks=True, recompiles=True)
+    logs: Any = importlib.import_module("torch._logging")  # PyTorch's page on logging names it by this path
+    logs.set_logs(graph_code=True, graph_breaks=True, recompiles=True)
     logging.getLogger("filelock").setLevel(logging.INFO)
 
 

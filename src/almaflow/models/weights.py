@@ -50,7 +50,7 @@ def load_weights(model: torch.nn.Module, file: str) -> None:
         message = f"{origin}: does not fit the model: {_sizes(str(error))}"
         raise UsageError(message) from error
     faults = [
-        f"{what} {_named(keys)}"
+        f"{what} {_few(keys)}"
         for what, keys in (("the file lacks", found.missing_keys), ("the model has no", found.unexpected_keys))
         if keys
     ]
@@ -84,9 +84,7 @@ def _state(read: Any, origin: str) -> dict[str, Any]:
     inner = [read[key] for key in WRAPPERS if isinstance(read, dict) and isinstance(read.get(key), dict)]
     state = inner[0] if inner else read
     if not isinstance(state, dict) or not any(isinstance(value, torch.Tensor) for value in state.values()):
-        held = (
-            f"a dictionary of {_named([str(key) for key in read])}" if isinstance(read, dict) else type(read).__name__
-        )
+        held = f"a dictionary of {_few([*map(str, read)])}" if isinstance(read, dict) else type(read).__name__
         message = f"{origin}: has no state dict of tensors, but {held}; keep model.state_dict() in a file"
         raise UsageError(message)
     return dict(state)
@@ -105,6 +103,6 @@ def _named(keys: Sequence[str]) -> str:
     return _few(list(keys))
 
 
-def _few(parts: list[str]) -> str:
+def _few(parts: Sequence[str]) -> str:
     more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
     return ", ".join(parts[:NAMED]) + more

@@ -12,11 +12,12 @@ from almaflow.analysis.wording import figure, names
 from almaflow.report import cells
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console
 
-HEADERS = ("ms", "95% interval", "samples/s", "vs eager", "vs inductor", "fidelity", "pred. error")
+WIDE = 110
+"""Columns of a terminal on which the table has all of its columns."""
 
 
 def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bool = False) -> None:
@@ -25,7 +26,7 @@ def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bo
     console.print(Text(title, style="bold"))
     # A latency that does not count has no entry: see HEADLINES.
     counting = [each for each in output["conversions"] if each.get("latency_ms") is not None]
-    console.print(_table(sorted(counting, key=lambda each: each["latency_ms"])))
+    console.print(_table(sorted(counting, key=lambda each: each["latency_ms"]), wide=console.width >= WIDE))
     for each in output["conversions"]:
         if each.get("latency_ms") is None:
             console.print(Text(f"  {each['conversion']}: {each['failure'] or each['status']}"))
@@ -40,15 +41,20 @@ def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bo
     console.print(Text(line, style="bold"))
 
 
-def _table(entries: list[Mapping[str, Any]]) -> Table:
-    predicted = any(each.get("prediction_error_pct") is not None for each in entries)
+def _table(entries: list[Mapping[str, Any]], *, wide: bool) -> Table:
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "ms": cells.latency,
+        **({"95% interval": cells.interval, "samples/s": cells.throughput} if wide else {}),
+        "vs eager": lambda each: cells.speedup(each, "eager"),
+        "vs inductor": lambda each: cells.speedup(each, "inductor"),
+        "fidelity": cells.sqnr,
+    }
+    if any(each.get("prediction_error_pct") is not None for each in entries):
+        columns["pred. error"] = cells.error
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("conversion", overflow="fold")
-    for header in HEADERS if predicted else HEADERS[:-1]:
+    for header in columns:
         table.add_column(header, justify="right", no_wrap=True)
     for each in entries:
-        texts = [cells.latency(each), cells.interval(each), cells.throughput(each)]
-        texts += [cells.speedup(each, baseline) for baseline in ("eager", "inductor")]
-        texts += [cells.sqnr(each), *([cells.error(each)] if predicted else [])]
-        table.add_row(*map(Text, (each["conversion"], *texts)))
+        table.add_row(*map(Text, (each["conversion"], *(text(each) for text in columns.values()))))
     return table

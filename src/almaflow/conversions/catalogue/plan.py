@@ -57,9 +57,10 @@ def _warn(requested: Sequence[str | int], found: Sequence[tuple[str, Conversion]
     """Warn of numbers that mean something else in Alma's README, and of what was named twice."""
     warn = logging.getLogger("almaflow").warning
     for spelling, entry in found:
-        if spelling == str(entry.number) and entry.number in README_DIFFERS:
+        number = entry.number
+        if number is not None and spelling == str(number) and number in README_DIFFERS:
             line = "conversions: %s is %s, as in Alma's code; in Alma's README that number is %s, so write the name"
-            warn(line, spelling, entry.name, NAMES[entry.number + 1])
+            warn(line, spelling, entry.name, NAMES[number + 1])
     if (twice := len(requested) - len(found)) > 0:
         warn("conversions: %d of the %d names stand for one that is there already, and run once", twice, len(requested))
 

@@ -83,7 +83,7 @@ def _meanings() -> dict[str, dict[str, str]]:
         for field, below in pairwise(each.body):
             match field, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    meanings[name] = " ".join(text.replace("``", "").split())
+                    meanings[name] = " ".join(text.replace("``", "").replace("None:", "null:").split())
     return found
 
 

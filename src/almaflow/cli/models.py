@@ -13,6 +13,7 @@ from almaflow.cli.console import wide_console
 from almaflow.config.files import choices, model_sizes
 
 OTHERS = """\
+GFLOPs: 10^9 FLOPs of one forward call on one sample; a multiplication with its addition is two.
 Any other classification model of torchvision:
   almaflow run model=torchvision model.arch=regnet_y_400mf
 Any callable that returns a module, with its inputs (shapes without the batch dimension):
@@ -36,8 +37,8 @@ def models(as_json: bool) -> None:  # noqa: FBT001 - click passes a flag so
     console = wide_console(100)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
-    table.add_column("parameters", justify="right")
-    table.add_column("GFLOPs of\none sample", justify="right")
+    table.add_column("params", justify="right", no_wrap=True)
+    table.add_column("GFLOPs", justify="right", no_wrap=True)
     table.add_column("builds", overflow="fold")
     table.add_column("inputs, without the batch dimension", overflow="fold")
     for entry in listed:

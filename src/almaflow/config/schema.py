@@ -215,6 +215,8 @@ class MeasureConfig(_Strict):
     """Fresh processes that each conversion is measured in."""
     interleave: Count = MeasureSpec.interleave
     """Workers that take their rounds in turns; 1: one conversion after the other."""
+    prepare_jobs: Count | None = None
+    """Conversions that are prepared at once. None: the physical cores that workers may use."""
     streams: Count = MeasureSpec.streams
     """Threads that call the model at the same time; more than 1 measures throughput under load."""
     warmup_calls: Annotated[int, Field(ge=0)] = MeasureSpec.warmup_calls

@@ -105,14 +105,18 @@ def run_watched(request: Request) -> tuple[Job, dict[tuple[str, str], float], fl
 
 
 def phases(marks: Sequence[tuple[float, str, str]]) -> Mapping[tuple[str, str], float]:
-    """Seconds by name and phase, from the start of a worker until it is ready; what it says later belongs to turns."""
+    """Seconds by name and phase, from the start of a worker until it is ready; what it says later belongs to turns.
+
+    While it is prepared and waits for others it does nothing.
+    """
     seconds: dict[tuple[str, str], float] = defaultdict(float)
-    now: tuple[float, str, str] | None = None
+    now: dict[str, tuple[float, str]] = {}
     for began, name, phase in marks:
-        if now and now[1] == name:
-            seconds[name, now[2]] += began - now[0]
-        begins = phase in {"start", "load"}
-        now = (began, name, phase) if begins or (now and now[1] == name and phase != "ready") else None
+        before = now.pop(name, None)
+        if before:
+            seconds[name, before[1]] += began - before[0]
+        if phase in {"start", "load", "warm-up"} or (before and phase not in {"prepared", "ready"}):
+            now[name] = began, phase
     return seconds
 
 

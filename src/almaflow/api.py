@@ -49,12 +49,15 @@ class ValidationResult:
     price_source: str
     tier: int
     batch_size: int
+    threads: int
     job_id: str
     experiment_name: str
     run_id: str | None
     """The job's MLflow run; None where the store could not be written."""
     interrupted: bool
     environment: dict[str, str]
+    measure: dict[str, Any]
+    """Settings by which each conversion was measured."""
     notes: list[str]
     """What eager calls showed of the model that changes how it was measured."""
     conversions: list[dict[str, Any]]

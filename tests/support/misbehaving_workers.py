@@ -179,7 +179,7 @@ def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = ""
 
 
 def die_while_waiting(events: EventWriter, turns: TurnInbox, keep: Keep, code: int) -> None:
-    threading.Timer(0.05, os._exit, (code,)).start()
+    threading.Timer(0.5, os._exit, (code,)).start()
     rounds(events, turns, keep)
 
 

@@ -28,10 +28,13 @@ class Progress:
         """Begin; ``estimate_s`` has the seconds that conversions may take until they are ready, by name."""
 
     def phase(self, name: str, phase: str) -> None:
-        """Tell that a conversion is now in this phase."""
+        """Tell that a conversion is now in this phase; several may be prepared at the same time."""
 
     def ready(self, planned: PlannedConversion) -> None:
-        """Tell that a conversion is converted, checked and warm, and waits for its turns."""
+        """Tell that a conversion is converted and checked, and waits until nobody is prepared any more."""
+
+    def put_back(self, planned: PlannedConversion) -> None:
+        """Tell that the process of a conversion was ended, and that it will get another one."""
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
         """Tell whose turn it is, the number of the round, and how many of all need no more."""

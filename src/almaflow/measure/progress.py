@@ -10,7 +10,7 @@ from almaflow.secrets import mask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from almaflow.records import MeasureSpec, Outcome, PlannedConversion
+    from almaflow.records import Job, MeasureSpec, Outcome, PlannedConversion
 
 
 class Progress:
@@ -41,6 +41,9 @@ class Progress:
 
     def finish(self, outcome: Outcome) -> None:
         """Tell how a conversion ended."""
+
+    def measured(self, job: Job) -> None:
+        """Tell that all of the job is known; its report and what the store still lacks come afterwards."""
 
     def note(self, text: str) -> None:
         """Show a line that stays."""

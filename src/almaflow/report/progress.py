@@ -18,6 +18,7 @@ from almaflow.records.protocol import PREPARING
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
+from almaflow.report.terminal import show_table
 from almaflow.secrets import mask
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from almaflow.records import MeasureSpec, Outcome, PlannedConversion
+    from almaflow.records import Job, MeasureSpec, Outcome, PlannedConversion
 
 REFRESH_PER_S = 1
 """The display counts whole seconds; drawing it more often would only take time from the worker that is measured."""
@@ -137,6 +138,10 @@ class TerminalProgress(Progress):
         done = self._total - len(remaining)
         about = self._about() if remaining and not self._live else ""
         self._line(f"[{done}/{self._total}{about}] {planned.name}: {_result(outcome, took_s)}")
+
+    def measured(self, job: Job) -> None:
+        """Print the table on stdout: nobody should wait for the report and the store to see it."""
+        show_table(job)
 
     def note(self, text: str) -> None:
         """Show a line that stays."""

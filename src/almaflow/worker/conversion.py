@@ -22,6 +22,7 @@ from almaflow.worker import device as devices
 from almaflow.worker.check import Checker, Reference
 from almaflow.worker.failures import WrongOutputError
 from almaflow.worker.inputs import Inputs
+from almaflow.worker.rounding import fault_of_cast
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.stopwatch import Stopwatch
 from almaflow.worker.threads import read_threads, set_compile_jobs, set_threads, threads_per_stream
@@ -104,7 +105,7 @@ class _Run:
             model(*(tensor.to(planned.device) for tensor in copied(reference.batches[0])))
         state = ModelState(model) if task.traits.keeps_state else None
         self._inputs = Inputs(reference.batches, planned, task, state)
-        self._checker = Checker(reference, self._inputs, planned, task)
+        self._checker = Checker(reference, self._inputs, planned, task, lambda: _load(task)[0])
         baseline_mb = devices.resident_mb()
         devices.reset_peak()
         load_s = time.perf_counter() - self._started
@@ -206,7 +207,7 @@ class _Run:
         self._measurement, fault = self._checker.add_evidence(self._converted, self._measurement)
         self._keep(self._measurement)
         # At the end, since it builds the model once more: memory and latencies are taken by now.
-        fault = fault or self._checker.fault_of_cast(self._converted.call, lambda: _load(self._task)[0])
+        fault = fault or fault_of_cast(self._checker, self._converted.call, self._measurement.fidelity)
         if fault:
             raise fault
 

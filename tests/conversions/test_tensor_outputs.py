@@ -15,7 +15,7 @@ from almaflow.models.outputs import flatten_outputs, found_outputs, matched, nam
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 
 class ReturnsChanged(Writes):

@@ -96,7 +96,7 @@ def in_child_import_and_convert() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return in_child(in_child_import_and_convert, tmp_path_factory.mktemp("repairs"))
+    return in_child(in_child_import_and_convert, tmp_path_factory.mktemp("repairs"), fresh=True)
 
 
 def test_every_repair_has_its_case() -> None:
@@ -151,7 +151,7 @@ def test_sessions_have_the_threads_that_were_asked_for(seen: dict[str, Any]) -> 
 
 
 def test_eager_needs_no_repair_but_the_moved_modules(tmp_path: Path) -> None:
-    found = in_child(in_child_eager, tmp_path)
+    found = in_child(in_child_eager, tmp_path, fresh=True)
     moved = ["moved-quantize-pt2e", "moved-xnnpack-quantizer"]
     assert found["repairs"] == (moved if NEWER_TORCH else [])
     assert found["sqnr_db"] == pytest.approx(200.0)

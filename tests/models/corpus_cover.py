@@ -65,9 +65,9 @@ def covered(examples: Sequence[Example], plan: Sequence[PlannedConversion], said
     names = {each.name for each in plan}
     counts = [len(said.get(each.name, set()) & names) for each in examples]
     return (
-        f"{sum(counts)} verdicts, of {sum(map(bool, counts))} of {len(counts)} models and {len(plan)} conversions. Of {models} pairs of a model and a "
-        f"family of conversions {models - models_left} were run, of {conversions} pairs of a conversion and a kind of "
-        f"model {conversions - conversions_left}."
+        f"{sum(counts)} verdicts, of {sum(map(bool, counts))} of {len(counts)} models and {len(plan)} conversions. "
+        f"Of {models} pairs of a model and a family of conversions {models - models_left} were run, "
+        f"of {conversions} pairs of a conversion and a kind of model {conversions - conversions_left}."
     )
 
 

@@ -49,6 +49,7 @@ class ValidationResult:
     price_source: str
     tier: int
     batch_size: int
+    threads: int
     job_id: str
     experiment_name: str
     run_id: str | None
@@ -57,6 +58,8 @@ class ValidationResult:
     environment: dict[str, str]
     notes: list[str]
     """What eager calls showed of the model that changes how it was measured."""
+    warnings: list[str]
+    """What speaks against the figures, such as a busy machine."""
     conversions: list[dict[str, Any]]
     """One dict for each conversion in plan order: conversion, status, failure, run_id and metrics, None if unknown."""
     best_conversion: str | None
@@ -64,6 +67,7 @@ class ValidationResult:
     best_latency_ms: float | None
     """Median of one forward call on one batch."""
     best_speedup_vs_eager: float | None
+    """None where the rounds tell too little for one figure, as ``best_speedup_vs_inductor``."""
     best_speedup_vs_inductor: float | None
     tied_with_best: list[str]
     recommendations: list[dict[str, Any]]

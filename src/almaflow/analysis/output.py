@@ -40,7 +40,9 @@ def to_output(job: Job) -> dict[str, Any]:
         "run_id": job.run_id,
         "interrupted": job.interrupted,
         "environment": dict(job.environment),
+        "threads": job.hardware.threads,
         "notes": list(job.prepared.notes) if job.prepared else [],
+        "warnings": list(analysis.warnings),
         "conversions": [_entry(rows[id(outcome)]) for outcome in job.outcomes],
         "best_conversion": analysis.best_conversion,
         "best_latency_ms": analysis.best_latency_ms,
@@ -60,7 +62,7 @@ def completed(output: Any) -> dict[str, Any]:
     """
     try:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
-        absent |= {"environment": {}, "tied_with_best": [], "recommendations": []}
+        absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
         entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message")) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
         return known | {"conversions": [entry | each for each in output.get("conversions", ())]}

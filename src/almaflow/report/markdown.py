@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.wording import figure, ratio
+from almaflow.analysis.wording import figure
 from almaflow.report import cells
 from almaflow.secrets import printable
 
@@ -28,14 +28,14 @@ MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
     """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
     parts = [f"# {escaped(cells.title(job))}", escaped(cells.interrupted(job)), _results(analysis)]
-    parts += [escaped(line) for line in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
+    parts += [escaped(line) for line in (*cells.model_notes(job), *cells.legend(analysis), *analysis.warnings)]
     parts += [f"**{escaped(cells.best(analysis))}**", escaped(cells.headroom(analysis))]
     if predicted := cells.predictions(analysis):
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
     if analysis.recommendations:
         parts.append("## Recommended")
         recommended = [
-            (item.use, code(item.conversion), figure(item.latency_ms), _ratio(item.speedup_vs_eager), item.reason)
+            (item.use, code(item.conversion), figure(item.latency_ms), item.vs_eager, item.reason)
             for item in analysis.recommendations
         ]
         parts.append(markdown_table(("for", "conversion", "ms", "vs eager", "why"), recommended))
@@ -106,7 +106,3 @@ def _inline(text: str) -> str:
 def code(name: str) -> Markdown:
     """Return a name set as code, with its own backquotes and bars replaced, which would end it."""
     return Markdown(f"`{' '.join(printable(name).translate(_NOT_IN_CODE).split())}`")
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else ratio(value)

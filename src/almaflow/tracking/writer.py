@@ -139,7 +139,10 @@ class Tracker:
         """
         names.check_metrics(metrics)
         note = names.cut(names.without_paths(description_markdown, job), names.TAG_LENGTH)
-        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value, "mlflow.note.content": note}
+        tags = names.job_tags(job) | {
+            "almaflow.status": "interrupted" if job.interrupted else status.value,
+            "mlflow.note.content": note,
+        }
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"
         with session(self.uri, "the job's summary could not be written", then) as client:

@@ -72,11 +72,11 @@ def test_a_threshold_belongs_to_what_is_told() -> None:
 def test_a_busy_machine_is_one_sentence_for_all_conversions() -> None:
     names = ("EAGER", "A", "B", "C", "D")
     (said,) = warnings_of(job(*(watched([BUSY] * 3, name) for name in names)))
-    assert "while" not in said
+    assert "during" not in said
     (said,) = warnings_of(job(*(watched([BUSY if name in "AB" else QUIET] * 3, name) for name in names)))
-    assert "while A and B were timed; measure again" in said
+    assert "during A and B; measure again" in said
     (said,) = warnings_of(job(*(watched([QUIET if name == "D" else BUSY] * 3, name) for name in names)))
-    assert "while EAGER, A and 2 more were timed" in said
+    assert "during EAGER, A and 2 more;" in said
 
 
 @pytest.mark.parametrize(

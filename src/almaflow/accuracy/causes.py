@@ -18,8 +18,8 @@ FOLLOWS = 0.5
 CROWDED = 0.25
 """The number of further processors taken by others that is a cause; an idle machine shows a few hundredths."""
 STRAY = 0.25
-"""The share of values in common, on either side of a change, up to which a tag has changed: a single night may have been
-measured with the old version again."""
+"""The share of values in common, on either side of a change, up to which a tag has changed: a single night may have
+been measured with the old version again."""
 WITHOUT_EFFECT = frozenset({"git_commit", "memory_gb", "mlflow"})
 """``env.*`` tags that may change without an effect on a latency: they are shown, but are no cause."""
 

@@ -59,9 +59,7 @@ def busy(job: Job) -> str:
         return ""
     threads = job.hardware.threads
     beside = f"beside the job's {threads} thread{'' if threads == 1 else 's'}"
-    which = ""
-    if len(disturbed) < len(loads):
-        which = f" while {_several([each for each in loads if each in disturbed])} {'was' if len(disturbed) == 1 else 'were'} timed"
+    which = f" during {_several([each for each in loads if each in disturbed])}" if len(disturbed) < len(loads) else ""
     return f"The machine was busy: {' and '.join(took)} {beside}{which}; measure again when it is quiet"
 
 
@@ -81,7 +79,7 @@ def _threads(job: Job) -> Iterator[str]:
     asked, cores = job.hardware.threads, job.environment.get("physical_cores", "")
     there = int(cores) * (2 if job.environment.get("smt") == "on" else 1) if cores.isdecimal() else asked
     if asked > there:
-        yield f"{asked} threads on {there} processors wait for each other: hardware.threads={cores} is one for each core"
+        yield f"{asked} threads on {there} processors wait for each other: hardware.threads={cores} takes one a core"
     each = max(1, asked // job.measure.streams)
     others: dict[str, list[str]] = {}
     for outcome in job.outcomes:

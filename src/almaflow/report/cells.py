@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from almaflow.analysis import wording
 from almaflow.analysis.standings import standings
 from almaflow.analysis.wording import UNKNOWN, beside, doubts, figure, names
-from almaflow.analysis.wording import speedup as speedup
 from almaflow.records.plan import INDUCTOR
 from almaflow.records.shares import percent
 from almaflow.report.marks import MARK, is_unstable, marks_explained
@@ -48,6 +48,11 @@ def throughput(metrics: Metrics) -> str:
     """Samples per second."""
     value = metrics.get("throughput")
     return "" if value is None else figure(value)
+
+
+def speedup(metrics: Metrics, baseline: str) -> str:
+    """Speedup over ``eager`` or ``inductor``, only as precisely as it is known."""
+    return wording.speedup(metrics, baseline)
 
 
 def sqnr(metrics: Metrics) -> str:

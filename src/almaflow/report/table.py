@@ -48,6 +48,10 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         for standing in predicted:
             table.add_row(*standing)
         console.print(Padding(table, (0, 0, 0, 2)))
+    _print_recommendations(analysis, console)
+
+
+def _print_recommendations(analysis: Analysis, console: Console) -> None:
     if analysis.recommendations:
         console.print(Text("\nRecommended for", style="bold"))
     for item in analysis.recommendations:

@@ -75,7 +75,7 @@ class Estimate:
             self.remaining = self.remaining[:index] + self.remaining[index + 1 :]
 
     def remaining_s(self) -> float | None:
-        """Seconds that the job probably still takes; None before there is anything to estimate from.
+        """Seconds that the job probably still takes; None while there is nothing to estimate from, or it was wrong.
 
         Until it is ready, each process of a conversion takes as long as its last one did, else what was estimated for
         it, else the mean of those that got ready or of the estimates. Then it takes its share of the rounds. A
@@ -98,6 +98,8 @@ class Estimate:
             if expected is None:
                 return None
             spent = moment - starting[1] if starting and starting[0] == name else 0.0
+            if spent > expected:  # whatever was expected is wrong
+                return None
             total += starts * expected - min(spent, expected)
         return total
 

@@ -1,4 +1,4 @@
-"""Progress on stderr: a live display on a terminal, one plain line per event elsewhere."""
+"""Progress on stderr: a live display on a terminal, one plain line for each conversion elsewhere."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from almaflow.analysis.rounds import is_stable
 from almaflow.analysis.wording import figure
 from almaflow.measure.progress import Progress
 from almaflow.records import Status
+from almaflow.records.protocol import MINIMUM_ROUNDS
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
@@ -49,9 +50,13 @@ class TerminalProgress(Progress):
         self._live: Live | None = None
         # The display's thread reads these while the job's thread replaces them: each is replaced whole, never changed.
         self.estimate = Estimate(clock=clock)
-        self._now: tuple[str, str, float] | None = None
+        self._under_way: Mapping[str, tuple[str, float]] = {}  # by name: the phase, and since when
+        self._converted: frozenset[str] = frozenset()
+        self._failed = 0
+        self._turns = ""
         self._total = 0
-        self._started = 0.0
+        self._runnable = 0
+        self._started = self._clock()
 
     def start(
         self,
@@ -67,8 +72,9 @@ class TerminalProgress(Progress):
             estimate_s: Seconds that a conversion is expected to take until it is ready, by name.
         """
         self.estimate, self._total = Estimate(plan, measure, estimate_s, self._clock), len(plan)
-        self._started, self._now = self._clock(), None
-        self._line(f"{self._total} conversions planned{self._about()}")
+        self._started, self._under_way = self._clock(), {}
+        self._runnable = sum(not planned.unavailable for planned in plan)
+        self._line(f"{self._total} conversion{'' if self._total == 1 else 's'} planned{self._about()}")
         if self._live_wanted:
             self._live = Live(
                 console=self._console,
@@ -80,24 +86,30 @@ class TerminalProgress(Progress):
             self._live.start()
 
     def phase(self, name: str, phase: str) -> None:
-        """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure."""
+        """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure.
+
+        Before the plan is known, it is the model's, which has a line of its own.
+        """
         if phase == "start" and self.estimate.in_turns:  # of a further process: the turns are over
             self.estimate.end_turns()
-            self._now = None
+            self._under_way, self._converted = {}, frozenset()
         if self.estimate.in_turns or phase == "ready":  # `ready` and `turns` tell that
             return
+        if not self._total:
+            if name not in self._under_way:
+                self._line(f"preparing {name}")
+            self._under_way = {name: (phase, self._clock())}
+            return
         self.estimate.starting(name)
-        began = self._now[2] if self._now and self._now[0] == name else self._clock()
-        self._now = (name, phase, began)
-        if self._live:
-            self._live.refresh()
-        else:
-            self._line(f"{name}: {phase}")
+        _, since = self._under_way.get(name, ("", self._clock()))
+        self._under_way = {**self._under_way, name: (phase, since)}
+        self._refresh()
 
     def ready(self, planned: PlannedConversion) -> None:
         """Tell that a conversion is converted, checked and warm, and waits for its turns."""
         self.estimate.ready(planned.name)
-        self._now = None
+        self._converted |= {planned.name}
+        self._no_more(planned.name)
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
         """Tell that all that are ready take their rounds in turns.
@@ -110,18 +122,20 @@ class TerminalProgress(Progress):
         """
         if not self.estimate.in_turns:
             self.estimate.turns(total)
-            self._line(f"timing {total} in turns{self._about()}")
-        since = self._now[2] if self._now else self._clock()
-        self._now = (name, f"round {number}, {settled} of {total} settled", since)
-        if self._live:
-            self._live.refresh()
+            self._line(f"timing {total} in turns")
+        least = f" of {MINIMUM_ROUNDS}" if number <= MINIMUM_ROUNDS else f", {settled} of {total} precise enough"
+        self._turns = f"timing round {number}{least} ({name})"
+        self._under_way = {}
+        self._refresh()
 
     def finish(self, outcome: Outcome) -> None:
         """Tell how a conversion ended."""
         planned = outcome.planned
         self.estimate.finish(planned)
         took_s = outcome.measurement.total_s if outcome.measurement else outcome.ended_at - outcome.started_at
-        self._now = None
+        if not planned.unavailable and planned.name not in self._converted:
+            self._failed += 1
+        self._no_more(planned.name)
         remaining = self.estimate.remaining
         done = self._total - len(remaining)
         about = self._about() if remaining and not self._live else ""
@@ -144,19 +158,30 @@ class TerminalProgress(Progress):
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(mask(text), style=style), soft_wrap=True)
 
+    def _no_more(self, name: str) -> None:
+        self._under_way = {each: now for each, now in self._under_way.items() if each != name}
+
+    def _refresh(self) -> None:
+        if self._live:
+            self._live.refresh()
+
     def _about(self) -> str:
-        seconds = self.estimate.remaining_s()
-        return "" if seconds is None else f", about {duration(seconds)} to go"
+        """Estimate what is left; nothing while rounds are taken, of which nobody knows how many it will be."""
+        seconds = None if self.estimate.in_turns else self.estimate.remaining_s()
+        return f", about {duration(seconds)} to go" if seconds else ""
 
     def _display(self) -> Group:
-        now, moment = self._now, self._clock()
-        remaining = self.estimate.remaining
-        names = [planned.name for planned in remaining if now is None or planned.name != now[0]]
-        done = self._total - len(remaining)
-        first = f"{now[0]}: {now[1]}, {duration(moment - now[2])}" if now else "preparing"
-        second = f"{done} of {self._total} done, {duration(moment - self._started)} so far{self._about()}"
-        following = f"; next: {', '.join(names)}" if names else ""
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in (first, second + following)))
+        under_way, moment = self._under_way, self._clock()
+        lines = [f"{name}: {phase}, {duration(moment - since)}" for name, (phase, since) in under_way.items()]
+        counts = [f"converted {len(self._converted)} of {self._runnable}"]
+        counts += [f"{self._failed} failed"] if self._failed else []
+        counts += [self._turns] if self.estimate.in_turns else []
+        last = f"{', '.join([*counts, f'{duration(moment - self._started)} so far'])}{self._about()}"
+        known = self._converted | under_way.keys()
+        waits = [each.name for each in self.estimate.remaining if not each.unavailable and each.name not in known]
+        following = f"; next: {', '.join(waits)}" if waits else ""
+        shown = [*lines, last + following]
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in shown))
 
 
 def duration(seconds: float) -> str:

@@ -66,7 +66,7 @@ def test_a_script_without_a_main_guard(tmp_path: Path, home: Path) -> None:
     assert lines.count("imported") == 1
     assert lines[1] == f"MLflow store: sqlite:///{home}/mlflow.db, experiment almaflow"
     assert lines[-2].startswith("Open the runs in the MLflow UI: ")
-    assert "EAGER: measure" in done.stderr
+    assert "EAGER: ok" in done.stderr
     told = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (told["model"], told["batch_size"], told["tier"]) == ("gated", 2, 2)
     assert told["best_conversion"] in {"EAGER", "TORCH_SCRIPT"}

@@ -100,6 +100,13 @@ def test_a_log_gets_one_line_for_each_conversion() -> None:
     ]
 
 
+def test_a_log_of_more_detail_has_a_line_for_each_phase() -> None:
+    progress, stream, clock = started(replace(FIVE, log_level="INFO"))
+    get_ready(progress, clock, "EAGER", 40.0)
+    take_turns(progress, clock, "EAGER")
+    assert stream.getvalue().splitlines()[1:] == ["EAGER: start", "EAGER: convert", "timing 1 in turns"]
+
+
 def test_one_conversion_is_one() -> None:
     progress, stream, _ = made()
     progress.start(PLAN[:1])

@@ -1,4 +1,7 @@
-"""Progress on stderr: a live display on a terminal, one plain line for each conversion elsewhere."""
+"""Progress on stderr: a live display on a terminal, one plain line for each conversion elsewhere.
+
+With ``measure.log_level=INFO`` each phase of a conversion has a line there.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,7 @@ class TerminalProgress(Progress):
         self._under_way: Mapping[str, tuple[str, float]] = {}  # by name: the phase, and since when
         self._converted: frozenset[str] = frozenset()
         self._failed = 0
+        self._each_phase = False
         self._turns = ""
         self._total = 0
         self._runnable = 0
@@ -73,6 +77,7 @@ class TerminalProgress(Progress):
         """
         self.estimate, self._total = Estimate(plan, measure, estimate_s, self._clock), len(plan)
         self._started, self._under_way = self._clock(), {}
+        self._each_phase = not self._live_wanted and measure is not None and measure.log_level in {"DEBUG", "INFO"}
         self._runnable = sum(not planned.unavailable for planned in plan)
         self._line(f"{self._total} conversion{'' if self._total == 1 else 's'} planned{self._about()}")
         if self._live_wanted:
@@ -103,6 +108,8 @@ class TerminalProgress(Progress):
         self.estimate.starting(name)
         _, since = self._under_way.get(name, ("", self._clock()))
         self._under_way = {**self._under_way, name: (phase, since)}
+        if self._each_phase:
+            self._line(f"{name}: {phase}")
         self._refresh()
 
     def ready(self, planned: PlannedConversion) -> None:

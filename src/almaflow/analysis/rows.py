@@ -80,8 +80,8 @@ def is_faster(one: Row, other: Row, threads: int) -> bool:
     """Whether one row that counts is faster than another one for certain.
 
     It is if the interval of their ratio, over the rounds taken next to each other, lies above 1, and where that is not
-    sure the ratio of the floors does too. Without such an interval, its median has to be the lower one, and not both
-    medians within the other's interquartile range.
+    sure the ratio of the floors does too. Without such an interval, its median and its floor have to be the lower ones,
+    and not both medians within the other's interquartile range.
 
     Args:
         one: The row that may be faster.
@@ -93,7 +93,8 @@ def is_faster(one: Row, other: Row, threads: int) -> bool:
         return found.above_one
     if one.timed is None or other.timed is None:
         return False
-    return one.timed.median < other.timed.median and not not_told_apart(one.timed, other.timed)
+    lower = one.timed.median < other.timed.median and one.timed.floor <= other.timed.floor
+    return lower and not not_told_apart(one.timed, other.timed)
 
 
 def tied(one: Row, other: Row, threads: int) -> bool:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from almaflow.records import MachineState
 
 DISTURBING = 0.25
-"""Share of the job's threads that others take from which on a round is taken for disturbed. With so much of two
-processors gone, threads that wait for each other lose most of their time, and those that do not lose an eighth."""
+"""Processors that others take, as a share of the job's threads, from which on a round counts as disturbed: half of one
+beside two threads, which is five times the resolution of a load (``machine.monitor``)."""
 
 
 def state_metrics(states: Sequence[MachineState]) -> dict[str, float]:

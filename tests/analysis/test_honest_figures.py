@@ -48,7 +48,7 @@ disturbances = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.floats(0.2, 20.0), st.sampled_from([2, 5, 9, 16, 40, 100, 1000]), disturbances, st.integers(0, 2**31))
 def test_what_is_shown_is_near_the_truth_or_says_that_it_may_not_be(
     truth: float, rounds: int, what: Disturbance, seed: int
@@ -142,6 +142,8 @@ def test_where_nothing_is_known_there_is_no_figure() -> None:
         ({"speedup_vs_eager": 4.0}, "4.0x"),
         ({"speedup_vs_eager": 4.0512, "ci": (4.01, 4.09)}, "4.05x"),
         ({"speedup_vs_eager": 4.0512, "ci": (3.7, 4.4)}, "4.1x"),
+        ({"speedup_vs_eager": 1.054, "ci": (1.0, 1.1)}, "1.05x"),
+        ({"speedup_vs_eager": 0.96, "ci": (0.9, 1.02)}, "0.96x"),
         ({"speedup_vs_eager": 24.56, "ci": (20.0, 28.0)}, "25x"),
         ({"speedup_vs_eager": 266.7, "ci": (240.0, 280.0)}, "270x"),
         ({"speedup_vs_eager": 0.01324, "ci": (0.0132, 0.0133)}, "0.0132x"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 THREADS = 2
 ROUND_MS = 60.0
-MOST_CALLS = 20
+MOST_CALLS = 8
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,9 @@ def _spells(random: np.random.Generator, turns: int, share: float, length: float
 def _round(
     random: np.random.Generator, quiet_ms: float, what: Disturbance, side: int, *, busy: bool
 ) -> tuple[list[float], MachineState | None]:
-    samples: list[float] = []
-    while sum(samples) < ROUND_MS and len(samples) < MOST_CALLS:
-        waits = (what.slower[side] - 1) * random.exponential() if busy else 0.0
-        samples.append(float(quiet_ms * (1 + waits) * np.exp(what.noise * abs(random.standard_normal()))))
+    waits = (what.slower[side] - 1) * random.exponential(size=MOST_CALLS) if busy else 0.0
+    calls = quiet_ms * (1 + waits) * np.exp(what.noise * np.abs(random.standard_normal(MOST_CALLS)))
+    samples = calls[: 1 + int(np.searchsorted(np.cumsum(calls), ROUND_MS))].tolist()
     load = min(THREADS, max(0.0, (1.2 if busy else 0.03) + 0.05 * random.standard_normal()))
     return samples, MachineState(others_cpus=load) if what.seen else None
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 BASELINES = ("eager", "inductor")
 UNKNOWN = "-"
 
-_EXACT = 0.025
-"""Half the width of a speedup's interval, as a share of the speedup, up to which it has three digits, else two."""
 _WIDEST = 2.0
 """A range whose ends lie further apart than this factor says nothing, and is not shown."""
 _SAME = 1e-6
@@ -50,7 +48,8 @@ def speedup(metrics: Metrics, baseline: str) -> str:
     if value is None and stable is None:
         return ""
     if value is not None and (interval is None or is_precise(value, interval)) and stable != 0:
-        exact = interval is not None and interval.half_width <= _EXACT * value
+        # Three digits where the second one is worth more than half the interval's width, else two.
+        exact = interval is not None and interval.half_width < 10 ** (floor(log10(value)) - 1)
         return ratio(value, 3 if exact else 2)
     # An older almaflow gave the ratio of the rounds, however wide its interval.
     by_floors = value is not None and floors is not None and abs(value - floors) <= _SAME * floors

@@ -98,14 +98,17 @@ class TerminalProgress(Progress):
         if phase == "start" and self.estimate.in_turns:  # of a further process: the turns are over
             self.estimate.end_turns()
             self._under_way, self._converted = {}, frozenset()
-        if self.estimate.in_turns or phase == "ready":  # `ready` and `turns` tell that
+        if phase == "ready":  # warm as well, some time after `ready`
+            self._no_more(name)
+        if self.estimate.in_turns or phase in {"prepared", "ready"}:  # `ready` and `turns` tell that
             return
         if not self._total:
             if name not in self._under_way:
                 self._line(f"preparing {name}")
             self._under_way = {name: (phase, self._clock())}
             return
-        self.estimate.starting(name)
+        if name not in self._converted:
+            self.estimate.starting(name)
         _, since = self._under_way.get(name, ("", self._clock()))
         self._under_way = {**self._under_way, name: (phase, since)}
         if self._each_phase:

@@ -140,6 +140,7 @@ def test_where_nothing_is_known_there_is_no_figure() -> None:
         ({}, ""),
         ({"speedup_vs_eager": None}, ""),
         ({"speedup_vs_eager": 4.0}, "4.0x"),
+        ({"speedup_vs_eager": 1.0}, "1.00x"),
         ({"speedup_vs_eager": 4.0512, "ci": (4.01, 4.09)}, "4.05x"),
         ({"speedup_vs_eager": 4.0512, "ci": (3.7, 4.4)}, "4.1x"),
         ({"speedup_vs_eager": 1.054, "ci": (1.0, 1.1)}, "1.05x"),

@@ -49,7 +49,8 @@ def speedup(metrics: Metrics, baseline: str) -> str:
         return ""
     if value is not None and (interval is None or is_precise(value, interval)) and stable != 0:
         # Three digits where the second one is worth more than half the interval's width, else two.
-        exact = interval is not None and interval.half_width < 10 ** (floor(log10(value)) - 1)
+        width = interval.half_width if interval else float(value != 1)  # a baseline is as fast as itself
+        exact = width < 10 ** (floor(log10(value)) - 1)
         return ratio(value, 3 if exact else 2)
     # An older almaflow gave the ratio of the rounds, however wide its interval.
     by_floors = value is not None and floors is not None and abs(value - floors) <= _SAME * floors

@@ -21,6 +21,7 @@ from almaflow.records.protocol import MINIMUM_ROUNDS
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
+from almaflow.report.terminal import show_table
 from almaflow.secrets import mask
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from almaflow.records import MeasureSpec, Outcome, PlannedConversion
+    from almaflow.records import Job, MeasureSpec, Outcome, PlannedConversion
 
 REFRESH_PER_S = 1
 """The display counts whole seconds; drawing it more often would only take time from the worker that is measured."""
@@ -116,9 +117,15 @@ class TerminalProgress(Progress):
         self._refresh()
 
     def ready(self, planned: PlannedConversion) -> None:
-        """Tell that a conversion is converted, checked and warm, and waits for its turns."""
+        """Tell that a conversion is converted and checked, and waits until nobody is prepared any more."""
         self.estimate.ready(planned.name)
         self._converted |= {planned.name}
+        self._no_more(planned.name)
+
+    def put_back(self, planned: PlannedConversion) -> None:
+        """Tell that the process of a conversion was ended, and that it will get another one."""
+        self.estimate.put_back(planned.name)
+        self._converted -= {planned.name}
         self._no_more(planned.name)
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
@@ -151,6 +158,10 @@ class TerminalProgress(Progress):
         about = self._about() if remaining and not self._live else ""
         self._line(f"[{done}/{self._total}{about}] {planned.name}: {_result(outcome, took_s)}")
 
+    def measured(self, job: Job) -> None:
+        """Print the table on stdout: nobody should wait for the report and the store to see it."""
+        show_table(job)
+
     def note(self, text: str) -> None:
         """Show a line that stays."""
         self._line(text)
@@ -164,6 +175,10 @@ class TerminalProgress(Progress):
         live, self._live = self._live, None
         if live:
             live.stop()
+
+    def _no_more(self, name: str) -> None:
+        """Show a conversion no more as one that is at work."""
+        self._now = {each: now for each, now in self._now.items() if each != name}
 
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(mask(text), style=style), soft_wrap=True)

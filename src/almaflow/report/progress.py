@@ -176,14 +176,11 @@ class TerminalProgress(Progress):
         if live:
             live.stop()
 
-    def _no_more(self, name: str) -> None:
-        """Show a conversion no more as one that is at work."""
-        self._now = {each: now for each, now in self._now.items() if each != name}
-
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(mask(text), style=style), soft_wrap=True)
 
     def _no_more(self, name: str) -> None:
+        """Show a conversion no more as one that is at work."""
         self._under_way = {each: now for each, now in self._under_way.items() if each != name}
 
     def _refresh(self) -> None:

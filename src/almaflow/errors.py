@@ -5,6 +5,15 @@ from __future__ import annotations
 from almaflow.secrets import mask, printable
 
 
+def shortened(text: str, length: int) -> str:
+    """Cut a line to ``length`` characters, between two words where there is a blank in its second half."""
+    if len(text) <= length:
+        return text
+    kept = text[: length - 3]
+    blank = kept.rfind(" ")
+    return (kept[:blank] if 2 * blank >= length else kept) + "..."
+
+
 class AlmaflowError(Exception):
     """The job failed for a reason that its user can act on (exit code 1).
 

@@ -126,6 +126,43 @@ def test_a_measurement_that_moved_for_no_known_reason() -> None:
     assert "no env tag changed" in change.cause.why
 
 
+def with_a_stray(runs: list[ScoredRun], at: int, night: int = 39) -> list[ScoredRun]:
+    """One night is measured as those before the step were."""
+    return [replace(each, environment=runs[at - 1].environment, floor_ms=10.0) if index == night else each
+            for index, each in enumerate(runs)]  # fmt: skip
+
+
+@pytest.mark.parametrize("night", [39, 30])
+def test_a_cause_survives_one_night_with_the_old_version(night: int) -> None:
+    runs = [
+        replace(each, environment=ENVIRONMENT | {"onnxruntime": "1.32.0"}) if index >= 25 else each
+        for index, each in enumerate(slower(nights(40), 1.3, since=25))
+    ]
+    (change,) = one(with_a_stray(runs, 25, night)).changes
+    assert change.at == 25
+    assert change.cause.kind == "version"
+    assert "env.onnxruntime 1.31.1 → 1.32.0" in change.cause.why
+    assert change.cause.environment == {"onnxruntime": ("1.31.1", "1.32.0")}
+
+
+def test_the_old_predictor_for_one_night_does_not_hide_the_new_one() -> None:
+    told = [RecordedPrediction("calibrated", "v2" if 25 <= night < 39 else "v1", 13.0 if 25 <= night < 39 else 10.0)
+            for night in range(40)]  # fmt: skip
+    (change,) = one([replace(each, said=(say,)) for each, say in zip(nights(40), told, strict=True)]).changes
+    assert change.cause.kind == "prediction"
+    assert "(v1 → v2)" in change.cause.why
+
+
+def test_a_version_that_comes_and_goes_is_no_cause() -> None:
+    """Every other night behind the step has the old one."""
+    runs = [
+        replace(each, environment=ENVIRONMENT | {"onnxruntime": "1.32.0"}) if index >= 8 and index % 2 else each
+        for index, each in enumerate(slower(nights(16), 1.3))
+    ]
+    (change,) = one(runs).changes
+    assert change.cause.kind == "unknown"
+
+
 def test_a_new_version_of_the_predictor_is_named() -> None:
     (change,) = one(later(nights(16), said=(RecordedPrediction("calibrated", "v2", 10.1),))).changes
     assert change.cause.kind == "prediction"
@@ -143,24 +180,40 @@ def test_both_moved() -> None:
 
 @pytest.mark.parametrize(
     ("predicted", "verdict"),
-    [(10.0, Verdict.NOISE), (10.8, Verdict.NEAR), (14.0, Verdict.HIGH), (7.0, Verdict.LOW)],
+    [(10.0, Verdict.NEAR), (10.8, Verdict.NEAR), (14.0, Verdict.HIGH), (7.0, Verdict.LOW)],
 )
 def test_verdicts(predicted: float, verdict: Verdict) -> None:
     assert one(nights(10, 0.003, said=(RecordedPrediction("calibrated", "v1", predicted),))).verdict is verdict
 
 
-def test_an_interval_that_holds_the_measurement_is_noise() -> None:
-    assert one(nights(10, said=(RecordedPrediction("calibrated", "v1", 13.0, 9.0, 16.0),))).verdict is Verdict.NOISE
+@pytest.mark.parametrize(("predicted", "verdict"), [(13.0, Verdict.HIGH), (7.8, Verdict.LOW)])
+def test_a_predictor_s_own_wide_interval_does_not_excuse_an_error_that_is_sure(
+    predicted: float, verdict: Verdict
+) -> None:
+    """All points lie inside of what the predictor stated, and all of them on one side: both are told."""
+    found = one(nights(12, said=(RecordedPrediction("calibrated", "v1", predicted, 6.0, 16.0),)))
+    assert found.verdict is verdict
+    assert found.inside == 1.0
 
 
-def test_errors_on_both_sides_are_scattered() -> None:
+def test_errors_on_both_sides_are_scattered_or_within_what_the_predictor_stated() -> None:
     runs = [run(night, floor_ms=10 if night % 2 else 15, predicted_ms=12.3) for night in range(10)]
     assert one(runs).verdict is Verdict.SCATTERED
+    assert one(runs).inside == 0.0
+    stated = (RecordedPrediction("calibrated", "v1", 12.3, 9.0, 16.0),)
+    assert one([replace(each, said=stated) for each in runs]).verdict is Verdict.NOISE
+
+
+def test_without_any_interval_nobody_knows_what_lies_inside() -> None:
+    bare = [replace(each, low_ms=None, high_ms=None) for each in nights(5)]
+    assert one(bare).inside is None
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_one_or_two_points_are_too_short(count: int) -> None:
-    assert one(nights(count)).verdict is Verdict.SHORT
+def test_one_or_two_points_are_too_few(count: int) -> None:
+    found = one(nights(count))
+    assert found.verdict == "too few points"
+    assert found.now.signed.interval is None
 
 
 def test_a_trend_of_many_nights() -> None:
@@ -181,6 +234,7 @@ def test_rollups_count_each_series_once() -> None:
     assert key == ("calibrated", "ONNX_CPU")
     assert (count, summary.count) == (2, 10)
     assert summary.mean_abs.value == pytest.approx(15)
+    assert {each.interval for each in (summary.signed, summary.mean_abs, summary.within)} == {None}  # of two series
     assert list(rollups(series_of(runs), "family")) == [("calibrated", "resnet"), ("calibrated", "vgg")]
 
 

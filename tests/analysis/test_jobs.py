@@ -72,15 +72,15 @@ def test_a_long_job_is_analysed_in_far_less_than_it_takes_to_log_it() -> None:
     """All metrics are worked out for every outcome as it ends, again at the end, and for each document."""
     made = long_job(conversions=60, rounds=50, calls=21)
     outcome_metrics(made, made.outcomes[0])  # numpy and scipy are imported, which is paid for once
-    began = time.perf_counter()
+    began = time.process_time()
     for outcome in made.outcomes:
         outcome_metrics(made, outcome)
-    each_s = (time.perf_counter() - began) / len(made.outcomes)
-    began = time.perf_counter()
+    each_s = (time.process_time() - began) / len(made.outcomes)
+    began = time.process_time()
     analyse(made)
-    # 2 ms and 0.1 s here.
+    # 10 ms and 0.6 s here.
     assert each_s < 0.05
-    assert time.perf_counter() - began < 3.0
+    assert time.process_time() - began < 3.0
 
 
 def test_every_measuring_setting_has_a_default_so_that_older_jobs_can_be_read() -> None:

@@ -1,4 +1,4 @@
-"""The machine's state over all rounds: the warnings a person is given, and the metrics."""
+"""The machine's state over all rounds."""
 
 from __future__ import annotations
 
@@ -6,42 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.analysis.state import HOT_C, OTHERS_CPUS, STEAL_CPUS, state_metrics, warnings_of
+from almaflow.analysis.state import is_disturbed, state_metrics
 from almaflow.records import MachineState
 from almaflow.tracking.schema import key
 
-QUIET = MachineState(others_cpus=0.05, steal_cpus=0.0, temperature_c=60.0, gpu_other_processes=0)
-
 
 @pytest.mark.parametrize(
-    ("states", "said"),
+    ("state", "threads", "disturbed"),
     [
-        ([], ()),
-        ([MachineState()], ()),
-        ([QUIET] * 3, ()),
-        ([QUIET, MachineState(others_cpus=3.0), QUIET], ()),
-        ([MachineState(others_cpus=0.44)] * 2, ("other processes used 0.4 CPUs meanwhile",)),
-        ([MachineState(steal_cpus=0.21)], ("the hypervisor took 0.2 CPUs",)),
-        ([QUIET, MachineState(temperature_c=96.4)], ("it got as hot as 96 °C, where chips slow themselves down",)),
-        (
-            [
-                MachineState(gpu_throttle=("thermal slowdown", "power cap")),
-                MachineState(gpu_throttle=("power cap",)),
-                QUIET,
-            ],
-            ("the GPU's clock was held down in 2 of 3 rounds: power cap, thermal slowdown",),
-        ),
-        ([QUIET, MachineState(gpu_other_processes=1)], ("1 other process was on the GPU",)),
-        ([MachineState(gpu_other_processes=2)], ("2 other processes were on the GPU",)),
+        (None, 2, False),
+        (MachineState(), 2, False),
+        (MachineState(others_cpus=0.49), 2, False),
+        (MachineState(others_cpus=0.5), 2, True),
+        (MachineState(others_cpus=0.3, steal_cpus=0.2), 2, True),
+        (MachineState(others_cpus=0.5), 16, False),
     ],
 )
-def test_what_a_person_is_told(states: list[MachineState], said: tuple[str, ...]) -> None:
-    assert warnings_of(states) == said
-
-
-def test_a_threshold_belongs_to_what_is_told() -> None:
-    at = MachineState(others_cpus=OTHERS_CPUS, steal_cpus=STEAL_CPUS, temperature_c=HOT_C)
-    assert len(warnings_of([at])) == 3
+def test_a_round_is_disturbed_by_a_quarter_of_the_processors(
+    state: MachineState | None, threads: int, disturbed: bool
+) -> None:
+    assert is_disturbed(state, threads) is disturbed
 
 
 def test_metrics_are_what_is_known() -> None:

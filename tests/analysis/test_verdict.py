@@ -188,7 +188,7 @@ def test_a_narrower_type_is_named_with_what_it_costs() -> None:
 
 
 def test_openvino_measured_on_another_make_says_so() -> None:
-    found = analyse(job(ok("COMPILE_OPENVINO", 4.0), cpu="AMD EPYC"))
+    found = analyse(job(ok("EAGER", 20.0), ok("COMPILE_OPENVINO", 4.0), cpu="AMD EPYC"))
     assert reason(found, "Intel hardware").endswith("measured on AMD EPYC, which is not Intel's")
 
 
@@ -229,4 +229,34 @@ def test_what_was_cut_short_says_so_and_is_not_recommended(medians: tuple[float,
     assert "latency_ms" not in row.metrics
     assert row.metrics["latency/rounds"] == len(medians)  # kept, to be looked at
     assert made.best_conversion == "EAGER"
-    assert {each.conversion for each in made.recommendations} == {"EAGER"}
+    assert made.recommendations == ()
+    both = analyse(job(ok("EAGER"), late, ok("COMPILE_OPENVINO", 30.0)))
+    assert "ONNX_CPU" not in {each.conversion for each in both.recommendations}
+
+
+def test_with_one_to_choose_from_nothing_is_recommended() -> None:
+    assert analyse(job(ok("EAGER"), failed(INDUCTOR))).recommendations == ()
+    assert analyse(job(ok("EAGER"), ok(INDUCTOR))).recommendations != ()
+
+
+def test_inductor_that_is_tied_with_the_best_leaves_no_headroom() -> None:
+    inductor = in_rounds(ok(INDUCTOR), [10.3, 10.3, 9.7, 9.7, 9.7, 9.7, 9.7, 10.3, 10.3])
+    found = analyse(job(in_rounds(ok("EAGER"), [9.6, 9.9, 9.6, 9.9, 9.9, 9.6, 10.2, 9.8, 9.9]), inductor))
+    assert INDUCTOR in found.tied_with_best or found.best_conversion == INDUCTOR
+    assert found.headroom == 1.0
+
+
+def test_one_with_the_lower_median_is_not_called_faster_than_one_that_its_rounds_lose_to() -> None:
+    """The other had slow rounds when nobody was beside it; wherever both were measured, it was faster."""
+    one = in_rounds(ok("A"), [10.0] * 9)
+    other = in_rounds(ok("B"), [*[9.5] * 9, *[11.0] * 12])
+    found = analyse(job(one, other))
+    assert found.best_conversion == "A"
+    assert found.tied_with_best == ("B",)
+
+
+def test_headroom_that_the_rounds_cannot_tell_is_not_known() -> None:
+    wild = in_rounds(ok(INDUCTOR), [20.0 * 3**number for number in range(9)])
+    found = analyse(job(wild, in_rounds(ok("ONNX_CPU"), [5.0] * 9)))
+    assert (found.best_conversion, found.headroom) == ("ONNX_CPU", None)
+    assert found.best_speedup_vs_inductor is None

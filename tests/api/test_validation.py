@@ -66,7 +66,7 @@ def test_a_script_without_a_main_guard(tmp_path: Path, stored_home: Path) -> Non
     assert lines.count("imported") == 1
     assert lines[1] == f"MLflow store: sqlite:///{stored_home}/mlflow.db, experiment almaflow"
     assert lines[-2].startswith("Open the runs in the MLflow UI: ")
-    assert "EAGER: measure" in done.stderr
+    assert "EAGER: ok" in done.stderr
     told = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (told["model"], told["batch_size"], told["tier"]) == ("gated", 2, 2)
     assert told["best_conversion"] in {"EAGER", "TORCH_SCRIPT"}
@@ -126,6 +126,7 @@ class _Ran:
         self.kept = sorted(path.name for path in Path(request.model.pickle_path).parent.iterdir())
         progress.start(request.plan)
         progress.warn("something to know")
+        progress.measured(self.job)
         return self.job
 
 

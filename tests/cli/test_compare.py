@@ -18,6 +18,8 @@ from tests.support.stored_jobs import stored
 from almaflow.analysis.compare import Side, compare, pair
 from almaflow.cli.compare import compare as command
 from almaflow.errors import UsageError
+from almaflow.report.compare import render_comparisons
+from almaflow.report.console import PlainConsole
 
 if TYPE_CHECKING:
     from almaflow.records import Job
@@ -72,6 +74,50 @@ def test_counterparts_are_of_the_same_workload() -> None:
     assert [(one.conversion, other.conversion) for one, other in pairs] == [("ONNX_CPU", "ONNX_CPU")]
     assert [each.conversion for each in alone] == ["EAGER", "COMPILE_TVM"]
     assert pair(before[:1], after[1:])[0] == [(before[0], after[1])]
+
+
+def told(before: list[Side], after: list[Side], width: int = 80) -> str:
+    pairs, alone = pair(before, after)
+    console = PlainConsole(file=io.StringIO(), width=width)
+    render_comparisons([compare(*each) for each in pairs], alone, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+LONG = "20261126-181600-0d07c0"
+
+
+def test_percentages_and_decibels_change_by_points_and_shares_by_a_hundredth() -> None:
+    one, other = (
+        replace(
+            side(10, 11, params__hardware="x"),
+            label=LONG,
+            metrics={
+                "latency_ms": 10.5,
+                "prediction_error_pct": error,
+                "fidelity/sqnr_db": sqnr,
+                "fidelity/top1_agreement": top,
+            },
+        )
+        for error, sqnr, top in ((-21.27, 118.0, 1.0), (-34.9, 29.0, 0.98))
+    )
+    text = told([one], [other])
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "prediction_error_pct -21.27 -34.9 -13.6 points" in lines
+    assert "fidelity/sqnr_db 118 29 -89.0 dB" in lines
+    assert "fidelity/top1_agreement 1 0.98 -2.0 points" in lines
+    assert "latency_ms 10.5 10.5 +0.0%" in lines
+    assert lines[:2] == [f"before: {LONG}", f"after: {LONG}"]
+    assert "resnet18 b1 EAGER" in lines
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_two_with_nothing_in_common_are_told_so_in_one_sentence() -> None:
+    before = [side(1, 2), side(1, 2, "ONNX_CPU")]
+    after = [replace(side(1, 2, name, params__batch_size="4"), label="b") for name in ("EAGER", "ONNX_CPU")]
+    assert told(before, after) == "a and b have no conversion of the same model and batch size in common\n"
+    one_alone = told([*before], [replace(before[0], label="b")])
+    assert "only in a: resnet18 b1 ONNX_CPU" in one_alone
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_a_server_that_is_killed_costs_nothing(tmp_path: Path) -> None:
             assert not more, f"{key} is there {len(more) + 1} times"
             assert run.info.status == "FINISHED"
             assert run.data.metrics["latency_ms"] > 0
-            assert run.data.metrics["speedup_vs_eager"] > 0
+            assert run.data.metrics["speedup/floor_vs_eager"] > 0
         jobs = [run for run in runs(server.uri) if run.data.tags["almaflow.kind"] == "job"]
         assert [run.info.status for run in jobs] == ["FINISHED"] * len(SIZES)
         (sweep,) = (run for run in runs(server.uri) if run.data.tags["almaflow.kind"] == "sweep")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 CORE = ["EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "COMPILE_OPENVINO", "ONNX_CPU_INT8_STATIC"]
-HEADLINES = {"latency_ms", "throughput", "speedup_vs_eager", "speedup_vs_inductor"}
+HEADLINES = {"latency_ms", "throughput", "speedup/floor_vs_eager", "speedup/floor_vs_inductor"}
 PREDICTED = {"predicted_latency_ms", "prediction_error_pct", "prediction_abs_error_pct"}
 DETAILS = {
     "latency/floor",

@@ -86,6 +86,27 @@ def test_the_table_says_that_nothing_was_measured() -> None:
     assert "matrix product" in text
 
 
+def test_hardware_without_overheads_has_bounds_and_says_so() -> None:
+    text = run("hardware=h100,t4", "conversions=[EAGER]").stdout
+    assert "predicted, not measured, at best (lower bound)\n" in text
+    assert ">= " in text
+    assert "<= " in text  # samples a second
+    assert "nobody gave for h100 and t4 (hardware.limits.overhead_us)" in " ".join(text.split())
+    known = run("hardware=h100", "hardware.limits.overhead_us=9", "conversions=[EAGER]")
+    assert "lower bound" not in known.stdout
+    assert ">= " not in known.stdout
+    (found,) = json.loads(run("hardware=h100", "conversions=[EAGER]", "--json").stdout)
+    assert found["lower_bound"] is True
+
+
+def test_a_roofline_without_limits_says_what_to_run() -> None:
+    """Another predictor has an answer, so that there is a table."""
+    said = run("hardware=cpu", "conversions=[EAGER]", "predicted_latency_ms=5", "--explain")
+    assert "5.00" in said.stdout
+    assert "almaflow: roofline knows no limits of" in said.stderr
+    assert "almaflow calibrate --quick" in said.stderr
+
+
 def test_how_far_the_predictor_was_from_what_the_store_has() -> None:
     hardware = describe_hardware(compose(["model=simple", "hardware=cpu"]))
     judged = replace(ok("EAGER", 10.0), predictions=(Prediction(11.0, "roofline", "1"),))

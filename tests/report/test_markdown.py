@@ -36,7 +36,7 @@ def test_the_verdict_comes_before_the_table_and_threads_behind_it() -> None:
         in_rounds(ok("ONNX_CPU"), [5.0] * 9), threads={"torch": 2, "onnxruntime": 1}, runtime={"graph": "O3"}
     )
     text = markdown(job(eager, onnx))
-    assert text.startswith("**Best: ONNX_CPU, 5.00 ms (4.00x eager)**\n\nHeadroom")
+    assert text.startswith("**Best: ONNX_CPU, 5.00 ms (4.00x eager)**\n\n| conversion |")
     assert "| threads | 2 | torch 2, openmp 2, onnxruntime 1 |" in text
     assert "| device |  | cpu |" in text
     assert "| runtime of ONNX_CPU |  | graph O3 |" in text
@@ -52,9 +52,9 @@ def test_table_verdict_failures_and_machine() -> None:
             unavailable("ONNX_GPU"),
         )
     )
-    assert "| `ONNX_CPU` (best) | cpu | float32 | 4.00 | 3.90-4.10 | 500.0 | 5.00x |  | 110.0 dB ok | +350.0% |" in text
-    assert "**Best: ONNX_CPU, 4.00 ms (5.00x eager)**" in text
-    assert "| cross-platform | `ONNX_CPU` | 4.00 | 5.00x |" in text
+    assert "| `ONNX_CPU` (best) | cpu | float32 | 4.00 | 3.90-4.10 | 500.0 | 5.0x |  | 110.0 dB ok | +350.0% |" in text
+    assert "**Best: ONNX_CPU, 4.00 ms (5.0x eager)**" in text
+    assert "| cross-platform | `ONNX_CPU` | 4.00 | 5.0x |" in text
     assert "| `JIT_TRACE` | crashed in convert: killed by SIGABRT |" in text
     assert "| missing_dependency: needs CUDA | `ONNX_GPU` |" in text
     assert "| cpu | Intel Xeon |\n| torch | 2.14.1 |" in text

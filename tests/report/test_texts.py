@@ -95,3 +95,15 @@ def test_a_terminal_shows_names_as_they_are_and_obeys_none() -> None:
     assert "[/] :smile: \ufffd]0;title" in shown
     assert "[red]line[/] \ufffd[2J" in shown
     assert not set("\x1b\x07\u202e") & set(shown)
+
+
+def test_a_file_gets_no_blanks_at_the_ends_of_lines() -> None:
+    out = io.StringIO()
+    console = PlainConsole(file=out, width=40)
+    table = Table("name", "figure", box=None)
+    table.add_row("a", "1")
+    table.add_row("long", "1000000")
+    console.print(table)
+    console.print("a line   ")
+    assert out.getvalue()
+    assert [line for line in out.getvalue().splitlines() if line != line.rstrip()] == []

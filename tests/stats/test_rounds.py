@@ -13,7 +13,7 @@ from almaflow.stats import (
     RoundMedian,
     contradicts,
     is_settled,
-    is_wide,
+    is_unsure,
     latency_interval,
     ratio,
     spread_between,
@@ -243,7 +243,10 @@ def test_a_ratio_contradicts_the_medians_beyond_both_intervals_or_by_far(
     assert contradicts(paired, slower, faster) is expected
 
 
-@given(st.floats(min_value=0.01, max_value=1e4), st.floats(min_value=1.0, max_value=4.0))
-def test_an_interval_is_wide_from_a_factor_of_two_on(low: float, factor: float) -> None:
-    assert is_wide(Interval(low, low * factor)) is (low * factor > 2 * low)
-    assert not is_wide(None)
+@pytest.mark.parametrize(
+    ("interval", "unsure"), [(None, False), (Interval(9.0, 11.0), False), (Interval(9.0, 11.1), True)]
+)
+def test_a_median_is_unsure_where_its_interval_is_unsurer_than_ten_percent_either_way(
+    interval: Interval | None, unsure: bool
+) -> None:
+    assert is_unsure(10.0, interval) is unsure

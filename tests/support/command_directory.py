@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TESTS = Path(__file__).parent
-QUICK = ("measure=quick", "measure.compile_cache=warm", "measure.min_time_s=0")
+QUICK = ("measure=quick", "measure.compile_cache=warm", "measure.min_time_s=0", "measure.log_level=INFO")
 LINEAR = (
     "model=custom",
     "model._target_=torch.nn.Linear",

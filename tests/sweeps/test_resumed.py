@@ -54,7 +54,7 @@ def test_killed_and_resumed(place: Place) -> None:
     assert {run.info.status for run in runs(place)} == {"FINISHED"}, killed_at
     for run in runs(place):
         if run.data.tags["almaflow.kind"] == "conversion":
-            assert run.data.metrics["speedup_vs_eager"] > 0, killed_at
+            assert run.data.metrics["speedup/floor_vs_eager"] > 0, killed_at
     # Another time there is nothing to do.
     before = {run.info.run_id for run in runs(place)}
     assert place.run(*LINEAR, "batch_size=2", CONVERSIONS, "resume=true") == 0

@@ -53,6 +53,13 @@ TRACED = (
             "TorchExportError: DeepError: aten::x is unknown",
             FailureKind.ERROR,
         ),
+        (
+            RuntimeError(
+                "Got invalid dimensions for input: x for the following indices\n index: 0 Got: 4 Expected: 2\n"
+            ),
+            "RuntimeError: Got invalid dimensions for input: x for the following indices index: 0 Got: 4 Expected: 2",
+            FailureKind.ERROR,
+        ),
         (made("TorchExportError", STEP, MemoryError()), "MemoryError", FailureKind.OUT_OF_MEMORY),
         (
             RuntimeError(OPENVINO + "converted.\nSummary:\n-- No conversion rule found for operations: aten::x"),

@@ -110,6 +110,9 @@ def test_the_headline_is_the_first_line_without_colours() -> None:
     cut = headline(ValueError("x" * 1000))
     assert len(cut) == MESSAGE_LIMIT
     assert cut.endswith("...")
+    words = headline(ValueError("several words " * 100))
+    assert len(words) <= MESSAGE_LIMIT
+    assert words.endswith((" words...", " several..."))
 
 
 @given(st.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ FOLLOWS = 0.5
 """The share of the measurement's move that the control workload has to follow, for the machine to be the cause."""
 CROWDED = 0.25
 """The number of further processors taken by others that is a cause; an idle machine shows a few hundredths."""
+STRAY = 0.25
+"""The share of values in common, on either side of a change, up to which a tag has changed: a single night may have
+been measured with the old version again."""
 WITHOUT_EFFECT = frozenset({"git_commit", "memory_gb", "mlflow"})
 """``env.*`` tags that may change without an effect on a latency: they are shown, but are no cause."""
 
@@ -83,9 +87,8 @@ def cause_of(before: Sequence[Moment], after: Sequence[Moment]) -> Cause:
     kinds, reasons = [], []
     if both and abs(predicted) >= PART * both:
         kinds.append("prediction")
-        versions_text = (
-            f" ({versions[0][-1]} → {versions[1][-1]})" if versions[0] != versions[1] else ", its version did not"
-        )
+        old, new = _usual([e.version for e in before], last=True), _usual([e.version for e in after])
+        versions_text = f" ({old} → {new})" if old != new else ", its version did not"
         reasons.append(f"the prediction moved by {_signed(predicted)}{versions_text}")
     if both and abs(measured) >= PART * both:
         kind, reason = _of_measurement(measured, control, eager, others, changed)
@@ -145,14 +148,28 @@ def _move(before: Sequence[float | None], after: Sequence[float | None]) -> floa
 
 
 def _changed(before: Sequence[Mapping[str, str]], after: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, str]]:
-    """Return tags that share no value across the change, those that can have an effect first."""
+    """Return tags whose values before and behind the change have next to nothing in common.
+
+    Those that can have an effect come first; each has its usual value of either side.
+    """
     names = {name for each in (*before, *after) for name in each}
     changed = {}
     for name in sorted(names, key=lambda name: (_idle(name), name)):
         old, new = ([each.get(name, "none") for each in side] for side in (before, after))
-        if not set(old) & set(new):
-            changed[name] = old[-1], new[0]
+        if _in_common(old, new) <= STRAY:
+            changed[name] = _usual(old, last=True), _usual(new)
     return changed
+
+
+def _in_common(old: Sequence[str], new: Sequence[str]) -> float:
+    """Return the share of values, 0 to 1, that both sides have alike."""
+    before, after = Counter(old), Counter(new)
+    return sum(min(before[value] / len(old), after[value] / len(new)) for value in before)
+
+
+def _usual(values: Sequence[str], *, last: bool = False) -> str:
+    """Return the most frequent value; of several, the first or the last one."""
+    return Counter(reversed(values) if last else values).most_common(1)[0][0]
 
 
 def _idle(name: str) -> bool:

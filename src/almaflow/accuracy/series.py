@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Verdict(StrEnum):
     """The verdict on a series since its last change."""
 
-    SHORT = "too short"
+    SHORT = "too few points"
     NOISE = "within noise"
     NEAR = "within 10%"
     SCATTERED = "scattered"
@@ -106,6 +106,15 @@ class Series:
     def named(self) -> bool:
         """Whether the newest job asked for the predictor; baselines are asked always."""
         return self.points[-1].said.named
+
+    @property
+    def inside(self) -> float | None:
+        """Share of the points since the last change, 0 to 1, at which the predicted and the measured interval overlap.
+
+        None where neither has an interval.
+        """
+        known = [point.within_noise for point in self.current if point.within_noise is not None]
+        return sum(known) / len(known) if known else None
 
     @property
     def current(self) -> tuple[Point, ...]:

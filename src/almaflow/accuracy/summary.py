@@ -153,12 +153,10 @@ def _changes(errors: Sequence[float], moments: Sequence[Moment], false_alarm_rat
 def _verdict(current: Sequence[Point], now: ErrorSummary) -> Verdict:
     if len(current) < SHORTEST:
         return Verdict.SHORT
-    noise = [point.within_noise for point in current]
-    signed = now.signed.interval
-    if fmean(each is True for each in noise) > 0.5:  # noqa: PLR2004 - most of them
-        return Verdict.NOISE
     if now.mean_abs.value <= NEAR_PCT:
         return Verdict.NEAR
-    if signed is None or 0 in signed:
-        return Verdict.SCATTERED
-    return Verdict.HIGH if now.signed.value > 0 else Verdict.LOW
+    signed = now.signed.interval
+    if signed is not None and 0 not in signed:
+        return Verdict.HIGH if now.signed.value > 0 else Verdict.LOW
+    most = fmean(point.within_noise is True for point in current) > 0.5  # noqa: PLR2004 - most of them
+    return Verdict.NOISE if most else Verdict.SCATTERED

@@ -28,6 +28,9 @@ COMPARED = (
 )
 """Metrics in the order in which they are shown; ``everything`` adds the others."""
 
+ABSOLUTE = ("_pct", "_db", "_agreement", "_share")
+"""Ends of the names of metrics that are shares or logarithms: a percentage of these says nothing."""
+
 MATTERS = (
     "params.model",
     "params.input_shape",
@@ -75,6 +78,13 @@ class Difference:
     metric: str
     before: float | None
     after: float | None
+
+    @property
+    def points(self) -> float | None:
+        """The change in points, for a metric that is in percent or decibels itself; None where either is not known."""
+        if self.before is None or self.after is None or not self.metric.endswith(ABSOLUTE):
+            return None
+        return self.after - self.before
 
     @property
     def percent(self) -> float | None:

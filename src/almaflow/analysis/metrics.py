@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.rounds import is_stable, round_medians, round_metrics, same_attempt
+from almaflow.analysis.rounds import is_stable, round_metrics, same_attempt, speedup_over
 from almaflow.analysis.stops import counted_samples, steady_rounds
 from almaflow.records import Status
 from almaflow.records.plan import EAGER, INDUCTOR
-from almaflow.stats import Summary, contradicts, error_pct, is_wide, latency_interval, ratio, summary
+from almaflow.stats import Summary, error_pct, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,28 +152,26 @@ def _rate(job: Job, outcome: Outcome, timed: Summary) -> float | None:
 
 
 def _speedup(job: Job, outcome: Outcome, timed: Summary, other: str, name: str) -> dict[str, float | None]:
-    """Return how many times faster than the baseline: over rounds taken next to each other, else by the medians.
+    """Return how many times faster than the baseline, as far as the rounds can tell (``stats.speedups``).
 
     A baseline that a resumed job measured at another time is none: each attempt has its own.
-    The ratio of the floors is there too, since it repeats from job to job on a shared machine.
+    The ratio of the floors is there in any case, since it repeats from job to job on a shared machine.
     """
     named = (each for each in (*job.outcomes, *job.references) if each.planned.name == name)
     baseline = next((each for each in named if counts(each) and same_attempt(each, outcome)), None)
     baseline_timed = timings(baseline) if baseline else None
     if baseline is None or baseline_timed is None:
         return {}
-    slower, faster = round_medians(baseline), round_medians(outcome)
-    paired = ratio(slower, faster)
     metrics: dict[str, float | None] = {
-        f"speedup_vs_{other}": paired.value if paired else baseline_timed.median / timed.median,
+        f"speedup_vs_{other}": baseline_timed.median / timed.median,
         f"speedup/floor_vs_{other}": baseline_timed.floor / timed.floor if timed.floor > 0 else None,
     }
-    if paired and baseline_timed.median > 0 and name != outcome.planned.name:
-        sides = (baseline_timed.median, latency_interval(slower)), (timed.median, latency_interval(faster))
+    if name != outcome.planned.name and (found := speedup_over(baseline, outcome, job.hardware.threads)):
         metrics |= {
-            f"speedup/vs_{other}_stable": not is_wide(paired.interval) and not contradicts(paired, *sides),
-            f"speedup/vs_{other}_ci_low": paired.interval.low if paired.interval else None,
-            f"speedup/vs_{other}_ci_high": paired.interval.high if paired.interval else None,
+            f"speedup_vs_{other}": found.value,
+            f"speedup/vs_{other}_stable": found.sure,
+            f"speedup/vs_{other}_ci_low": found.interval.low if found.interval else None,
+            f"speedup/vs_{other}_ci_high": found.interval.high if found.interval else None,
         }
     return metrics
 

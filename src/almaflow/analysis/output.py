@@ -45,14 +45,15 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "price_source": job.hardware.price_source,
         "tier": job.tier,
         "batch_size": job.model.batch_size,
+        "threads": job.hardware.threads,
         "job_id": job.job_id,
         "experiment_name": job.experiment_name,
         "run_id": job.run_id,
         "interrupted": job.interrupted,
         "environment": dict(job.environment),
-        "threads": job.hardware.threads,
         "measure": {name: value for name, value in asdict(job.measure).items() if value is not None},
         "notes": list(job.prepared.notes) if job.prepared else [],
+        "warnings": list(analysis.warnings),
         "conversions": [_entry(rows[id(outcome)]) for outcome in job.outcomes],
         "best_conversion": analysis.best_conversion,
         "best_latency_ms": analysis.best_latency_ms,
@@ -74,7 +75,7 @@ def completed(output: Any) -> dict[str, Any]:
     """
     try:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
-        absent |= {"environment": {}, "tied_with_best": [], "recommendations": []}
+        absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
         entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message")) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
         return known | {"conversions": [entry | each for each in output.get("conversions", ())]}

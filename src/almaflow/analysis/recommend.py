@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import device_type
-from almaflow.analysis.rows import Row, tied
-from almaflow.analysis.wording import doubts, pace
+from almaflow.analysis.rows import Row, is_faster, tied
+from almaflow.analysis.wording import UNKNOWN, doubts, speedup
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
@@ -25,15 +25,19 @@ class Recommendation:
     latency_ms: float
     speedup_vs_eager: float | None
     reason: str
+    vs_eager: str = ""
+    """The speedup as it is shown, only as precisely as it is known."""
 
 
 def recommend(job: Job, ranked: Sequence[Row]) -> tuple[Recommendation, ...]:
-    """Recommend for each use that has a candidate.
+    """Recommend for each use that has a candidate; nothing where there is but one to choose from.
 
     Args:
         job: the job.
         ranked: its rows that count, the fastest first; no other can be recommended.
     """
+    if len(ranked) < 2:  # noqa: PLR2004 - no choice
+        return ()
     made = (
         _gpu(job, ranked),
         _cross_platform(job, ranked),
@@ -46,15 +50,31 @@ def recommend(job: Job, ranked: Sequence[Row]) -> tuple[Recommendation, ...]:
 
 def _made(use: str, row: Row, *reasons: str) -> Recommendation:
     reason = "; ".join(filter(None, (*reasons, _precision(row), *doubts(row.metrics))))
-    return Recommendation(use, row.name, row.metrics["latency_ms"], row.metrics.get("speedup_vs_eager"), reason)
+    value, text = row.metrics.get("speedup_vs_eager"), speedup(row.metrics, "eager")
+    return Recommendation(use, row.name, row.metrics["latency_ms"], value, reason, "" if text == UNKNOWN else text)
 
 
-def _gpu(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+def _pace(job: Job, row: Row, rows: Sequence[Row]) -> str:
+    """Tell what keeps a row that counts from being called faster than eager; empty where it is faster."""
+    if row.name == EAGER:
+        return ""
+    eager = next((other for other in rows if other.name == EAGER), None)
+    if eager is None:
+        return "eager gave no latency to compare with"
+    if is_faster(row, eager, job.hardware.threads):
+        return ""
+    text = speedup(row.metrics, "eager")
+    shown = "" if text in {UNKNOWN, ""} else f" ({text})"
+    slower = is_faster(eager, row, job.hardware.threads)
+    return f"slower than eager{shown}" if slower else f"not told apart from eager{shown}"
+
+
+def _gpu(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     rows = [row for row in ranked if device_type(row.device) == "cuda"]
-    return _made("GPU production", rows[0], "the fastest on the GPU", pace(rows[0], ranked)) if rows else None
+    return _made("GPU production", rows[0], "the fastest on the GPU", _pace(job, rows[0], ranked)) if rows else None
 
 
-def _cross_platform(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+def _cross_platform(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     use = "cross-platform"
     rows = [row for row in ranked if row.outcome.planned.traits.recommended_for == use]
     if not rows:
@@ -63,7 +83,7 @@ def _cross_platform(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         use,
         rows[0],
         "the fastest as an ONNX file, which runs wherever ONNX Runtime does",
-        pace(rows[0], ranked),
+        _pace(job, rows[0], ranked),
     )
 
 
@@ -72,7 +92,7 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     quantised = [row for row in ranked if _is_quantised(row.outcome.planned)]
     if quantised:
         row = quantised[0]
-        reasons = ["the fastest of the quantised ones", pace(row, ranked)]
+        reasons = ["the fastest of the quantised ones", _pace(job, row, ranked)]
         eager = next((other for other in ranked if other.name == EAGER), None)
         if eager and row.metrics.get(key, 0) > eager.metrics.get(key, float("inf")):
             reasons.append(
@@ -84,7 +104,7 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         return None
     row = min(weighed, key=lambda row: row.metrics[key])
     least = f"the least peak memory, {row.metrics[key]:.0f} MB; no quantised conversion gave a latency that counts"
-    return _made("edge devices", row, least, pace(row, ranked))
+    return _made("edge devices", row, least, _pace(job, row, ranked))
 
 
 def _intel(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
@@ -94,10 +114,10 @@ def _intel(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         return None
     cpu = job.environment.get("cpu", "")
     elsewhere = [f"measured on {cpu}, which is not Intel's"] if cpu and "intel" not in cpu.lower() else []
-    return _made(use, rows[0], "the fastest through OpenVINO", pace(rows[0], ranked), *elsewhere)
+    return _made(use, rows[0], "the fastest through OpenVINO", _pace(job, rows[0], ranked), *elsewhere)
 
 
-def _quick(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
+def _quick(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     rows = [row for row in ranked if row.name == EAGER or _is_plain_compile(row.outcome.planned)]
     if not rows:
         return None
@@ -106,10 +126,12 @@ def _quick(_job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     if eager and first is eager:
         only = "nothing to change" if len(rows) == 1 else "nothing to change, and torch.compile is not faster"
         return _made("quick deploy", eager, only)
-    if eager and tied(first, eager):
+    if eager and tied(first, eager, job.hardware.threads):
         return _made("quick deploy", eager, f"nothing to change; {first.name} is not told apart from it")
     cost = first.metrics.get("time/convert", 0) + first.metrics.get("time/first_call", 0)
-    return _made("quick deploy", first, _lines(first), pace(first, ranked), f"{cost:.1f} s before the first answer")
+    return _made(
+        "quick deploy", first, _lines(first), _pace(job, first, ranked), f"{cost:.1f} s before the first answer"
+    )
 
 
 def _lines(row: Row) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.state import state_metrics
-from almaflow.analysis.stops import rounds_with_samples, steady_rounds
-from almaflow.stats import RoundMedian, is_wide, latency_interval, spread_between
+from almaflow.analysis.state import is_disturbed, state_metrics
+from almaflow.analysis.stops import counted_samples, rounds_with_samples, steady_rounds
+from almaflow.stats import RoundMedian, Speedup, TimedRound, is_unsure, latency_interval, speedup, spread_between
 
 if TYPE_CHECKING:
     from almaflow.records import Measurement, Outcome
@@ -21,6 +21,22 @@ def round_medians(outcome: Outcome) -> tuple[RoundMedian, ...]:
     return tuple(RoundMedian(each.replicate, each.index, median(samples)) for each, samples in rounds if samples)
 
 
+def timed_rounds(outcome: Outcome, threads: int) -> tuple[TimedRound, ...]:
+    """Return the rounds of ``round_medians`` with their samples, and whether others disturbed the job's threads."""
+    if outcome.measurement is None:
+        return ()
+    return tuple(
+        TimedRound(RoundMedian(each.replicate, each.index, median(samples)), samples, is_disturbed(each.state, threads))
+        for each, samples in rounds_with_samples(outcome.measurement)
+        if samples
+    )
+
+
+def speedup_over(baseline: Outcome, outcome: Outcome, threads: int) -> Speedup | None:
+    """Return how many times faster an outcome is than another one; None where one was not taken in rounds."""
+    return speedup(timed_rounds(baseline, threads), timed_rounds(outcome, threads))
+
+
 def same_attempt(one: Outcome, other: Outcome) -> bool:
     """Whether both were measured in one attempt: a resumed job goes on with the numbers of its processes."""
     first, second = ({each.replicate for each in round_medians(outcome)} for outcome in (one, other))
@@ -28,9 +44,11 @@ def same_attempt(one: Outcome, other: Outcome) -> bool:
 
 
 def is_stable(outcome: Outcome) -> bool:
-    """Whether the measurement got what was asked for, and rounds that agree on the median within a factor of two."""
-    settled = outcome.measurement is not None and outcome.measurement.stable
-    return settled and not is_wide(latency_interval(round_medians(outcome)))
+    """Whether the measurement got what was asked for, and the interval of its median is within 10% either way."""
+    measured = outcome.measurement
+    if measured is None or not measured.stable:
+        return False
+    return not is_unsure(median(counted_samples(measured)), latency_interval(round_medians(outcome)))
 
 
 def round_metrics(outcome: Outcome) -> dict[str, float | None]:

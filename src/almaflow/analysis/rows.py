@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import counts, device_type, outcome_metrics, timings
-from almaflow.analysis.rounds import round_medians
-from almaflow.stats import not_told_apart, ratio
+from almaflow.analysis.rounds import speedup_over
+from almaflow.stats import not_told_apart
 
 if TYPE_CHECKING:
     from almaflow.records import FailureKind, Job, Measurement, Outcome
@@ -81,13 +81,27 @@ def make_rows(job: Job) -> tuple[Row, ...]:
     return (*ranked, *(row for row in rows if not row.counts))
 
 
-def tied(one: Row, other: Row) -> bool:
-    """Whether two rows that count are too close to call either the faster one.
+def is_faster(one: Row, other: Row, threads: int) -> bool:
+    """Whether one row that counts is faster than another one for certain.
 
-    They are if the interval of their ratio, over the rounds taken next to each other, holds 1. Without such an
-    interval, they are if each median lies within the other's interquartile range.
+    It is if the interval of their ratio, over the rounds taken next to each other, lies above 1, and where that is not
+    sure the ratio of the floors does too. Without such an interval, its median and its floor have to be the lower ones,
+    and not both medians within the other's interquartile range.
+
+    Args:
+        one: The row that may be faster.
+        other: The other row of the same job.
+        threads: The number of threads of the job.
     """
-    paired = ratio(round_medians(one.outcome), round_medians(other.outcome))
-    if paired and paired.interval:
-        return 1 in paired.interval
-    return one.timed is not None and other.timed is not None and not_told_apart(one.timed, other.timed)
+    found = speedup_over(other.outcome, one.outcome, threads)
+    if found and found.interval:
+        return found.above_one
+    if one.timed is None or other.timed is None:
+        return False
+    lower = one.timed.median < other.timed.median and one.timed.floor <= other.timed.floor
+    return lower and not not_told_apart(one.timed, other.timed)
+
+
+def tied(one: Row, other: Row, threads: int) -> bool:
+    """Whether neither of two rows that count is faster for certain."""
+    return not is_faster(one, other, threads) and not is_faster(other, one, threads)

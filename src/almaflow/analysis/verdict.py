@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.recommend import Recommendation, recommend
-from almaflow.analysis.rows import Row, make_rows, tied
+from almaflow.analysis.rows import Row, is_faster, make_rows
+from almaflow.analysis.warnings import busy, warnings_of
 from almaflow.records import Status
 from almaflow.records.clock import now
 from almaflow.records.plan import INDUCTOR
@@ -23,10 +24,14 @@ class Analysis:
     """Outcomes that count, the fastest first, then the others in plan order."""
     best: Row | None
     tied_with_best: tuple[str, ...]
-    """Conversions that are too close to the best one to call it faster (``rows.tied``)."""
+    """Conversions than which the best one is not faster for certain (``rows.is_faster``)."""
     headroom: float | None
-    """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where inductor is the best."""
+    """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where inductor is the best or tied."""
     recommendations: tuple[Recommendation, ...]
+    warnings: tuple[str, ...]
+    """What speaks against the figures: see ``warnings.warnings_of``."""
+    busy: bool
+    """Whether others took a noticeable part of the machine."""
 
     @property
     def inductor_outside_share(self) -> float | None:
@@ -46,12 +51,12 @@ class Analysis:
 
     @property
     def best_speedup_vs_eager(self) -> float | None:
-        """Eager's median divided by the best one's."""
+        """How many times faster than eager the best one is; None where that is not known."""
         return self.best.metrics.get("speedup_vs_eager") if self.best else None
 
     @property
     def best_speedup_vs_inductor(self) -> float | None:
-        """Inductor's median divided by the best one's."""
+        """How many times faster than inductor the best one is; None where that is not known."""
         return self.best.metrics.get("speedup_vs_inductor") if self.best else None
 
 
@@ -60,12 +65,17 @@ def analyse(job: Job) -> Analysis:
     rows = make_rows(job)
     ranked = tuple(row for row in rows if row.counts)
     best = ranked[0] if ranked else None
+    threads = job.hardware.threads
+    tied = tuple(row.name for row in ranked[1:] if best and not is_faster(best, row, threads))
+    headroom = best.metrics.get("speedup_vs_inductor") if best else None
     return Analysis(
         rows=rows,
         best=best,
-        tied_with_best=tuple(row.name for row in ranked[1:] if best and tied(best, row)),
-        headroom=best.metrics.get("speedup_vs_inductor") if best else None,
+        tied_with_best=tied,
+        headroom=1.0 if INDUCTOR in tied else headroom,
         recommendations=recommend(job, ranked),
+        warnings=warnings_of(job),
+        busy=bool(busy(job)),
     )
 
 

@@ -27,17 +27,19 @@ class ValidationResult:
     price_source: str
     tier: int
     batch_size: int
+    threads: int
     job_id: str
     experiment_name: str
     run_id: str | None
     """The job's MLflow run; None where the store could not be written."""
     interrupted: bool
     environment: dict[str, str]
-    threads: int
     measure: dict[str, Any]
     """Settings by which each conversion was measured."""
     notes: list[str]
     """What eager calls showed of the model that changes how it was measured."""
+    warnings: list[str]
+    """What speaks against the figures, such as a busy machine."""
     conversions: list[dict[str, Any]]
     """One dict for each conversion in plan order: conversion, status, failure, message, traceback, run_id and metrics,
     None if unknown."""
@@ -46,6 +48,7 @@ class ValidationResult:
     best_latency_ms: float | None
     """Median of one forward call on one batch."""
     best_speedup_vs_eager: float | None
+    """None where the rounds tell too little for one figure, as ``best_speedup_vs_inductor``."""
     best_speedup_vs_inductor: float | None
     inductor_latency_ms: float | None
     """Median of COMPILE_INDUCTOR_DEFAULT in milliseconds; None where it was not measured, or is not right."""

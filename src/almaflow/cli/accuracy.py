@@ -84,7 +84,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
         data = to_dict(series, news, selection.stores, Against(against), false_alarm_rate, (compare, both))
         click.echo(json.dumps(data, indent=1))
     else:
-        report.render(series, console, against=against, rate=false_alarm_rate, everything=everything)
+        report.render(series, console, against=against, everything=everything)
         if compare:
             report.render_compared(compare, both, console)
     _write(series, html, plot, against)

@@ -66,7 +66,7 @@ def _sides(uri: str, named: str, where: str) -> list[Side]:
     if not runs:
         message = f"{named or where}: no such run, job or sweep with conversions in this store"
         raise UsageError(message)
-    label = named[:20] if named else where
+    label = named or where
     newest: dict[tuple[str, str, str], Side] = {}
     for run in runs:  # the newest first
         facts = {f"params.{key}": value for key, value in run.params.items()}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.predict import PredictorPool, with_baselines
 from almaflow.predict.configured import resolve_job
+from almaflow.predict.roofline import Roofline
 from almaflow.predict.workloads import workload_of
 from almaflow.records import PredictionRequest
 from almaflow.tracking.history import known_errors, past_of
@@ -34,6 +35,12 @@ class Forecast:
     prediction: Prediction
     known: Standing | None
     """The predictor's recent error on that hardware; None where it has no scored run there."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the time to launch operations is left out, since nobody said what it is on that hardware."""
+        limits = self.hardware.limits
+        return self.prediction.predictor == Roofline.name and (limits is None or limits.overhead_us is None)
 
     @property
     def throughput(self) -> float:
@@ -67,6 +74,8 @@ def forecasts(job: JobConfig, notify: Callable[[str], None]) -> Iterator[Forecas
         errors = known_errors(resolved.uri, job.experiment_name, resolved.hardware)
     except TrackingError:
         errors = {}
+    if resolved.hardware.limits is None and any(isinstance(each, Roofline) for each in resolved.predictors):
+        notify(f"roofline knows no limits of {resolved.hardware.name}: almaflow calibrate --quick measures those here")
     for question in questions(resolved, job.experiment_name, notify):
         for predictor in with_baselines(resolved.predictors):
             prediction = pool.ask(predictor, question, early=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from almaflow.analysis import wording
 from almaflow.analysis.standings import standings
-from almaflow.analysis.state import warnings_of
-from almaflow.analysis.wording import doubts, figure, names, ratio
+from almaflow.analysis.wording import UNKNOWN, beside, doubts, figure, names
 from almaflow.records.plan import INDUCTOR
 from almaflow.records.shares import percent
-from almaflow.report.marks import is_doubtful, is_unstable, marks_explained
+from almaflow.report.marks import MARK, is_unstable, marks_explained
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     # A row's metrics, or the job's entry of one conversion in ``output=FILE.json``, which has them all.
     Metrics = Mapping[str, float | None]
 
-UNSTABLE = "~ unstable: measure.max_time_s ended before the calls or the precision that were asked for"
 PART = 0.01
 """Where inductor left a smaller share of the FLOPs than this to eager, it compiled the model."""
 OVERRIDDEN = "! ran on another device than the job's"
@@ -32,11 +31,11 @@ def device(row: Row) -> str:
 
 
 def latency(metrics: Metrics) -> str:
-    """Median in milliseconds, with a mark where the measurement did not settle."""
+    """Median in milliseconds, with a mark where it is unsure."""
     value = metrics.get("latency_ms")
     if value is None:
         return ""
-    return figure(value) + ("~" if is_unstable(metrics) else "")
+    return figure(value) + (MARK if is_unstable(metrics) else "")
 
 
 def interval(metrics: Metrics, to: str = "-", unknown: str = "?") -> str:
@@ -52,9 +51,8 @@ def throughput(metrics: Metrics) -> str:
 
 
 def speedup(metrics: Metrics, baseline: str) -> str:
-    """Speedup beside ``eager`` or ``inductor``, with a mark where it is in doubt."""
-    value = metrics.get(f"speedup_vs_{baseline}")
-    return "" if value is None else ratio(value) + ("~" if is_doubtful(metrics, baseline) else "")
+    """Speedup over ``eager`` or ``inductor``, only as precisely as it is known."""
+    return wording.speedup(metrics, baseline)
 
 
 def sqnr(metrics: Metrics) -> str:
@@ -93,22 +91,17 @@ def predictions(analysis: Analysis) -> list[tuple[str, str, str, str]]:
 
 
 def legend(analysis: Analysis) -> list[str]:
-    """Explain the marks that the table has, and pass on recompilations, the worker's notes and disturbances."""
+    """Explain the marks that the table has, and pass on recompilations and the worker's notes."""
     shown = [row for row in analysis.rows if row.counts]
-    lines = []
+    lines = marks_explained(row.metrics for row in shown)
     notes: dict[str, list[str]] = {}
-    if any(row.outcome.measurement and not row.outcome.measurement.stable for row in shown):
-        lines.append(UNSTABLE)
-    lines += marks_explained(row.metrics for row in shown)
     if any(row.outcome.planned.device_override for row in shown):
         lines.append(OVERRIDDEN)
     for row in shown:
         if recompiles := row.metrics.get("noise/recompiles"):
             notes.setdefault(f"compiled anew {recompiles:.0f} times during the timed calls", []).append(row.name)
-        if measured := row.outcome.measurement:
-            states = [each.state for each in measured.rounds if each.state]
-            for note in (*measured.notes, *warnings_of(states)):
-                notes.setdefault(note, []).append(row.name)
+        for note in row.outcome.measurement.notes if row.outcome.measurement else ():
+            notes.setdefault(note, []).append(row.name)
     return lines + [f"{names(rows)}: {note}" for note, rows in notes.items()]
 
 
@@ -124,54 +117,50 @@ def interrupted(job: Job) -> str:
     return "The job was interrupted: the same command with resume=true measures what is missing"
 
 
-def drift(job: Job) -> str:
-    """Tell that the machine was faster or slower at the job's end than at its start; empty where that is noise."""
-    change = job.drift
-    if change is None or abs(change.relative) <= change.resolved:
-        return ""
-    pace = "slower" if change.relative > 0 else "faster"
-    return (
-        f"The machine drifted: eager was {abs(change.relative):.0%} {pace} at the job's end than at its start, where "
-        f"rounds differ by {change.resolved:.0%}; medians may be off by as much, ratios less"
-    )
-
-
 def title(job: Job) -> str:
-    """Name the model, the machine, the batch size and the tier."""
+    """Name the model, the machine, the batch size, the threads, and the tier where the job has its conversions."""
     cpu = job.environment.get("gpu" if job.hardware.device.startswith("cuda") else "cpu", "")
     # Without a named machine the hardware's name is the processor's.
     where = f"{job.hardware.name} ({cpu})" if cpu and cpu != job.hardware.name else job.hardware.name
-    return f"{job.model.name} on {where}, batch size {job.model.batch_size}, tier {job.tier}"
+    threads = f"{job.hardware.threads} thread{'' if job.hardware.threads == 1 else 's'}"
+    tier = "" if job.config.get("conversions") else f", tier {job.tier}"
+    return f"{job.model.name} on {where}, batch size {job.model.batch_size}, {threads}{tier}"
 
 
 def best(analysis: Analysis) -> str:
-    """Name the best conversion, and those too close to it to call it faster."""
-    if analysis.best is None or analysis.best_latency_ms is None:
+    """Name the best conversion, those than which it is not faster for certain, and a busy machine."""
+    if analysis.best is None:
         return "Best: none, no conversion gave a latency that counts"
     metrics = analysis.best.metrics
-    beside = [f"{text} {baseline}" for baseline in ("eager", "inductor") if (text := speedup(metrics, baseline))]
-    text = f"Best: {analysis.best_conversion}, {figure(analysis.best_latency_ms)} ms"
-    text += f" ({', '.join(beside)})" if beside else ""
+    speedups = beside(metrics)
+    text = f"Best: {analysis.best_conversion}, {latency(metrics)} ms"
+    text += f" ({speedups})" if speedups else ""
     text += "".join(f"; {each}" for each in doubts(metrics))
     if analysis.tied_with_best:
         text += f"; not told apart from {names(analysis.tied_with_best)}"
-    return text
+    return text + ("; the machine was busy: measure again" if analysis.busy else "")
 
 
 def headroom(analysis: Analysis) -> str:
-    """Tell how much faster than inductor the best conversion is, and what inductor is where it compiled only a part."""
-    if analysis.headroom is None:
-        asked = any(row.name == INDUCTOR for row in analysis.rows)
-        why = "gave no latency to compare with" if asked else "was not asked for"
-        return f"Headroom beyond inductor: unknown, {INDUCTOR} {why}"
+    """Tell how much faster than inductor the best conversion is, and what inductor is where it compiled only a part.
+
+    Empty where inductor was not asked for.
+    """
+    inductor = next((row for row in analysis.rows if row.name == INDUCTOR), None)
+    if inductor is None:
+        return ""
+    if analysis.best is None or not inductor.counts:
+        return f"Headroom beyond inductor: unknown, {INDUCTOR} gave no latency to compare with"
     share = analysis.inductor_outside_share or 0.0
     part = f"; inductor compiled only a part, {percent(share)} of the FLOPs ran eagerly" if share >= PART else ""
-    if analysis.best_conversion == INDUCTOR:
+    if analysis.best is inductor:
         return f"Headroom beyond inductor: none, it is the fastest here{part}"
-    doubt = ", though the two are not told apart" if INDUCTOR in analysis.tied_with_best else ""
-    if analysis.best and is_doubtful(analysis.best.metrics, "inductor"):
-        doubt += ", which is in doubt"
-    return f"Headroom beyond inductor: {ratio(analysis.headroom)} with {analysis.best_conversion}{doubt}{part}"
+    if INDUCTOR in analysis.tied_with_best:
+        return f"Headroom beyond inductor: none, it is not told apart from {analysis.best_conversion}{part}"
+    text = speedup(analysis.best.metrics, "inductor")
+    if text in {UNKNOWN, ""}:
+        return f"Headroom beyond inductor: unknown, the rounds of both differ too much{part}"
+    return f"Headroom beyond inductor: {text} with {analysis.best_conversion}{part}"
 
 
 def failures(analysis: Analysis) -> dict[str, list[Row]]:

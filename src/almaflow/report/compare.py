@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from almaflow.analysis.compare import Comparison, Side
+    from almaflow.analysis.compare import Comparison, Difference, Side
 
+SHARES = ("_agreement", "_share")
+"""Ends of the names of metrics from 0 to 1."""
 COLORS = {"faster": "green", "slower": "red", "failed": "red"}
 
 
 def render_comparisons(comparisons: Sequence[Comparison], alone: Sequence[Side], console: Console) -> None:
     """Print the settings that differ in every pair, warnings, the figures of each pair, and results without a pair."""
+    for each in comparisons[:1]:
+        console.print(Text(f"before: {each.before.label}\nafter: {each.after.label}"), soft_wrap=True)
     for settings in _shared_settings(comparisons):
         console.print(Text("  ".join(settings)))
     for text in _warnings(comparisons):
@@ -31,15 +35,15 @@ def render_comparisons(comparisons: Sequence[Comparison], alone: Sequence[Side],
     for each in comparisons:
         console.print(Text(f"\n{_name(each)}", style="bold"))
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        table.add_column("")
-        for label in (each.before.label, each.after.label, "change"):
-            table.add_column(label, justify="right", overflow="fold")
+        table.add_column("", overflow="fold")
+        for header in ("before", "after", "change"):
+            table.add_column(header, justify="right", overflow="fold")
         for row in _rows(each):
             table.add_row(*map(Text, row))
         console.print(table)
         console.print(Text(f"latency: {each.verdict}, {each.why}", style=COLORS.get(each.verdict, "")))
-    for side in alone:
-        console.print(Text(f"only in {side.label}: {' '.join(filter(None, side.workload))}"))
+    for text in _unpaired(comparisons, alone):
+        console.print(Text(text))
 
 
 def comparisons_markdown(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> str:
@@ -51,7 +55,7 @@ def comparisons_markdown(comparisons: Sequence[Comparison], alone: Sequence[Side
     for each in comparisons:
         table = markdown_table(("", each.before.label, each.after.label, "change"), _rows(each))
         parts += [f"## {escaped(_name(each))}", table, f"Latency: **{each.verdict}**, {escaped(each.why)}"]
-    parts += [escaped(f"Only in {side.label}: {' '.join(filter(None, side.workload))}") for side in alone]
+    parts += [escaped(text) for text in _unpaired(comparisons, alone)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,6 +66,7 @@ def comparisons_json(comparisons: Sequence[Comparison], alone: Sequence[Side]) -
         pair: dict[str, Any] = asdict(each)
         for as_data, difference in zip(pair["differences"], each.differences, strict=True):
             as_data["percent"] = difference.percent
+            as_data["points"] = difference.points
         pairs.append(pair)
     return json.dumps({"pairs": pairs, "alone": [asdict(side) for side in alone]}, indent=1)
 
@@ -89,21 +94,36 @@ def comparisons_table(comparisons: Sequence[Comparison], kind: str) -> str:
     return str(frame.to_csv(index=False) if kind == "csv" else frame.to_html(index=False, na_rep=""))
 
 
+def _unpaired(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> list[str]:
+    if alone and not comparisons:
+        labels = " and ".join(dict.fromkeys(side.label for side in alone))
+        return [f"{labels} have no conversion of the same model and batch size in common"]
+    return [f"only in {side.label}: {_workload(side)}" for side in alone]
+
+
+def _workload(side: Side) -> str:
+    model, batch_size, conversion = side.workload
+    return " ".join(filter(None, (model, batch_size and f"b{batch_size}", conversion)))
+
+
 def _name(each: Comparison) -> str:
-    first, second = (" ".join(filter(None, side.workload)) for side in (each.before, each.after))
+    first, second = (_workload(side) for side in (each.before, each.after))
     return first if first == second else f"{first} and {second}"
 
 
 def _rows(each: Comparison) -> list[tuple[str, str, str, str]]:
     return [
-        (
-            difference.metric,
-            _figure(difference.before),
-            _figure(difference.after),
-            "" if difference.percent is None else f"{difference.percent:+.1f}%",
-        )
+        (difference.metric, _figure(difference.before), _figure(difference.after), _change(difference))
         for difference in each.differences
     ]
+
+
+def _change(difference: Difference) -> str:
+    if difference.points is not None:
+        unit = "dB" if difference.metric.endswith("_db") else "points"
+        scale = 100 if difference.metric.endswith(SHARES) else 1
+        return f"{scale * difference.points:+.1f} {unit}"
+    return "" if difference.percent is None else f"{difference.percent:+.1f}%"
 
 
 def _figure(value: float | None) -> str:

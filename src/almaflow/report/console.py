@@ -31,6 +31,11 @@ class PlainConsole(Console):
             text = segment.text if segment.control else printable(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
 
+    def _render_buffer(self, buffer: Iterable[Segment]) -> str:
+        """Leave the blanks away with which rich fills lines, where a file or a pipe keeps them."""
+        text = super()._render_buffer(buffer)
+        return text if self.is_terminal else "\n".join(line.rstrip(" ") for line in text.split("\n"))
+
 
 class JobConsole(PlainConsole):
     """Falls silent where it cannot be written to any more: rich would end the process, and with it the job."""

@@ -84,7 +84,7 @@ class Estimate:
             self.remaining = self.remaining[:index] + self.remaining[index + 1 :]
 
     def remaining_s(self) -> float | None:
-        """Seconds that the job probably still takes; None before there is anything to estimate from.
+        """Seconds that the job probably still takes; None while there is nothing to estimate from, or it was wrong.
 
         Until it is ready, each process of a conversion takes as long as its last one did, else what was estimated for
         it, else the mean of those that got ready or of the estimates; as many do so at once as are prepared at once.
@@ -108,7 +108,9 @@ class Estimate:
             if expected is None:
                 return None
             spent = moment - starting[name] if name in starting else 0.0
-            until_ready_s.append(starts * expected - min(spent, expected))
+            if spent > expected:  # whatever was expected is wrong
+                return None
+            until_ready_s.append(starts * expected - spent)
         return total + max(sum(until_ready_s) / self._jobs, *until_ready_s)
 
 

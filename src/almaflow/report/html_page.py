@@ -7,9 +7,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.sweep import best_entry
-from almaflow.analysis.wording import figure, ratio
+from almaflow.analysis.wording import UNKNOWN, figure
+from almaflow.records.plan import INDUCTOR
 from almaflow.report import cells
 from almaflow.report.configuration import configuration
+from almaflow.report.marks import marks_explained
 from almaflow.report.pictures import latency_against_fidelity, latency_bars
 
 if TYPE_CHECKING:
@@ -63,9 +65,18 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "bars": latency_bars(entries) if timed else "",
         "scatter": latency_against_fidelity(entries) if timed else "",
         "recommendations": [each | {"latency": figure(each["latency_ms"])} for each in output["recommendations"]],
-        "headroom": None if output["headroom"] is None else ratio(output["headroom"]),
+        "marks": marks_explained(timed),
+        "headroom": _headroom(output),
         "best_latency": None if output["best_latency_ms"] is None else figure(output["best_latency_ms"]),
     }
+
+
+def _headroom(output: Mapping[str, Any]) -> str:
+    """Tell how many times faster than inductor the best one is, as far as that is known; empty where it is not."""
+    names = (output["best_conversion"], *output["tied_with_best"])
+    best = next((each for each in output["conversions"] if each["conversion"] == names[0]), None)
+    text = "" if best is None or INDUCTOR in names else cells.speedup(best, "inductor")
+    return "" if text == UNKNOWN else text
 
 
 def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.output import to_output
-from almaflow.analysis.wording import figure, ratio
+from almaflow.analysis.wording import figure
 from almaflow.report import cells
 from almaflow.report.configuration import configuration
 from almaflow.secrets import printable
@@ -34,13 +34,13 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     """
     parts = [f"**{escaped(cells.best(analysis))}**", escaped(cells.headroom(analysis))]
     parts += [escaped(cells.interrupted(job)), _results(analysis)]
-    parts += [escaped(each) for each in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
+    parts += [escaped(each) for each in (*cells.model_notes(job), *cells.legend(analysis), *analysis.warnings)]
     if predicted := cells.predictions(analysis):
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
     if analysis.recommendations:
         parts.append("## Recommended")
         recommended = [
-            (item.use, code(item.conversion), figure(item.latency_ms), _ratio(item.speedup_vs_eager), item.reason)
+            (item.use, code(item.conversion), figure(item.latency_ms), item.vs_eager, item.reason)
             for item in analysis.recommendations
         ]
         parts.append(markdown_table(("for", "conversion", "ms", "vs eager", "why"), recommended))
@@ -131,7 +131,3 @@ def _inline(text: str) -> str:
 def code(name: str) -> Markdown:
     """Return a name set as code, with its own backquotes and bars replaced, which would end it."""
     return Markdown(f"`{' '.join(printable(name).translate(_NOT_IN_CODE).split())}`")
-
-
-def _ratio(value: float | None) -> str:
-    return "" if value is None else ratio(value)

@@ -1,4 +1,7 @@
-"""Progress on stderr: a live display on a terminal, one plain line per event elsewhere."""
+"""Progress on stderr: a live display on a terminal, one plain line for each conversion elsewhere.
+
+With ``measure.log_level=INFO`` each phase of a conversion has a line there.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from almaflow.analysis.rounds import is_stable
 from almaflow.analysis.wording import figure
 from almaflow.measure.progress import Progress
 from almaflow.records import Status
-from almaflow.records.protocol import PREPARING
+from almaflow.records.protocol import MINIMUM_ROUNDS
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
@@ -51,9 +54,14 @@ class TerminalProgress(Progress):
         self._live: Live | None = None
         # The display's thread reads these while the job's thread replaces them: each is replaced whole, never changed.
         self.estimate = Estimate(clock=clock)
-        self._now: Mapping[str, tuple[str, float]] = {}  # by name: the phase or the round, and since when
+        self._under_way: Mapping[str, tuple[str, float]] = {}  # by name: the phase, and since when
+        self._converted: frozenset[str] = frozenset()
+        self._failed = 0
+        self._each_phase = False
+        self._turns = ""
         self._total = 0
-        self._started = 0.0
+        self._runnable = 0
+        self._started = self._clock()
 
     def start(
         self,
@@ -69,8 +77,10 @@ class TerminalProgress(Progress):
             estimate_s: Seconds that a conversion is expected to take until it is ready, by name.
         """
         self.estimate, self._total = Estimate(plan, measure, estimate_s, self._clock), len(plan)
-        self._started, self._now = self._clock(), {}
-        self._line(f"{self._total} conversions planned{self._about()}")
+        self._started, self._under_way = self._clock(), {}
+        self._each_phase = not self._live_wanted and measure is not None and measure.log_level in {"DEBUG", "INFO"}
+        self._runnable = sum(not planned.unavailable for planned in plan)
+        self._line(f"{self._total} conversion{'' if self._total == 1 else 's'} planned{self._about()}")
         if self._live_wanted:
             self._live = Live(
                 console=self._console,
@@ -82,32 +92,40 @@ class TerminalProgress(Progress):
             self._live.start()
 
     def phase(self, name: str, phase: str) -> None:
-        """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure."""
+        """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure.
+
+        Before the plan is known, it is the model's, which has a line of its own.
+        """
         if phase == "start" and self.estimate.in_turns:  # of a further process: the turns are over
             self.estimate.end_turns()
-            self._now = {}
-        if self.estimate.in_turns or phase == "prepared":  # `turns` and `ready` tell that
-            return
-        if phase == "ready":
+            self._under_way, self._converted = {}, frozenset()
+        if phase == "ready":  # warm as well, some time after `ready`
             self._no_more(name)
+        if self.estimate.in_turns or phase in {"prepared", "ready"}:  # `ready` and `turns` tell that
             return
-        if phase in PREPARING:
+        if not self._total:
+            if name not in self._under_way:
+                self._line(f"preparing {name}")
+            self._under_way = {name: (phase, self._clock())}
+            return
+        if name not in self._converted:
             self.estimate.starting(name)
-        began = self._now[name][1] if name in self._now else self._clock()
-        self._now = {**self._now, name: (phase, began)}
-        if self._live:
-            self._live.refresh()
-        else:
+        _, since = self._under_way.get(name, ("", self._clock()))
+        self._under_way = {**self._under_way, name: (phase, since)}
+        if self._each_phase:
             self._line(f"{name}: {phase}")
+        self._refresh()
 
     def ready(self, planned: PlannedConversion) -> None:
         """Tell that a conversion is converted and checked, and waits until nobody is prepared any more."""
         self.estimate.ready(planned.name)
+        self._converted |= {planned.name}
         self._no_more(planned.name)
 
     def put_back(self, planned: PlannedConversion) -> None:
         """Tell that the process of a conversion was ended, and that it will get another one."""
         self.estimate.put_back(planned.name)
+        self._converted -= {planned.name}
         self._no_more(planned.name)
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
@@ -121,18 +139,19 @@ class TerminalProgress(Progress):
         """
         if not self.estimate.in_turns:
             self.estimate.turns(total)
-            self._line(f"timing {total} in turns{self._about()}")
-            self._now = {}
-        since = min((since for _, since in self._now.values()), default=self._clock())
-        self._now = {name: (f"round {number}, {settled} of {total} settled", since)}
-        if self._live:
-            self._live.refresh()
+            self._line(f"timing {total} in turns")
+        least = f" of {MINIMUM_ROUNDS}" if number <= MINIMUM_ROUNDS else f", {settled} of {total} precise enough"
+        self._turns = f"timing round {number}{least} ({name})"
+        self._under_way = {}
+        self._refresh()
 
     def finish(self, outcome: Outcome) -> None:
         """Tell how a conversion ended."""
         planned = outcome.planned
         self.estimate.finish(planned)
         took_s = outcome.measurement.total_s if outcome.measurement else outcome.ended_at - outcome.started_at
+        if not planned.unavailable and planned.name not in self._converted:
+            self._failed += 1
         self._no_more(planned.name)
         remaining = self.estimate.remaining
         done = self._total - len(remaining)
@@ -157,27 +176,34 @@ class TerminalProgress(Progress):
         if live:
             live.stop()
 
-    def _no_more(self, name: str) -> None:
-        """Show a conversion no more as one that is at work."""
-        self._now = {each: now for each, now in self._now.items() if each != name}
-
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(mask(text), style=style), soft_wrap=True)
 
+    def _no_more(self, name: str) -> None:
+        """Show a conversion no more as one that is at work."""
+        self._under_way = {each: now for each, now in self._under_way.items() if each != name}
+
+    def _refresh(self) -> None:
+        if self._live:
+            self._live.refresh()
+
     def _about(self) -> str:
-        seconds = self.estimate.remaining_s()
-        return "" if seconds is None else f", about {duration(seconds)} to go"
+        """Estimate what is left; nothing while rounds are taken, of which nobody knows how many it will be."""
+        seconds = None if self.estimate.in_turns else self.estimate.remaining_s()
+        return f", about {duration(seconds)} to go" if seconds else ""
 
     def _display(self) -> Group:
-        now, moment = self._now, self._clock()
-        remaining, converted = self.estimate.remaining, self.estimate.converted
-        names = [planned.name for planned in remaining if planned.name not in now]
-        at_work = [f"{name}: {what}, {duration(moment - since)}" for name, (what, since) in now.items()]
-        counts = f"{self._total - len(remaining)} of {self._total} done" + f", {converted} converted" * bool(converted)
-        so_far = f"{counts}, {duration(moment - self._started)} so far{self._about()}"
-        following = f"; next: {', '.join(names)}" if names else ""
-        lines = (*(at_work or ["preparing"]), so_far + following)
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+        under_way, moment = self._under_way, self._clock()
+        lines = [f"{name}: {phase}, {duration(moment - since)}" for name, (phase, since) in under_way.items()]
+        counts = [f"converted {len(self._converted)} of {self._runnable}"]
+        counts += [f"{self._failed} failed"] if self._failed else []
+        counts += [self._turns] if self.estimate.in_turns else []
+        last = f"{', '.join([*counts, f'{duration(moment - self._started)} so far'])}{self._about()}"
+        known = self._converted | under_way.keys()
+        waits = [each.name for each in self.estimate.remaining if not each.unavailable and each.name not in known]
+        following = f"; next: {', '.join(waits)}" if waits else ""
+        shown = [*lines, last + following]
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in shown))
 
 
 def duration(seconds: float) -> str:

@@ -10,10 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.analysis.wording import figure, ratio
+from almaflow.analysis.wording import BASELINES, figure
 from almaflow.report import cells
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from almaflow.analysis import Analysis, Row
@@ -31,12 +33,15 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         console.print(Text(interrupted, style="yellow"))
     if analysis.best:
         console.print(_fitting(analysis, console))
-    for line in filter(None, (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))):
+    for line in (*cells.model_notes(job), *cells.legend(analysis)):
         console.print(Text(line))
+    for line in analysis.warnings:
+        console.print(Text(line, style="yellow"))
     _print_rest(analysis, console)
     console.print()
     console.print(Text(cells.best(analysis), style="bold"))
-    console.print(Text(cells.headroom(analysis)))
+    if headroom := cells.headroom(analysis):
+        console.print(Text(headroom))
     if predicted := cells.predictions(analysis):
         console.print(Text("\nMean absolute prediction error", style="bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -45,11 +50,14 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         for standing in predicted:
             table.add_row(*standing)
         console.print(Padding(table, (0, 0, 0, 2)))
+    _print_recommendations(analysis, console)
+
+
+def _print_recommendations(analysis: Analysis, console: Console) -> None:
     if analysis.recommendations:
         console.print(Text("\nRecommended for", style="bold"))
     for item in analysis.recommendations:
-        against = "" if item.speedup_vs_eager is None else f", {ratio(item.speedup_vs_eager)} eager"
-        figures = f"{figure(item.latency_ms)} ms{against}"
+        figures = f"{figure(item.latency_ms)} ms" + (f", {item.vs_eager} eager" if item.vs_eager else "")
         console.print(_indented(f"{item.use}: {item.conversion} ({figures})", 2))
         console.print(_indented(item.reason, 6))
 
@@ -71,25 +79,27 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
     for header in ("device", "dtype") if wide else ():
         table.add_column(header)
     headers = ["latency ms", "95% interval"] if wide else ["ms\n95% interval"]
-    headers += ["samples/s", "vs eager", "vs inductor"] if wide else ["samples\n/s", "vs\neager", "vs in-\nductor"]
+    headers.append("samples/s" if wide else "samples\n/s")
+    compared = [each for each in BASELINES if any(cells.speedup(row.metrics, each) for row in rows)]
+    headers += [f"vs {each}" if wide else f"vs\n{each}" for each in compared]
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("fidelity", no_wrap=True)
     if predicted:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
-        texts = _texts(row, wide=wide, best=row is analysis.best)
+        texts = _texts(row, compared, wide=wide, best=row is analysis.best)
         shown = [*texts, cells.error(row.metrics) + (f"{' ' if wide else chr(10)}{PREDICTED}" if row is only else "")]
         shown = shown if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)
     return table
 
 
-def _texts(row: Row, *, wide: bool, best: bool) -> list[str]:
+def _texts(row: Row, compared: Sequence[str], *, wide: bool, best: bool) -> list[str]:
     name = f"{'>' if best else ' '} {row.name}"
     setup, metrics = [cells.device(row), row.outcome.planned.dtype], row.metrics
     latency = [cells.latency(metrics), cells.interval(metrics)]
-    rates = [cells.throughput(metrics), cells.speedup(metrics, "eager"), cells.speedup(metrics, "inductor")]
+    rates = [cells.throughput(metrics), *(cells.speedup(metrics, baseline) for baseline in compared)]
     fidelity = list(filter(None, cells.fidelity(row)))
     if wide:
         return [name, *setup, *latency, *rates, " ".join(fidelity)]

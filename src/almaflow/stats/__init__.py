@@ -16,18 +16,19 @@ from almaflow.stats.errors import (
 )
 from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
 from almaflow.stats.rounds import (
-    WIDE,
+    UNSURE_FROM,
     Ratio,
     RoundMedian,
     Spread,
     contradicts,
     is_settled,
-    is_wide,
+    is_unsure,
     latency_interval,
     ratio,
     spread_between,
 )
 from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
+from almaflow.stats.speedups import SURE, Speedup, TimedRound, is_precise, speedup
 from almaflow.stats.stops import calls_at_once, explained_by_stops
 
 __all__ = [
@@ -36,16 +37,19 @@ __all__ = [
     "NEAR_PCT",
     "PERCENTILE_SAMPLES",
     "SHORTEST",
-    "WIDE",
+    "SURE",
+    "UNSURE_FROM",
     "ErrorSummary",
     "Figure",
     "Interval",
     "Paired",
     "Ratio",
     "RoundMedian",
+    "Speedup",
     "Spread",
     "Step",
     "Summary",
+    "TimedRound",
     "calls_at_once",
     "contradicts",
     "error_pct",
@@ -53,14 +57,16 @@ __all__ = [
     "explained_by_stops",
     "hull",
     "independent_draws",
+    "is_precise",
     "is_settled",
-    "is_wide",
+    "is_unsure",
     "latency_interval",
     "median_interval",
     "not_told_apart",
     "paired",
     "ratio",
     "series_interval",
+    "speedup",
     "spread_between",
     "steps",
     "summary",

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 NEAR_PCT = 10.0
 """Largest error that counts as near: the field's usual measure of a latency predictor."""
+FEWEST_POINTS = 3
+FEWEST_SERIES = 5
+"""Values from which on a mean has an interval: Student's t of one degree of freedom is too wide to say anything, and
+series differ from each other by more than the points of one."""
 FEWEST_FOR_TREND = 6
 MOST_FOR_TREND = 400
 """The trend is that of so many newest points: the slope looks at all pairs."""
@@ -61,26 +65,31 @@ def error_summary(errors_pct: Sequence[float]) -> ErrorSummary:
 
 
 def summary_over(parts: Sequence[ErrorSummary]) -> ErrorSummary:
-    """Summarise several series, each of which counts once however long it is.
+    """Summarise several series, each of which counts once however long it is; without intervals below five.
 
     The points of one series are alike, so that the intervals come from the differences between series.
     """
     middles = [each.median_abs.value for each in parts]
     return ErrorSummary(
         sum(each.count for each in parts),
-        mean_figure([each.signed.value for each in parts]),
-        mean_figure([each.mean_abs.value for each in parts], least=0.0),
+        mean_figure([each.signed.value for each in parts], fewest=FEWEST_SERIES),
+        mean_figure([each.mean_abs.value for each in parts], least=0.0, fewest=FEWEST_SERIES),
         Figure(median(middles), median_interval(middles)),
-        mean_figure([each.within.value for each in parts], least=0.0, most=1.0),
+        mean_figure([each.within.value for each in parts], least=0.0, most=1.0, fewest=FEWEST_SERIES),
     )
 
 
-def mean_figure(values: Sequence[float], least: float | None = None, most: float | None = None) -> Figure:
-    """Return the mean with Student's interval, whose ends are cut at ``least`` and ``most``."""
+def mean_figure(
+    values: Sequence[float], least: float | None = None, most: float | None = None, fewest: int = FEWEST_POINTS
+) -> Figure:
+    """Return the mean with Student's interval, whose ends are cut at ``least`` and ``most``.
+
+    There is none for less than ``fewest`` values.
+    """
     from scipy.special import stdtrit
 
     middle, count = fmean(values), len(values)
-    if count < 2:  # noqa: PLR2004 - one value has no spread
+    if count < fewest:
         return Figure(middle)
     half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * stdev(values) / sqrt(count)
     low, high = middle - half, middle + half
@@ -154,7 +163,8 @@ def paired(first_pct: Sequence[float], second_pct: Sequence[float]) -> Paired:
     p_value = None
     if len(differences) >= FEWEST_FOR_TREND:
         p_value = float(wilcoxon(differences).pvalue) if any(differences) else 1.0
-    return Paired(len(differences), fmean(first_pct), fmean(second_pct), mean_figure(differences), p_value)
+    gap = mean_figure(differences, fewest=FEWEST_SERIES)
+    return Paired(len(differences), fmean(first_pct), fmean(second_pct), gap, p_value)
 
 
 def error_pct(predicted: float, measured: float) -> float:

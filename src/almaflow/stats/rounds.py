@@ -13,8 +13,8 @@ from almaflow.stats.intervals import FEWEST, Interval, hull, independent_draws, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-WIDE = 2.0
-"""An interval whose upper end is more than this many times its lower end does not tell one speed from another."""
+UNSURE_FROM = 0.1
+"""Half the width of a median's interval, as a share of the median, from which on the median is marked."""
 
 FAR = 1.5
 """Two estimates of one ratio contradict each other where one is more than this many times the other."""
@@ -96,9 +96,9 @@ def ratio(slower: Sequence[RoundMedian], faster: Sequence[RoundMedian]) -> Ratio
     return Ratio(median(together), hull([series_interval(own) for own in ratios.values()]), len(together))
 
 
-def is_wide(interval: Interval | None) -> bool:
-    """Whether the ends of an interval of positive figures lie further apart than ``WIDE``; not where there is none."""
-    return interval is not None and interval.high > WIDE * interval.low
+def is_unsure(median_ms: float, interval: Interval | None) -> bool:
+    """Whether the interval of a median is wider than ``UNSURE_FROM`` either way; not where there is none."""
+    return interval is not None and interval.half_width > UNSURE_FROM * median_ms
 
 
 def contradicts(paired: Ratio, slower: tuple[float, Interval | None], faster: tuple[float, Interval | None]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.warnings import warnings_of
 from almaflow.machine import home
 from almaflow.tracking.fingerprints import as_text, digest_tags, fingerprint, input_shape, logical_key
 
@@ -86,8 +87,9 @@ def params(job: Job, outcome: Outcome) -> dict[str, str]:
 
 def job_tags(job: Job) -> dict[str, str]:
     """Return tags of the job's own run."""
+    warnings = "; ".join(warnings_of(job))
     named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
-    return _tags(job, {**named, **_digests(job)})
+    return _tags(job, {**named, "warnings": warnings, **_digests(job)})
 
 
 def tags(job: Job, outcome: Outcome) -> dict[str, str]:

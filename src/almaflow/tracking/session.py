@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from almaflow.errors import AlmaflowError, TrackingError
+from almaflow.errors import AlmaflowError, TrackingError, shortened
 from almaflow.machine import home
 from almaflow.secrets import mask
 from almaflow.tracking.first_contact import impatient, open_port, wait_for_database
@@ -110,7 +110,7 @@ def _reason(error: Exception) -> str:
         return "it takes connections and does not answer"
     cause = re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([^')]+)", text)
     text = cause[1].lower() if cause else text
-    return text if len(text) <= REASON_LENGTH else text[: REASON_LENGTH - 1] + "…"
+    return shortened(text, REASON_LENGTH)
 
 
 def _is_known(revision: str) -> bool:

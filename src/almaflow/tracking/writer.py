@@ -146,7 +146,7 @@ class Tracker:
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value}
+        tags = names.job_tags(job) | {"almaflow.status": "interrupted" if job.interrupted else status.value}
         tags |= _described(description_markdown, job)
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"

@@ -44,6 +44,9 @@ UNTELLING = re.compile(
 )
 """Lines that say where in a converter it happened, or what to do in general."""
 
+ANNOUNCES = re.compile(r".*(:|\bfor the following \w+)$")
+"""A line that says nothing without the next one, as ONNX Runtime's "for the following indices"."""
+
 TELLING = (
     re.compile(r"-- (?P<line>No conversion rule found for operations: .+)"),  # OpenVINO, below other operations' logs
     re.compile(r"(?:\S+: )?(?P<line>(?:fatal )?error: .+)"),  # a C++ compiler, below inductor's command line
@@ -167,8 +170,8 @@ def _chosen(raw: list[str], lines: list[str]) -> str:
     telling_lines = [line for line in lines if not UNTELLING.match(line)]
     first, *others = telling_lines or lines
     told = [first]
-    # A line that announces the next one says nothing without it; OpenVINO's log has two such lines.
-    while others and len(told) < MOST_LINES and told[-1].endswith(":") and not PLACE.search(others[0]):
+    # OpenVINO's log has two lines that announce the next one.
+    while others and len(told) < MOST_LINES and ANNOUNCES.match(told[-1]) and not PLACE.search(others[0]):
         told.append(others.pop(0))
     return " ".join(told)
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from almaflow.errors import shortened
 from almaflow.records import Failure, FailureKind
 from almaflow.records.trouble import TEXTS, advised, disk_is_full, number_in
 from almaflow.secrets import mask
@@ -104,8 +105,8 @@ def classify(error: BaseException, phase: str, planned: PlannedConversion | None
 def headline(error: BaseException, versions: str = "") -> str:
     """Return ``Type: line`` of what happened, short enough for a table, with the versions behind it."""
     addition = f" ({versions})" if versions else ""
-    text, limit = mask(described(error)), MESSAGE_LIMIT - len(addition)  # half a secret is not recognised
-    return (text if len(text) <= limit else text[: limit - 3] + "...") + addition
+    # Masked first: half a secret is not recognised.
+    return shortened(mask(described(error)), MESSAGE_LIMIT - len(addition)) + addition
 
 
 def versions_of(planned: PlannedConversion) -> str:

@@ -69,6 +69,7 @@ def _series(each: Series) -> dict[str, Any]:
         "now": _summary(each.now),
         "trend_pct_per_30_days": _figure(each.trend) if each.trend else None,
         "verdict": str(each.verdict),
+        "inside_own_interval": each.inside,
         "within_noise": sum(point.within_noise is True for point in each.points),
         "changes": [_change(each, change) for change in each.changes],
         "points": [

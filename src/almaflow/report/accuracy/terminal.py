@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from almaflow.accuracy.series import Verdict
@@ -20,40 +19,42 @@ if TYPE_CHECKING:
     from almaflow.accuracy.alerts import Alert
     from almaflow.accuracy.series import Change, Series
     from almaflow.records import ScoredRun
-    from almaflow.stats import Figure, Paired
+    from almaflow.stats import ErrorSummary, Figure, Paired
 
 MOST_ROWS = 40
 SHOWN_RUNS = 6
+GAP = "  "
 COLORS = {Verdict.NEAR: "green", Verdict.NOISE: "green", Verdict.SHORT: "dim"}
 
 
-def render(all_series: Sequence[Series], console: Console, *, against: str, rate: float, everything: bool) -> None:
-    """Print the errors of each predictor, then the series, the most notable first."""
+def render(all_series: Sequence[Series], console: Console, *, against: str, everything: bool) -> None:
+    """Print the errors of each predictor, then the series, the most notable first, and why their errors changed."""
     measured = len({point.run.run_id for series in all_series for point in series.points})
     counts = f"{_plural(len(all_series), 'series')} of {_plural(measured, 'measurement')}"
     console.print(Text(f"{counts}; error in % of the {against}"))
-    _summaries(all_series, console)
+    _print(
+        console,
+        ("predictor", "conversion"),
+        ("series", "n", "error", "mean |error|", "median |error|", "within 10%"),
+        [
+            (Text(f"{predictor}  {conversion}"), (str(count), str(each.count), *_summary(each)))
+            for (predictor, conversion), (count, each) in rollups(all_series, "conversion").items()
+        ],
+    )
     shown = sorted(all_series, key=_notable)
     shown = shown if everything else shown[:MOST_ROWS]
-    table = _table("series", "n", "now", "error", "|error|", "within 10%", "30 days", "last change", "verdict")
-    for series in shown:
-        table.add_row(*_cells(series))
-    console.print(table)
+    _print(
+        console,
+        ("series", "verdict"),
+        ("n", "now", "error", "|error|", "within 10%", "in interval", "30 days"),
+        [(_title(series), _figures(series)) for series in shown],
+    )
     if len(shown) < len(all_series):
         console.print(Text(f"{len(all_series) - len(shown)} more series: --all shows them", style="dim"))
-    changed = [series for series in shown if series.changes]
-    for series in changed:
+    for series in (series for series in shown if series.changes):
         last = series.changes[-1]
         text = Text(f"{series.key}, {_day(series, last)}: {last.cause.why}", style="bold" if last.worse else "")
         console.print(text, soft_wrap=True)
-    chance = rate * len(all_series)
-    console.print(
-        Text(
-            f"now: points since the last change. Steps: at most {rate:g} of series without one show one by chance, "
-            f"{chance:.2g} of these {len(all_series)}.",
-            style="dim",
-        )
-    )
 
 
 def render_compared(names: tuple[str, str], both: Paired | None, console: Console) -> None:
@@ -101,33 +102,47 @@ def nothing(runs: Sequence[ScoredRun], stores: Sequence[str], *, named: bool) ->
     return f"nothing was measured in {where} that fits: almaflow run predictor=NAME"
 
 
-def _summaries(all_series: Sequence[Series], console: Console) -> None:
-    table = _table("predictor", "conversion", "series", "n", "error", "mean |error|", "median |error|", "within 10%")
-    for (predictor, conversion), (count, each) in rollups(all_series, "conversion").items():
-        cells = (_span(each.signed, "+.1f"), _span(each.mean_abs), _span(each.median_abs), _share(each.within))
-        table.add_row(predictor, conversion, str(count), str(each.count), *cells)
-    console.print(table)
+def _print(
+    console: Console, names: Sequence[str], headers: Sequence[str], rows: Sequence[tuple[Text, Sequence[str]]]
+) -> None:
+    """Print figures in columns: behind the row's title where that fits the terminal, else on a line of their own."""
+    head = Text("  ".join(names), style="bold")
+    widths = [max(map(len, column)) for column in zip(headers, *(figures for _, figures in rows), strict=True)]
+    before = max(len(title) for title in (head, *(title for title, _ in rows)))
+    aligned = sum(widths) + len(GAP) * len(widths) + before <= console.width
+    for title, figures in ((head, headers), *rows):
+        line = GAP.join(text.rjust(width) for text, width in zip(figures, widths, strict=True))
+        style = "bold" if title is head else ""
+        if aligned:
+            console.print(title + Text(" " * (before - len(title))) + Text(f"{GAP}{line}".rstrip(), style))
+        else:
+            console.print(title, soft_wrap=True)
+            console.print(Text(f"{GAP}{line}".rstrip(), style), soft_wrap=True)
+    console.print()
 
 
-def _cells(series: Series) -> list[Text]:
-    now, key = series.now, series.key
-    change = series.changes[-1] if series.changes else None
-    slope = series.trend
+def _title(series: Series) -> Text:
+    key = series.key
+    name = f"{key.model_version} b{key.batch_size} {key.conversion} {key.predictor} ({key.hardware})"
+    return Text(f"{name}: ") + Text(str(series.verdict), style=COLORS.get(series.verdict, ""))
+
+
+def _figures(series: Series) -> tuple[str, ...]:
+    now, slope = series.now, series.trend
     sure = slope is not None and slope.interval is not None and 0 not in slope.interval
-    name = f"{key.model_version} b{key.batch_size} {key.conversion} {key.predictor}"
-    cells = [
-        f"{name} ({key.hardware})",
+    return (
         str(series.summary.count),
         str(now.count),
         _span(now.signed, "+.1f"),
-        _span(now.mean_abs),
-        f"{100 * series.summary.within.value:.0f}%",
+        f"{now.mean_abs.value:.1f}%",
+        f"{100 * now.within.value:.0f}%",
+        "" if series.inside is None else f"{100 * series.inside:.0f}%",
         f"{slope.value:+.1f}" if slope and sure else "",
-        f"{_day(series, change)} {change.cause.kind}" if change else "",
-        str(series.verdict),
-    ]
-    style = COLORS.get(series.verdict, "")
-    return [*map(Text, cells[:-1]), Text(cells[-1], style=style)]
+    )
+
+
+def _summary(each: ErrorSummary) -> tuple[str, ...]:
+    return _span(each.signed, "+.1f"), _span(each.mean_abs), _span(each.median_abs), _share(each.within)
 
 
 def _notable(series: Series) -> tuple[bool, float, str]:
@@ -154,11 +169,3 @@ def _share(each: Figure) -> str:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 or noun == "series" else f"{count} {noun}s"
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for header in headers:
-        words = header in {"series", "predictor", "conversion", "last change", "verdict"}
-        table.add_column(header, justify="left" if words and len(headers) > 1 else "right", overflow="fold")
-    return table

@@ -36,6 +36,8 @@ class Zygote:
     process: subprocess.Popen[bytes]
     connection: socket.socket
     codes: dict[int, int] = field(default_factory=dict)
+    beside: set[int] = field(default_factory=set)
+    """Forks that are not what a command left: servers, and commands that are to go on."""
 
     @classmethod
     def start(cls) -> Zygote:
@@ -120,8 +122,6 @@ class Command:
     pid: int
     control: Path
     began: float
-    beside: set[int]
-    """Processes that are not the command's."""
 
     def wait_for(self, name: str, words: str = "", patience_s: float = PATIENCE_S) -> None:
         """Wait until it has noted something, such as ``held``, or printed words."""
@@ -171,7 +171,7 @@ class Command:
 
     def _left(self) -> tuple[str, ...]:
         deadline = time.monotonic() + ENDS_WITHIN_S
-        while left := [each for each in children(self.zygote.process.pid) if each.pid not in self.beside]:
+        while left := [each for each in children(self.zygote.process.pid) if each.pid not in self.zygote.beside]:
             if time.monotonic() > deadline:
                 helpers = set(self.pids("helper"))
                 names = []
@@ -209,6 +209,7 @@ class MlflowServer:
         self.trouble()
         arguments = ["serve", str(self.port), f"sqlite:///{self.database}", str(self.root / "artifacts")]
         self.pid = _fork_helper(self.zygote, [*arguments, str(self.root / "rules")], self.root)
+        self.zygote.beside.add(self.pid)
         deadline = time.monotonic() + PATIENCE_S
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -220,6 +221,7 @@ class MlflowServer:
         if self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)
             self.zygote.code(self.pid, PATIENCE_S)
+            self.zygote.beside.discard(self.pid)
             self.pid = None
 
     @contextmanager
@@ -260,7 +262,6 @@ def start(
     *,
     stdout: Path | None = None,
     stderr: Path | None = None,
-    beside: set[int] | None = None,
 ) -> Command:
     """Start a command, whose output goes to files unless it is to go elsewhere."""
     control = directory / f"control-{time.monotonic_ns()}"
@@ -277,4 +278,4 @@ def start(
             "control": str(control),
         }
     )
-    return Command(zygote, pid, control, began, beside or set())
+    return Command(zygote, pid, control, began)

@@ -63,7 +63,6 @@ class Place:
     """A store that is copied, since making one takes seconds."""
     version: int = 1
     experiment: str = "almaflow"
-    beside: set[int] = field(default_factory=set)
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,7 +104,7 @@ class Place:
         own |= {"HOME": str(self.root)}
         return start(
             self.zygote, arguments, self.root, own | self.environment | environment, faults,
-            stdout=stdout, stderr=stderr, beside=self.beside,
+            stdout=stdout, stderr=stderr,
         )  # fmt: skip
 
     def almaflow(self, *arguments: str, faults: tuple[Fault, ...] = (), **environment: Any) -> Ended:

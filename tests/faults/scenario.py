@@ -108,7 +108,7 @@ def synced(place: Place, *more: str) -> Count:
 
 def resumed(place: Place, *more: str, **environment: Any) -> Ended:
     """Resume, which has to end well: the store then has all, of this version of the model, and in full."""
-    before = {each.key for each in holds(place).on_disk if each.ok and each.version == place.version}
+    before = {each.key for each in holds(place).known if each.version == place.version}
     ended = ended_with(place.resume("output=out.json", *more, **environment), 0)
     count = holds(place)
     assert not (gone := before - {each.key for each in count.on_disk}), f"measured again, or lost: {gone}"

@@ -147,8 +147,9 @@ def _tell_workers(injection: Any) -> None:
     original = worker.main
 
     def main(arguments: list[str]) -> None:
-        place = Path(arguments[0]).parent.parent.name  # conversions/NN-NAME/work/task.json
-        injection.become("worker", place.partition("-")[2] if place[:2].isdigit() else "reference")
+        place = Path(arguments[0]).parent.parent  # conversions/NN-NAME/work/task.json, or prepare/task.json
+        kind = place.parent.name in {"conversions", "references"}
+        injection.become("worker", place.name.partition("-")[2] if kind else "reference")
         original(arguments)
 
     worker.main = main

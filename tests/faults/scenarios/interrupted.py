@@ -25,8 +25,7 @@ def interrupt(number: int, at: str, nth: int = 1, do: str = "signal") -> tuple[F
     short=("SIGINT", "SIGHUP"),
 )
 def interrupted_while_timing(place: Place, number: int) -> None:
-    ended = fired(ended_with(place.run(faults=interrupt(number, "before round", 6)), 130))
-    assert "interrupted" in (ended.out + ended.err).lower(), ended
+    fired(ended_with(place.run(faults=interrupt(number, "before round", 6)), 130))
     count = holds(place)
     assert not [run.key for run in count.conversions if run.status == "FINISHED"], "cut short, and counted"
     assert {run.status for run in count.in_store if run.kind == "job"} == {"KILLED"}

@@ -63,9 +63,9 @@ def sync_beside_a_running_job(place: Place) -> None:
     faults = (Fault("hold", "before conversion logged", 2), Fault("signal", "after conversion logged", 2))
     command = place.start(*place.measuring(), faults=faults)
     command.wait_for("held")
-    place.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
+    place.zygote.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
     ended_with(place.sync(), 0)
-    place.beside.clear()
+    place.zygote.beside.clear()
     command.go_on()
     ended_with(command.end(), -signal.SIGKILL)
     synced(place)
@@ -84,9 +84,9 @@ def two_at_once(place: Place, what: str) -> None:
     arguments = ("sync",) if what == "sync" else place.measuring("resume=true")
     first = place.start(*arguments)
     second = place.start(*arguments)
-    place.beside |= {second.pid}
+    place.zygote.beside |= {second.pid}
     codes = {first.zygote.code(each.pid, 60.0) for each in (first, second)}
-    place.beside.clear()
+    place.zygote.beside.clear()
     ended_with(first.end(), 0, 1)
     ended_with(second.end(), 0, 1)
     assert 0 in codes

@@ -1,0 +1,303 @@
+"""Random schedules of commands and faults: after each step an independent count, and at the end all has to go on.
+
+``python -m tests.faults.schedules STEPS`` repeats a schedule that was printed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from tests.faults.commands import Zygote, make_store
+from tests.faults.count import Count
+from tests.faults.inject import Fault
+from tests.faults.place import SLEEPS_MS, Place
+from tests.faults.scenario import ended_with, holds, resumed
+from tests.faults.scenarios.records import DAMAGES
+
+if TYPE_CHECKING:
+    from tests.faults.commands import MlflowServer
+
+FULL = 28
+KILLS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
+AT = (
+    "before reference run", "after job opened", "before round", "after outcome written", "before job written",
+    "before create run", "after create run", "before log batch", "before log artifacts", "before end run",
+    "before summary written", "after job closed", "before catch up", "after delete run",
+)  # fmt: skip
+
+
+class Schedule:
+    """Steps in one place; each is a method whose arguments are JSON."""
+
+    def __init__(self, zygote: Zygote, root: Path, template: Path) -> None:
+        self.place = Place(zygote, root, template)
+        self.server: MlflowServer | None = None
+        self.on = True
+        self.steps: list[list[Any]] = []
+        self.excused: set[tuple[str, str, int]] = set()
+
+    def do(self, name: str, *arguments: Any) -> None:
+        """Take a step; whatever does not hold is told with all steps up to here."""
+        self.steps.append([name, *arguments])
+        try:
+            getattr(self, name)(*arguments)
+            holds(self.place)
+        except AssertionError as error:
+            message = f"{error}\nrepeat it: python -m tests.faults.schedules '{json.dumps(self.steps)}'"
+            raise AssertionError(message) from error
+
+    @property
+    def uri(self) -> tuple[str, ...]:
+        return (f"tracking.uri={self.server.uri}",) if self.server else ()
+
+    def serve(self) -> None:
+        """From now on the store is behind MLflow's server."""
+        self.server = self.place.server()
+        self.server.start()
+
+    def run(self) -> None:
+        ended_with(self.place.run(*self.uri), 0)
+
+    def resume(self) -> None:
+        if self.on:
+            resumed(self.place, *self.uri)
+        else:
+            ended_with(self.place.resume(*self.uri), 0, 1)
+
+    def broken(self, resume: bool, name: str, at: str, nth: int) -> None:
+        """A command that a signal ends, if it gets as far as this point."""
+        number = signal.Signals[name]
+        more = ("resume=true", *self.uri) if resume else self.uri
+        ended = self.place.run(*more, faults=(Fault("signal", at, nth, number=number),))
+        refused = (1,) if resume and not self.on else ()
+        ended_with(ended, *refused, *((-number,) if number == signal.SIGKILL and ended.fired else (0, 130)))
+
+    def full(self, nth: int) -> None:
+        """A command that meets a full disk."""
+        ended_with(self.place.run(*self.uri, faults=(Fault("raise", "before record written", nth, 0, number=FULL),)), 0, 1)
+
+    def worker_killed(self, nth: int) -> None:
+        """A command whose workers are killed in the middle."""
+        ended_with(self.place.run(*self.uri, faults=(Fault("signal", "before round", nth, to="server"),)), 0, 1)
+
+    def sync(self) -> None:
+        more = ("--uri", self.server.uri) if self.server else ()
+        ended = ended_with(self.place.sync(*more), 0 if self.on else 1)
+        if ended.code == 0:
+            wrong = Count.of(self.place.home, self.place.database).after_sync(self.excused)
+            assert not wrong, wrong
+
+    def delete(self, kind: str, which: int) -> None:
+        """Somebody deletes a run in MLflow's pages."""
+        found = sorted(run.run_id for run in holds(self.place).in_store if run.active and run.kind == kind)
+        if found:
+            self._excuse()
+            with closing(sqlite3.connect(self.place.database, timeout=30)) as store:
+                chosen = (found[which % len(found)],)
+                store.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", chosen)
+                store.commit()
+
+    def back_up(self) -> None:
+        self.place.copy_store()
+
+    def restore(self) -> None:
+        """Somebody puts an earlier copy of the store in its place."""
+        if (self.place.root / "backup.db").exists():
+            self._excuse()
+            if self.server and self.on:
+                self.server.stop()
+            self.place.restore_store()
+            if self.server and self.on:
+                self.server.start()
+
+    def _excuse(self) -> None:
+        self.excused |= {each.key for each in holds(self.place).on_disk if not each.waits}
+
+    def edit(self, version: int) -> None:
+        self.place.edit(version)
+
+    def damage(self, name: str, how: str, which: int) -> None:
+        """A record is damaged while ``sync`` runs, and mended afterwards."""
+        found = sorted(self.place.home.glob(f"jobs/*/{name}")) or sorted(self.place.home.glob(f"jobs/*/*/*/{name}"))
+        if not found:
+            return
+        path = found[which % len(found)]
+        content = path.read_bytes()
+        DAMAGES[how][0](path)
+        more = ("--uri", self.server.uri) if self.server else ()
+        ended_with(self.place.sync(*more), 0, 1)
+        path.write_bytes(content)
+
+    def switch(self) -> None:
+        """The server goes, or comes back."""
+        assert self.server is not None
+        self.on = not self.on
+        if self.on:
+            self.server.start()
+        else:
+            self.server.stop()
+
+    def go_on(self) -> None:
+        """Once all is well again, everything can go on."""
+        if not self.on:
+            self.switch()
+        self.sync()
+        self.resume()
+        self.sync()
+
+    def end(self) -> None:
+        if self.server:
+            self.server.stop()
+        shutil.rmtree(self.place.root, ignore_errors=True)
+
+
+class Machine(RuleBasedStateMachine):
+    """Lets Hypothesis choose the steps."""
+
+    zygote: ClassVar[Zygote]
+    root: ClassVar[Path]
+    wanted: ClassVar[int] = 0
+    """How many schedules there are to be, where progress is shown."""
+    done: ClassVar[int] = 0
+    began: ClassVar[float] = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        template = self.root / "template.db"
+        if not template.exists():
+            make_store(self.zygote, template)
+        self.schedule = Schedule(self.zygote, Path(tempfile.mkdtemp(dir=self.root)), template)
+        self.broke = False
+
+    def do(self, name: str, *arguments: Any) -> None:
+        self.broke = True
+        self.schedule.do(name, *arguments)
+        self.broke = False
+
+    @initialize(served=st.booleans())
+    def begin(self, served: bool) -> None:
+        if served:
+            self.do("serve")
+
+    @rule()
+    def run(self) -> None:
+        self.do("run")
+
+    @rule()
+    def resume(self) -> None:
+        self.do("resume")
+
+    @rule(again=st.booleans(), number=st.sampled_from(KILLS), at=st.sampled_from(AT), nth=st.integers(1, 6))
+    def broken(self, again: bool, number: str, at: str, nth: int) -> None:
+        self.do("broken", again, number, at, nth)
+
+    @rule(nth=st.integers(2, 14))
+    def full(self, nth: int) -> None:
+        self.do("full", nth)
+
+    @rule(nth=st.integers(1, 20))
+    def worker_killed(self, nth: int) -> None:
+        self.do("worker_killed", nth)
+
+    @rule()
+    def sync(self) -> None:
+        self.do("sync")
+
+    @rule(kind=st.sampled_from(("job", "conversion")), which=st.integers(0, 3))
+    def delete(self, kind: str, which: int) -> None:
+        self.do("delete", kind, which)
+
+    @rule()
+    def back_up(self) -> None:
+        self.do("back_up")
+
+    @precondition(lambda self: (self.schedule.place.root / "backup.db").exists())
+    @rule()
+    def restore(self) -> None:
+        self.do("restore")
+
+    @rule(version=st.sampled_from(sorted(SLEEPS_MS)))
+    def edit(self, version: int) -> None:
+        self.do("edit", version)
+
+    @precondition(lambda self: bool(self.schedule.place.jobs))
+    @rule(name=st.sampled_from(("job.json", "outcome.json")), how=st.sampled_from(sorted(DAMAGES)), which=st.integers(0, 3))
+    def damage(self, name: str, how: str, which: int) -> None:
+        self.do("damage", name, how, which)
+
+    @precondition(lambda self: self.schedule.server is not None)
+    @rule()
+    def switch(self) -> None:
+        self.do("switch")
+
+    @invariant()
+    def nothing_is_left(self) -> None:
+        kept = [path for path in self.schedule.place.root.glob("control-*")]
+        assert not kept, kept
+
+    def teardown(self) -> None:
+        try:
+            if not self.broke and self.schedule.steps:
+                self.schedule.do("go_on")
+        finally:
+            self.schedule.end()
+            type(self).done += 1
+            self._show()
+
+    def _show(self) -> None:
+        if self.wanted:
+            rate = self.done / max(time.monotonic() - self.began, 1e-9)
+            left = max(0, self.wanted - self.done) / rate
+            print(f"{self.done} of {self.wanted} schedules, {60 * rate:.1f} a minute, {left / 60:.0f} min left", flush=True)
+
+
+def run_schedules(zygote: Zygote, root: Path, count: int, *, steps: int = 6, fixed: bool, show: bool = False) -> None:
+    """Run this many schedules; an ``AssertionError`` has the steps of the one that does not hold."""
+    kind = type("Schedules", (Machine,), {"zygote": zygote, "root": root, "wanted": count if show else 0})
+    kind.began = time.monotonic()
+    chosen = settings(
+        max_examples=count,
+        stateful_step_count=steps,
+        derandomize=fixed,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),  # a schedule takes seconds: to shrink one would take an hour
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    run_state_machine_as_test(kind, settings=chosen)  # type: ignore[no-untyped-call]
+
+
+def repeat(zygote: Zygote, root: Path, template: Path, steps: list[list[Any]]) -> None:
+    """Take the steps of a schedule again."""
+    schedule = Schedule(zygote, root, template)
+    try:
+        for name, *arguments in steps:
+            schedule.do(name, *arguments)
+    finally:
+        schedule.end()
+
+
+def main(steps: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as directory, Zygote.start() as zygote:
+        root = Path(directory)
+        make_store(zygote, root / "template.db")
+        repeat(zygote, root / "place", root / "template.db", json.loads(steps))
+    print("it holds")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

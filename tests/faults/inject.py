@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from tests.faults.points import COMMAND, POINTS, WORKER
+from tests.faults.points import COMMAND, POINTS, WORKER, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,7 @@ class Fault:
     do: str
     """A name in ``ACTIONS``."""
     at: str
-    """``before`` or ``after``, and a name in ``POINTS``."""
+    """``before`` or ``after``, and a name in ``POINTS``; or ``start``, before the command begins."""
     nth: int = 1
     """The call that it comes at, from 1 on."""
     calls: int = 1
@@ -44,6 +44,8 @@ class Fault:
     number: int = signal.SIGKILL
     """The signal, or the error number."""
     seconds: float = 0.0
+    target: str = ""
+    """The function that a product which is wrong on purpose has lost: ``module:function``."""
 
     def __str__(self) -> str:
         """Describe it in a few words, as a schedule's steps show it."""
@@ -71,7 +73,7 @@ class Injection:
         by_target: dict[str, list[str]] = {}
         for name, point in POINTS.items():
             by_target.setdefault(point.target, []).append(name)
-        for target, names in by_target.items():
+        for names in by_target.values():
             owner, attribute, original = POINTS[names[0]].find()
             watched = self._watched(original, names)
             setattr(owner, attribute, watched)
@@ -79,7 +81,7 @@ class Injection:
                 if getattr(module, "__name__", "").startswith("almaflow"):
                     for key in [key for key, value in vars(module).items() if value is original]:
                         setattr(module, key, watched)
-            del target
+        self._strike("start", 1)
 
     def become(self, role: str, conversion: str = "") -> None:
         """Say what this process is from now on."""
@@ -212,6 +214,12 @@ def _lose_session_child(injection: Injection, _: Fault) -> None:
     os._exit(0)
 
 
+def _blind(_: Injection, fault: Fault) -> None:
+    """Make the product wrong on purpose: from now on this function finds nothing."""
+    owner, name, _original = Point(fault.target).find()
+    setattr(owner, name, lambda *_args, **_kwargs: {})
+
+
 ACTIONS: dict[str, Callable[[Injection, Fault], None]] = {
     "signal": _signal,
     "raise": _raise,
@@ -225,6 +233,7 @@ ACTIONS: dict[str, Callable[[Injection, Fault], None]] = {
     "clock": _turn_clock,
     "close": _close_descriptors,
     "helper": _lose_session_child,
+    "blind": _blind,
 }
 
 

@@ -64,6 +64,8 @@ class Place:
     version: int = 1
     experiment: str = "almaflow"
     environment: dict[str, str] = field(default_factory=dict)
+    always: tuple[Fault, ...] = ()
+    """What is wrong in every command."""
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,8 @@ class Place:
         own |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         own |= {"HOME": str(self.root)}
         return start(
-            self.zygote, arguments, self.root, own | self.environment | environment, faults,
+            self.zygote, arguments, self.root, own | self.environment | environment,
+            (*self.always, *faults),
             stdout=stdout, stderr=stderr,
         )  # fmt: skip
 

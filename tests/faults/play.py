@@ -1,7 +1,11 @@
-"""Plays scenarios, each in a place of its own: ``python -m tests.faults.play WORDS`` plays those that say so."""
+"""Plays scenarios, each in a place of its own, and then random schedules.
+
+``python -m tests.faults.play SCHEDULES RESULTS`` is what ``make faults`` runs.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import tempfile
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING
 from tests.faults.commands import Zygote, make_store
 from tests.faults.place import Place
 from tests.faults.scenario import NotHereError, Scenario, cases
+from tests.faults.schedules import run_schedules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,19 +66,29 @@ def show(played: Played) -> str:
     return f"{line}\n    {played.why}" if played.why else line
 
 
-def main(words: str = "") -> int:
-    """Play what has the words in its label, and give the number of those that fail."""
-    chosen = [
-        (each, case)
-        for each, case in cases(short=words == "short")
-        if words in {"short", ""} or words in each.label(case)
-    ]
+def main(schedules: int, results: str) -> int:
+    """Play every scenario, keep how each ended, then run random schedules; 1 where something does not hold."""
+    chosen = list(cases(short=False))
     failed = 0
+    path = Path(results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as root, Zygote.start() as zygote:
-        for _number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
+        for number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
             failed += played.verdict == "FAILS"
-    return failed
+            left = (time.monotonic() - began) / number * (len(chosen) - number)
+            print(f"[{number}/{len(chosen)}, {left / 60:.0f} min left] {show(played)}", flush=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps([played.scenario.name, played.case, played.verdict, played.why]) + "\n")
+        print(f"{len(chosen)} scenarios played, {failed} fail", flush=True)
+        try:
+            run_schedules(zygote, Path(root), schedules, fixed=False, show=True)
+        except AssertionError as error:
+            failed += 1
+            print(f"a schedule does not hold: {error}", flush=True)
+    return min(failed, 1)
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(" ".join(sys.argv[1:])), 1))
+    sys.exit(main(int(sys.argv[1]), sys.argv[2]))

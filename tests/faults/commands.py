@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from tests.faults.inject import Fault, children, encoded
 from tests.support.real_servers import free_port
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0
 """A command that has not ended by then hangs."""
+STARTS_WITHIN_S = 240.0
+"""Importing everything takes ten seconds, and a minute on a busy machine."""
 ENDS_WITHIN_S = 8.0
 """Processes of a command that has ended are gone by then: a server has five seconds to end."""
 
@@ -35,6 +38,8 @@ class Zygote:
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
+    log: IO[bytes]
+    """What it printed."""
     codes: dict[int, int] = field(default_factory=dict)
     beside: set[int] = field(default_factory=set)
     """Forks that are not what a command left: servers, and commands that are to go on."""
@@ -44,17 +49,19 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "MLFLOW_DISABLE_TELEMETRY": "true"}
         environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "tests.faults.zygote", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
-        zygote = cls(process, ours)
-        assert zygote._message(PATIENCE_S) == {"ready": True}, "the process that forks commands does not start"
+        zygote = cls(process, ours, log)
+        assert zygote._message(STARTS_WITHIN_S) == {"ready": True}
         return zygote
 
     def __enter__(self) -> Self:
@@ -88,12 +95,16 @@ class Zygote:
 
     def _message(self, timeout_s: float) -> dict[str, Any]:
         self.connection.settimeout(timeout_s or 0.001)
-        message: dict[str, Any] = json.loads(self.connection.recv(65536) or b"{}")
-        return message
+        data = self.connection.recv(65536)
+        if not data:
+            self.log.seek(0)
+            message = f"the process that forks commands has ended: {self.log.read().decode(errors='replace')[-2000:]}"
+            raise EOFError(message)
+        message_in: dict[str, Any] = json.loads(data)
+        return message_in
 
     def _ended(self, message: dict[str, Any]) -> None:
-        if message:
-            self.codes[message["ended"]] = message["code"]
+        self.codes[message["ended"]] = message["code"]
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Plays scenarios, each in a place of its own, and then random schedules.
 
-``python -m tests.faults.play SCHEDULES RESULTS`` is what ``make faults`` runs.
+``python -m tests.faults.play --words 'killed then'`` plays those that have the words; ``make faults`` plays all.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -66,29 +67,36 @@ def show(played: Played) -> str:
     return f"{line}\n    {played.why}" if played.why else line
 
 
-def main(schedules: int, results: str) -> int:
-    """Play every scenario, keep how each ended, then run random schedules; 1 where something does not hold."""
-    chosen = list(cases(short=False))
+def main(words: str, schedules: int, results: Path | None) -> int:
+    """Play what has the words in its label, keep how each ended, then run random schedules; 1 where one fails."""
+    chosen = [(each, case) for each, case in cases(short=False) if words in each.label(case)]
     failed = 0
-    path = Path(results)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    if results:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.unlink(missing_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as root, Zygote.start() as zygote:
         for number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
             failed += played.verdict == "FAILS"
             left = (time.monotonic() - began) / number * (len(chosen) - number)
             print(f"[{number}/{len(chosen)}, {left / 60:.0f} min left] {show(played)}", flush=True)
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps([played.scenario.name, played.case, played.verdict, played.why]) + "\n")
+            if results:
+                with results.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps([played.scenario.name, played.case, played.verdict, played.why]) + "\n")
         print(f"{len(chosen)} scenarios played, {failed} fail", flush=True)
-        try:
-            run_schedules(zygote, Path(root), schedules, fixed=False, show=True)
-        except AssertionError as error:
-            failed += 1
-            print(f"a schedule does not hold: {error}", flush=True)
+        if schedules:
+            try:
+                run_schedules(zygote, Path(root), schedules, fixed=False, show=True)
+            except AssertionError as error:
+                failed += 1
+                print(f"a schedule does not hold: {error}", flush=True)
     return min(failed, 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--words", default="", help="play only scenarios that have these words in their names")
+    parser.add_argument("--schedules", type=int, default=0, help="run so many random schedules afterwards")
+    parser.add_argument("--results", type=Path, help="file that is to say how each scenario ended")
+    given = parser.parse_args()
+    sys.exit(main(given.words, given.schedules, given.results))

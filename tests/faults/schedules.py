@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.faults.commands import Zygote, make_store
 from tests.faults.count import Count
 from tests.faults.inject import Fault
@@ -29,6 +35,7 @@ from tests.faults.scenarios.records import DAMAGES
 
 if TYPE_CHECKING:
     from tests.faults.commands import MlflowServer
+    from tests.faults.count import Result
 
 FULL = 28
 KILLS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
@@ -87,7 +94,9 @@ class Schedule:
 
     def full(self, nth: int) -> None:
         """A command that meets a full disk."""
-        ended_with(self.place.run(*self.uri, faults=(Fault("raise", "before record written", nth, 0, number=FULL),)), 0, 1)
+        ended_with(
+            self.place.run(*self.uri, faults=(Fault("raise", "before record written", nth, 0, number=FULL),)), 0, 1
+        )
 
     def worker_killed(self, nth: int) -> None:
         """A command whose workers are killed in the middle."""
@@ -101,14 +110,18 @@ class Schedule:
             assert not wrong, wrong
 
     def delete(self, kind: str, which: int) -> None:
-        """Somebody deletes a run in MLflow's pages."""
-        found = sorted(run.run_id for run in holds(self.place).in_store if run.active and run.kind == kind)
-        if found:
-            self._excuse()
-            with closing(sqlite3.connect(self.place.database, timeout=30)) as store:
-                chosen = (found[which % len(found)],)
-                store.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", chosen)
-                store.commit()
+        """Somebody deletes a run in MLflow's pages; it stays deleted, and a job without any run stays so too."""
+        runs = [run for run in holds(self.place).in_store if run.active and run.kind in {"job", "conversion"}]
+        found = sorted((run for run in runs if run.kind == kind), key=lambda run: run.run_id)
+        if not found:
+            return
+        chosen = found[which % len(found)]
+        with closing(sqlite3.connect(self.place.database, timeout=30)) as store:
+            store.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", (chosen.run_id,))
+            store.commit()
+        job = chosen.key[0]
+        alone = all(run.key[0] != job for run in runs if run is not chosen)
+        self.excused |= {each.key for each in self._kept() if each.job == job and (alone or each.key == chosen.key)}
 
     def back_up(self) -> None:
         self.place.copy_store()
@@ -124,7 +137,10 @@ class Schedule:
                 self.server.start()
 
     def _excuse(self) -> None:
-        self.excused |= {each.key for each in holds(self.place).on_disk if not each.waits}
+        self.excused |= {each.key for each in self._kept() if not each.waits}
+
+    def _kept(self) -> tuple[Result, ...]:
+        return holds(self.place).on_disk
 
     def edit(self, version: int) -> None:
         self.place.edit(version)
@@ -234,7 +250,11 @@ class Machine(RuleBasedStateMachine):
         self.do("edit", version)
 
     @precondition(lambda self: bool(self.schedule.place.jobs))
-    @rule(name=st.sampled_from(("job.json", "outcome.json")), how=st.sampled_from(sorted(DAMAGES)), which=st.integers(0, 3))
+    @rule(
+        name=st.sampled_from(("job.json", "outcome.json")),
+        how=st.sampled_from(sorted(DAMAGES)),
+        which=st.integers(0, 3),
+    )
     def damage(self, name: str, how: str, which: int) -> None:
         self.do("damage", name, how, which)
 
@@ -245,7 +265,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_left(self) -> None:
-        kept = [path for path in self.schedule.place.root.glob("control-*")]
+        kept = list(self.schedule.place.root.glob("control-*"))
         assert not kept, kept
 
     def teardown(self) -> None:
@@ -261,13 +281,19 @@ class Machine(RuleBasedStateMachine):
         if self.wanted:
             rate = self.done / max(time.monotonic() - self.began, 1e-9)
             left = max(0, self.wanted - self.done) / rate
-            print(f"{self.done} of {self.wanted} schedules, {60 * rate:.1f} a minute, {left / 60:.0f} min left", flush=True)
+            print(
+                f"{self.done} of {self.wanted} schedules, {60 * rate:.1f} a minute, {left / 60:.0f} min left",
+                flush=True,
+            )
 
 
 def run_schedules(zygote: Zygote, root: Path, count: int, *, steps: int = 6, fixed: bool, show: bool = False) -> None:
     """Run this many schedules; an ``AssertionError`` has the steps of the one that does not hold."""
-    kind = type("Schedules", (Machine,), {"zygote": zygote, "root": root, "wanted": count if show else 0})
-    kind.began = time.monotonic()
+    kind = type(
+        "Schedules",
+        (Machine,),
+        {"zygote": zygote, "root": root, "wanted": count if show else 0, "began": time.monotonic()},
+    )
     chosen = settings(
         max_examples=count,
         stateful_step_count=steps,
@@ -278,7 +304,7 @@ def run_schedules(zygote: Zygote, root: Path, count: int, *, steps: int = 6, fix
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
-    run_state_machine_as_test(kind, settings=chosen)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(kind, settings=chosen)
 
 
 def repeat(zygote: Zygote, root: Path, template: Path, steps: list[list[Any]]) -> None:

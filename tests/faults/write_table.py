@@ -37,7 +37,9 @@ def row(scenario: Scenario, verdicts: Verdicts) -> str:
     fault = scenario.fault + (f" ({'; '.join(named)})" if named else "")
     count = len(scenario.cases)
     notes = [f"{ended[each]} of {count} {each.lower()}" for each in ("FAILS", "not played") if ended[each]]
-    checked = f"*{scenario.name}*, {count} {'case' if count == 1 else 'cases'}{''.join(f'; **{each}**' for each in notes)}"
+    checked = (
+        f"*{scenario.name}*, {count} {'case' if count == 1 else 'cases'}{''.join(f'; **{each}**' for each in notes)}"
+    )
     return f"| {_sentence(fault)} | {_sentence(scenario.expected)} | {checked} |\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ENDS = "tests/processes/test_worker_ends.py"
+LOCK = "tests/machine/test_lock.py"
 ELSEWHERE = (
     (
         "A worker aborts, hangs with or without Python's lock, ignores SIGTERM, raises `SystemExit` or exits",
@@ -47,8 +48,7 @@ ELSEWHERE = (
     (
         "Two jobs measure on one machine with other homes and directories for temporary files",
         "one waits for the other",
-        "tests/machine/test_lock.py::"
-        "test_it_is_one_lock_whatever_directories_for_temporary_files_and_homes_jobs_have",
+        f"{LOCK}::test_it_is_one_lock_whatever_directories_for_temporary_files_and_homes_jobs_have",
     ),
     (
         "Any value stands in any place of a record",

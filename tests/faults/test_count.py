@@ -73,8 +73,6 @@ def test_versions_are_told_apart_by_the_quickest_call() -> None:
 
 @pytest.mark.slow
 def test_every_point_exists_and_is_reached(place: Place) -> None:
-    for point in POINTS.values():
-        assert callable(point.find()[2])
     reached = set(ended_with(place.run("-m", "batch_size=1,2"), 0).reached)
     ended = place.run(faults=(Fault("signal", "after create run", 2),))
     assert ended.code == -signal.SIGKILL
@@ -134,4 +132,4 @@ def test_mlflow_counts_the_same(place: Place) -> None:
 
 @pytest.mark.slow
 def test_random_schedules_hold(zygote: Zygote, tmp_path: Path) -> None:
-    run_schedules(zygote, tmp_path, 4, steps=4, fixed=True)
+    run_schedules(zygote, tmp_path, 8, steps=5, fixed=True)

@@ -22,7 +22,7 @@ def interrupt(number: int, at: str, nth: int = 1, do: str = "signal") -> tuple[F
     fault="Ctrl-C, SIGTERM or a closed terminal in the middle of the timed calls",
     expected="exit code 130; what was being measured is KILLED and has no headline; `resume=true` measures it in full",
     cases=SIGNALS,
-    short=("SIGINT", "SIGHUP"),
+    short=("SIGHUP",),
 )
 def interrupted_while_timing(place: Place, number: int) -> None:
     fired(ended_with(place.run(faults=interrupt(number, "before round", 6)), 130))
@@ -69,7 +69,6 @@ def interrupted_before_measuring(place: Place, at: str) -> None:
         "SIGTERM before outcome written": (signal.SIGTERM, "before outcome written", 1),
         "SIGTERM before end run": (signal.SIGTERM, "before end run", 3),
     },
-    short=("SIGINT before log batch",),
 )
 def interrupted_while_writing(place: Place, number: int, at: str, nth: int) -> None:
     fired(ended_with(place.run(faults=interrupt(number, at, nth)), 130, 0))
@@ -84,7 +83,7 @@ def interrupted_while_writing(place: Place, number: int, at: str, nth: int) -> N
 )
 def interrupted_in_the_last_process(place: Place) -> None:
     more = ("measure.replicates=3",)
-    ended_with(place.run(*more, faults=interrupt(signal.SIGINT, "before round", 54)), 130)
+    ended_with(place.run(*more, faults=interrupt(signal.SIGINT, "before round", 48)), 130)  # of 58
     count = holds(place)
     assert not [run.key for run in count.conversions if run.status == "FINISHED"], "cut short, and counted"
     resumed(place, *more)

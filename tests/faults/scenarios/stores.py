@@ -52,7 +52,6 @@ def runs_are_deleted(place: Place, kind: str) -> None:
     fault="jobs wait, and the store is restored from a backup that does not know them, or is made anew",
     expected="sync writes all that waits; `resume=true` of another plan goes on",
     cases={"a backup": (True,), "a new store": (False,)},
-    short=("a backup",),
 )
 def the_store_is_restored(place: Place, backup: bool) -> None:
     if backup:

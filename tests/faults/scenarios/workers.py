@@ -33,7 +33,6 @@ def statuses(place: Place) -> dict[str, str]:
             "crashed",
         ),
     },
-    short=("abort while converting",),
 )
 def a_worker_dies(place: Place, fault: Fault, failure: str) -> None:
     fired(ended_with(place.run("output=out.json", faults=(fault,)), 0))
@@ -113,7 +112,6 @@ def a_worker_hangs(place: Place) -> None:
     fault="the machine refuses what a worker needs: files, processes, a disk that became read-only",
     expected="the conversion is not a failed one for good: `resume=true` measures it",
     cases={name: (getattr(errno, name),) for name in ("EMFILE", "EAGAIN", "EROFS", "EDQUOT")},
-    short=("EMFILE",),
 )
 def the_machine_refuses(place: Place, number: int) -> None:
     fault = Fault("raise", "before convert", conversion=BFLOAT16, number=number)

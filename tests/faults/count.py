@@ -151,12 +151,11 @@ class Count:
         return [each for each in self.on_disk if each.ok and (each.waits or each.key in there)]
 
     def at_any_time(self) -> list[str]:
-        """What must not be, whatever has just happened: doubled results, and figures that are not those on disk."""
-        wrong = [
-            f"doubled: {key} is there {count} times"
-            for key, count in Counter(run.tags.get("almaflow.logical_key") for run in self.conversions).items()
-            if count > 1
-        ]
+        """What must not be, whatever has just happened: doubled results, and figures that are not those on disk.
+
+        A run that was begun and not ended shows no figure: a lost answer leaves one until the next sync.
+        """
+        wrong = doubled(run for run in self.conversions if run.ended)
         known = {each.key: each for each in self.on_disk}
         for run in self.conversions:
             kept = known.get(run.key)
@@ -187,7 +186,14 @@ class Count:
         wrong += [
             f"runs for ever: {run.kind} {run.key}" for run in self.in_store if run.active and run.status == "RUNNING"
         ]
+        wrong += doubled(self.conversions)
         return wrong + self.at_any_time()
+
+
+def doubled(found: Iterable[Run]) -> list[str]:
+    """Results that are there more than once."""
+    counted = Counter(run.tags.get("almaflow.logical_key") for run in found)
+    return [f"doubled: {key} is there {count} times" for key, count in counted.items() if count > 1]
 
 
 def _has_figures(there: dict[tuple[str, str, int], Run], result: Result) -> bool:

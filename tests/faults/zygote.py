@@ -127,7 +127,8 @@ def _become_command(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None
-    if user := os.environ.pop("FAULTS_USER", None):
+    user = os.environ.pop("FAULTS_USER", None)
+    if user and os.geteuid() == 0:  # for everybody else permissions hold already
         os.setgroups([])
         os.setuid(int(user))
     sys.path.insert(0, request["directory"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.support.example_jobs import in_rounds, measured, ok
 
 from almaflow.records.kept_rounds import NAME, KeptRound, keep_round, with_kept_rounds
@@ -49,6 +50,17 @@ def test_the_round_that_was_being_written_is_lost_and_no_other(tmp_path: Path) -
     for end in range(whole.rindex(b"\n", 0, -1) + 1, len(whole)):
         (tmp_path / NAME).write_bytes(whole[:end])
         assert len(with_kept_rounds(with_first(rounds), tmp_path).rounds) == 2
+
+
+@pytest.mark.parametrize("spoilt", [b"\n", b"null\n", b'{"round": 1}\n', b"\xff\x00\n", b'{"samples_ms": "AAA"}\n'])
+def test_of_a_spoilt_file_the_rounds_before_the_fault_count(tmp_path: Path, spoilt: bytes) -> None:
+    rounds = kept(1.0, 2.0, 3.0)
+    for each in rounds[:2]:
+        keep_round(str(tmp_path), each)
+    with (tmp_path / NAME).open("ab") as stream:
+        stream.write(spoilt)
+    keep_round(str(tmp_path), rounds[2])
+    assert len(with_kept_rounds(with_first(rounds), tmp_path).rounds) == 2
 
 
 def test_a_measurement_that_has_them_all_stays_as_it_is(tmp_path: Path) -> None:

@@ -71,9 +71,13 @@ def _kept(directory: Path) -> Iterator[KeptRound]:
     for line in lines:
         if not line.endswith(b"\n"):  # the process was killed while it wrote
             return
-        values: dict[str, Any] = json.loads(line)
-        values |= {name: _unpacked(values[name]) for name in ("samples_ms", "device_samples_ms")}
-        yield from_dict(KeptRound, values)
+        try:
+            values: dict[str, Any] = json.loads(line)
+            values |= {name: _unpacked(values[name]) for name in ("samples_ms", "device_samples_ms")}
+            kept = from_dict(KeptRound, values)
+        except Exception:  # noqa: BLE001 - converted code, or a broken disk, has spoilt the line: what is before it counts
+            return
+        yield kept
 
 
 def _packed(samples: tuple[float, ...]) -> str:

@@ -10,14 +10,15 @@ import sqlite3
 from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tests.faults.place import SLEEPS_MS
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
-    from pathlib import Path
 
 ENOUGH_CALLS = 4
 """The quickest of so many calls tells the version of the model, however busy the machine is."""
@@ -66,7 +67,12 @@ class Run:
 
     @property
     def key(self) -> tuple[str, str, int]:
-        return self.tags.get("almaflow.job_id", ""), self.params.get("conversion", ""), self.started_ms
+        return *self.logical, self.started_ms
+
+    @property
+    def logical(self) -> tuple[str, str]:
+        """What may be there once: a conversion of a job."""
+        return self.tags.get("almaflow.job_id", ""), self.params.get("conversion", "")
 
 
 def version_of(samples_ms: Iterable[float]) -> int | None:
@@ -98,13 +104,13 @@ def results(home: Path) -> list[Result]:
     return found
 
 
-def runs(database: Path) -> list[Run]:
-    """Every run in the store, deleted ones too."""
-    if not database.exists():
+def runs(database: Path | str) -> list[Run]:
+    """Every run in the store, deleted ones too: of an sqlite file, or of PostgreSQL at an address."""
+    if isinstance(database, Path) and not database.exists():
         return []
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as store:
+    with closing(_connected(database)) as store:
         tags, params, metrics = (_values(store, table) for table in ("tags", "params", "latest_metrics"))
-        rows = store.execute("SELECT run_uuid, status, lifecycle_stage, start_time, end_time FROM runs").fetchall()
+        rows = _asked(store, "SELECT run_uuid, status, lifecycle_stage, start_time, end_time FROM runs")
     return [
         Run(
             run_id=run_id,
@@ -121,9 +127,25 @@ def runs(database: Path) -> list[Run]:
     ]
 
 
-def _values(store: sqlite3.Connection, table: str) -> dict[str, dict[str, Any]]:
+def _connected(database: Path | str) -> Any:
+    if isinstance(database, Path):
+        name = quote(str(database), safe="/")  # any character may be in a directory's name
+        return sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=30)
+    import psycopg2
+
+    return psycopg2.connect(database)
+
+
+def _asked(store: Any, sql: str) -> list[tuple[Any, ...]]:
+    cursor = store.cursor()
+    cursor.execute(sql)
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _values(store: Any, table: str) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for run_id, key, value in store.execute(f"SELECT run_uuid, key, value FROM {table}"):  # noqa: S608 - our own words
+    for run_id, key, value in _asked(store, f"SELECT run_uuid, key, value FROM {table}"):  # noqa: S608 - our own words
         found.setdefault(run_id, {})[key] = value
     return found
 
@@ -136,7 +158,7 @@ class Count:
     in_store: tuple[Run, ...]
 
     @classmethod
-    def of(cls, home: Path, database: Path) -> Count:
+    def of(cls, home: Path, database: Path | str) -> Count:
         return cls(tuple(results(home)), tuple(runs(database)))
 
     @property
@@ -192,7 +214,7 @@ class Count:
 
 def doubled(found: Iterable[Run]) -> list[str]:
     """Results that are there more than once."""
-    counted = Counter(run.tags.get("almaflow.logical_key") for run in found)
+    counted = Counter(run.logical for run in found)
     return [f"doubled: {key} is there {count} times" for key, count in counted.items() if count > 1]
 
 
@@ -231,11 +253,12 @@ def locks(home: Path) -> list[str]:
     return held
 
 
-def secrets(root: Path, words: Iterable[str]) -> list[str]:
-    """Files with one of the words in them; what the user wrote is not searched."""
+def secrets(root: Path, words: Iterable[str], *, everywhere: bool = False) -> list[str]:
+    """Files with one of the words in them; what the user wrote is not searched unless it is to be ``everywhere``."""
     found = []
     for path in root.rglob("*"):
-        if path.is_file() and path.suffix != ".py":
+        own = path.suffix == ".py" or ".git" in path.parts
+        if path.is_file() and (everywhere or not own):
             data = path.read_bytes()
             found += [f"{word} is in {path.relative_to(root)}" for word in words if word.encode() in data]
     return found

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -44,16 +45,21 @@ class Fault:
     number: int = signal.SIGKILL
     """The signal, or the error number."""
     seconds: float = 0.0
+    """For how long, by how much the clock is wrong, or how long after the point; 0 for ever, or at once."""
     target: str = ""
-    """The function that a product which is wrong on purpose has lost: ``module:function``."""
+    """A function, ``module:function``: one to call, or one that a product which is wrong on purpose has lost."""
+    arguments: tuple[Any, ...] = ()
+    """What the function is called with."""
 
     def __str__(self) -> str:
         """Describe it in a few words, as a schedule's steps show it."""
-        what = {
-            "signal": f"{signal.Signals(self.number).name} to the {self.to}" if self.do == "signal" else "",
-            "raise": f"{errno.errorcode.get(self.number, '?')} raised",
-        }
-        return f"{what.get(self.do, self.do)} {self.at} (call {self.nth})"
+        what = self.do
+        if self.do in {"signal", "signal later"}:
+            what = f"{signal.Signals(self.number).name} to the {self.to}"
+        elif self.do == "raise":
+            what = f"{errno.errorcode.get(self.number, '?')} raised"
+        later = f"{self.seconds:g} s after " if self.do == "signal later" else ""
+        return f"{what} {later}{self.at} (call {self.nth})"
 
 
 @dataclass
@@ -132,17 +138,28 @@ def encoded(faults: tuple[Fault, ...]) -> str:
 
 def decoded(text: str) -> tuple[Fault, ...]:
     """Read what ``encoded`` wrote."""
-    return tuple(Fault(**fault) for fault in json.loads(text))
+    return tuple(Fault(**{**fault, "arguments": tuple(fault["arguments"])}) for fault in json.loads(text))
+
+
+def _meant(injection: Injection, fault: Fault) -> list[int]:
+    """The processes that the fault is for."""
+    roles = {"tree": [COMMAND, "server", WORKER], "workers": [WORKER]}.get(fault.to, [fault.to])
+    return [os.getpid()] if fault.to == "self" else [pid for role in roles for pid in injection.pids(role)]
 
 
 def _signal(injection: Injection, fault: Fault) -> None:
-    roles = {"tree": [COMMAND, "server", WORKER], "workers": [WORKER]}.get(fault.to, [fault.to])
-    pids = [os.getpid()] if fault.to == "self" else [pid for role in roles for pid in injection.pids(role)]
-    for pid in pids:
+    for pid in _meant(injection, fault):
         with suppress(ProcessLookupError):
             os.kill(pid, fault.number)
     if fault.to not in {COMMAND, "self"}:
         time.sleep(0.05)  # its end is not to be missed, nor waited for
+
+
+def _signal_later(_: Injection, fault: Fault) -> None:
+    """Send the signal at a moment that no point names."""
+    timer = threading.Timer(fault.seconds, os.kill, (os.getpid(), fault.number))
+    timer.daemon = True
+    timer.start()
 
 
 def _raise(_: Injection, fault: Fault) -> None:
@@ -180,8 +197,8 @@ def _hold(injection: Injection, _: Fault) -> None:
 
 
 def _suspend(injection: Injection, fault: Fault) -> None:
-    """Stop the whole tree for some seconds, as a virtual machine that is paused does; another process wakes it."""
-    pids = [pid for role in (COMMAND, "server", WORKER) for pid in injection.pids(role)]
+    """Stop processes for some seconds, as a virtual machine that is paused does; another process wakes them."""
+    pids = _meant(injection, fault)
     if os.fork():
         time.sleep(0.05)
         return
@@ -195,8 +212,13 @@ def _suspend(injection: Injection, fault: Fault) -> None:
 
 
 def _turn_clock(_: Injection, fault: Fault) -> None:
+    """Set the time of day; a command that starts only then takes it for the time of its own clock."""
     real = time.time
     time.time = lambda: real() + fault.seconds
+    if fault.at == "start":
+        from almaflow.records import clock
+
+        clock._EPOCH_S += fault.seconds
 
 
 def _close_descriptors(_: Injection, __: Fault) -> None:
@@ -214,6 +236,12 @@ def _lose_session_child(injection: Injection, _: Fault) -> None:
     os._exit(0)
 
 
+def _call(_: Injection, fault: Fault) -> None:
+    """Call any function, as the one who starts the command, or converted code, may do."""
+    _owner, _name, function = Point(fault.target).find()
+    function(*fault.arguments)
+
+
 def _blind(_: Injection, fault: Fault) -> None:
     """Make the product wrong on purpose: from now on this function finds nothing."""
     owner, name, _original = Point(fault.target).find()
@@ -222,6 +250,7 @@ def _blind(_: Injection, fault: Fault) -> None:
 
 ACTIONS: dict[str, Callable[[Injection, Fault], None]] = {
     "signal": _signal,
+    "signal later": _signal_later,
     "raise": _raise,
     "lose": _lose,
     "interrupt twice": _interrupt_twice,
@@ -233,6 +262,7 @@ ACTIONS: dict[str, Callable[[Injection, Fault], None]] = {
     "clock": _turn_clock,
     "close": _close_descriptors,
     "helper": _lose_session_child,
+    "call": _call,
     "blind": _blind,
 }
 

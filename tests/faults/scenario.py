@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from tests.faults.commands import Ended
     from tests.faults.place import Place
 
-SUBJECTS = ("killed", "interrupted", "workers", "disk", "stores", "servers", "records", "models", "surroundings")
+SUBJECTS = (
+    "killed", "interrupted", "processes", "limits", "workers", "disk", "homes", "power", "stores", "people", "servers",
+    "records", "models", "surroundings", "environments", "users", "secrets", "shared",
+)  # fmt: skip
 """Modules of ``tests.faults.scenarios``, in the order of the table."""
 SCRATCH = ("reference.pt", "server.log", "prepare", "work", "cache")
 """Names of what only workers need, and what no command may leave for ever."""
@@ -92,7 +95,7 @@ def fired(ended: Ended) -> Ended:
 
 def holds(place: Place) -> Count:
     """Check what must hold at any time."""
-    count = Count.of(place.home, place.database)
+    count = Count.of(place.home, place.store)
     assert not count.at_any_time(), count.at_any_time()
     assert not locks(place.home), locks(place.home)
     return count

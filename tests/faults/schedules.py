@@ -106,7 +106,7 @@ class Schedule:
         more = ("--uri", self.server.uri) if self.server else ()
         ended = ended_with(self.place.sync(*more), 0 if self.on else 1)
         if ended.code == 0:
-            wrong = Count.of(self.place.home, self.place.database).after_sync(self.excused)
+            wrong = Count.of(self.place.home, self.place.store).after_sync(self.excused)
             assert not wrong, wrong
 
     def delete(self, kind: str, which: int) -> None:

@@ -109,14 +109,14 @@ def test_mlflow_counts_the_same(place: Place) -> None:
     from mlflow.entities import ViewType
 
     ended_with(place.run(), 0)
-    counted = Count.of(place.home, place.database)
+    counted = Count.of(place.home, place.store)
     with closing(sqlite3.connect(place.database)) as store:
         store.execute("UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid = ?", [counted.conversions[0].run_id])
         store.commit()
     client = MlflowClient(f"sqlite:///{place.database}")
     names = [each.experiment_id for each in client.search_experiments(view_type=ViewType.ALL)]
     found = client.search_runs(names, run_view_type=ViewType.ALL)
-    ours = Count.of(place.home, place.database).in_store
+    ours = Count.of(place.home, place.store).in_store
     assert {run.info.run_id: run.info.lifecycle_stage == "active" for run in found} == {
         run.run_id: run.active for run in ours
     }

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -96,10 +97,11 @@ def _close_others(kept: set[int]) -> None:
 
 
 def _default_signals() -> None:
+    """Handle signals as a new interpreter does: one that is ignored stays so."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _own_streams() -> None:
@@ -127,9 +129,11 @@ def _become_command(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None
+    time.tzset()
     user = os.environ.pop("FAULTS_USER", None)
     if user and os.geteuid() == 0:  # for everybody else permissions hold already
         os.setgroups([])
+        os.setgid(int(user))
         os.setuid(int(user))
     sys.path.insert(0, request["directory"])
     _own_streams()

@@ -1,4 +1,4 @@
-"""What stands around a command: who reads its output, other commands, the clock, secrets in what it is given."""
+"""What stands around a command: who reads its output, other commands, the clock."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tests.faults.count import secrets
 from tests.faults.inject import Fault
-from tests.faults.scenario import complete, ended_with, fired, holds, resumed, scenario, synced
+from tests.faults.scenario import complete, ended_with, fired, scenario, synced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,65 +112,3 @@ def the_clock_is_set_back(place: Place) -> None:
         if value < 0 and name.startswith("time/")
     ]
     assert not negative, negative
-
-
-SECRET = "s3cr3tpw-of-alice"  # noqa: S105 - planted, to be looked for
-TOKEN = "t0psecret-t0ken"  # noqa: S105 - the same
-
-
-@scenario(
-    fault="the store's address has a password and a token in it",
-    expected="neither is in any file nor in anything printed",
-    cases={"one job": (), "a sweep": ("-m", "batch_size=1,2"), "a typing error": ("batch_sise=1",)},
-    short=("a sweep",),
-)
-def a_password_in_the_address(place: Place, *more: str) -> None:
-    with place.server().running() as server:
-        uri = server.uri.replace("://", f"://alice:{SECRET}@")
-        ended = place.run(*more, f"tracking.uri='{uri}/?token={TOKEN}'", API_TOKEN=TOKEN)
-        nowhere(place, ended.out + ended.err)
-        ended = place.run(*more, f"tracking.uri='{uri}'", API_TOKEN=TOKEN)
-        nowhere(place, ended.out + ended.err)
-
-
-@scenario(
-    fault="a model raises with a database's address and its password in the message",
-    expected="the password is in no file, no tag, no page and nothing printed",
-)
-def a_password_in_an_exception(place: Place) -> None:
-    text = (place.root / "sleepy.py").read_text(encoding="utf-8")
-    raises = f'if x.dtype == torch.bfloat16:\n            raise OSError("postgresql://alice:{SECRET}@db/x")\n        '
-    (place.root / "sleepy.py").write_text(text.replace("time.sleep", f"{raises}time.sleep"), encoding="utf-8")
-    ended = ended_with(place.run("output=out.json"), 0)
-    nowhere(place, ended.out + ended.err)
-    synced(place)
-
-
-@scenario(
-    fault="a keyword argument of the model is a key for some service",
-    expected="its value is in no file, no param and nothing printed",
-)
-def a_key_in_the_arguments(place: Place) -> None:
-    text = (place.root / "sleepy.py").read_text(encoding="utf-8")
-    (place.root / "sleepy.py").write_text(text.replace("(self)", "(self, api_key=None)", 1), encoding="utf-8")
-    ended = ended_with(place.run(f"+model.kwargs.api_key={SECRET}", "output=out.json"), 0)
-    nowhere(place, ended.out + ended.err)
-    holds(place)
-
-
-def nowhere(place: Place, printed: str) -> None:
-    words = (SECRET, TOKEN)
-    assert not [word for word in words if word in printed], printed
-    assert not (found := secrets(place.root, words)), found
-
-
-@scenario(
-    fault="the store's address, the home or the directory for temporary files has blanks, quotes and dollars in it",
-    expected="all is measured and stored",
-)
-def odd_names(place: Place) -> None:
-    odd = place.root / "a dir; with 'quotes' and $HOME"
-    odd.mkdir()
-    place.home.rename(odd / "home")
-    place.home.symlink_to(odd / "home")
-    resumed(place, TMPDIR=str(odd), ALMAFLOW_HOME=str(odd / "home"))

@@ -59,7 +59,7 @@ def the_fork_server_is_killed(place: Place) -> None:
     expected="the conversion is not a failed one for good: `resume=true` measures it",
 )
 def suspended_past_the_budget(place: Place) -> None:
-    fault = Fault("suspend", "before round", 9, seconds=9.0)
+    fault = Fault("suspend", "before round", 9, to="tree", seconds=9.0)
     fired(ended_with(place.run("measure.time_budget_s=8", faults=(fault,)), 0, 1))
     holds(place)
     resumed(place, "measure.time_budget_s=40")
@@ -70,7 +70,7 @@ def suspended_past_the_budget(place: Place) -> None:
     expected="no sample of five seconds makes a throughput: it follows the calls, or the figure is marked unstable",
 )
 def suspended_while_timing(place: Place) -> None:
-    fired(ended_with(place.run(faults=(Fault("suspend", "before timed calls", 4, seconds=5.0),)), 0))
+    fired(ended_with(place.run(faults=(Fault("suspend", "before timed calls", 4, to="tree", seconds=5.0),)), 0))
     for run in synced(place).conversions:
         expected = 1000 / run.metrics["latency_ms"]
         stable = run.metrics["noise/stable"]

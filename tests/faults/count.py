@@ -130,8 +130,8 @@ def runs(database: Path | str) -> list[Run]:
 def _connected(database: Path | str) -> Any:
     if isinstance(database, Path):
         name = quote(str(database), safe="/")  # any character may be in a directory's name
-        return sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=30)
-    import psycopg2
+        return sqlite3.connect(f"file:{name}?mode=rw", uri=True, timeout=30)
+    import psycopg2  # type: ignore[import-untyped]
 
     return psycopg2.connect(database)
 

@@ -1,4 +1,4 @@
-"""What the fault ``call`` calls beside functions of the standard library: harmless deeds of whoever starts a command."""
+"""What the fault ``call`` calls beside functions of the standard library: harmless deeds of a user or of his code."""
 
 from __future__ import annotations
 

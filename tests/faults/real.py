@@ -20,7 +20,7 @@ from tests.faults.commands import ENDS_WITHIN_S, Ended
 from tests.faults.scenario import NotHereError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.faults.place import Place
 
@@ -30,7 +30,11 @@ PROGRAM = Path(sys.executable).with_name("almaflow")
 
 
 def really(
-    place: Place, *arguments: str, wrapped: Sequence[str] = (), shell: str = "", **environment: str | None
+    place: Place,
+    *arguments: str,
+    wrapped: Sequence[str] = (),
+    shell: str = "",
+    environment: Mapping[str, str | None] | None = None,
 ) -> Ended:
     """Run the installed program to its end.
 
@@ -41,7 +45,8 @@ def really(
         shell: What the shell does before it starts the command.
         environment: Further variables; None takes one away.
     """
-    given = place.environment_of_command() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} | environment
+    own = place.environment_of_command() | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    given: dict[str, str | None] = {**own, **(environment or {})}
     command = [*wrapped, "sh", "-c", f'{shell}\nexec "$@"', "sh", str(PROGRAM), *arguments]
     out, err = place.root / "really.out", place.root / "really.err"
     began = time.monotonic()
@@ -61,14 +66,15 @@ def really(
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             code = -999
-    texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
-    return Ended(code, *texts, time.monotonic() - began, {}, (), _left(f"ALMAFLOW_HOME={given['ALMAFLOW_HOME']}"))
+    said, complained = (path.read_text(encoding="utf-8", errors="replace") for path in (out, err))
+    left = _left("ALMAFLOW_HOME", str(given["ALMAFLOW_HOME"]))
+    return Ended(code, said, complained, time.monotonic() - began, {}, (), left)
 
 
-def _left(mark: str) -> tuple[str, ...]:
+def _left(name: str, value: str) -> tuple[str, ...]:
     """Command lines of processes with the variable in their environment that do not end soon; they are ended."""
     deadline = time.monotonic() + ENDS_WITHIN_S
-    while (left := _having(mark)) and time.monotonic() < deadline:
+    while (left := _having(name, value)) and time.monotonic() < deadline:
         time.sleep(0.1)
     names = []
     for each in left:
@@ -78,8 +84,7 @@ def _left(mark: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _having(mark: str) -> list[psutil.Process]:
-    name, _, value = mark.partition("=")
+def _having(name: str, value: str) -> list[psutil.Process]:
     found = []
     for each in psutil.process_iter():
         with suppress(psutil.Error):
@@ -97,6 +102,8 @@ def needs(*command: str) -> None:
     try:
         done = subprocess.run(command, check=False, capture_output=True)
     except FileNotFoundError as error:
-        raise NotHereError(f"{command[0]} is not installed") from error
+        reason = f"{command[0]} is not installed"
+        raise NotHereError(reason) from error
     if done.returncode:
-        raise NotHereError(f"this machine does not let `{' '.join(command)}` run")
+        reason = f"this machine does not let `{' '.join(command)}` run"
+        raise NotHereError(reason)

@@ -1,14 +1,18 @@
 """Random schedules of commands and faults: after each step an independent count, and at the end all has to go on.
 
-``python -m tests.faults.schedules STEPS`` repeats a schedule that was printed.
+The jobs are real, with real workers; the model is a small one that sleeps. ``python -m tests.faults.schedules STEPS``
+repeats a schedule that was printed.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,7 +30,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.faults.commands import Zygote, make_store
+from tests.faults.commands import PATIENCE_S, Zygote, make_store
 from tests.faults.count import Count
 from tests.faults.inject import Fault
 from tests.faults.place import SLEEPS_MS, Place
@@ -38,6 +42,10 @@ if TYPE_CHECKING:
     from tests.faults.count import Result
 
 FULL = 28
+MOMENTS_MS = 2500
+"""A command takes about so long: signals that come at any moment come within it."""
+MOST = 100
+"""The greatest exit code, which is the number of schedules that do not hold."""
 KILLS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 AT = (
     "before reference run", "after job opened", "before round", "after outcome written", "before job written",
@@ -55,16 +63,26 @@ class Schedule:
         self.on = True
         self.steps: list[list[Any]] = []
         self.excused: set[tuple[str, str, int]] = set()
+        """What somebody took out of the store, by hand or with an older copy."""
+        self.measured: set[tuple[str, str, int]] = set()
+        """Every result that was on disk after some step, and counted."""
 
     def do(self, name: str, *arguments: Any) -> None:
         """Take a step; whatever does not hold is told with all steps up to here."""
         self.steps.append([name, *arguments])
         try:
             getattr(self, name)(*arguments)
-            holds(self.place)
+            self._count()
         except AssertionError as error:
             message = f"{error}\nrepeat it: python -m tests.faults.schedules '{json.dumps(self.steps)}'"
             raise AssertionError(message) from error
+
+    def _count(self) -> None:
+        """Check that nothing is wrong, and that whatever was measured is still on disk or in the store."""
+        count = holds(self.place)
+        there = {each.key for each in count.on_disk} | {run.key for run in count.conversions}
+        assert not (lost := self.measured - there - self.excused), f"lost, on disk and in the store: {sorted(lost)}"
+        self.measured |= {each.key for each in count.on_disk if each.ok}
 
     @property
     def uri(self) -> tuple[str, ...]:
@@ -92,6 +110,31 @@ class Schedule:
         refused = (1,) if resume and not self.on else ()
         ended_with(ended, *refused, *((-number,) if number == signal.SIGKILL and ended.fired else (0, 130)))
 
+    def ended(self, command: str, name: str, after_s: float) -> None:
+        """A command that a signal ends at any moment, unless it has ended by then."""
+        number = signal.Signals[name]
+        fault = Fault("signal later", "start", number=number, seconds=after_s)
+        arguments = {
+            "run": self.place.measuring(*self.uri),
+            "resume": self.place.measuring("resume=true", *self.uri),
+            "sync": ("sync", *self.of_server),
+        }
+        refused = (1,) if command != "run" and not self.on else ()
+        ended_with(self.place.almaflow(*arguments[command], faults=(fault,)), *refused, 0, 130, -number)
+
+    def beside(self, first: str, second: str, name: str, at: str, nth: int) -> None:
+        """Two commands at a time, of which a signal ends the first at this point if it gets there."""
+        number = signal.Signals[name]
+        arguments = {"resume": self.place.measuring("resume=true", *self.uri), "sync": ("sync", *self.of_server)}
+        fault = Fault("signal", at, nth, number=number)
+        commands = [self.place.start(*arguments[first], faults=(fault,)), self.place.start(*arguments[second])]
+        self.place.zygote.beside |= {each.pid for each in commands}
+        for each in commands:
+            assert self.place.zygote.code(each.pid, PATIENCE_S) is not None, f"it hangs: {each.text('stderr')}"
+        self.place.zygote.beside -= {each.pid for each in commands}
+        ended_with(commands[0].end(), 0, 1, 130, -number)  # 1: the other one has the job in hand, or nothing answers
+        ended_with(commands[1].end(), 0, 1)
+
     def full(self, nth: int) -> None:
         """A command that meets a full disk."""
         ended_with(
@@ -102,9 +145,12 @@ class Schedule:
         """A command whose workers are killed in the middle."""
         ended_with(self.place.run(*self.uri, faults=(Fault("signal", "before round", nth, to="server"),)), 0, 1)
 
+    @property
+    def of_server(self) -> tuple[str, ...]:
+        return ("--uri", self.server.uri) if self.server else ()
+
     def sync(self) -> None:
-        more = ("--uri", self.server.uri) if self.server else ()
-        ended = ended_with(self.place.sync(*more), 0 if self.on else 1)
+        ended = ended_with(self.place.sync(*self.of_server), 0 if self.on else 1)
         if ended.code == 0:
             wrong = Count.of(self.place.home, self.place.store).after_sync(self.excused)
             assert not wrong, wrong
@@ -153,8 +199,7 @@ class Schedule:
         path = found[which % len(found)]
         content = path.read_bytes()
         DAMAGES[how][0](path)
-        more = ("--uri", self.server.uri) if self.server else ()
-        ended_with(self.place.sync(*more), 0, 1)
+        ended_with(self.place.sync(*self.of_server), 0, 1)
         path.write_bytes(content)
 
     def switch(self) -> None:
@@ -189,6 +234,8 @@ class Machine(RuleBasedStateMachine):
     """How many schedules there are to be, where progress is shown."""
     done: ClassVar[int] = 0
     began: ClassVar[float] = 0.0
+    failures: ClassVar[list[str]] = []
+    """What did not hold, with the schedules' steps: the others are run all the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,9 +246,15 @@ class Machine(RuleBasedStateMachine):
         self.broke = False
 
     def do(self, name: str, *arguments: Any) -> None:
-        self.broke = True
-        self.schedule.do(name, *arguments)
-        self.broke = False
+        if self.broke:
+            return
+        try:
+            self.schedule.do(name, *arguments)
+        except AssertionError as error:
+            self.broke = True
+            self.failures.append(str(error))
+            if self.wanted:
+                print(f"a schedule does not hold: {error}", flush=True)
 
     @initialize(served=st.booleans())
     def begin(self, served: bool) -> None:
@@ -270,8 +323,8 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if not self.broke and self.schedule.steps:
-                self.schedule.do("go_on")
+            if self.schedule.steps:
+                self.do("go_on")
         finally:
             self.schedule.end()
             type(self).done += 1
@@ -287,17 +340,25 @@ class Machine(RuleBasedStateMachine):
             )
 
 
-def run_schedules(zygote: Zygote, root: Path, count: int, *, steps: int = 6, fixed: bool, show: bool = False) -> None:
-    """Run this many schedules; an ``AssertionError`` has the steps of the one that does not hold."""
-    kind = type(
-        "Schedules",
-        (Machine,),
-        {"zygote": zygote, "root": root, "wanted": count if show else 0, "began": time.monotonic()},
-    )
+def run_schedules(
+    zygote: Zygote, root: Path, count: int, *, steps: int = 5, number: int = 0, show: bool = False
+) -> list[str]:
+    """Run this many schedules, and give what did not hold, each with the steps that repeat it.
+
+    Args:
+        zygote: Forks the commands.
+        root: Where the places of the schedules are made.
+        count: How many schedules.
+        steps: The most steps that each has, before all is to go on.
+        number: Chooses which: the same number gives the same schedules.
+        show: Whether to print how far it is.
+    """
+    failures: list[str] = []
+    facts = {"zygote": zygote, "root": root, "wanted": count if show else 0, "began": time.monotonic()}
+    kind = seed(number)(type("Schedules", (Machine,), {**facts, "failures": failures}))
     chosen = settings(
         max_examples=count,
         stateful_step_count=steps,
-        derandomize=fixed,
         database=None,
         deadline=None,
         phases=(Phase.generate,),  # a schedule takes seconds: to shrink one would take an hour
@@ -305,6 +366,20 @@ def run_schedules(zygote: Zygote, root: Path, count: int, *, steps: int = 6, fix
         print_blob=False,
     )
     run_state_machine_as_test(kind, settings=chosen)
+    return failures
+
+
+def run_in_processes(count: int, *, number: int, processes: int) -> int:
+    """Run this many schedules in several processes at a time, and give the number of those that do not hold."""
+    shares = [count // processes + (each < count % processes) for each in range(processes)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", __name__, "--count", str(share), "--seed", str(number + each)], env=dict(os.environ)
+        )
+        for each, share in enumerate(shares)
+        if share
+    ]
+    return sum(each.wait() for each in started)
 
 
 def repeat(zygote: Zygote, root: Path, template: Path, steps: list[list[Any]]) -> None:
@@ -317,13 +392,22 @@ def repeat(zygote: Zygote, root: Path, template: Path, steps: list[list[Any]]) -
         schedule.end()
 
 
-def main(steps: str) -> None:
+def main(steps: str | None, count: int, number: int) -> int:
+    """Repeat one schedule, or run many; gives the number of those that do not hold."""
     with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as directory, Zygote.start() as zygote:
         root = Path(directory)
         make_store(zygote, root / "template.db")
+        if steps is None:
+            return min(len(run_schedules(zygote, root, count, number=number, show=True)), MOST)
         repeat(zygote, root / "place", root / "template.db", json.loads(steps))
     print("it holds")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("steps", nargs="?", help="the steps of a schedule that was printed, as JSON")
+    parser.add_argument("--count", type=int, default=10, help="how many random schedules")
+    parser.add_argument("--seed", type=int, default=0, help="which: the same seed gives the same schedules")
+    given = parser.parse_args()
+    sys.exit(main(given.steps, given.count, given.seed))

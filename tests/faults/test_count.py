@@ -132,4 +132,4 @@ def test_mlflow_counts_the_same(place: Place) -> None:
 
 @pytest.mark.slow
 def test_random_schedules_hold(zygote: Zygote, tmp_path: Path) -> None:
-    run_schedules(zygote, tmp_path, 8, steps=5, fixed=True)
+    assert run_schedules(zygote, tmp_path, 4, steps=4, number=1) == []

@@ -34,6 +34,7 @@ MODULES = (
     "alma.conversions.select", "almaflow.conversions.native",
     "torch.export", "sqlalchemy.dialects.sqlite", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.artifact.local_artifact_repo", "matplotlib.figure", "scipy.stats", "werkzeug.serving",
+    "encodings.utf_16_be",  # another user may not be able to read the interpreter's library
     "almaflow.cli.run", "almaflow.cli.sync", "almaflow.cli.sweep", "almaflow.cli.report", "almaflow.cli.accuracy",
     "almaflow.jobs.run", "almaflow.report.html_page", "almaflow.report.pictures", "almaflow.report.terminal",
     "almaflow.worker.conversion", "almaflow.worker.reference", "almaflow.worker.fork_server", "almaflow.api",
@@ -96,11 +97,11 @@ def _close_others(kept: set[int]) -> None:
                 os.close(int(name.name))
 
 
-def _default_signals() -> None:
-    """Handle signals as a new interpreter does: one that is ignored stays so."""
+def _default_signals(*, all_of_them: bool = False) -> None:
+    """Handle signals as a new interpreter does: one that is ignored stays so, unless it is ``all_of_them``."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGINT):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGINT, signal.SIGQUIT):
+        if all_of_them or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
@@ -124,7 +125,7 @@ def _become_command(request: dict[str, Any]) -> None:
     for descriptor, standard in ((null, 0), (out, 1), (err, 2)):
         os.dup2(descriptor, standard)
     _close_others({0, 1, 2})
-    _default_signals()
+    _default_signals(all_of_them=True)
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])

@@ -54,7 +54,7 @@ def an_odd_environment(place: Place, variables: dict[str, str] | None) -> None:
 def an_odd_interpreter(place: Place, variables: dict[str, str | None]) -> None:
     place.home.rename(place.root / "h\N{LATIN SMALL LETTER O WITH DIAERESIS}me")
     place.name = "h\N{LATIN SMALL LETTER O WITH DIAERESIS}me"
-    ended = really(place, *place.measuring("output=out.json"), **variables)
+    ended = really(place, *place.measuring("output=out.json"), environment=variables)
     assert "Traceback" not in ended.err, ended
     if "PYTHONOPTIMIZE" in variables and ended.code:  # Hydra's parser does not import without its texts
         assert ended.err.count("\n") <= 2, ended
@@ -103,7 +103,10 @@ def another_time(place: Place, zone: str, seconds: float) -> None:
 @scenario(
     fault="a job is interrupted; the clock is set back by an hour; the job is resumed, and killed after a measurement",
     expected="the later measurement is not taken for the earlier one: sync writes it, once",
-    cases={"killed after the outcome": ("after outcome written",), "killed after the run": ("after conversion logged",)},
+    cases={
+        "killed after the outcome": ("after outcome written",),
+        "killed after the run": ("after conversion logged",),
+    },
 )
 def the_clock_is_set_back_between_attempts(place: Place, at: str) -> None:
     fired(ended_with(place.run(faults=(Fault("signal", "before round", 6, number=signal.SIGINT),)), 130))

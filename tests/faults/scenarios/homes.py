@@ -47,7 +47,7 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
 
 @scenario(
     fault="the home is moved while a job waits, and `ALMAFLOW_HOME` names the new place",
-    expected="sync writes the job into the store that moved with it; what it had is known, and the rest is measured",
+    expected="sync writes the job into the store that moved with it, each result once; `resume=true` goes on",
 )
 def the_home_is_moved(place: Place) -> None:
     fired(ended_with(place.run(faults=WAITS), -signal.SIGKILL))
@@ -55,7 +55,6 @@ def the_home_is_moved(place: Place) -> None:
     place.name = "moved home"
     synced(place)
     resumed(place)
-    assert not (place.root / "home").exists(), "the old place is there again"
 
 
 @scenario(
@@ -173,18 +172,26 @@ def a_read_only_home(place: Place) -> None:
     | {f"a quota of {size} kB": (f"usrquota,usrquota_block_hardlimit={size}k", True) for size in (16, 48)},
 )
 def no_more_files(place: Place, options: str, as_nobody: bool) -> None:
-    user = {"FAULTS_USER": NOBODY} if as_nobody else {}
     with mounted(place.home / "jobs", options):
         if as_nobody:
             give(place, NOBODY)
-        ended_with(place.run(**user), 0, 1)
+            place.environment = {"FAULTS_USER": NOBODY}
+        ended_with(place.run(), 0, 1)
+        place.environment = {}
     holds(place)
     resumed(place)
     synced(place)
 
 
 def give(place: Place, user: str) -> None:
-    """Let all of the place belong to another user."""
+    """Let all of the place belong to another user.
+
+    Raises:
+        NotHereError: only root may do so.
+    """
+    if os.geteuid() != 0:
+        reason = "only root may become another user"
+        raise NotHereError(reason)
     place.root.chmod(0o755)
     for path in (place.root, *place.root.rglob("*")):
         os.chown(path, int(user), int(user), follow_symlinks=False)

@@ -177,7 +177,7 @@ def the_output_cannot_be_written(place: Place) -> None:
 
 
 @scenario(
-    fault="a measurement is begun by two commands with `resume=true`, one of which is killed; sync runs beside the other",
+    fault="two commands begin a job with `resume=true`, one of them is killed, and sync runs beside the other",
     expected="each result is in the store once, and everything goes on",
 )
 def a_kill_beside_others(place: Place) -> None:

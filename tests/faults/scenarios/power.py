@@ -20,7 +20,9 @@ UNDER_WAY = (Fault("signal", "before round", 11),)
 @scenario(
     fault="a job is killed while it measures, and these files have no byte after the restart (a power cut)",
     expected="sync names what it cannot read, or does without; `resume=true` measures what is missing",
-    cases={name: (name,) for name in ("task.json", "result.json", "rounds.jsonl", "reference.pt", "lock", "worker.log")},
+    cases={
+        name: (name,) for name in ("task.json", "result.json", "rounds.jsonl", "reference.pt", "lock", "worker.log")
+    },
 )
 def files_without_a_byte(place: Place, name: str) -> None:
     fired(ended_with(place.run(faults=UNDER_WAY), -signal.SIGKILL))
@@ -86,13 +88,14 @@ def a_directory_of_another_user(place: Place, mode: int) -> None:
     (closed,) = place.jobs
     fired(ended_with(place.run("batch_size=2", faults=WAITS), -signal.SIGKILL))
     give(place, NOBODY)
+    place.environment = {"FAULTS_USER": NOBODY}
     os.chown(closed, 0, 0)
     closed.chmod(mode)
-    ended = ended_with(place.sync(FAULTS_USER=NOBODY), 1)
+    ended = ended_with(place.sync(), 1)
     assert closed.name in ended.out + ended.err, ended
     written = [run for run in holds(place).conversions if run.params["batch_size"] == "2" and run.metrics]
     assert len(written) == 2, ended
-    ended_with(place.resume("batch_size=3", FAULTS_USER=NOBODY), 0)
+    ended_with(place.resume("batch_size=3"), 0)
     os.chown(closed, int(NOBODY), int(NOBODY))
     closed.chmod(0o700)
-    synced(place, FAULTS_USER=NOBODY)
+    synced(place)

@@ -27,7 +27,7 @@ def blocked(number: int) -> Fault:
 
 
 @scenario(
-    fault="the command was started so that it does not heed a signal, and then gets it in the middle of the timed calls",
+    fault="the command was started so that it does not heed a signal, and gets it in the middle of the timed calls",
     expected="exit code 0: the job goes on to its end",
     cases={
         "SIGHUP after `nohup`": (ignored(signal.SIGHUP), signal.SIGHUP),
@@ -36,7 +36,9 @@ def blocked(number: int) -> Fault:
     },
 )
 def a_signal_is_not_heeded(place: Place, started: Fault, number: int) -> None:
-    fired(ended_with(place.run("output=out.json", faults=(started, Fault("signal", "before round", 5, number=number))), 0))
+    fired(
+        ended_with(place.run("output=out.json", faults=(started, Fault("signal", "before round", 5, number=number))), 0)
+    )
     complete(place, synced(place))
     tidy(place)
 
@@ -112,18 +114,22 @@ def streams_are_closed(place: Place, closed: tuple[int, ...]) -> None:
     complete(place, synced(place))
 
 
+DEEDS: dict[str, tuple[str, *tuple[object, ...]]] = {
+    "another directory": ("os:chdir", "/"),
+    "umask 0777": ("os:umask", 0o777),
+    "no environment": ("tests.faults.deeds:without_environment",),
+    "a thread that never ends": ("tests.faults.deeds:endless_thread",),
+    "an exit handler that never ends": ("tests.faults.deeds:endless_exit",),
+    "one processor": ("os:sched_setaffinity", 0, [0]),
+}
+"""What converted code calls."""
+
+
 @scenario(
     fault="converted code changes the process that it runs in",
     expected="exit code 0, the conversion counts, and so do the others",
-    cases={
-        "another directory": (called("os:chdir", "/", at="after convert", conversion=BFLOAT16),),
-        "umask 0777": (called("os:umask", 0o777, at="after convert", conversion=BFLOAT16),),
-        "no environment": (called("tests.faults.deeds:without_environment", at="after convert", conversion=BFLOAT16),),
-        "a thread that never ends": (called("tests.faults.deeds:endless_thread", at="after convert", conversion=BFLOAT16),),
-        "an exit handler that never ends": (called("tests.faults.deeds:endless_exit", at="after convert", conversion=BFLOAT16),),
-        "one processor": (called("os:sched_setaffinity", 0, [0], at="after convert", conversion=BFLOAT16),),
-    },
-)  # fmt: skip
+    cases={name: (called(*deed, at="after convert", conversion=BFLOAT16),) for name, deed in DEEDS.items()},
+)
 def converted_code_changes_its_process(place: Place, fault: Fault) -> None:
     fired(ended_with(place.run("output=out.json", "measure.time_budget_s=20", faults=(fault,)), 0))
     complete(place, synced(place))
@@ -148,10 +154,9 @@ def the_first_process(place: Place) -> None:
 def a_read_only_container(place: Place) -> None:
     wrapped = ("unshare", "--mount", "--net", "--uts")
     needs(*wrapped, "sh", "-c", "hostname one && mount --bind /tmp /tmp && mount -o remount,ro,bind /")
-    shell = f"hostname one; mount --bind '{place.root}' '{place.root}'; mount -o remount,ro,bind /"
+    shell = f"hostname one; mount --bind '{place.root}' '{place.root}'; mount -o remount,ro,bind /; cd '{place.root}'"
     ended_with(really(place, *place.measuring("output=out.json"), wrapped=wrapped, shell=shell), 0)
     complete(place, synced(place))
-    ended_with(
-        really(place, *place.measuring("resume=true"), wrapped=wrapped, shell=shell.replace("hostname one", "hostname two")), 0
-    )  # fmt: skip
+    shell = shell.replace("hostname one", "hostname two")
+    ended_with(really(place, *place.measuring("resume=true"), wrapped=wrapped, shell=shell), 0)
     holds(place)

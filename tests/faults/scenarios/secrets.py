@@ -94,10 +94,10 @@ def with_arguments(place: Place) -> None:
 
 
 @scenario(
-    fault="in a whole session secrets are given in every way: in the store's address, in an override, in arguments, in a "
-    "model's message, in the address of a git repository, in the environment",
-    expected="none is in any file, in the store, in a log, in a page or in anything printed: not of a job, a killed one, "
-    "a resumed one, a sweep, sync, report, comparison, accuracy, MLflow's pages, or a server that fails",
+    fault="in a whole session secrets are given in every way: in the store's address, in an override, in arguments, in "
+    "a model's message, in the address of a git repository, in the environment",
+    expected="none is in any file, in the store, in a log, in a page or in anything printed: not of a job, a killed "
+    "one, a resumed one, a sweep, sync, report, comparison, accuracy, MLflow's pages, or a server that fails",
 )
 def secrets_in_a_whole_session(place: Place) -> None:
     words = tuple(form for secret in PLANTED.values() for form in forms(secret))

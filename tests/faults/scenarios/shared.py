@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.faults.scenario import ended_with, holds, scenario
@@ -14,6 +13,8 @@ from tests.faults.scenarios.records import WAITS
 from tests.faults.scenarios.stores import change
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.faults.place import Place
 
 TARGET = "os.mkdir"
@@ -59,7 +60,11 @@ def plant(place: Place, marker: Path) -> int:
         elif path.name in {"output.json", "workload.json", "predictions.json"}:
             data = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(data, dict):
-                data |= {"_target_": TARGET, "args": [str(marker)], "model": f"!!python/object/apply:{TARGET} [{marker}]"}
+                data |= {
+                    "_target_": TARGET,
+                    "args": [str(marker)],
+                    "model": f"!!python/object/apply:{TARGET} [{marker}]",
+                }
                 path.write_text(json.dumps(data), encoding="utf-8")
                 changed += 1
         if path.is_dir() and path.name == "artifacts":
@@ -75,8 +80,8 @@ def plant(place: Place, marker: Path) -> int:
 @scenario(
     fault="in a shared store, somebody's configurations, predictors, pickles and names would make a directory if they "
     "were called, unpickled or evaluated",
-    expected="reports, comparisons, accuracy, rescoring, predicting, sync and `resume=true` read the store, and nothing "
-    "is made; `rescore --run-code` says what it would run",
+    expected="reports, comparisons, accuracy, rescoring, predicting, sync and `resume=true` read the store, and "
+    "nothing is made; `rescore --run-code` says what it would run",
 )
 def somebody_elses_code(place: Place) -> None:
     marker, control = place.root / "marker", place.root / "control"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from tests.faults.inject import Fault
-from tests.faults.scenario import NotHereError, complete, ended_with, holds, one_line, scenario, synced
+from tests.faults.scenario import complete, ended_with, holds, one_line, scenario, synced
 from tests.faults.scenarios.homes import NOBODY, give
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.faults.place import Place
@@ -22,35 +22,45 @@ OTHER = "65533"
 
 
 def second_user(place: Place) -> Path:
-    """A home of another user, beside that of the place, whose files belong to a first one."""
-    if os.geteuid() != 0:
-        reason = "only root may become other users"
-        raise NotHereError(reason)
+    """A home of another user, beside that of the place, whose commands are a first one's from now on."""
     give(place, NOBODY)
+    place.environment = {"FAULTS_USER": NOBODY}
     home = place.root / "home of the other"
-    temporary = place.root / "tmp of the other"
-    for path in (home, temporary):
+    for path in (home, home / "tmp"):
         path.mkdir()
         os.chown(path, int(OTHER), int(OTHER))
     return home
 
 
+@contextmanager
+def as_other(place: Place, home: Path) -> Iterator[None]:
+    """Let commands be the other user's, with his home."""
+    before = place.environment
+    place.environment = before | {
+        "FAULTS_USER": OTHER,
+        "ALMAFLOW_HOME": str(home),
+        "TMPDIR": str(home / "tmp"),
+    }
+    try:
+        yield
+    finally:
+        place.environment = before
+
+
 @scenario(
     fault="a user measures, and another one with a home of his own begins to measure on the same machine",
-    expected="the second one waits for the first, whoever began, and both are measured; with `refuse` one line tells it",
+    expected="the second one waits for the first, and both are measured; with `refuse` one line tells it",
     cases={"waits": ("wait",), "refuses": ("refuse",)},
 )
 def two_users_measure(place: Place, mode: str) -> None:
     home = second_user(place)
-    place.environment = {"ALMAFLOW_TEST_LOCK": f"faults-{os.getpid()}"}
+    place.environment |= {"ALMAFLOW_TEST_LOCK": f"faults-{os.getpid()}"}
     words = [*place.measuring("output=out.json"), "measure.exclusive=wait"]
-    first = place.start(*words, faults=(Fault("hold", "before round", 3),), FAULTS_USER=NOBODY)
+    first = place.start(*words, faults=(Fault("hold", "before round", 3),))
     first.wait_for("held")
     place.zygote.beside |= {first.pid, *first.pids("server"), *first.pids("worker")}
-    second = place.start(
-        *place.measuring(f"measure.exclusive={mode}"), FAULTS_USER=OTHER, ALMAFLOW_HOME=str(home),
-        TMPDIR=str(place.root / "tmp of the other"),
-    )  # fmt: skip
+    with as_other(place, home):
+        second = place.start(*place.measuring(f"measure.exclusive={mode}"))
     if mode == "refuse":
         one_line(ended_with(second.end(), 1), "another almaflow job measures")
     else:
@@ -64,7 +74,7 @@ def two_users_measure(place: Place, mode: str) -> None:
         assert len(list(home.glob("jobs/*/tracked"))) == 1
     place.zygote.beside.clear()
     ended_with(first.end(), 0)
-    complete(place, synced(place, FAULTS_USER=NOBODY))
+    complete(place, synced(place))
 
 
 @scenario(
@@ -73,7 +83,7 @@ def two_users_measure(place: Place, mode: str) -> None:
 )
 def another_user_looks(place: Place) -> None:
     second_user(place)
-    command = place.start(*place.measuring(), faults=(Fault("hold", "before round", 5),), FAULTS_USER=NOBODY)
+    command = place.start(*place.measuring(), faults=(Fault("hold", "before round", 5),))
     command.wait_for("held")
     (job,) = place.jobs
     running = readable(job, int(OTHER))
@@ -107,15 +117,13 @@ def readable(root: Path, user: int) -> list[str]:
 )
 def a_store_of_another_user(place: Place) -> None:
     home = second_user(place)
-    ended_with(place.run(FAULTS_USER=NOBODY), 0)
+    ended_with(place.run(), 0)
     before = place.database.read_bytes()
-    theirs = {"FAULTS_USER": OTHER, "ALMAFLOW_HOME": str(home), "TMPDIR": str(place.root / "tmp of the other")}
     uri = f"sqlite:///{place.database}"
-    shutil.copy(place.root / "sleepy.py", home / "sleepy.py")
-    ended_with(place.almaflow("accuracy", "--baselines", "--uri", uri, **theirs), 0, 2)
-    ended_with(place.almaflow("conversions", "--history", MLFLOW_TRACKING_URI=uri, **theirs), 0)
-    refused = ended_with(place.run("batch_size=2", f"tracking.uri={uri}", **theirs), 1)
-    one_line(refused)
+    with as_other(place, home):
+        ended_with(place.almaflow("accuracy", "--baselines", "--uri", uri), 0, 2)
+        ended_with(place.almaflow("conversions", "--history", MLFLOW_TRACKING_URI=uri), 0)
+        one_line(ended_with(place.run("batch_size=2", f"tracking.uri={uri}"), 1))
     assert place.database.read_bytes() == before
     assert not list(home.glob("jobs/*")), "a job that was not begun is left"
     holds(place)
@@ -138,10 +146,10 @@ def a_shared_store(place: Place) -> None:
     uri = f"tracking.uri=sqlite:///{database}"
     killed = (Fault("signal", "before conversion logged", 2),)
     umask = Fault("call", "start", target="os:umask", arguments=(0,))
-    first = place.run(uri, faults=(*killed, umask), FAULTS_USER=NOBODY)
+    first = place.run(uri, faults=(*killed, umask))
     assert first.code == -signal.SIGKILL, first
-    ended_with(place.sync("--uri", uri.partition("=")[2], faults=(umask,), FAULTS_USER=NOBODY), 0)
-    theirs = {"FAULTS_USER": OTHER, "ALMAFLOW_HOME": str(home), "TMPDIR": str(place.root / "tmp of the other")}
-    again = ended_with(place.resume(uri, faults=(umask,), **theirs), 0)
+    ended_with(place.sync("--uri", uri.partition("=")[2], faults=(umask,)), 0)
+    with as_other(place, home):
+        again = ended_with(place.resume(uri, faults=(umask,)), 0)
     assert "worker ended" not in again.reached, "measured again"
     assert not list(home.glob("jobs/*")), "a job without a measurement is left"

@@ -69,11 +69,16 @@ class Zygote:
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
+        self.end_all()
+        self.process.kill()
+        self.process.wait()
+
+    def end_all(self) -> None:
+        """End whatever a test that failed has left."""
+        self.beside.clear()
         for left in children(self.process.pid):
             with suppress(ProcessLookupError):
                 os.kill(left.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
 
     def fork(self, request: dict[str, Any]) -> int:
         self.connection.send(json.dumps(request).encode())

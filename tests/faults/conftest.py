@@ -31,4 +31,5 @@ def template(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(zygote: Zygote, template: Path, tmp_path: Path) -> Iterator[Place]:
     root = tmp_path / "place"
     yield Place(zygote, root, template)
+    zygote.end_all()
     shutil.rmtree(root, ignore_errors=True)

@@ -57,6 +57,7 @@ def play_all(chosen: Iterable[tuple[Scenario, str]], zygote: Zygote, root: Path)
             verdict, why = "not played", str(error)
         except Exception as error:  # noqa: BLE001 - the product may do anything here
             verdict, why = "FAILS", f"{type(error).__name__}: {error}"
+        zygote.end_all()
         shutil.rmtree(place, ignore_errors=True)
         yield Played(scenario, case, verdict, why, time.monotonic() - began)
 

@@ -55,12 +55,12 @@ class ForkingPopen(subprocess.Popen[Any]):
     def _execute_child(self, *args: Any) -> None:
         given = _EXECUTE.bind(self, *args).arguments
         words = list(given["args"])
-        if words[:2] != [sys.executable, "-m"] or words[2] not in FORKED or not _injections:
+        if words[:3] != [sys.executable, "-P", "-m"] or words[3] not in FORKED or not _injections:
             super()._execute_child(*args)  # type: ignore[misc]
             return
         self.pid = os.fork()
         if self.pid == 0:
-            _run_module(given, words[2], words[3:])
+            _run_module(given, words[3], words[4:])
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(given[name] for name in pipes))  # type: ignore[attr-defined]

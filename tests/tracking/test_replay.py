@@ -184,3 +184,14 @@ def test_a_store_that_was_made_anew_gets_all_results_again(uri: str, made: Job) 
     tracker, written = catch_up(uri, made, results(made))
     assert tracker
     assert whole(uri, made) == {"job": tracker.run_id, **written}
+
+
+def test_a_job_whose_experiment_was_renamed_goes_on_there(uri: str, made: Job) -> None:
+    made = replace(made, experiment_name=f"of {made.job_id}")
+    tracker, _ = catch_up(uri, made, results(made)[:1])
+    assert tracker
+    client_of(uri).rename_experiment(tracker.experiment_id, f"once of {made.job_id}")
+    again, written = catch_up(uri, made, results(made))
+    assert again == tracker
+    runs = whole(uri, made)
+    assert written == {name: runs[name] for name in written}

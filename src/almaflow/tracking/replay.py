@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.tracking.fingerprints import logical_key
 from almaflow.tracking.session import session
-from almaflow.tracking.store import prepare, search
+from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.writer import Tracker, milliseconds
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
     experiment_id = prepare(uri, job.experiment_name)
     with session(uri, "results could not be written", f"they are kept in {job.directory}") as client:
         where = f"tags.`almaflow.job_id` = '{job.job_id}'"
-        runs = list(search(client, [experiment_id], where))
+        everywhere = list(experiments(client))  # somebody may have renamed the job's own
+        runs = list(search(client, everywhere, where))
         own = [run for run in runs if run.data.tags.get("almaflow.kind") == "job"]
         own.sort(key=lambda run: run.info.run_id != job.run_id)
         for run in own[1:]:
@@ -68,11 +69,15 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
         named = {each.outcome.planned.name: each.outcome.run_id for each in results}
         gone: set[str] = set()
         if {job.run_id, *named.values()} - {None, *(run.info.run_id for run in runs)}:
-            gone = {run.info.run_id for run in search(client, [experiment_id], where, deleted=True)}
+            gone = {run.info.run_id for run in search(client, everywhere, where, deleted=True)}
         written = {name: run_id for name, run_id in named.items() if run_id in gone}
         if not own and job.run_id in gone and len(written) == len(results):
             return None, written
-        tracker = Tracker(uri, experiment_id, own[0].info.run_id if own else Tracker.create(client, experiment_id, job))
+        if own:
+            tracker = Tracker(uri, own[0].info.experiment_id, own[0].info.run_id)
+        else:
+            experiment_id = next((run.info.experiment_id for run in runs), experiment_id)
+            tracker = Tracker(uri, experiment_id, Tracker.create(client, experiment_id, job))
         for result in results:
             key, name = logical_key(job, result.outcome), result.outcome.planned.name
             same = [run for run in runs if run.data.tags.get("almaflow.logical_key") == key]

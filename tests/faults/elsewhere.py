@@ -85,8 +85,8 @@ ELSEWHERE = (
 
 NOT_TRIED = (
     "GPU workers and their memory",
-    "MySQL, and homes on NFS",
-    "the kernel's or a container's own end of a process for want of memory",
+    "MySQL, and homes on NFS or on other file systems without locks",
+    "the kernel's end of a process where the whole machine has no memory left, beside a container's limit",
     "suspending a machine to disk or memory, beyond stopping the processes",
     "two machines that write to one store at the same moment",
     "a power cut that loses what the disk had confirmed",

@@ -47,6 +47,7 @@ QUICK = (
     "measure.warmup_time_s=0",
     "measure.fidelity_inputs=1",
     "measure.time_budget_s=40",
+    "measure.memory_limit_mb=4000",  # the rest of the machine may leave less
     "hardware=cpu",
     "hardware.threads=1",
 )

@@ -19,13 +19,22 @@ HEAD = "| what goes wrong | what happens then | checked by |\n| --- | --- | --- 
 TITLES = {
     "killed": "The command is killed",
     "interrupted": "The command is interrupted",
+    "processes": "The command is started or treated in an unusual way",
+    "limits": "The system gives less than is wanted",
     "workers": "A worker has trouble",
     "disk": "A disk is full or refuses",
+    "homes": "Homes, paths and file systems",
+    "power": "Power is lost, and what else spoils a killed job's files",
     "stores": "The store on this machine",
+    "people": "The store is changed by hand",
     "servers": "The store behind a server",
     "records": "Records are damaged, or of another version",
     "models": "The model changes",
-    "surroundings": "Readers, other commands, the clock, secrets",
+    "surroundings": "Readers, other commands, the clock",
+    "environments": "The environment, the time, and files beside the command",
+    "users": "Two users of one machine",
+    "secrets": "Secrets",
+    "shared": "A store that somebody else may write",
 }
 Verdicts = dict[tuple[str, str], str]
 

@@ -44,10 +44,11 @@ def answer_of(  # noqa: PLR0913 - all that one child can be given
         UsageError: the child says that its input is wrong.
         AlmaflowError: it failed, or took too long.
     """
+    sys_path = (*module_search_path(), str((directory or Path()).absolute()))
     try:
         done = subprocess.run(
             running(module),
-            input=json.dumps({"sys_path": (*module_search_path(), str((directory or Path()).absolute())), "question": question}),
+            input=json.dumps({"sys_path": sys_path, "question": question}),
             capture_output=True, encoding="utf-8", errors="replace", check=False,
             timeout=timeout_s, env=environment, cwd=directory,
         )  # fmt: skip

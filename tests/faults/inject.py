@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-HELD_FOR_S = 60.0
+HELD_FOR_S = 240.0
 """A held process goes on after this time, should whoever holds it be gone."""
 
 

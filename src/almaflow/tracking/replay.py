@@ -37,8 +37,8 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
     """Write the results that the store lacks or has by half, and delete runs that are there twice.
 
     A result is recognised by its logical key and its start. A lost connection leaves a run that was created and never
-    ended; a run that began at another time was measured again since (``resume``). MLflow keeps
-    what is deleted here until ``mlflow gc``.
+    ended; a run that began at another time was measured again since (``resume``), unless the files are an older copy
+    of what the store has. MLflow keeps what is deleted here until ``mlflow gc``.
 
     The IDs of runs on disk are hints. A store that does not know them, since it was made anew or restored from a copy,
     gets all results again. A result whose run somebody deleted stays deleted, and the job's own run too where no
@@ -82,10 +82,13 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
             key, name = logical_key(job, result.outcome), result.outcome.planned.name
             same = [run for run in runs if run.data.tags.get("almaflow.logical_key") == key]
             whole = next((run for run in same if _is_whole(run, result.outcome)), None)
+            better = next((run for run in same if not whole and _is_better(run, result.outcome)), None)
             for run in same:
-                if run is not whole:
+                if run is not whole and run is not better:
                     client.delete_run(run.info.run_id)
-            if whole or name not in written:
+            if better:
+                written[name] = better.info.run_id
+            elif whole or name not in written:
                 written[name] = _complete(tracker, client, job, result, whole)
     return tracker, written
 
@@ -108,3 +111,9 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
 def _is_whole(run: Run, outcome: Outcome) -> bool:
     """Return whether the run holds this very result, and was ended."""
     return run.info.end_time is not None and run.info.start_time == milliseconds(outcome.started_at)
+
+
+def _is_better(run: Run, outcome: Outcome) -> bool:
+    """Return whether the run holds a whole measurement that the files know nothing of: they were put back since."""
+    later = run.info.start_time > milliseconds(outcome.started_at)
+    return run.info.status == "FINISHED" and run.info.end_time is not None and (outcome.interrupted or later)

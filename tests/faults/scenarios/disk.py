@@ -43,7 +43,6 @@ FULL = errno.ENOSPC
         "any record from the 5th on": (Fault("raise", "before record written", 5, 0, number=FULL),),
         "any record from the 8th on": (Fault("raise", "before record written", 8, 0, number=FULL),),
     },
-    short=("the worker's result",),
 )
 def home_is_full(place: Place, fault: Fault) -> None:
     fired(ended_with(place.run(faults=(fault,)), 0, 1))

@@ -44,6 +44,7 @@ def an_odd_environment(place: Place, variables: dict[str, str] | None) -> None:
     cases={
         "LC_ALL=C": ({"LC_ALL": "C"},),
         "ASCII only": ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},),
+        "PYTHONHASHSEED": ({"PYTHONHASHSEED": "4711"},),
         "PYTHONSAFEPATH": ({"PYTHONSAFEPATH": "1"},),
         "PYTHONDEVMODE": ({"PYTHONDEVMODE": "1"},),
         "PYTHONOPTIMIZE=2": ({"PYTHONOPTIMIZE": "2"},),

@@ -46,7 +46,6 @@ def forms(word: str) -> tuple[str, ...]:
     fault="the store's address has a password and a token in it",
     expected="neither is in any file nor in anything printed",
     cases={"one job": (), "a sweep": ("-m", "batch_size=1,2"), "a typing error": ("batch_sise=1",)},
-    short=("a sweep",),
 )
 def a_password_in_the_address(place: Place, *more: str) -> None:
     with place.server().running() as server:

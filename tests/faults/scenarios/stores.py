@@ -37,7 +37,6 @@ def delete_runs(place: Place, kind: str) -> set[tuple[str, str, int]]:
     fault="a job is killed; somebody deletes its runs of this kind in MLflow's pages; another job waits too",
     expected="what somebody deleted stays deleted; all else of both jobs is written, once; no job blocks another one",
     cases={kind: (kind,) for kind in ("job", "conversion")},
-    short=("job",),
 )
 def runs_are_deleted(place: Place, kind: str) -> None:
     fired(ended_with(place.run(faults=WAITS), -signal.SIGKILL))

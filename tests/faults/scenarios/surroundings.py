@@ -7,8 +7,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from tests.faults.commands import PATIENCE_S
 from tests.faults.inject import Fault
-from tests.faults.scenario import complete, ended_with, fired, scenario, synced
+from tests.faults.scenario import complete, ended_with, fired, one_line, scenario, synced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,6 @@ def read_lines(pipe: Path, count: int) -> None:
     fault="the reader of the output goes away after three lines, as `| head -3` does",
     expected="the job goes on to its end: all is measured and stored",
     cases={"stderr": ("stderr",), "stdout": ("stdout",)},
-    short=("stderr",),
 )
 def the_reader_goes_away(place: Place, stream: str) -> None:
     pipe = place.root / "pipe"
@@ -71,20 +71,21 @@ def sync_beside_a_running_job(place: Place) -> None:
 
 
 @scenario(
-    fault="two equal commands with `resume=true`, or two syncs, run at the same time",
+    fault="two equal commands with `resume=true`, two equal sweeps, or two syncs, run at the same time",
     expected="each result is in the store once",
-    cases={"run": ("run",), "sync": ("sync",)},
+    cases={"run": ("run",), "sweep": ("sweep",), "sync": ("sync",)},
 )
 def two_at_once(place: Place, what: str) -> None:
     if what == "sync":
         for size in (1, 2, 3):
             faults = (Fault("signal", "before conversion logged", 1),)
             fired(ended_with(place.run(f"batch_size={size}", faults=faults), -signal.SIGKILL))
-    arguments = ("sync",) if what == "sync" else place.measuring("resume=true")
+    more = ("-m", "batch_size=1,2") if what == "sweep" else ()
+    arguments = ("sync",) if what == "sync" else place.measuring(*more, "resume=true")
     first = place.start(*arguments)
     second = place.start(*arguments)
     place.zygote.beside |= {second.pid}
-    codes = {first.zygote.code(each.pid, 60.0) for each in (first, second)}
+    codes = {first.zygote.code(each.pid, PATIENCE_S) for each in (first, second)}
     place.zygote.beside.clear()
     ended_with(first.end(), 0, 1)
     ended_with(second.end(), 0, 1)
@@ -112,3 +113,37 @@ def the_clock_is_set_back(place: Place) -> None:
         if value < 0 and name.startswith("time/")
     ]
     assert not negative, negative
+
+
+@scenario(
+    fault="`almaflow accuracy` and `almaflow report` read the store while a job writes to it",
+    expected="they end with exit code 0, or say that nothing was measured yet; the job goes on",
+)
+def readers_beside_a_running_job(place: Place) -> None:
+    command = place.start(*place.measuring(), faults=(Fault("hold", "before log artifacts", 2),))
+    command.wait_for("held")
+    place.zygote.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
+    for arguments in (("accuracy", "--baselines"), ("report", "--output", "report.html"), ("conversions", "--history")):
+        ended_with(place.almaflow(*arguments), 0, 2)
+    place.zygote.beside.clear()
+    command.go_on()
+    ended_with(command.end(), 0)
+    assert len(synced(place).conversions) == 2
+
+
+NAME = "a name of 'three' \"hundred\" `characters` " * 7
+
+
+@scenario(
+    fault="the model, or the experiment, has a name of 300 characters with quotes in it",
+    expected="all is measured and stored; or one line tells it before anything is measured",
+    cases={"the model": ("model.name",), "the experiment": ("experiment_name",)},
+)
+def a_long_name(place: Place, field: str) -> None:
+    quoted = NAME.replace("'", "\\'")
+    ended = ended_with(place.run(f"{field}='{quoted}'", "output=out.json"), 0, 2)
+    if ended.code:
+        one_line(ended)
+        assert not place.jobs
+    else:
+        complete(place, synced(place))

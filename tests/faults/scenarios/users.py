@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from tests.faults.commands import PATIENCE_S
 from tests.faults.inject import Fault
 from tests.faults.scenario import complete, ended_with, holds, one_line, scenario, synced
 from tests.faults.scenarios.homes import NOBODY, give
@@ -68,7 +69,7 @@ def two_users_measure(place: Place, mode: str) -> None:
         place.zygote.beside.add(second.pid)
     first.go_on()
     place.zygote.beside -= {first.pid}
-    assert place.zygote.code(first.pid, 60.0) == 0, first.text("stderr")
+    assert place.zygote.code(first.pid, PATIENCE_S) == 0, first.text("stderr")
     if mode == "wait":
         ended_with(second.end(), 0)
         assert len(list(home.glob("jobs/*/tracked"))) == 1

@@ -40,6 +40,8 @@ class Fault:
     """How many calls in a row it comes at; 0: all from then on."""
     conversion: str | None = None
     """In which worker, by the conversion's name; None: in any."""
+    process: int = 0
+    """In which of the conversion's processes, from 1 on; 0: in any."""
     to: str = "command"
     """Who gets a signal: ``command``, ``server``, ``workers``, ``tree``, or ``self``, where the fault comes."""
     number: int = signal.SIGKILL
@@ -71,6 +73,8 @@ class Injection:
     """Where the processes say what they reached, and wait when they are held."""
     role: str = COMMAND
     conversion: str = ""
+    process: int = 0
+    """Which of its conversion's processes a worker is, from 1 on."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def arm(self) -> None:
@@ -94,6 +98,8 @@ class Injection:
         self.role, self.conversion = role, conversion
         self.counts.clear()
         self.note("pids", f"{role} {os.getpid()} {conversion}")
+        lines = (self.directory / "pids").read_text().splitlines()
+        self.process = sum(line.split()[2:] == [conversion] for line in lines)
 
     def note(self, name: str, line: str) -> None:
         """Add a line to a file that all processes of the command write."""
@@ -121,7 +127,8 @@ class Injection:
     def _strike(self, at: str, number: int) -> None:
         for fault in self.faults:
             due = fault.nth <= number and (not fault.calls or number < fault.nth + fault.calls)
-            if fault.at == at and due and fault.conversion in {None, self.conversion}:
+            mine = fault.conversion in {None, self.conversion} and fault.process in {0, self.process}
+            if fault.at == at and due and mine:
                 self.note("fired", f"{fault}")
                 ACTIONS[fault.do](self, fault)
 

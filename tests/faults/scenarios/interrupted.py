@@ -83,7 +83,8 @@ def interrupted_while_writing(place: Place, number: int, at: str, nth: int) -> N
 )
 def interrupted_in_the_last_process(place: Place) -> None:
     more = ("measure.replicates=3",)
-    ended_with(place.run(*more, faults=interrupt(signal.SIGINT, "before round", 48)), 130)  # of 58
+    fault = Fault("signal", "before timed calls", 2, conversion="BF16-EAGER", process=3, number=signal.SIGINT)
+    fired(ended_with(place.run(*more, faults=(fault,)), 130))
     count = holds(place)
     assert not [run.key for run in count.conversions if run.status == "FINISHED"], "cut short, and counted"
     resumed(place, *more)

@@ -282,6 +282,7 @@ def start(
     """Start a command, whose output goes to files unless it is to go elsewhere."""
     control = directory / f"control-{time.monotonic_ns()}"
     control.mkdir()
+    control.chmod(0o777)  # the command may be another user's
     began = time.monotonic()
     pid = zygote.fork(
         {

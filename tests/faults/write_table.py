@@ -45,10 +45,8 @@ def row(scenario: Scenario, verdicts: Verdicts) -> str:
     named = [case for case in scenario.cases if case]
     fault = scenario.fault + (f" ({'; '.join(named)})" if named else "")
     count = len(scenario.cases)
-    notes = [f"{ended[each]} of {count} {each.lower()}" for each in ("FAILS", "not played") if ended[each]]
-    checked = (
-        f"*{scenario.name}*, {count} {'case' if count == 1 else 'cases'}{''.join(f'; **{each}**' for each in notes)}"
-    )
+    fails = f"; **{ended['FAILS']} of {count} fail**" if ended["FAILS"] else ""
+    checked = f"*{scenario.name}*, {count} {'case' if count == 1 else 'cases'}{fails}"
     return f"| {_sentence(fault)} | {_sentence(scenario.expected)} | {checked} |\n"
 
 
@@ -67,7 +65,12 @@ def table(verdicts: Verdicts) -> str:
     text += "".join(f"| {_sentence(fault)} | {_sentence(then)} | `{test}` |\n" for fault, then, test in ELSEWHERE)
     text += "\n## Not tried\n\n" + "".join(f"- {_sentence(each)}.\n" for each in NOT_TRIED)
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("mlflow", "torch", "alma-torch"))
-    played = f"Played on {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions}."
+    ended = Counter(verdicts.get((each.name, case), "not played") for each in scenarios() for case in each.cases)
+    played = (
+        f"Written on {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {versions}. Of "
+        f"{ended.total()} cases {ended['holds']} were played and hold, {ended['FAILS']} fail, and "
+        f"{ended['not played']} were not played on that day."
+    )
     return f"\n{played}\n{text}"
 
 

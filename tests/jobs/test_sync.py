@@ -298,3 +298,15 @@ def test_a_job_whose_home_was_moved_waits_for_the_store_that_was_moved_with_it(
     assert (done.job.job_id, done.why_not) == ("a", None)
     assert done.job.directory == str(tmp_path / "moved" / "jobs" / "a")
     assert list(written) == ["a"]
+
+
+def test_a_directory_that_cannot_be_read_is_told_and_the_others_are_written(
+    monkeypatch: pytest.MonkeyPatch, written: dict[str, Exception | None], synced: Callable[[], tuple[int, str]]
+) -> None:
+    waiting("a", EAGER)
+    closed = waiting("b", EAGER).root
+    waiting("c", EAGER)
+    monkeypatch.setattr(jobs_sync.os, "access", lambda path, _mode: path != closed)
+    code, said = synced()
+    assert (code, list(written)) == (1, ["a", "c"])
+    assert f"{closed} cannot be read" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from tests.faults.scenarios.records import WAITS
 if TYPE_CHECKING:
     from tests.faults.place import Place
 
-UNDER_WAY = (Fault("signal", "before round", 11),)
+UNDER_WAY = (Fault("signal", "before round", 8),)
 """Ends a job while both conversions are being timed."""
 
 
@@ -43,14 +44,16 @@ def damaged_rounds(place: Place, cut: int, more: bytes) -> None:
     fired(ended_with(place.run(faults=UNDER_WAY), -signal.SIGKILL))
     found = sorted(place.home.glob("jobs/*/conversions/*/work/rounds.jsonl"))
     assert found
-    lines = {}
+    whole = {}
     for path in found:
         data = path.read_bytes()
-        lines[path.parent.parent] = len(data.splitlines())
+        whole[path.parents[1]] = len(data.splitlines()) - bool(cut)
         path.write_bytes((data[:cut] if cut else data) + more)
     synced(place)
-    for each in holds(place).on_disk:
-        assert not each.ok, "cut short, and counted"
+    assert not [each.key for each in holds(place).on_disk if each.ok], "cut short, and counted"
+    for directory, lines in whole.items():
+        kept = json.loads((directory / "outcome.json").read_text(encoding="utf-8"))["measurement"]
+        assert len(kept["rounds"]) == lines, f"{directory.name}: {len(kept['rounds'])} rounds of {lines}"
     resumed(place)
 
 

@@ -116,5 +116,5 @@ def somebody_elses_code(place: Place) -> None:
         assert not marker.exists(), f"`almaflow {' '.join(arguments)}` ran somebody else's code: {ended}"
         assert "of-the-reader-4711" not in ended.out + ended.err, ended
     assert seen.exists(), "no predictor that builds models was asked"
-    told = ended_with(place.almaflow("rescore", "--run-code", *builder), 0, 1)
+    told = ended_with(place.almaflow("rescore", "--run-code", *builder), 0, 1, 2)
     assert TARGET in told.out + told.err, f"it does not say what it would run: {told}"

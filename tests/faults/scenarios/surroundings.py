@@ -117,14 +117,14 @@ def the_clock_is_set_back(place: Place) -> None:
 
 @scenario(
     fault="`almaflow accuracy` and `almaflow report` read the store while a job writes to it",
-    expected="they end with exit code 0, or say that nothing was measured yet; the job goes on",
+    expected="they show what there is, or one line says that it is not there yet; the job goes on",
 )
 def readers_beside_a_running_job(place: Place) -> None:
     command = place.start(*place.measuring(), faults=(Fault("hold", "before log artifacts", 2),))
     command.wait_for("held")
     place.zygote.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
     for arguments in (("accuracy", "--baselines"), ("report", "--output", "report.html"), ("conversions", "--history")):
-        ended_with(place.almaflow(*arguments), 0, 2)
+        ended_with(place.almaflow(*arguments), 0, 1, 2)
     place.zygote.beside.clear()
     command.go_on()
     ended_with(command.end(), 0)

@@ -153,4 +153,4 @@ def a_shared_store(place: Place) -> None:
     with as_other(place, home):
         again = ended_with(place.resume(uri, faults=(umask,)), 0)
     assert "worker ended" not in again.reached, "measured again"
-    assert not list(home.glob("jobs/*")), "a job without a measurement is left"
+    assert not list(home.glob("jobs/*/conversions/*/outcome.json")), "a measurement of his own"

@@ -26,8 +26,8 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from almaflow.tracking.ui_pages import prepare_pages
 from almaflow.tracking.ui_server import free_port, serving
-from almaflow.tracking.ui_views import prepare_pages
 from shared import BenchmarkError, run_script, say
 
 HERE = Path(__file__).resolve().parents[1] / "mlruns_example"

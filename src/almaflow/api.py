@@ -19,7 +19,7 @@ from almaflow.measure.progress import Progress
 from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import ModelSpec, Status
 from almaflow.report.progress import TerminalProgress
-from almaflow.report.terminal import announce, present
+from almaflow.report.terminal import announce, show_places
 
 if TYPE_CHECKING:
     import os
@@ -49,12 +49,15 @@ class ValidationResult:
     price_source: str
     tier: int
     batch_size: int
+    threads: int
     job_id: str
     experiment_name: str
     run_id: str | None
     """The job's MLflow run; None where the store could not be written."""
     interrupted: bool
     environment: dict[str, str]
+    measure: dict[str, Any]
+    """Settings by which each conversion was measured."""
     notes: list[str]
     """What eager calls showed of the model that changes how it was measured."""
     conversions: list[dict[str, Any]]
@@ -225,7 +228,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             write_output(job_config.output, job)
     finally:
         if verbose:
-            present(request.uri, job)
+            show_places(request.uri, job)
     if job.interrupted:
         raise KeyboardInterrupt
     if job_config.strict:

@@ -14,11 +14,13 @@ from urllib.request import ProxyHandler, build_opener
 import psutil
 import pytest
 from click.testing import CliRunner
+from tests.support.empty_stores import copy_empty_store
 
 from almaflow.cli import ui as ui_module
 from almaflow.errors import UsageError
 from almaflow.tracking import ui_views as views
 from almaflow.tracking.session import MLFLOW_DEFAULTS
+from almaflow.tracking.ui_pages import Pages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,15 +41,18 @@ def test_a_store_without_runs_says_how_to_make_some(tmp_path: Path) -> None:
 
 def test_a_tracking_server_needs_only_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    pages = views.Pages("3", "mine", (views.View(views.JOB, "newest job", 0, {}),))
-    monkeypatch.setattr(ui_module, "prepare_pages", lambda _: pages)
+    newest = Pages("3", "mine", (views.View(views.JOB, "newest job", 0, {}),))
+    errors = Pages("4", "mine accuracy", (views.View(views.SERIES, "errors", 0, {}),))
+    monkeypatch.setattr(ui_module, "prepare_pages", lambda _: [newest, errors])
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setenv("DISPLAY", ":0")
     arguments = ["--uri", "https://me:S3cr@host"]
     all_runs = "https://host/#/experiments/3/runs?workflowType=machine_learning"
     link = "https://host/#/experiments/3/runs?viewStateShareKey=almaflow-job&workflowType=machine_learning"
     link += "&compareRunsMode=TABLE"
-    expected = f"mine: {all_runs}\nnewest job: {link}\n"
+    others = [line.replace("/3/", "/4/").replace("almaflow-job", "almaflow-series") for line in (all_runs, link)]
+    expected = f"Experiment mine: {all_runs}\n  newest job: {link}\n"
+    expected += f"Experiment mine accuracy: {others[0]}\n  errors: {others[1]}\n"
     assert CliRunner().invoke(ui_module.ui, [*arguments, "--no-open"]).output == expected
     assert not opened
     CliRunner().invoke(ui_module.ui, arguments)
@@ -58,7 +63,7 @@ def test_a_tracking_server_needs_only_its_link(monkeypatch: pytest.MonkeyPatch) 
 def test_the_pages_are_served_and_end_with_the_command(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    (tmp_path / "home").mkdir()
+    copy_empty_store(tmp_path / "home" / "mlflow.db")
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/home/mlflow.db")
     experiment_id = client.create_experiment("mine", artifact_location=(tmp_path / "home/mlartifacts").as_uri())
     run = client.create_run(experiment_id, tags={"almaflow.kind": "job"}, run_name="resnet18 b1 tier 2")
@@ -71,7 +76,9 @@ def test_the_pages_are_served_and_end_with_the_command(tmp_path: Path) -> None:
     try:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(2)]
-        link = re.search(r"^mine: (http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=", lines[1])
+        link = re.search(
+            r"^Experiment mine: (http://127\.0\.0\.1:\d+)/#/experiments/(\d+)/runs\?workflowType=", lines[1]
+        )
         assert link, lines + process.stdout.readlines()
         assert link[2] == experiment_id
         with build_opener(ProxyHandler({})).open(link[1], timeout=30) as page:

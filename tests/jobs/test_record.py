@@ -21,6 +21,7 @@ from almaflow.records import Status
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from almaflow.analysis import Row
     from almaflow.records import Job, Measurement, Outcome
 
 PLAN = (planned("EAGER"), planned("ONNX_CPU"))
@@ -35,11 +36,11 @@ class Store:
         self.closed: tuple[Job, Status] | None = None
         self.interrupted_in_log = False
 
-    def log(self, _job: Job, outcome: Outcome, *_: object) -> str:
+    def log(self, _job: Job, row: Row, _: Path) -> str:
         if self.interrupted_in_log:
             raise KeyboardInterrupt
-        self.logged.append(outcome)
-        return f"run of {outcome.planned.name}"
+        self.logged.append(row.outcome)
+        return f"run of {row.name}"
 
     def close(self, _files: JobFiles, made: Job, status: Status) -> Job:
         self.closed = made, status

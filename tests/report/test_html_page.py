@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import combinations
 
 import pytest
-from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
+from tests.support.example_jobs import changed, failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import to_output
 from almaflow.records import Status
@@ -78,6 +79,52 @@ def test_a_job_without_any_result_is_a_document_too() -> None:
     text = document("x", [to_output(job(failed("EAGER")))])
     assert "No conversion gave a latency that counts" in text
     assert "<svg" not in text
+
+
+def test_a_sweep_begins_with_a_table_over_its_jobs_which_are_folded() -> None:
+    made = job(*OUTCOMES)
+    other = replace(made, model=replace(made.model, name="alexnet", batch_size=16))
+    small = replace(other, model=replace(other.model, batch_size=4))
+    text = document("a sweep", [to_output(each) for each in (made, other, small)])
+    head, *jobs = text.split("<details>")
+    first, *rows = read(head + "</body></html>")
+    assert first == ["model", "batch", "best", "ms", "vs eager", "vs torch.compile", "fidelity", "ran"]
+    assert [row[:3] for row in rows] == [
+        ["alexnet", "4", "ONNX_CPU_INT8_STATIC"],
+        ["alexnet", "16", "ONNX_CPU_INT8_STATIC"],
+        ["resnet18", "2", "ONNX_CPU_INT8_STATIC"],
+    ]
+    assert rows[0][3:] == ["5.04", "4.04x", "", "110.0 dB", "3 of 6"]
+    assert "<svg" not in head
+    assert len(jobs) == 3
+    assert all(f'id="job-{number}"' in each for number, each in enumerate(jobs, 1))
+    read(text)
+    assert "<details>" not in document("one job", [to_output(made)])
+
+
+def test_threads_are_told_as_asked_and_as_found() -> None:
+    found = changed(OUTCOMES[0], threads={"torch": 2}), changed(OUTCOMES[1], threads={"torch": 1})
+    rows = read(document("x", [to_output(job(*found))]))
+    assert ["threads", "2", "torch 2 (1 conversions), torch 1 (1 conversions)"] in rows
+
+
+def test_numbers_on_an_axis_are_written_as_people_do() -> None:
+    entries = to_output(job(ok("EAGER", 900.0), ok("ONNX_CPU", 30.0)))["conversions"]
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", latency_against_fidelity(entries))
+    assert {"100", "300"} <= set(drawn)
+    assert not [text for text in drawn if "^" in text or "\u00d7" in text]
+
+
+def test_names_of_points_that_lie_together_are_beside_each_other() -> None:
+    made = (ok(f"CONVERSION_{number}", 10.0 + number / 50) for number in range(7))
+    drawn = latency_against_fidelity(to_output(job(*made, ok("EAGER", 80.0)))["conversions"])
+    found = re.findall(r'x="([\d.-]+)" y="([\d.-]+)"[^>]*>CONVERSION_\d', drawn)
+    assert len(found) == 7
+    width, height = 50, 7  # points
+    places = [(float(x), float(y)) for x, y in found]
+    assert all(
+        abs(x - other_x) > width or abs(y - other_y) >= height for (x, y), (other_x, other_y) in combinations(places, 2)
+    )
 
 
 @pytest.mark.parametrize("draw", [latency_bars, latency_against_fidelity])

@@ -2,15 +2,45 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
+from tests.support.example_jobs import changed, failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import analyse
+from almaflow.analysis.rows import make_row
 from almaflow.records import FailureKind, Job, Status
-from almaflow.report.markdown import summary_markdown
+from almaflow.report.markdown import line, summary_markdown
 
 
 def markdown(made: Job) -> str:
     return summary_markdown(made, analyse(made))
+
+
+def test_a_conversion_in_a_line() -> None:
+    made = job(
+        in_rounds(ok("EAGER"), [20.0] * 9),
+        in_rounds(ok("ONNX_CPU"), [5.0] * 9),
+        failed("JIT_TRACE", FailureKind.WRONG_OUTPUT, samples_ms=3.0, message="SQNR 1.0 dB\nis below 50 dB"),
+        unavailable("ONNX_GPU"),
+    )
+    assert {outcome.planned.name: line(make_row(made, outcome)) for outcome in made.outcomes} == {
+        "EAGER": "20.00 ms, 1.00x eager, 110.0 dB ok",
+        "ONNX_CPU": "5.00 ms, 4.00x eager, 110.0 dB ok",
+        "JIT_TRACE": "wrong_output in convert: SQNR 1.0 dB (its 3.00 ms do not count)",
+        "ONNX_GPU": "cannot run here: needs CUDA",
+    }
+
+
+def test_the_verdict_comes_before_the_table_and_threads_behind_it() -> None:
+    """MLflow folds a description to its first lines."""
+    eager = changed(in_rounds(ok("EAGER"), [20.0] * 9), threads={"torch": 2, "openmp": 2})
+    onnx = changed(
+        in_rounds(ok("ONNX_CPU"), [5.0] * 9), threads={"torch": 2, "onnxruntime": 1}, runtime={"graph": "O3"}
+    )
+    text = markdown(job(eager, onnx))
+    assert text.startswith("**Best: ONNX_CPU, 5.00 ms (4.00x eager)**\n\nHeadroom")
+    assert "| threads | 2 | torch 2, openmp 2, onnxruntime 1 |" in text
+    assert "| device |  | cpu |" in text
+    assert "| runtime of ONNX_CPU |  | graph O3 |" in text
+    assert "min_samples 64" in text
 
 
 def test_table_verdict_failures_and_machine() -> None:

@@ -7,9 +7,9 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from almaflow.records import RecordedPrediction, ScoredRun
+from almaflow.tracking.figures import log_batch, rounded
 from almaflow.tracking.session import connect
 from almaflow.tracking.store import prepare
-from almaflow.tracking.writer import log_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +26,8 @@ def run(
     conversion: str = "ONNX_CPU",
     **changes: object,
 ) -> ScoredRun:
-    """One measurement of resnet18 in a night, predicted by ``calibrated``."""
+    """One measurement of resnet18 in a night, predicted by ``calibrated``; figures have the digits of the store."""
+    floor_ms = rounded(floor_ms)
     made = ScoredRun(
         run_id=f"{night:04d}-{conversion}",
         experiment="almaflow",
@@ -42,10 +43,10 @@ def run(
         device="cpu",
         threads="2",
         calls="",
-        latency_ms=floor_ms * 1.05,
+        latency_ms=rounded(floor_ms * 1.05),
         floor_ms=floor_ms,
-        low_ms=floor_ms * 1.04,
-        high_ms=floor_ms * 1.06,
+        low_ms=rounded(floor_ms * 1.04),
+        high_ms=rounded(floor_ms * 1.06),
         control_ms=0.9,
         others_cpus=0.04,
         environment=ENVIRONMENT,
@@ -62,7 +63,8 @@ def nights(count: int, noise: float = 0.01, seed: int = 1, **changes: object) ->
 
 def stored(uri: str, runs: Iterable[ScoredRun], experiment: str = "almaflow") -> list[str]:
     """Write them as ``almaflow run`` writes conversions; their IDs."""
-    client, experiment_id, found = connect(uri), prepare(uri, experiment), []
+    experiment_id = prepare(uri, experiment)
+    client, found = connect(uri), []
     for each in runs:
         at = int(each.at * 1000)
         tags = {"almaflow.kind": "conversion", "almaflow.status": "ok", "almaflow.job_run_id": each.job_run_id}

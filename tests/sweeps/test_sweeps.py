@@ -31,7 +31,8 @@ PLANNED = (("model=resnet18", "batch_size=1", "tier=1"), ("model=resnet18", "bat
 def ended(number: int, *, code: int = 0, error: str | None = None, **job_values: Any) -> SweepJob:
     output = None
     if error is None:
-        made = replace(job(ok("EAGER", 20.0), ok("ONNX_CPU", 10.0), failed("COMPILE_TVM")), **job_values)
+        made = job(ok("EAGER", 20.0), ok("ONNX_CPU", 10.0), failed("COMPILE_TVM"))
+        made = replace(made, model=replace(made.model, batch_size=(1, 4)[number]), **job_values)
         output = to_output(made)
     return SweepJob(number, PLANNED[number], 100.0, 160.0, code, error, "almaflow", "sqlite:////x.db", output)
 
@@ -49,10 +50,10 @@ def shown(made: SweepSummary) -> str:
 
 def test_every_job_and_every_failure_is_shown() -> None:
     text = shown(summary(ended(0), ended(1, code=1, error="the model does not build")))
-    assert "batch_size=1 " in text
+    assert "resnet18 b1 " in text
     assert "model=resnet18" not in text, "what all jobs have in common tells nothing"
     assert "ONNX_CPU" in text
-    assert "batch_size=1: COMPILE_TVM\n      error: it broke" in text
+    assert "resnet18 b1: COMPILE_TVM\n      error: it broke" in text
     assert "  batch_size=4\n      the model does not build" in text
     assert "1 without a good result" in text
 
@@ -70,13 +71,27 @@ def test_a_job_that_never_ended_is_not_hidden() -> None:
 
 
 def test_jobs_that_nobody_planned_are_shown_as_they_come() -> None:
-    assert [row.what for row in summary(ended(0), ended(1), planned=None).rows] == ["batch_size=1", "batch_size=4"]
+    assert [row.what for row in summary(ended(0), ended(1), planned=None).rows] == ["resnet18 b1", "resnet18 b4"]
+
+
+def test_jobs_of_one_model_and_batch_size_are_told_apart_by_their_overrides() -> None:
+    threads = [replace(ended(0), number=number, overrides=("x", f"hardware.threads={number + 1}")) for number in (0, 1)]
+    assert [row.what for row in summary(*threads, planned=None).rows] == ["hardware.threads=1", "hardware.threads=2"]
+
+
+def test_the_document_begins_with_the_best_conversions() -> None:
+    """MLflow folds a description to its first lines."""
+    text = sweep_markdown(summary(ended(0), ended(1, code=1, error="the model does not build")))
+    assert text.startswith("**Best: resnet18 b1: ONNX_CPU, 10.00 ms (2.00x eager)**\n")
+    jobs = [replace(ended(0), number=number, overrides=(f"seed={number}",)) for number in range(5)]
+    many = sweep_markdown(summary(*jobs, planned=None))
+    assert many.startswith("**Best: ONNX_CPU in 5 of 5 jobs**\n")
 
 
 def test_the_document_has_every_latency() -> None:
     text = sweep_markdown(summary(ended(0), ended(1)))
     assert "| `ONNX_CPU` | 10.00 | 10.00 |" in text
-    assert "| batch_size=1 | `COMPILE_TVM` | error: it broke |" in text
+    assert "| resnet18 b1 | `COMPILE_TVM` | error: it broke |" in text
 
 
 def test_a_sweep_is_resumed_by_its_overrides() -> None:

@@ -1,35 +1,38 @@
-"""The prepared pages in a real browser: the figures are read from MLflow's own page."""
+"""The prepared pages in a real browser, in a laptop's window with MLflow's Assistant open: the figures are in view."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-from contextlib import contextmanager
+import json
 from dataclasses import replace
-from html import unescape
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
+from tests.support import browser
 from tests.support.example_jobs import failed, in_rounds, ok
+from tests.support.scored_runs import nights
 from tests.support.stored_jobs import new, stored
 
+from almaflow.accuracy.summary import series_of
 from almaflow.records import Job, Prediction
+from almaflow.tracking import ui_pages as pages
 from almaflow.tracking import ui_views as views
+from almaflow.tracking.accuracy.series_runs import track
 from almaflow.tracking.session import connect
 from almaflow.tracking.ui_server import free_port, serving
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.browser import Seen
 
 pytestmark = pytest.mark.slow
 
 EXPERIMENT_TAG_LENGTH = 5000
 """MLflow's limit."""
-
-ATTEMPTS = 4
+ASSISTANT = "MLflow Assistant"
+"""Heading of the panel that is open until somebody closes it."""
 
 
 def test_the_views_fit_into_tags_and_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,55 +41,17 @@ def test_the_views_fit_into_tags_and_are_written_once(monkeypatch: pytest.Monkey
     client = connect(uri)
     (experiment,) = (each for each in client.search_experiments() if each.name == "almaflow")
     monkeypatch.setattr(type(client), "set_experiment_tag", lambda *_: pytest.fail("the job has written it"))
-    pages = views.prepare_pages(uri)
-    assert pages
-    assert [view.key for view in pages.views] == [views.SWEEP, views.JOB, views.ACCURACY]
-    for name, value in (view.tag for view in pages.views):
+    (found,) = pages.prepare_pages(uri)
+    assert [view.key for view in found.views] == [views.SWEEP, views.SWEEP_BEST, views.JOB, views.ACCURACY]
+    for name, value in (view.tag for view in found.views):
         assert experiment.tags[name] == value
         assert len(value) < EXPERIMENT_TAG_LENGTH
 
 
-def browser() -> str:
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
-    return found
-
-
-def page_of(link: str, profile: Path, *, until: str) -> str:
-    """The text of a page that has ``until`` on it, one cell or label a line; without it where it does not come.
-
-    Chromium's virtual time may run out before a chart is drawn, which real time seldom would: so it is asked again.
-    """
-    text = ""
-    for attempt in range(ATTEMPTS):
-        text = _once(link, profile / str(attempt))
-        if until in text:
-            break
-    return text
-
-
-def _once(link: str, profile: Path) -> str:
-    command = [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    command += [f"--user-data-dir={profile}", "--window-size=2600,1400", "--virtual-time-budget=30000", "--dump-dom"]
-    done = subprocess.run([*command, link], capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    text = re.sub(r"<(script|style)\b.*?</\1>", "", done.stdout, flags=re.DOTALL)
-    return unescape(re.sub(r"(?:<[^>]*>\s*)+", "\n", text))
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    port = free_port(None)
-    with serving(resolve_uri(None), port):
-        yield f"http://127.0.0.1:{port}"
-
-
 def two_jobs_of_a_sweep() -> None:
-    for started_at, (model, latency) in enumerate((("resnet18", 20.0), ("mobilenet_v2", 7.0)), 1):
+    for started_at, (model, latency) in enumerate((("mobilenet_v3_large", 20.0), ("efficientnet_b0", 7.0)), 1):
         eager = in_rounds(ok("EAGER"), [latency] * 8)
-        quick = in_rounds(ok("ONNX_CPU"), [latency / 4] * 8)
+        quick = in_rounds(ok("ONNX_CPU_INT8_STATIC"), [latency / 4] * 8)
         quick = replace(quick, prediction=Prediction(latency / 2, "given", "1"))
         made = new(model)
         job: Job = replace(
@@ -95,29 +60,65 @@ def two_jobs_of_a_sweep() -> None:
         stored(model, eager, quick, failed("COMPILE_TVM"), made=job)
 
 
+def row(seen: list[Seen], name: str, *, whole: bool = True) -> list[str]:
+    """The texts that stand beside a run's name, of which the conversion has to be in view."""
+    (found,) = (each for each in seen if each.text == name)
+    return browser.beside(found, seen, whole=whole)
+
+
+@pytest.mark.skipif(browser.found() is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
 def test_each_page_opens_on_the_answer(tmp_path: Path) -> None:
-    browser()
+    uri = resolve_uri(None)
     two_jobs_of_a_sweep()
-    found = views.prepare_pages(resolve_uri(None))
-    assert found
-    with served() as base:
-        shown = {
-            view.key: page_of(views.link(base, found.experiment_id, view.key), tmp_path / view.key, until="ONNX_CPU")
-            for view in found.views
+    track(uri, series_of(nights(5, experiment="almaflow")))
+    found = {each.experiment: each for each in pages.prepare_pages(uri)}
+    own, errors = found["almaflow"].experiment_id, found["almaflow accuracy"].experiment_id
+    with serving(uri, port := free_port(None)), browser.window(tmp_path / "profile") as window:
+        base = f"http://127.0.0.1:{port}"
+
+        def shown(link: str, until: str) -> list[Seen]:
+            return window.open(link).seen_when(lambda seen: any(each.text == until for each in seen))
+
+        sweep = shown(pages.link(base, own, views.SWEEP), "ONNX_CPU_INT8_STATIC mobilenet_v3_large b2")
+        job = shown(pages.link(base, own, views.JOB), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
+        predicted = shown(pages.link(base, own, views.ACCURACY), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
+        series = shown(pages.link(base, errors, views.SERIES), "resnet18 b1 ONNX_CPU on office by calibrated")
+        best = shown(pages.link(base, own, views.SWEEP_BEST, charts=True), "4.00")
+        charts = shown(pages.link(base, own, views.JOB, charts=True), "1.75")
+        lines = shown(pages.link(base, errors, views.SERIES, charts=True), "error_pct")
+        compared = shown(_compare(base, own), "latency_ms")
+    for seen in (sweep, job, predicted, series, best, charts, lines):
+        assert any(each.text == ASSISTANT for each in seen)
+    assert_figures_are_in_view(sweep, job, predicted, series)
+    assert {"speedup_vs_eager", "4.00"} <= {each.text for each in best if each.whole}
+    assert {"latency_ms", "1.75", "7.00", "EAGER efficientnet_b0 b2"} <= {each.text for each in charts if each.whole}
+    assert {"error_pct", "Time"} <= {each.text for each in lines if each.whole}
+    assert "predicted_latency_ms" not in {each.text for each in compared}
+
+
+def assert_figures_are_in_view(sweep: list[Seen], job: list[Seen], predicted: list[Seen], series: list[Seen]) -> None:
+    """Name, latency, speedup and fidelity of every run, errors, and why one failed."""
+    for model, latency in (("mobilenet_v3_large", 20), ("efficientnet_b0", 7)):
+        assert {f"{each} {model} b2" for each in ("EAGER", "COMPILE_TVM")} <= {
+            each.text for each in sweep if each.whole
         }
-        link = views.link(base, found.experiment_id, views.JOB, charts=True)
-        charts = page_of(link, tmp_path / "charts", until="speedup_vs_eager")
-    # The sweep: every model's figures, without a click.
-    for text in ("latency_ms", "speedup_vs_eager", "resnet18", "mobilenet_v2", "ONNX_CPU", "5", "1.75", "error"):
-        assert f"\n{text}\n" in shown[views.SWEEP], text
-    # The newest job alone, its fastest conversion first.
-    job = shown[views.JOB]
-    assert "mobilenet_v2" in job
-    assert "resnet18" not in job.replace("resnet18 b", "")
-    assert job.index("ONNX_CPU mobilenet_v2") < job.index("EAGER mobilenet_v2")
-    assert "\nprediction_error_pct\n" in shown[views.ACCURACY]
-    assert "\n100\n" in shown[views.ACCURACY]
-    assert "COMPILE_TVM" not in shown[views.ACCURACY]
-    assert "latency_ms" in charts
-    assert "speedup_vs_eager" in charts
-    assert "No charts in this section" not in charts
+        assert row(sweep, f"EAGER {model} b2")[1:4] == [f"{latency}", "1", "110"]
+        assert row(sweep, f"ONNX_CPU_INT8_STATIC {model} b2")[1:4] == [f"{latency / 4:g}", "4", "110"]
+        told = row(sweep, f"COMPILE_TVM {model} b2", whole=False)
+        assert "error in convert: it broke" in told
+    fastest = row(job, "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
+    assert fastest[-4:] == ["1.75", "4", "110", "1.75 ms, 4.00x eager, 110.0 dB ok"]
+    assert row(job, "COMPILE_TVM efficientnet_b0 b2")[-1] == "error in convert: it broke"
+    names = [each.text for each in sorted(job, key=lambda each: each.top) if each.text.endswith(" b2")]
+    assert [name.split()[0] for name in names] == ["ONNX_CPU_INT8_STATIC", "EAGER", "COMPILE_TVM"]
+    assert not [each for each in job if "mobilenet" in each.text]
+    assert row(predicted, "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")[1:4] == ["1.75", "3.5", "100"]
+    assert not [each for each in predicted if "COMPILE_TVM" in each.text]
+    assert len(row(series, "resnet18 b1 ONNX_CPU on office by calibrated")) > 3
+
+
+def _compare(base: str, experiment_id: str) -> str:
+    """The page that compares the runs of conversions."""
+    where = "tags.`almaflow.status` = 'ok' AND tags.`almaflow.kind` = 'conversion'"
+    runs = [run.info.run_id for run in connect(resolve_uri(None)).search_runs([experiment_id], where)]
+    return f"{base}/#/compare-runs?{urlencode({'runs': json.dumps(runs), 'experiments': json.dumps([experiment_id])})}"

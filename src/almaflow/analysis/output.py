@@ -12,6 +12,7 @@ from almaflow.records import stamp
 
 if TYPE_CHECKING:
     from almaflow.analysis.rows import Row
+    from almaflow.analysis.verdict import Analysis
     from almaflow.records import Job
 
 _TEXTS = ("conversion", "status", "device", "dtype")
@@ -19,13 +20,17 @@ _TEXTS = ("conversion", "status", "device", "dtype")
 _UNKNOWN = ("best_conversion", "best_latency_ms", "headroom", "price_per_hour", "price_source")
 
 
-def to_output(job: Job) -> dict[str, Any]:
+def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
     """Return the job as plain data for JSON, without NaN or infinity.
 
     Every entry of ``conversions`` (in plan order) has all headline metrics, null where there is none, and of the
     metrics with a section those that are known. They stand beside ``conversion`` and ``status``.
+
+    Args:
+        job: The job.
+        analysis: Its verdict, where the caller has it.
     """
-    analysis = analyse(job)
+    analysis = analysis or analyse(job)
     rows = {id(row.outcome): row for row in analysis.rows}
     return {
         **stamp(),
@@ -40,6 +45,8 @@ def to_output(job: Job) -> dict[str, Any]:
         "run_id": job.run_id,
         "interrupted": job.interrupted,
         "environment": dict(job.environment),
+        "threads": job.hardware.threads,
+        "measure": {name: value for name, value in asdict(job.measure).items() if value is not None},
         "notes": list(job.prepared.notes) if job.prepared else [],
         "conversions": [_entry(rows[id(outcome)]) for outcome in job.outcomes],
         "best_conversion": analysis.best_conversion,
@@ -70,7 +77,7 @@ def completed(output: Any) -> dict[str, Any]:
 
 
 def _entry(row: Row) -> dict[str, Any]:
-    planned = row.outcome.planned
+    planned, measured = row.outcome.planned, row.outcome.measurement
     kind = row.failure_kind
     return {
         "conversion": row.name,
@@ -83,7 +90,9 @@ def _entry(row: Row) -> dict[str, Any]:
         "device": row.device,
         "device_override": planned.device_override,
         "dtype": planned.dtype,
-        "notes": list(row.outcome.measurement.notes) if row.outcome.measurement else [],
+        "notes": list(measured.notes) if measured else [],
+        "threads": dict(measured.threads) if measured else {},
+        "runtime": dict(measured.runtime) if measured else {},
         **dict.fromkeys(HEADLINES),
         **row.metrics,
     }

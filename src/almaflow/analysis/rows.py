@@ -69,9 +69,14 @@ def _cut_short(measured: Measurement | None) -> str:
     return f"ended after {count} round{'' if count == 1 else 's'}, before all that was asked for was measured"
 
 
+def make_row(job: Job, outcome: Outcome) -> Row:
+    """Return the row of one outcome, beside the outcomes that the job has so far."""
+    return Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome))
+
+
 def make_rows(job: Job) -> tuple[Row, ...]:
     """Return the rows of the job: those that count, the fastest first, then the others in plan order."""
-    rows = [Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome)) for outcome in job.outcomes]
+    rows = [make_row(job, outcome) for outcome in job.outcomes]
     ranked = sorted((row for row in rows if row.counts), key=lambda row: row.metrics["latency_ms"])
     return (*ranked, *(row for row in rows if not row.counts))
 

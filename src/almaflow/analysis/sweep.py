@@ -20,16 +20,21 @@ class SweepRow:
 
     number: int
     what: str
-    """The overrides in which the jobs differ."""
+    """Model and batch size where these tell the jobs apart, else the overrides in which they differ."""
     job_id: str | None
     best: str | None
-    latency_ms: float | None
-    speedup_vs_eager: float | None
+    figures: Mapping[str, Any]
+    """The entry of the best conversion in ``output=FILE.json``; empty where there is none."""
     counts: Counter[str]
     """Number of conversions by status."""
     took_s: float | None
     problem: str | None
     """The reason why the job has no result, or no good one."""
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Median of the best conversion."""
+        return self.figures.get("latency_ms")
 
 
 @dataclass(frozen=True)
@@ -74,13 +79,24 @@ def what_differs(overrides: Mapping[int, Sequence[str]]) -> dict[int, str]:
     }
 
 
+def workload(output: Mapping[str, Any]) -> str:
+    """Name a job's model and batch size: ``resnet18 b4``."""
+    return f"{output['model']} b{output['batch_size']}"
+
+
+def _labels(overrides: Mapping[int, Sequence[str]], outputs: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
+    known = {number: output for number, output in outputs.items() if output.get("model", "unknown") != "unknown"}
+    short = {number: workload(output) for number, output in known.items()}
+    return what_differs(overrides) | (short if len(set(short.values())) == len(short) else {})
+
+
 def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
     """Summarise the sweep: the jobs that ended, and those that are planned and did not run."""
     ended = {job.number: job for job in jobs}
     overrides = {job.number: job.overrides for job in jobs}
     overrides |= dict(enumerate(sweep.planned or ()))
-    labels = what_differs(overrides)
     outputs = {number: job.output for number, job in ended.items() if job.output}
+    labels = _labels(overrides, outputs)
     failures = [
         SweepFailure(labels[number], entry["conversion"], entry["failure"] or "interrupted", entry["message"] or "")
         for number, output in sorted(outputs.items())
@@ -96,6 +112,12 @@ def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
     return SweepSummary(sweep, rows, tuple(failures), latencies)
 
 
+def best_entry(output: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the entry of a job's best conversion; empty where it has none."""
+    named = (each for each in output.get("conversions", ()) if each["conversion"] == output.get("best_conversion"))
+    return next(named, {})
+
+
 def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
     output: dict[str, Any] = (job.output if job else None) or {}
     problem = NOT_RUN if job is None else job.error
@@ -106,8 +128,7 @@ def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
         what=what,
         job_id=output.get("job_id"),
         best=output.get("best_conversion"),
-        latency_ms=output.get("best_latency_ms"),
-        speedup_vs_eager=output.get("best_speedup_vs_eager"),
+        figures=best_entry(output),
         counts=Counter(entry["status"] for entry in output.get("conversions", ())),
         took_s=job.ended_at - job.started_at if job else None,
         problem=problem,

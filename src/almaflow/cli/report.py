@@ -11,6 +11,9 @@ import click
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.tracking.uris import resolve_uri
 
+MOST_NAMED = 4
+"""Models that a document's heading names."""
+
 
 @click.command()
 @click.argument("what", required=False)
@@ -29,8 +32,9 @@ def report(what: str | None, output: Path | None, title: str | None, uri: str | 
         message = f"{what or 'report'}: no such job or sweep with a result in this store"
         raise UsageError(message)
     name, outputs = job_or_sweep
-    models = ", ".join(dict.fromkeys(each["model"] for each in outputs))
-    text = document(title or f"{models} on {outputs[0]['hardware']}", outputs)
+    models = list(dict.fromkeys(each["model"] for each in outputs))
+    named = ", ".join(models) if len(models) <= MOST_NAMED else f"{len(models)} models"
+    text = document(title or f"{named} on {outputs[0]['hardware']}", outputs)
     path = output or Path(f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}.html")  # a store may hold any name
     try:
         path.write_text(text, encoding="utf-8")

@@ -15,12 +15,14 @@ from almaflow.errors import AlmaflowError, UsageError
 from almaflow.processes.interrupts import as_interrupts
 from almaflow.secrets import printable
 from almaflow.tracking.store import experiment_link
+from almaflow.tracking.ui_pages import link, prepare_pages
 from almaflow.tracking.ui_server import HOST, free_port, log_path, serving
-from almaflow.tracking.ui_views import link, prepare_pages
 from almaflow.tracking.uris import display_uri, is_server, resolve_uri
 
 if TYPE_CHECKING:
-    from almaflow.tracking.ui_views import Pages
+    from collections.abc import Sequence
+
+    from almaflow.tracking.ui_pages import Pages
 
 
 @click.command()
@@ -31,7 +33,7 @@ def ui(port: int | None, no_open: bool, uri: str | None) -> None:  # noqa: FBT00
     """Show the runs in MLflow's pages, until Ctrl-C."""
     uri = resolve_uri(uri)
     pages = prepare_pages(uri)
-    if pages is None:
+    if not pages:
         message = f"there are no runs in {display_uri(uri)} yet: make some with `almaflow run`"
         raise UsageError(message)
     if is_server(uri):
@@ -51,12 +53,12 @@ def ui(port: int | None, no_open: bool, uri: str | None) -> None:  # noqa: FBT00
     click.echo("\nMLflow's server has ended.")
 
 
-def _show(base: str, pages: Pages, *, no_open: bool) -> None:
-    click.echo(f"{printable(pages.experiment)}: {experiment_link(base, pages.experiment_id)}")
-    links = [link(base, pages.experiment_id, view.key) for view in pages.views]
-    for view, address in zip(pages.views, links, strict=True):
-        click.echo(f"{printable(view.title)}: {address}")
+def _show(base: str, pages: Sequence[Pages], *, no_open: bool) -> None:
+    for each in pages:
+        click.echo(f"Experiment {printable(each.experiment)}: {experiment_link(base, each.experiment_id)}")
+        for view in each.views:
+            click.echo(f"  {printable(view.title)}: {link(base, each.experiment_id, view.key, charts=view.charts)}")
     # Without a display Python falls back to a browser that takes the terminal over.
     has_display = sys.platform in {"darwin", "win32"} or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     if has_display and not no_open:
-        webbrowser.open(links[0])
+        webbrowser.open(link(base, pages[0].experiment_id, pages[0].views[0].key))

@@ -12,7 +12,7 @@ from almaflow.errors import AlmaflowError
 from almaflow.records import Job, Outcome, write_json
 from almaflow.report.cells import title
 from almaflow.report.html_page import document
-from almaflow.report.markdown import summary_markdown
+from almaflow.report.markdown import escaped, summary_markdown
 from almaflow.report.reproduction import reproduction
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def write_summary(files: JobFiles, job: Job, analysis: Analysis) -> str:
-    """Write the artifacts of the job's run; the summary in Markdown is also returned."""
+    """Write the artifacts of the job's run; the summary in Markdown is also returned, without its title."""
     files.summary.mkdir(exist_ok=True)
     text = summary_markdown(job, analysis)
-    (files.summary / "summary.md").write_text(text, encoding="utf-8")
-    output = to_output(job)
+    (files.summary / "summary.md").write_text(f"# {escaped(title(job))}\n\n{text}", encoding="utf-8")
+    output = to_output(job, analysis)
     write_json(files.summary / "output.json", output)
     if job.prepared and job.prepared.workload:
         write_json(files.summary / "workload.json", job.prepared.workload)

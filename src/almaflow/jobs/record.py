@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from almaflow.analysis import outcome_metrics
+from almaflow.analysis.rows import make_row
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.leftovers import take_up
@@ -93,7 +93,7 @@ class JobRecord:
                 run.tidy()
         for run, outcome in known:
             if run.planned.name not in self._references:
-                run_id = self._store.log(self.job, outcome, outcome_metrics(self.job, outcome), run.directory)
+                run_id = self._store.log(self.job, make_row(self.job, outcome), run.directory)
                 self._place(replace(outcome, run_id=run_id))
             self._progress.finish(outcome)
         if full:
@@ -134,7 +134,10 @@ class JobRecord:
                 self._files.write_job(self.job)
             except OSError as error:
                 full = full or disk_error(self._files.root, error)
-            self.job = self._store.close(self._files, self.job, status)
+            try:
+                self._progress.measured(self.job)
+            finally:  # the store gets it wherever the table cannot be shown
+                self.job = self._store.close(self._files, self.job, status)
             if full:
                 raise full
 

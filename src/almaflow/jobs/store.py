@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, TypeVar
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.jobs.sync import close_in_store
 from almaflow.records.trouble import advised
+from almaflow.report.markdown import line
 from almaflow.tracking.history import past_of
 from almaflow.tracking.store import prepare
 from almaflow.tracking.uris import display_uri, sqlite_path
 from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
+    from almaflow.analysis import Row
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
     from almaflow.measure.progress import Progress
-    from almaflow.records import Job, Outcome, PastMeasurement, Status
+    from almaflow.records import Job, PastMeasurement, Status
 
 T = TypeVar("T")
 
@@ -77,10 +79,12 @@ class JobStore:
         self._tracker = self._try(lambda: Tracker.open(self._uri, job), before=True)
         return replace(job, run_id=self._tracker.run_id) if self._tracker else job
 
-    def log(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], directory: Path) -> str | None:
+    def log(self, job: Job, row: Row, directory: Path) -> str | None:
         """Write one conversion and give its run's ID; None where it has to wait."""
         tracker = self._tracker
-        return self._try(lambda: tracker.log_outcome(job, outcome, metrics, directory)) if tracker else None
+        if tracker is None:
+            return None
+        return self._try(lambda: tracker.log_outcome(job, row.outcome, row.metrics, directory, line(row)))
 
     def close(self, files: JobFiles, job: Job, status: Status) -> Job:
         """Write whatever is missing, end the job's run, and give the job with the IDs of its runs."""

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from almaflow import machine
-from almaflow.analysis import analyse, job_metrics, outcome_metrics
+from almaflow.analysis import analyse, job_metrics
+from almaflow.analysis.rows import make_row
 from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.jobs.leftovers import remove_dead, take_up
 from almaflow.records import Job, Status
+from almaflow.report.markdown import line
 from almaflow.tracking.replay import Result, catch_up
 from almaflow.tracking.store import answers
 from almaflow.tracking.uris import display_uri
@@ -44,9 +46,9 @@ def close_in_store(
     unreadable: list[RecordError] = []
     kept = files.outcomes(unreadable)
     results = [
-        Result(outcome, outcome_metrics(job, outcome), kept[outcome.planned.name][0])
-        for outcome in job.outcomes
-        if outcome.job_id is None and outcome.planned.name in kept
+        Result(row.outcome, row.metrics, kept[row.name][0], line(row))
+        for row in (make_row(job, outcome) for outcome in job.outcomes)
+        if row.outcome.job_id is None and row.name in kept
     ]
     tracker, run_ids = catch_up(uri, job, results)
     outcomes = (replace(each, run_id=run_ids.get(each.planned.name, each.run_id)) for each in job.outcomes)

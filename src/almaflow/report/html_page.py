@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.sweep import best_entry
 from almaflow.analysis.wording import figure, ratio
 from almaflow.report import cells
+from almaflow.report.configuration import configuration
 from almaflow.report.pictures import latency_against_fidelity, latency_bars
 
 if TYPE_CHECKING:
@@ -19,13 +22,30 @@ SECONDS_PER_HOUR = 3600
 
 
 def document(title: str, outputs: Sequence[Mapping[str, Any]]) -> str:
-    """Render the document.
+    """Render the document; several jobs have a table over all of them, and are folded below it.
 
     Args:
         title: The heading.
         outputs: The jobs, each as ``output=FILE.json`` holds it.
     """
-    return template("document.html").render(title=title, jobs=[_job(output) for output in outputs])
+    ordered = sorted(outputs, key=lambda output: (str(output["model"]), str(output["batch_size"]).zfill(9)))
+    overview = [_overview(output) for output in ordered] if len(outputs) > 1 else []
+    return template("document.html").render(title=title, jobs=[_job(output) for output in ordered], overview=overview)
+
+
+def _overview(output: Mapping[str, Any]) -> dict[str, Any]:
+    statuses = Counter(each["status"] for each in output["conversions"])
+    entry = best_entry(output)
+    return {
+        "model": output["model"],
+        "batch_size": output["batch_size"],
+        "best": output["best_conversion"] or "none",
+        "latency": cells.latency(entry),
+        "eager": cells.speedup(entry, "eager"),
+        "inductor": cells.speedup(entry, "inductor"),
+        "fidelity": cells.sqnr(entry),
+        "ran": f"{statuses['ok']} of {len(output['conversions'])}",
+    }
 
 
 def _job(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +53,7 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
     timed = sorted((each for each in entries if each["latency_ms"] is not None), key=lambda each: each["latency_ms"])
     return {
         "name": f"{output['model']}, batch size {output['batch_size']}",
+        "configuration": configuration(output),
         "output": output,
         "rows": [_row(each, output) for each in timed],
         "priced": output.get("price_per_hour") is not None,

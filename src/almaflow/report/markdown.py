@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.output import to_output
 from almaflow.analysis.wording import figure, ratio
 from almaflow.report import cells
+from almaflow.report.configuration import configuration
 from almaflow.secrets import printable
 
 if TYPE_CHECKING:
@@ -26,10 +28,13 @@ MACHINE = ("cpu", "physical_cores", "memory_gb", "gpu", "driver", "cuda", "os", 
 
 
 def summary_markdown(job: Job, analysis: Analysis) -> str:
-    """Write the table, the verdict, recommendations, failures with their reasons, and the machine."""
-    parts = [f"# {escaped(cells.title(job))}", escaped(cells.interrupted(job)), _results(analysis)]
-    parts += [escaped(line) for line in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
-    parts += [f"**{escaped(cells.best(analysis))}**", escaped(cells.headroom(analysis))]
+    """Write the verdict, the table, recommendations, failures with their reasons, and the machine.
+
+    The verdict comes first, without a heading above it: MLflow folds a description to its first lines.
+    """
+    parts = [f"**{escaped(cells.best(analysis))}**", escaped(cells.headroom(analysis))]
+    parts += [escaped(cells.interrupted(job)), _results(analysis)]
+    parts += [escaped(each) for each in (*cells.model_notes(job), *cells.legend(analysis), cells.drift(job))]
     if predicted := cells.predictions(analysis):
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
     if analysis.recommendations:
@@ -45,11 +50,31 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     missing = [(reason, Markdown(", ".join(map(code, names)))) for reason, names in cells.unavailable(analysis).items()]
     if missing:
         parts += ["## Cannot run here", markdown_table(("reason", "conversions"), missing)]
+    if settings := configuration(to_output(job, analysis)):
+        parts += [
+            "## Configuration",
+            markdown_table(("setting", "asked for", "as the libraries reported it"), settings),
+        ]
     keys = [key for key in MACHINE if key in job.environment]
     keys += sorted(set(job.environment) - set(keys))
     if keys:
         parts += ["## Machine", markdown_table(("what", "value"), [(key, job.environment[key]) for key in keys])]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def line(row: Row) -> str:
+    """Tell the result of one conversion in a line: latency, speedup and fidelity, or why there are none."""
+    if row.outcome.planned.unavailable:
+        return escaped(f"cannot run here: {cells.first_line(row.message)}")
+    if not row.counts:
+        return escaped(cells.failure(row))
+    speedup = cells.speedup(row.metrics, "eager")
+    figures = (
+        f"{cells.latency(row.metrics)} ms",
+        speedup and f"{speedup} eager",
+        " ".join(cells.fidelity(row)).strip(),
+    )
+    return escaped(", ".join(filter(None, figures)))
 
 
 def _results(analysis: Analysis) -> str:
@@ -69,7 +94,7 @@ def _results(analysis: Analysis) -> str:
     if predicted:
         header.append("prediction error")
 
-    def line(row: Row) -> list[str]:
+    def cells_of(row: Row) -> list[str]:
         name = Markdown(code(row.name) + (" (best)" if row is analysis.best else ""))
         figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
         ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
@@ -77,7 +102,7 @@ def _results(analysis: Analysis) -> str:
         error = [cells.error(row.metrics)] if predicted else []
         return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *error]
 
-    return markdown_table(header, [line(row) for row in rows]) if rows else ""
+    return markdown_table(header, [cells_of(row) for row in rows]) if rows else ""
 
 
 class Markdown(str):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from almaflow.report.labels import name_points
 from almaflow.secrets import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind people can tell apart (jfly.uni-koeln.de/color).
 COLORS = {"32 bits": "#0072B2", "16 bits": "#E69F00", "8 bits": "#009E73", "fewer": "#CC79A7"}
+BETWEEN = ((0.7, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)), (1.5, (1, 2, 3, 5)), (3.0, (1, 3)), (math.inf, (1,)))
+"""Multiples of powers of ten that a logarithmic axis is labelled at, by the most decades that it spans."""
 MOST_BARS = 30
 MOST_NAMES = 12
+LEAST_DB = 40.0
+"""Decibels that a picture shows at least, so that noise does not look like a difference."""
 EQUAL_DB = 160.0
 """Height at which an output equal to eager's is drawn: beyond what float32 keeps."""
 
@@ -40,23 +47,44 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
     """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output."""
+    from matplotlib.ticker import MultipleLocator
+
     shown = _timed(entries)
-    figure, axes = new_figure(4.5)
-    for position, each in enumerate(shown):
-        decibels = each.get("fidelity/sqnr_db", EQUAL_DB)
-        axes.scatter(each["latency_ms"], decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
-        if position < MOST_NAMES:
-            axes.annotate(
-                label(each["conversion"]), (each["latency_ms"], decibels), (5, 3), textcoords="offset points", size=7
-            )
+    figure, axes = new_figure(3.4)
+    points = [(each["latency_ms"], _decibels(each), label(each["conversion"])) for each in shown]
+    for each, (latency_ms, decibels, _) in zip(shown, points, strict=True):
+        axes.scatter(latency_ms, decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
     axes.set_xscale("log")
+    plain_numbers(axes.xaxis)
+    axes.margins(x=0.12)
+    low, high = (edge([at[1] for at in points]) for edge in (min, max))
+    axes.set_ylim(min(low, high - LEAST_DB) - 10, high + 10)
+    axes.yaxis.set_major_locator(MultipleLocator(20))
     axes.set_xlabel("ms for one forward call")
     axes.set_ylabel("SQNR against eager, dB")
-    ticks = [20, 40, 60, 80, 100, 120, 140]
-    axes.set_yticks([*ticks, EQUAL_DB], [*map(str, ticks), "equal"])
+    axes.yaxis.set_major_formatter(lambda value, _: "equal" if value == EQUAL_DB else f"{value:g}")
     axes.grid(alpha=0.3)
-    _legend(axes, shown)
+    _legend(axes, shown, above=True)
+    name_points(axes, points[:MOST_NAMES])
     return as_svg(figure)
+
+
+def _decibels(entry: Mapping[str, Any]) -> float:
+    if entry.get("fidelity/max_abs_diff") == 0:
+        return EQUAL_DB
+    return min(float(entry.get("fidelity/sqnr_db", EQUAL_DB)), EQUAL_DB)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis as people do: 100 and 200, not 10^2; some of them where they are many."""
+    from matplotlib.ticker import LogLocator
+
+    low, high = sorted(axis.get_view_interval())
+    decades = math.log10(high / low)
+    between = next(subs for limit, subs in BETWEEN if decades < limit)
+    axis.set_major_locator(LogLocator(subs=between))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def _timed(entries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -85,13 +113,14 @@ def new_figure(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
+def _legend(axes: Axes, shown: Sequence[Mapping[str, Any]], *, above: bool = False) -> None:
     from matplotlib.patches import Patch
 
     widths = {_width(each) for each in shown}
     handles = [Patch(color=color, label=name) for name, color in COLORS.items() if name in widths]
     if handles:
-        axes.legend(handles=handles, fontsize=8, frameon=False)
+        place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(COLORS)} if above else {}
+        axes.legend(handles=handles, fontsize=8, frameon=False, **place)
 
 
 def as_svg(figure: Figure) -> str:

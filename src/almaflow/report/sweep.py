@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -9,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.analysis.wording import figure, ratio
+from almaflow.analysis.wording import figure
+from almaflow.report import cells as texts
 from almaflow.report.markdown import code, escaped, markdown_table
 from almaflow.report.progress import duration
 
@@ -18,19 +20,25 @@ if TYPE_CHECKING:
 
     from almaflow.analysis.sweep import SweepRow, SweepSummary
 
-HEADINGS = ("job", "best", "ms", "vs eager", "ok", "failed", "n/a", "took")
+HEADINGS = ("job", "best", "ms", "vs eager", "vs inductor", "fidelity", "ok", "failed", "n/a", "took")
 LEFT = 2
 """The first columns are words, the others figures."""
+NARROW = tuple(number for number, heading in enumerate(HEADINGS) if heading not in {"vs inductor", "fidelity"})
+"""Columns on the terminal, whose lines are short."""
+MOST_NAMED = 4
+"""Jobs whose best conversions are named one by one in a line."""
 
 
 def render_sweep(summary: SweepSummary, console: Console) -> None:
     """Print one row for each job, then every failure with its reason."""
     console.print(Text(_title(summary), style="bold"))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
-    for number, heading in enumerate(HEADINGS):
+    for number in NARROW:
+        heading = HEADINGS[number]
         table.add_column(heading, overflow="fold", justify="left" if number < LEFT else "right", no_wrap=number >= LEFT)
     for row in summary.rows:
-        table.add_row(*map(Text, _cells(row)), style="red" if row.problem else None)
+        cells = _cells(row)
+        table.add_row(*(Text(cells[number]) for number in NARROW), style="red" if row.problem else None)
     console.print(table)
     problems = [(row.what, row.problem) for row in summary.rows if row.problem]
     problems += [
@@ -45,8 +53,12 @@ def render_sweep(summary: SweepSummary, console: Console) -> None:
 
 
 def sweep_markdown(summary: SweepSummary) -> str:
-    """Write the jobs, the latency of every conversion in each of them, and what failed."""
-    parts = [f"# {escaped(_title(summary))}", markdown_table(HEADINGS, [_cells(row) for row in summary.rows])]
+    """Write the best conversions, the jobs, the latency of every conversion in each of them, and what failed.
+
+    The best ones come first, without a heading above them: MLflow folds a description to its first lines.
+    """
+    parts = [f"**{escaped(best(summary))}**", escaped(_title(summary))]
+    parts += [markdown_table(HEADINGS, [_cells(row) for row in summary.rows])]
     jobs = [row.what for row in summary.rows if any(row.what in by_job for by_job in summary.latencies.values())]
     if jobs:
         lines = [
@@ -61,6 +73,22 @@ def sweep_markdown(summary: SweepSummary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def best(summary: SweepSummary) -> str:
+    """Name the best conversion of each job, or, of many jobs, how many each conversion is the best of."""
+    rows = [row for row in summary.rows if row.figures]
+    if not rows:
+        return "Best: none, no job gave a latency that counts"
+    if len(rows) <= MOST_NAMED:
+        return "Best: " + "; ".join(f"{row.what}: {row.best}, {_figures(row)}" for row in rows)
+    counts = Counter(row.best for row in rows).most_common()
+    return "Best: " + ", ".join(f"{name} in {count} of {len(summary.rows)} jobs" for name, count in counts)
+
+
+def _figures(row: SweepRow) -> str:
+    speedup = texts.speedup(row.figures, "eager")
+    return f"{texts.latency(row.figures)} ms" + (f" ({speedup} eager)" if speedup else "")
+
+
 def _title(summary: SweepSummary) -> str:
     failed = f", {summary.failed_jobs} without a good result" if summary.failed_jobs else ""
     return f"Sweep {summary.sweep.sweep_id}: {len(summary.rows)} jobs{failed}"
@@ -71,8 +99,10 @@ def _cells(row: SweepRow) -> tuple[str, ...]:
     return (
         row.what,
         row.best or ("" if row.problem is None else "-"),
-        "" if row.latency_ms is None else figure(row.latency_ms),
-        "" if row.speedup_vs_eager is None else ratio(row.speedup_vs_eager),
+        texts.latency(row.figures),
+        texts.speedup(row.figures, "eager"),
+        texts.speedup(row.figures, "inductor"),
+        texts.sqnr(row.figures),
         *counts,
         "" if row.took_s is None else duration(row.took_s),
     )

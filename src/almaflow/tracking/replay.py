@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from almaflow.tracking.artifacts import copy_to, has
+from almaflow.tracking.figures import milliseconds
 from almaflow.tracking.fingerprints import logical_key
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
-from almaflow.tracking.writer import Tracker, milliseconds
+from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +33,8 @@ class Result:
     metrics: Mapping[str, float]
     directory: Path
     """The directory whose files become the run's artifacts."""
+    note: str = ""
+    """The result in one line."""
 
 
 def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | None, dict[str, str]]:
@@ -96,15 +100,15 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
 def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, run: Run | None) -> str:
     """Write the result, or what its run lacks: later figures, and files that could not be copied."""
     if run is None:
-        return tracker.log_outcome(job, result.outcome, result.metrics, result.directory)
+        return tracker.log_outcome(job, result.outcome, result.metrics, result.directory, result.note)
     run_id = str(run.info.run_id)
     if run.data.tags.get("almaflow.job_run_id") != tracker.run_id:  # the job's own run was made anew
         client.set_tag(run_id, "almaflow.job_run_id", tracker.run_id)
     lacking = {name: result.metrics[name] for name in result.metrics.keys() - run.data.metrics.keys()}
     if lacking:
-        tracker.add_metrics(run_id, result.outcome, lacking)
-    if OUTCOME not in {entry.path for entry in client.list_artifacts(run_id)}:
-        client.log_artifacts(run_id, str(result.directory))
+        tracker.add_metrics(run_id, job, result.outcome, lacking, result.note)
+    if not has(client, run_id, OUTCOME):
+        copy_to(client, run_id, result.directory)
     return run_id
 
 

@@ -22,6 +22,8 @@ KEY_LENGTH = 250
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 RUN_NAME_LENGTH = 250
+ACCURACY_EXPERIMENT = "{} accuracy"
+"""Name of the experiment that has the errors over time of another one, by its name."""
 CUT = "… [cut]"
 
 

@@ -104,6 +104,8 @@ def _reason(error: Exception) -> str:
         if found[1] != "None" and not _is_known(found[1]):
             return "it was written by a newer MLflow: upgrade MLflow here, as by `pip install --upgrade mlflow`"
         return "it was written by an older MLflow: make a copy of it, then run `mlflow db upgrade` on it"
+    if "mlflow-artifacts URI was supplied" in text:
+        return "files of this experiment go through an MLflow server: give its address by --uri in place of the store's"
     if "ReadTimeoutError" in text:
         return "it takes connections and does not answer"
     cause = re.search(r"Failed to establish a new connection: (?:\[Errno -?\d+\] )?([^')]+)", text)

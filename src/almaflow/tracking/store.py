@@ -75,9 +75,14 @@ def newest_job(uri: str) -> tuple[Run, str] | None:
         return None
     with session(uri, "nothing can be shown", reach=True) as client:
         names = experiments(client)
-        order = ["attributes.start_time DESC"]
-        run = next(search(client, list(names), "tags.`almaflow.kind` = 'job'", order, most=1), None)
+        run = newest_of(client, list(names), "job")
         return (run, names[run.info.experiment_id]) if run else None
+
+
+def newest_of(client: MlflowClient, experiment_ids: Sequence[str], kind: str) -> Run | None:
+    """Return the newest run of a kind (the tag ``almaflow.kind``) in some experiments; None where there is none."""
+    order = ["attributes.start_time DESC"]
+    return next(search(client, experiment_ids, f"tags.`almaflow.kind` = '{kind}'", order, most=1), None)
 
 
 def experiments(client: MlflowClient) -> dict[str, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.tracking import schema as names
+from almaflow.tracking.artifacts import copy_to
+from almaflow.tracking.figures import log_batch, milliseconds
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
-from almaflow.tracking.writer import NEUTRAL_TAGS, log_batch, milliseconds
+from almaflow.tracking.writer import NEUTRAL_TAGS, NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,9 +48,9 @@ def log_sweep(  # noqa: PLR0913, PLR0917 - what the run is made of
             params = {}
         tags = {
             "almaflow.status": "interrupted" if sweep.interrupted else "ok",
-            "mlflow.note.content": names.cut(note, names.TAG_LENGTH),
+            NOTE: names.cut(note, names.TAG_LENGTH),
         }
         log_batch(client, run_id, metrics, params, ended, tags)
-        client.log_artifacts(run_id, str(artifacts_dir))
+        copy_to(client, run_id, artifacts_dir)
         client.set_terminated(run_id, status="KILLED" if sweep.interrupted else "FINISHED", end_time=ended)
     return run_id

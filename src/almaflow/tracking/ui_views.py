@@ -11,33 +11,52 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
-
-from almaflow.tracking.session import session
-from almaflow.tracking.store import newest_job
-from almaflow.tracking.uris import link_base
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlflow import MlflowClient
 
-JOB, SWEEP, ACCURACY = "almaflow-job", "almaflow-sweep", "almaflow-accuracy"
+JOB, SWEEP, SWEEP_BEST = "almaflow-job", "almaflow-sweep", "almaflow-sweep-best"
+ACCURACY, SERIES = "almaflow-accuracy", "almaflow-series"
 TAG = "mlflow.sharedViewState."
 
-PRECISION = ("metrics.`fidelity/sqnr_db`", "metrics.`fidelity/top1_agreement`")
-FAILURE = ("tags.`almaflow.status`", "tags.`almaflow.failure`", "tags.`almaflow.failure_message`")
-LATENCY = (
-    "metrics.`latency_ms`",
-    "metrics.`speedup_vs_eager`",
+NAME, CREATED, DESCRIPTION = "attributes.`Run Name`", "runDateAndNestInfo", "attributes.`Description`"
+"""MLflow's own columns; the first two are shown always, and named here for their widths."""
+WIDTHS = {
+    NAME: 340,
+    CREATED: 40,
+    "metrics.`latency_ms`": 88,
+    "metrics.`speedup_vs_eager`": 78,
+    "metrics.`fidelity/sqnr_db`": 78,
+    DESCRIPTION: 300,
+    "tags.`almaflow.failure_message`": 300,
+}
+"""Widths in pixels, such that name, latency, speedup, fidelity and the beginning of the description are in view in a
+window of 1440 pixels, of which MLflow's menu and its Assistant take more than a third."""
+RESULT = ("metrics.`latency_ms`", "metrics.`speedup_vs_eager`", "metrics.`fidelity/sqnr_db`", DESCRIPTION)
+DETAILS = (
     "metrics.`speedup_vs_inductor`",
     "metrics.`throughput`",
     "metrics.`latency/ci_low`",
     "metrics.`latency/ci_high`",
+    "metrics.`fidelity/top1_agreement`",
 )
+FAILURE = ("tags.`almaflow.status`", "tags.`almaflow.failure`", "tags.`almaflow.failure_message`")
 PREDICTION = ("metrics.`predicted_latency_ms`", "metrics.`prediction_error_pct`")
-CHARTS = ("latency_ms", "speedup_vs_eager", "throughput", "prediction_error_pct", "fidelity/sqnr_db")
+ERROR_OVER_TIME = (
+    "metrics.`error_pct`",
+    "metrics.`accuracy/now_mean_abs_error_pct`",
+    "metrics.`measured_ms`",
+    "metrics.`predicted_ms`",
+    DESCRIPTION,
+)
+CHARTS = ("latency_ms", "speedup_vs_eager", "fidelity/sqnr_db", "throughput", "prediction_error_pct")
 ERROR_CHARTS = ("prediction_error_pct", "prediction_abs_error_pct", "predicted_latency_ms", "latency_ms")
+SERIES_CHARTS = ("error_pct", "abs_error_pct", "measured_ms", "predicted_ms")
+SWEEP_CHARTS = ("speedup_vs_eager", "speedup_vs_inductor", "throughput")
+"""Figures of which the largest one of a job is its best."""
+CONVERSIONS = "tags.`almaflow.kind` = 'conversion'"
 WORKLOAD = ("params.`model`", "params.`batch_size`", "params.`conversion`")
 
 
@@ -50,6 +69,8 @@ class View:
     created_at: float
     """Seconds since the epoch: MLflow lists the newest first."""
     state: Mapping[str, Any]
+    charts: bool = False
+    """Whether it is there for its charts; otherwise it opens on its table."""
 
     @property
     def tag(self) -> tuple[str, str]:
@@ -70,44 +91,65 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
     """
     views = []
     if sweep_id := tags.get("almaflow.sweep_id"):
-        columns = [*WORKLOAD, *LATENCY, *PRECISION, *FAILURE]
-        state = _page("sweep_id", sweep_id, "params.`model`", columns, CHARTS)
-        views.append(View(SWEEP, f"almaflow: sweep {sweep_id}", started_at, state))
+        columns = [*RESULT, *WORKLOAD, *DETAILS, *FAILURE]
+        state = _page(_conversions("sweep_id", sweep_id), "params.`model`", columns, _bars(CHARTS))
+        views.append(View(SWEEP, f"sweep {sweep_id}", started_at, state))
+        # A bar for each conversion of each job would be too many to read: the best conversion of each job.
+        state = _page(_conversions("sweep_id", sweep_id), "params.`model`", columns, _bars(SWEEP_CHARTS))
+        keys = [{"mode": "param", "groupByData": name} for name in ("model", "batch_size")]
+        state |= {"groupBy": {"aggregateFunction": "max", "groupByKeys": keys}, "useGroupedValuesInCharts": True}
+        state |= {"runListHidden": True}
+        views.append(View(SWEEP_BEST, f"sweep {sweep_id}, the fastest of each job", started_at, state, charts=True))
     if job_id := tags.get("almaflow.job_id"):
-        columns = [*LATENCY, *PRECISION, *PREDICTION, *FAILURE]
-        state = _page("job_id", job_id, "metrics.`latency_ms`", columns, CHARTS)
-        views.append(View(JOB, f"almaflow: newest job, {name}", started_at, state))
-    columns = [*WORKLOAD, "metrics.`latency_ms`", *PREDICTION, "params.`predictor`", "params.`hardware`"]
-    state = _page("kind", "conversion", "attributes.start_time", columns, ERROR_CHARTS)
-    state |= {"orderByAsc": False, "searchFilter": f"{state['searchFilter']} AND metrics.prediction_abs_error_pct >= 0"}
-    return [*views, View(ACCURACY, "almaflow: prediction errors over time", 0, state)]
+        columns = [*RESULT, *DETAILS, *PREDICTION, *FAILURE]
+        state = _page(_conversions("job_id", job_id), "metrics.`latency_ms`", columns, _bars(CHARTS))
+        state["columnWidths"][NAME] = 250  # the model, at the end of the names, is the same for all
+        views.append(View(JOB, f"newest job, {name}", started_at, state))
+    columns = ["metrics.`latency_ms`", *PREDICTION, "params.`predictor`", *WORKLOAD, "params.`hardware`"]
+    where = f"{CONVERSIONS} AND metrics.prediction_abs_error_pct >= 0"
+    state = _page(where, "attributes.start_time", columns, _bars(ERROR_CHARTS)) | {"orderByAsc": False}
+    return [*views, View(ACCURACY, "prediction errors of all jobs", 0, state)]
 
 
-def _page(tag: str, value: str, order: str, columns: Sequence[str], charts: Sequence[str]) -> dict[str, Any]:
+def series_view() -> View:
+    """Return the view on the series of errors over time that ``almaflow accuracy --track`` keeps."""
+    charts = [
+        {"type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric], "xAxisKey": "time", "lineSmoothness": 0}
+        for metric in SERIES_CHARTS
+    ]
+    columns = [*ERROR_OVER_TIME, "tags.`almaflow.verdict`", "metrics.`accuracy/points`"]
+    state = _page("tags.`almaflow.kind` = 'accuracy'", "attributes.start_time", columns, charts)
+    state["columnWidths"] |= {NAME: 330}
+    return View(SERIES, "prediction errors over time", 0, state)
+
+
+def _conversions(tag: str, value: str) -> str:
+    return f"{CONVERSIONS} AND tags.`almaflow.{tag}` = '{value}'"
+
+
+def _bars(metrics: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"type": "BAR", "metricKey": metric} for metric in metrics]
+
+
+def _page(where: str, order: str, columns: Sequence[str], charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     section = "almaflow"
+    shown = {"metricSectionId": section, "runsCountToCompare": 100, "deleted": False, "isGenerated": False}
     return {
-        "searchFilter": f"tags.`almaflow.kind` = 'conversion' AND tags.`almaflow.{tag}` = '{value}'",
+        "searchFilter": where,
         "orderByKey": order,
         "orderByAsc": True,
         "selectedColumns": list(columns),
-        "columnOrder": list(columns),
-        "columnWidths": {"params.`conversion`": 240, "tags.`almaflow.failure_message`": 300},  # pixels
+        "columnOrder": [NAME, CREATED, *columns],  # a width counts only for a column that is named here
+        "columnWidths": {name: width for name, width in WIDTHS.items() if name in {NAME, CREATED, *columns}},
         "runsHiddenMode": "SHOW_ALL",
         "hideEmptyCharts": True,
         # The charts stay as they are here: otherwise MLflow adds its own for every metric, and sorts.
         "isAccordionReordered": True,
-        "compareRunSections": [{"uuid": section, "name": "almaflow", "display": True, "isReordered": True}],
+        "compareRunSections": [
+            {"uuid": section, "name": "almaflow", "display": True, "isReordered": True, "columns": 1}
+        ],
         "compareRunCharts": [
-            {
-                "uuid": f"{section}-{metric}",
-                "type": "BAR",
-                "metricKey": metric,
-                "metricSectionId": section,
-                "runsCountToCompare": 20,
-                "deleted": False,
-                "isGenerated": False,
-            }
-            for metric in charts
+            chart | shown | {"uuid": f"{section}-{chart['type']}-{chart['metricKey']}"} for chart in charts
         ],
     }
 
@@ -118,45 +160,3 @@ def write(client: MlflowClient, experiment_id: str, views: Sequence[View]) -> No
     for name, value in (view.tag for view in views):
         if tags.get(name) != value:
             client.set_experiment_tag(experiment_id, name, value)
-
-
-@dataclass(frozen=True)
-class Pages:
-    """The views that the experiment of the newest job has."""
-
-    experiment_id: str
-    experiment: str
-    views: tuple[View, ...]
-
-
-def prepare_pages(uri: str) -> Pages | None:
-    """Give the experiment of the newest job its views; None where there is no job.
-
-    Raises:
-        TrackingError: the store cannot be reached, read or written.
-    """
-    newest = newest_job(uri)
-    if newest is None:
-        return None
-    job, experiment = newest
-    views = views_of(job.info.run_name, job.info.start_time / 1000, job.data.tags)
-    with session(uri, "nothing can be shown") as client:
-        write(client, job.info.experiment_id, views)
-    return Pages(job.info.experiment_id, experiment, tuple(views))
-
-
-def link(base: str, experiment_id: str, view: str, *, charts: bool = False) -> str:
-    """Return the address of a view.
-
-    Args:
-        base: Address of the MLflow server.
-        experiment_id: The experiment whose runs are shown.
-        view: ``JOB``, ``SWEEP`` or ``ACCURACY``.
-        charts: Open the charts instead of the table.
-    """
-    query = {
-        "viewStateShareKey": view,
-        "workflowType": "machine_learning",  # without it MLflow opens its page for traces of language models
-        "compareRunsMode": "CHART" if charts else "TABLE",
-    }
-    return f"{link_base(base)}/#/experiments/{experiment_id}/runs?{urlencode(query)}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENOTDIR
-from math import ceil
 from typing import TYPE_CHECKING
 
 from almaflow.records import Job, Outcome, Status
 from almaflow.tracking import schema as names
 from almaflow.tracking import ui_views as views
+from almaflow.tracking.artifacts import copy_to
+from almaflow.tracking.figures import log_batch, milliseconds
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-# MLflow's limits for one batch call: 1000 entities, of which 100 may be params.
-METRICS_PER_CALL = 900
-PARAMS_PER_CALL = 100
+NOTE = "mlflow.note.content"
+"""Tag that MLflow shows as the run's description, and as a column of its tables."""
 
 # MLflow shows these as the creator and the source of a run; its own values are a user name and a script's path.
 NEUTRAL_TAGS = {"mlflow.user": "almaflow", "mlflow.source.name": "almaflow", "mlflow.source.type": "LOCAL"}
@@ -69,7 +69,9 @@ class Tracker:
         log_batch(client, run_id, {}, names.job_params(job), run.info.start_time)
         return run_id
 
-    def log_outcome(self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None) -> str:
+    def log_outcome(
+        self, job: Job, outcome: Outcome, metrics: Mapping[str, float], artifacts_dir: Path | None, note: str = ""
+    ) -> str:
         """Write one conversion as a finished run and return the run's ID.
 
         A conversion that cannot run here is a run too, without metrics: the list of runs is then the whole plan.
@@ -79,6 +81,7 @@ class Tracker:
             outcome: The conversion.
             metrics: Figures by the names of the contract; what is not known is left out.
             artifacts_dir: A directory whose files become the run's artifacts.
+            note: The result in one line, which becomes the run's description.
 
         Raises:
             TrackingError: the run is not, or not wholly, in the store.
@@ -90,7 +93,10 @@ class Tracker:
             run = client.create_run(
                 self.experiment_id,
                 start_time=milliseconds(outcome.started_at),
-                tags=NEUTRAL_TAGS | names.tags(job, outcome) | {"almaflow.job_run_id": self.run_id},
+                tags=NEUTRAL_TAGS
+                | names.tags(job, outcome)
+                | {"almaflow.job_run_id": self.run_id}
+                | _described(note, job),
                 run_name=names.run_name(job, outcome),
             )
             run_id = str(run.info.run_id)
@@ -105,8 +111,10 @@ class Tracker:
             _finish(client, run_id, artifacts_dir, _run_status(outcome.status, interrupted=outcome.interrupted), ended)
         return run_id
 
-    def add_metrics(self, run_id: str, outcome: Outcome, metrics: Mapping[str, float]) -> None:
-        """Write figures that became known after the conversion's run had ended, such as speedups.
+    def add_metrics(
+        self, run_id: str, job: Job, outcome: Outcome, metrics: Mapping[str, float], note: str = ""
+    ) -> None:
+        """Write figures that became known after the conversion's run had ended, such as speedups, and what they say.
 
         Raises:
             TrackingError: they are not in the store.
@@ -114,7 +122,7 @@ class Tracker:
         """
         names.check_metrics(metrics)
         with session(self.uri, f"{outcome.planned.name}: figures could not be added") as client:
-            log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at))
+            log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at), _described(note, job))
 
     def close(
         self,
@@ -138,8 +146,8 @@ class Tracker:
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        note = names.cut(names.without_paths(description_markdown, job), names.TAG_LENGTH)
-        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value, "mlflow.note.content": note}
+        tags = {"almaflow.status": "interrupted" if job.interrupted else status.value}
+        tags |= _described(description_markdown, job)
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"
         with session(self.uri, "the job's summary could not be written", then) as client:
@@ -149,39 +157,19 @@ class Tracker:
             _finish(client, self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
 
 
-def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
-    client: MlflowClient,
-    run_id: str,
-    metrics: Mapping[str, float],
-    params: Mapping[str, str],
-    timestamp: int,
-    tags: Mapping[str, str] | None = None,
-) -> None:
-    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow."""
-    from mlflow.entities import Metric, Param, RunTag
-
-    figures = [Metric(name, float(value), timestamp, 0) for name, value in metrics.items()]
-    settings = [Param(name, value) for name, value in params.items()]
-    calls = max(ceil(len(figures) / METRICS_PER_CALL), ceil(len(settings) / PARAMS_PER_CALL), 1)
-    for call in range(calls):
-        client.log_batch(
-            run_id,
-            metrics=figures[call * METRICS_PER_CALL : (call + 1) * METRICS_PER_CALL],
-            params=settings[call * PARAMS_PER_CALL : (call + 1) * PARAMS_PER_CALL],
-            tags=[RunTag(name, value) for name, value in (tags or {}).items()] if call == 0 else [],
-            synchronous=True,  # an error has to be seen here, whatever MLFLOW_ENABLE_ASYNC_LOGGING says
-        )
-
-
 def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:
     # The figures are stored by now: the run ends as it should even where its files could not be copied.
     try:
         if artifacts_dir is not None:
             if not artifacts_dir.is_dir():  # MLflow copies nothing then, and says nothing
                 raise NotADirectoryError(ENOTDIR, "not a directory", str(artifacts_dir))
-            client.log_artifacts(run_id, str(artifacts_dir))
+            copy_to(client, run_id, artifacts_dir)
     finally:
         client.set_terminated(run_id, status=status, end_time=ended)
+
+
+def _described(note: str, job: Job) -> dict[str, str]:
+    return {NOTE: names.cut(names.without_paths(note, job), names.TAG_LENGTH)} if note else {}
 
 
 def _run_status(status: Status, *, interrupted: bool) -> str:
@@ -189,8 +177,3 @@ def _run_status(status: Status, *, interrupted: bool) -> str:
     if interrupted:
         return "KILLED"
     return "FINISHED" if status is Status.OK else "FAILED"
-
-
-def milliseconds(seconds: float) -> int:
-    """Return a time in the whole milliseconds that MLflow keeps."""
-    return int(seconds * 1000)

@@ -11,6 +11,7 @@ from tests.support.scored_runs import nights, run, stored, with_ids
 
 from almaflow.accuracy.summary import series_of
 from almaflow.tracking.accuracy.series_runs import track
+from almaflow.tracking.figures import rounded
 from almaflow.tracking.session import connect
 from almaflow.tracking.store import prepare
 
@@ -42,7 +43,7 @@ def points(uri: str, run_id: str) -> list[tuple[int, float]]:
 
 def expected(runs: list[ScoredRun]) -> list[tuple[int, float]]:
     (series,) = series_of(runs)
-    return [(int(point.run.at), point.error) for point in series.points]
+    return [(int(point.run.at), rounded(point.error)) for point in series.points]
 
 
 def test_the_error_is_a_metric_over_time(uri: str) -> None:

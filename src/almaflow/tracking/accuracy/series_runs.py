@@ -12,10 +12,12 @@ import json
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from almaflow.tracking.schema import PARAM_LENGTH, cut
+from almaflow.tracking import ui_views as views
+from almaflow.tracking.figures import METRICS_PER_CALL, log_batch, milliseconds, rounded
+from almaflow.tracking.schema import ACCURACY_EXPERIMENT, PARAM_LENGTH, TAG_LENGTH, cut
 from almaflow.tracking.session import session
 from almaflow.tracking.store import prepare, search
-from almaflow.tracking.writer import METRICS_PER_CALL, NEUTRAL_TAGS, log_batch, milliseconds
+from almaflow.tracking.writer import NEUTRAL_TAGS, NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
     from almaflow.accuracy.series import Key, Point, Series
 
-EXPERIMENT = "{} accuracy"
-"""The experiment of these runs: the one of the measurements keeps a list of what was measured."""
 KIND = "accuracy"
 ATTEMPTS = 3
 METRICS = ("error_pct", "abs_error_pct", "predicted_ms", "measured_ms")
@@ -50,8 +50,9 @@ def track(uri: str, all_series: Iterable[Series]) -> int:
             by_experiment.setdefault(experiment, []).append((series, own))
     written = 0
     for experiment, pairs in by_experiment.items():
-        experiment_id = prepare(uri, EXPERIMENT.format(experiment))
+        experiment_id = prepare(uri, ACCURACY_EXPERIMENT.format(experiment))
         with session(uri, "accuracy could not be tracked", "run the same again") as client:
+            views.write(client, experiment_id, [views.series_view()])
             runs = _runs_by_series(client, experiment_id)
             written += sum(
                 _update(client, experiment_id, series, points, runs.get(_digest_of(series.key), []))
@@ -103,6 +104,7 @@ def _write(  # noqa: PLR0913, PLR0917 - what a series' run consists of
         run = _only(client, experiment_id, series, [])
     _log(client, run.info.run_id, points)
     tags = {"almaflow.points": state, "almaflow.status": "ok", "almaflow.verdict": str(series.verdict)}
+    tags[NOTE] = _note(series)
     if series.changes:
         tags["almaflow.last_change"] = series.changes[-1].cause.why
     figures = {
@@ -114,6 +116,13 @@ def _write(  # noqa: PLR0913, PLR0917 - what a series' run consists of
     last = milliseconds(points[-1].run.at)
     log_batch(client, run.info.run_id, figures, {}, last, tags)
     client.set_terminated(run.info.run_id, end_time=last)
+
+
+def _note(series: Series) -> str:
+    """Tell the error and the verdict in a line, and what the last change was."""
+    error = f"{series.now.signed.value:+.1f}% now, {series.now.mean_abs.value:.1f}% without sign"
+    change = f"; last change: {series.changes[-1].cause.why}" if series.changes else ""
+    return cut(f"{error}: {series.verdict}{change}", TAG_LENGTH)
 
 
 def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequence[Run]) -> Run:
@@ -137,7 +146,7 @@ def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequen
 
 def _within(client: MlflowClient, run: Run, points: Sequence[Point]) -> bool:
     """Return whether every value that the run has is among the points."""
-    expected = {(_step(point), point.error) for point in points}
+    expected = {(_step(point), rounded(point.error)) for point in points}
     return {
         (metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, METRICS[0])
     } <= expected
@@ -147,7 +156,7 @@ def _log(client: MlflowClient, run_id: str, points: Sequence[Point]) -> None:
     from mlflow.entities import Metric
 
     metrics = [
-        Metric(name, value, milliseconds(point.run.at), _step(point))
+        Metric(name, rounded(value), milliseconds(point.run.at), _step(point))
         for point in points
         for name, value in zip(
             METRICS, (point.error, abs(point.error), point.said.latency_ms, point.measured_ms), strict=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -306,7 +307,7 @@ def test_a_directory_that_cannot_be_read_is_told_and_the_others_are_written(
     waiting("a", EAGER)
     closed = waiting("b", EAGER).root
     waiting("c", EAGER)
-    monkeypatch.setattr(jobs_sync.os, "access", lambda path, _mode: path != closed)
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: path != closed)
     code, said = synced()
     assert (code, list(written)) == (1, ["a", "c"])
     assert f"{closed} cannot be read" in said

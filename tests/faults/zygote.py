@@ -37,7 +37,7 @@ MODULES = (
     "encodings.utf_16_be",  # another user may not be able to read the interpreter's library
     "almaflow.cli.run", "almaflow.cli.sync", "almaflow.cli.sweep", "almaflow.cli.report", "almaflow.cli.accuracy",
     "almaflow.jobs.run", "almaflow.report.html_page", "almaflow.report.pictures", "almaflow.report.terminal",
-    "almaflow.worker.conversion", "almaflow.worker.reference", "almaflow.worker.fork_server", "almaflow.api",
+    "almaflow.worker.conversion", "almaflow.worker.reference", "almaflow.worker.fork_server", "almaflow.api.validation",
     "tests.faults.server",
 )  # fmt: skip
 """What commands and workers import, so that no fork has to."""

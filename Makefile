@@ -7,13 +7,16 @@
 #   make audit                                known vulnerabilities of both sets of versions; needs PyPI, not part of CI
 #   make alma-era                             the tests that must hold on the older set of versions too
 #   make environments                         make both sets of versions; with -j2 at the same time
-#   make faults [WORDS='killed']              faults injected into real commands, each with what must hold; not part of CI
+#   make faults [WORDS='killed' SCHEDULES=9]  faults injected into real commands, then random schedules; not part of CI
 #   make findings                             what the runtimes really do, each shown by a script; not part of CI
 #   make clean                                remove environments, caches and builds
 
 SHELL := /bin/sh
 ARGS ?= model=resnet18 tier=2
 PYTEST_ARGS ?=
+SCHEDULES ?= 1000
+SEED ?= $(shell date +%s)
+PROCESSES ?= 2
 
 # Found by running it: a version manager may put names on the path that start nothing.
 PYTHON_WORKS = -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null </dev/null
@@ -59,7 +62,8 @@ alma-era: $(ERA)/$(READY)
 environments: $(CURRENT)/$(READY) $(ERA)/$(READY)
 
 faults: $(CURRENT)/$(READY)
-	$(CURRENT)/bin/python -m tests.faults.play $(WORDS)
+	$(CURRENT)/bin/python -m tests.faults.play --words '$(WORDS)' --schedules $(SCHEDULES) --seed $(SEED) \
+		--processes $(PROCESSES) --results build/faults.jsonl
 
 # Environments of a run are shared among its scripts; those in $FINDINGS_ENV stay.
 findings:

@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from tests.faults.inject import Fault, children, encoded
 from tests.support.real_servers import free_port
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PATIENCE_S = 60.0
-"""A command that has not ended by then hangs."""
+PATIENCE_S = 240.0
+"""A command that has not ended by then hangs: a sweep on a busy machine takes minutes."""
+STARTS_WITHIN_S = 240.0
+"""Importing everything takes ten seconds, and a minute on a busy machine."""
 ENDS_WITHIN_S = 8.0
 """Processes of a command that has ended are gone by then: a server has five seconds to end."""
 
@@ -35,24 +38,30 @@ class Zygote:
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
+    log: IO[bytes]
+    """What it printed."""
     codes: dict[int, int] = field(default_factory=dict)
+    beside: set[int] = field(default_factory=set)
+    """Forks that are not what a command left: servers, and commands that are to go on."""
 
     @classmethod
     def start(cls) -> Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "MLFLOW_DISABLE_TELEMETRY": "true"}
         environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "CUDA_VISIBLE_DEVICES": ""}
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "tests.faults.zygote", str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
             )
-        zygote = cls(process, ours)
-        assert zygote._message(PATIENCE_S) == {"ready": True}, "the process that forks commands does not start"
+        zygote = cls(process, ours, log)
+        assert zygote._message(STARTS_WITHIN_S) == {"ready": True}
         return zygote
 
     def __enter__(self) -> Self:
@@ -60,11 +69,16 @@ class Zygote:
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
+        self.end_all()
+        self.process.kill()
+        self.process.wait()
+
+    def end_all(self) -> None:
+        """End whatever a test that failed has left."""
+        self.beside.clear()
         for left in children(self.process.pid):
             with suppress(ProcessLookupError):
                 os.kill(left.pid, signal.SIGKILL)
-        self.process.kill()
-        self.process.wait()
 
     def fork(self, request: dict[str, Any]) -> int:
         self.connection.send(json.dumps(request).encode())
@@ -86,12 +100,16 @@ class Zygote:
 
     def _message(self, timeout_s: float) -> dict[str, Any]:
         self.connection.settimeout(timeout_s or 0.001)
-        message: dict[str, Any] = json.loads(self.connection.recv(65536) or b"{}")
-        return message
+        data = self.connection.recv(65536)
+        if not data:
+            self.log.seek(0)
+            message = f"the process that forks commands has ended: {self.log.read().decode(errors='replace')[-2000:]}"
+            raise EOFError(message)
+        message_in: dict[str, Any] = json.loads(data)
+        return message_in
 
     def _ended(self, message: dict[str, Any]) -> None:
-        if message:
-            self.codes[message["ended"]] = message["code"]
+        self.codes[message["ended"]] = message["code"]
 
 
 @dataclass(frozen=True)
@@ -120,8 +138,6 @@ class Command:
     pid: int
     control: Path
     began: float
-    beside: set[int]
-    """Processes that are not the command's."""
 
     def wait_for(self, name: str, words: str = "", patience_s: float = PATIENCE_S) -> None:
         """Wait until it has noted something, such as ``held``, or printed words."""
@@ -171,7 +187,7 @@ class Command:
 
     def _left(self) -> tuple[str, ...]:
         deadline = time.monotonic() + ENDS_WITHIN_S
-        while left := [each for each in children(self.zygote.process.pid) if each.pid not in self.beside]:
+        while left := [each for each in children(self.zygote.process.pid) if each.pid not in self.zygote.beside]:
             if time.monotonic() > deadline:
                 helpers = set(self.pids("helper"))
                 names = []
@@ -209,6 +225,7 @@ class MlflowServer:
         self.trouble()
         arguments = ["serve", str(self.port), f"sqlite:///{self.database}", str(self.root / "artifacts")]
         self.pid = _fork_helper(self.zygote, [*arguments, str(self.root / "rules")], self.root)
+        self.zygote.beside.add(self.pid)
         deadline = time.monotonic() + PATIENCE_S
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -220,6 +237,7 @@ class MlflowServer:
         if self.pid is not None:
             os.kill(self.pid, signal.SIGKILL)
             self.zygote.code(self.pid, PATIENCE_S)
+            self.zygote.beside.discard(self.pid)
             self.pid = None
 
     @contextmanager
@@ -260,11 +278,11 @@ def start(
     *,
     stdout: Path | None = None,
     stderr: Path | None = None,
-    beside: set[int] | None = None,
 ) -> Command:
     """Start a command, whose output goes to files unless it is to go elsewhere."""
     control = directory / f"control-{time.monotonic_ns()}"
     control.mkdir()
+    control.chmod(0o777)  # the command may be another user's
     began = time.monotonic()
     pid = zygote.fork(
         {
@@ -277,4 +295,4 @@ def start(
             "control": str(control),
         }
     )
-    return Command(zygote, pid, control, began, beside or set())
+    return Command(zygote, pid, control, began)

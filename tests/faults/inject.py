@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -15,13 +16,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from tests.faults.points import COMMAND, POINTS, WORKER
+from tests.faults.points import COMMAND, POINTS, WORKER, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-HELD_FOR_S = 60.0
+HELD_FOR_S = 240.0
 """A held process goes on after this time, should whoever holds it be gone."""
 
 
@@ -32,26 +33,35 @@ class Fault:
     do: str
     """A name in ``ACTIONS``."""
     at: str
-    """``before`` or ``after``, and a name in ``POINTS``."""
+    """``before`` or ``after``, and a name in ``POINTS``; or ``start``, before the command begins."""
     nth: int = 1
     """The call that it comes at, from 1 on."""
     calls: int = 1
     """How many calls in a row it comes at; 0: all from then on."""
     conversion: str | None = None
     """In which worker, by the conversion's name; None: in any."""
+    process: int = 0
+    """In which of the conversion's processes, from 1 on; 0: in any."""
     to: str = "command"
     """Who gets a signal: ``command``, ``server``, ``workers``, ``tree``, or ``self``, where the fault comes."""
     number: int = signal.SIGKILL
     """The signal, or the error number."""
     seconds: float = 0.0
+    """For how long, by how much the clock is wrong, or how long after the point; 0 for ever, or at once."""
+    target: str = ""
+    """A function, ``module:function``: one to call, or one that a product which is wrong on purpose has lost."""
+    arguments: tuple[Any, ...] = ()
+    """What the function is called with."""
 
     def __str__(self) -> str:
         """Describe it in a few words, as a schedule's steps show it."""
-        what = {
-            "signal": f"{signal.Signals(self.number).name} to the {self.to}" if self.do == "signal" else "",
-            "raise": f"{errno.errorcode.get(self.number, '?')} raised",
-        }
-        return f"{what.get(self.do, self.do)} {self.at} (call {self.nth})"
+        what = self.do
+        if self.do in {"signal", "signal later"}:
+            what = f"{signal.Signals(self.number).name} to the {self.to}"
+        elif self.do == "raise":
+            what = f"{errno.errorcode.get(self.number, '?')} raised"
+        later = f"{self.seconds:g} s after " if self.do == "signal later" else ""
+        return f"{what} {later}{self.at} (call {self.nth})"
 
 
 @dataclass
@@ -63,6 +73,8 @@ class Injection:
     """Where the processes say what they reached, and wait when they are held."""
     role: str = COMMAND
     conversion: str = ""
+    process: int = 0
+    """Which of its conversion's processes a worker is, from 1 on."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def arm(self) -> None:
@@ -71,7 +83,7 @@ class Injection:
         by_target: dict[str, list[str]] = {}
         for name, point in POINTS.items():
             by_target.setdefault(point.target, []).append(name)
-        for target, names in by_target.items():
+        for names in by_target.values():
             owner, attribute, original = POINTS[names[0]].find()
             watched = self._watched(original, names)
             setattr(owner, attribute, watched)
@@ -79,13 +91,15 @@ class Injection:
                 if getattr(module, "__name__", "").startswith("almaflow"):
                     for key in [key for key, value in vars(module).items() if value is original]:
                         setattr(module, key, watched)
-            del target
+        self._strike("start", 1)
 
     def become(self, role: str, conversion: str = "") -> None:
         """Say what this process is from now on."""
         self.role, self.conversion = role, conversion
         self.counts.clear()
         self.note("pids", f"{role} {os.getpid()} {conversion}")
+        lines = (self.directory / "pids").read_text().splitlines()
+        self.process = sum(line.split()[2:] == [conversion] for line in lines)
 
     def note(self, name: str, line: str) -> None:
         """Add a line to a file that all processes of the command write."""
@@ -113,7 +127,8 @@ class Injection:
     def _strike(self, at: str, number: int) -> None:
         for fault in self.faults:
             due = fault.nth <= number and (not fault.calls or number < fault.nth + fault.calls)
-            if fault.at == at and due and fault.conversion in {None, self.conversion}:
+            mine = fault.conversion in {None, self.conversion} and fault.process in {0, self.process}
+            if fault.at == at and due and mine:
                 self.note("fired", f"{fault}")
                 ACTIONS[fault.do](self, fault)
 
@@ -130,17 +145,28 @@ def encoded(faults: tuple[Fault, ...]) -> str:
 
 def decoded(text: str) -> tuple[Fault, ...]:
     """Read what ``encoded`` wrote."""
-    return tuple(Fault(**fault) for fault in json.loads(text))
+    return tuple(Fault(**{**fault, "arguments": tuple(fault["arguments"])}) for fault in json.loads(text))
+
+
+def _meant(injection: Injection, fault: Fault) -> list[int]:
+    """The processes that the fault is for."""
+    roles = {"tree": [COMMAND, "server", WORKER], "workers": [WORKER]}.get(fault.to, [fault.to])
+    return [os.getpid()] if fault.to == "self" else [pid for role in roles for pid in injection.pids(role)]
 
 
 def _signal(injection: Injection, fault: Fault) -> None:
-    roles = {"tree": [COMMAND, "server", WORKER], "workers": [WORKER]}.get(fault.to, [fault.to])
-    pids = [os.getpid()] if fault.to == "self" else [pid for role in roles for pid in injection.pids(role)]
-    for pid in pids:
+    for pid in _meant(injection, fault):
         with suppress(ProcessLookupError):
             os.kill(pid, fault.number)
     if fault.to not in {COMMAND, "self"}:
         time.sleep(0.05)  # its end is not to be missed, nor waited for
+
+
+def _signal_later(_: Injection, fault: Fault) -> None:
+    """Send the signal at a moment that no point names."""
+    timer = threading.Timer(fault.seconds, os.kill, (os.getpid(), fault.number))
+    timer.daemon = True
+    timer.start()
 
 
 def _raise(_: Injection, fault: Fault) -> None:
@@ -178,8 +204,8 @@ def _hold(injection: Injection, _: Fault) -> None:
 
 
 def _suspend(injection: Injection, fault: Fault) -> None:
-    """Stop the whole tree for some seconds, as a virtual machine that is paused does; another process wakes it."""
-    pids = [pid for role in (COMMAND, "server", WORKER) for pid in injection.pids(role)]
+    """Stop processes for some seconds, as a virtual machine that is paused does; another process wakes them."""
+    pids = _meant(injection, fault)
     if os.fork():
         time.sleep(0.05)
         return
@@ -193,8 +219,13 @@ def _suspend(injection: Injection, fault: Fault) -> None:
 
 
 def _turn_clock(_: Injection, fault: Fault) -> None:
+    """Set the time of day; a command that starts only then takes it for the time of its own clock."""
     real = time.time
     time.time = lambda: real() + fault.seconds
+    if fault.at == "start":
+        from almaflow.records import clock
+
+        clock._EPOCH_S += fault.seconds
 
 
 def _close_descriptors(_: Injection, __: Fault) -> None:
@@ -212,8 +243,21 @@ def _lose_session_child(injection: Injection, _: Fault) -> None:
     os._exit(0)
 
 
+def _call(_: Injection, fault: Fault) -> None:
+    """Call any function, as the one who starts the command, or converted code, may do."""
+    _owner, _name, function = Point(fault.target).find()
+    function(*fault.arguments)
+
+
+def _blind(_: Injection, fault: Fault) -> None:
+    """Make the product wrong on purpose: from now on this function finds nothing."""
+    owner, name, _original = Point(fault.target).find()
+    setattr(owner, name, lambda *_args, **_kwargs: {})
+
+
 ACTIONS: dict[str, Callable[[Injection, Fault], None]] = {
     "signal": _signal,
+    "signal later": _signal_later,
     "raise": _raise,
     "lose": _lose,
     "interrupt twice": _interrupt_twice,
@@ -225,6 +269,8 @@ ACTIONS: dict[str, Callable[[Injection, Fault], None]] = {
     "clock": _turn_clock,
     "close": _close_descriptors,
     "helper": _lose_session_child,
+    "call": _call,
+    "blind": _blind,
 }
 
 

@@ -47,6 +47,7 @@ QUICK = (
     "measure.warmup_time_s=0",
     "measure.fidelity_inputs=1",
     "measure.time_budget_s=40",
+    "measure.memory_limit_mb=4000",  # the rest of the machine may leave less
     "hardware=cpu",
     "hardware.threads=1",
 )
@@ -62,9 +63,15 @@ class Place:
     template: Path
     """A store that is copied, since making one takes seconds."""
     version: int = 1
-    experiment: str = "almaflow"
-    beside: set[int] = field(default_factory=set)
+    postgres: str = ""
+    """The address of a store in PostgreSQL, where that is counted in the place of the file."""
+    name: str = "home"
+    """Where its home is."""
+    bare: frozenset[str] = frozenset()
+    """The only variables that commands get, where it is not empty."""
     environment: dict[str, str] = field(default_factory=dict)
+    always: tuple[Fault, ...] = ()
+    """What is wrong in every command."""
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -74,11 +81,16 @@ class Place:
 
     @property
     def home(self) -> Path:
-        return self.root / "home"
+        return self.root / self.name
 
     @property
     def database(self) -> Path:
         return self.home / "mlflow.db"
+
+    @property
+    def store(self) -> Path | str:
+        """What is counted."""
+        return self.postgres or self.database
 
     @property
     def jobs(self) -> list[Path]:
@@ -99,14 +111,18 @@ class Place:
         **environment: str,
     ) -> Command:
         """Start any command."""
+        own = self.environment_of_command() | environment
+        return start(
+            self.zygote, arguments, self.root, own, (*self.always, *faults), stdout=stdout, stderr=stderr
+        )  # fmt: skip
+
+    def environment_of_command(self) -> dict[str, str]:
+        """The variables that a command gets."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "ALMAFLOW_"))}
         own |= {"ALMAFLOW_HOME": str(self.home), "TMPDIR": str(self.root / "tmp"), "COLUMNS": "200", "PYTHONPATH": ""}
         own |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-        own |= {"HOME": str(self.root)}
-        return start(
-            self.zygote, arguments, self.root, own | self.environment | environment, faults,
-            stdout=stdout, stderr=stderr, beside=self.beside,
-        )  # fmt: skip
+        own |= {"HOME": str(self.root)} | self.environment
+        return {name: value for name, value in own.items() if name in self.bare} if self.bare else own
 
     def almaflow(self, *arguments: str, faults: tuple[Fault, ...] = (), **environment: Any) -> Ended:
         """Run any command to its end."""

@@ -1,7 +1,12 @@
-"""Plays scenarios, each in a place of its own: ``python -m tests.faults.play WORDS`` plays those that say so."""
+"""Plays scenarios, each in a place of its own, and then random schedules.
+
+``python -m tests.faults.play --words 'killed then'`` plays those that have the words; ``make faults`` plays all.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -13,6 +18,7 @@ from typing import TYPE_CHECKING
 from tests.faults.commands import Zygote, make_store
 from tests.faults.place import Place
 from tests.faults.scenario import NotHereError, Scenario, cases
+from tests.faults.schedules import run_in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -51,6 +57,7 @@ def play_all(chosen: Iterable[tuple[Scenario, str]], zygote: Zygote, root: Path)
             verdict, why = "not played", str(error)
         except Exception as error:  # noqa: BLE001 - the product may do anything here
             verdict, why = "FAILS", f"{type(error).__name__}: {error}"
+        zygote.end_all()
         shutil.rmtree(place, ignore_errors=True)
         yield Played(scenario, case, verdict, why, time.monotonic() - began)
 
@@ -61,19 +68,36 @@ def show(played: Played) -> str:
     return f"{line}\n    {played.why}" if played.why else line
 
 
-def main(words: str = "") -> int:
-    """Play what has the words in its label, and give the number of those that fail."""
-    chosen = [
-        (each, case)
-        for each, case in cases(short=words == "short")
-        if words in {"short", ""} or words in each.label(case)
-    ]
+def main(words: str, schedules: int, number: int, processes: int, results: Path | None) -> int:
+    """Play what has the words in its label, keep how each ended, then run random schedules; 1 where one fails."""
+    chosen = [(each, case) for each, case in cases(short=False) if words in each.label(case)]
     failed = 0
+    if results:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.unlink(missing_ok=True)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as root, Zygote.start() as zygote:
-        for _number, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
+        Path(root).chmod(0o755)  # for scenarios of other users
+        for place, played in enumerate(play_all(chosen, zygote, Path(root)), 1):
             failed += played.verdict == "FAILS"
-    return failed
+            left = (time.monotonic() - began) / place * (len(chosen) - place)
+            print(f"[{place}/{len(chosen)}, {left / 60:.0f} min left] {show(played)}", flush=True)
+            if results:
+                with results.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps([played.scenario.name, played.case, played.verdict, played.why]) + "\n")
+        print(f"{len(chosen)} scenarios played, {failed} fail", flush=True)
+    if schedules:
+        print(f"{schedules} random schedules from seed {number} on", flush=True)
+        failed += run_in_processes(schedules, number=number, processes=processes)
+    return min(failed, 1)
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(" ".join(sys.argv[1:])), 1))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--words", default="", help="play only scenarios that have these words in their names")
+    parser.add_argument("--schedules", type=int, default=0, help="run so many random schedules afterwards")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="which schedules  [default: others]")
+    parser.add_argument("--processes", type=int, default=2, help="how many of them at a time")
+    parser.add_argument("--results", type=Path, help="file that is to say how each scenario ended")
+    given = parser.parse_args()
+    sys.exit(main(given.words, given.schedules, given.seed, given.processes, given.results))

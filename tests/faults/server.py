@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -77,5 +78,6 @@ def serve_mlflow(port: str, store: str, artifacts: str, rules: str) -> None:
         ARTIFACTS_DESTINATION_ENV_VAR: artifacts,
         SERVE_ARTIFACTS_ENV_VAR: "true",
     }
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # its lines have the addresses that were asked for
     handlers.initialize_backend_stores(store, store, "mlflow-artifacts:/")
     make_server("127.0.0.1", int(port), Troubled(app, Path(rules)), threaded=True).serve_forever()

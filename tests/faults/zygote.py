@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,6 +34,7 @@ MODULES = (
     "alma.conversions.select", "almaflow.conversions.native",
     "torch.export", "sqlalchemy.dialects.sqlite", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.artifact.local_artifact_repo", "matplotlib.figure", "scipy.stats", "werkzeug.serving",
+    "encodings.utf_16_be",  # another user may not be able to read the interpreter's library
     "almaflow.cli.run", "almaflow.cli.sync", "almaflow.cli.sweep", "almaflow.cli.report", "almaflow.cli.accuracy",
     "almaflow.jobs.run", "almaflow.report.html_page", "almaflow.report.pictures", "almaflow.report.terminal",
     "almaflow.worker.conversion", "almaflow.worker.reference", "almaflow.worker.fork_server", "almaflow.api.validation",
@@ -53,12 +55,12 @@ class ForkingPopen(subprocess.Popen[Any]):
     def _execute_child(self, *args: Any) -> None:
         given = _EXECUTE.bind(self, *args).arguments
         words = list(given["args"])
-        if words[:2] != [sys.executable, "-m"] or words[2] not in FORKED or not _injections:
+        if words[:3] != [sys.executable, "-P", "-m"] or words[3] not in FORKED or not _injections:
             super()._execute_child(*args)  # type: ignore[misc]
             return
         self.pid = os.fork()
         if self.pid == 0:
-            _run_module(given, words[2], words[3:])
+            _run_module(given, words[3], words[4:])
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(given[name] for name in pipes))  # type: ignore[attr-defined]
@@ -95,11 +97,12 @@ def _close_others(kept: set[int]) -> None:
                 os.close(int(name.name))
 
 
-def _default_signals() -> None:
+def _default_signals(*, all_of_them: bool = False) -> None:
+    """Handle signals as a new interpreter does: one that is ignored stays so, unless it is ``all_of_them``."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGINT, signal.SIGQUIT):
+        if all_of_them or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def _own_streams() -> None:
@@ -122,13 +125,16 @@ def _become_command(request: dict[str, Any]) -> None:
     for descriptor, standard in ((null, 0), (out, 1), (err, 2)):
         os.dup2(descriptor, standard)
     _close_others({0, 1, 2})
-    _default_signals()
+    _default_signals(all_of_them=True)
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environment"])
     tempfile.tempdir = None
-    if user := os.environ.pop("FAULTS_USER", None):
+    time.tzset()
+    user = os.environ.pop("FAULTS_USER", None)
+    if user and os.geteuid() == 0:  # for everybody else permissions hold already
         os.setgroups([])
+        os.setgid(int(user))
         os.setuid(int(user))
     sys.path.insert(0, request["directory"])
     _own_streams()
@@ -147,8 +153,9 @@ def _tell_workers(injection: Any) -> None:
     original = worker.main
 
     def main(arguments: list[str]) -> None:
-        place = Path(arguments[0]).parent.parent.name  # conversions/NN-NAME/work/task.json
-        injection.become("worker", place.partition("-")[2] if place[:2].isdigit() else "reference")
+        place = Path(arguments[0]).parent.parent  # conversions/NN-NAME/work/task.json, or prepare/task.json
+        kind = place.parent.name in {"conversions", "references"}
+        injection.become("worker", place.name.partition("-")[2] if kind else "reference")
         original(arguments)
 
     worker.main = main

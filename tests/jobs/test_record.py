@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.support.example_jobs import in_rounds, job, ok, planned
 
+from almaflow.errors import AlmaflowError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.record import JobRecord
 from almaflow.measure.conversion_run import ConversionRun
@@ -136,6 +139,21 @@ def test_a_job_is_ok_only_where_nothing_of_its_plan_is_missing(
         record.keep([run_of(files, each.name, replace(DONE, planned=each)) for each in PLAN[:count]])
     assert closed(store) == (record.job, status)
     assert not record.job.interrupted
+
+
+def test_a_job_whose_disk_is_full_leaves_nothing_that_only_workers_needed(
+    record: JobRecord, files: JobFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for path in (files.reference, files.server_log):
+        path.touch()
+    monkeypatch.setattr(JobFiles, "write_outcome", full)
+    with pytest.raises(AlmaflowError, match="free some space"), record.closed_at_end():
+        record.keep([run_of(files, "EAGER", DONE)])
+    assert not files.reference.exists()
+    assert not files.server_log.exists()
 
 
 def test_the_table_comes_before_the_store_is_brought_up_to_date_and_cannot_keep_it_from_that(

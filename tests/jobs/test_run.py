@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ import pytest
 from tests.support.example_jobs import planned
 from tests.support.stored_jobs import new
 
-from almaflow.errors import UsageError
+from almaflow.errors import AlmaflowError, UsageError
 from almaflow.jobs import run
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.jobs.resume import Resumed
@@ -74,3 +76,15 @@ def test_a_job_has_its_record_and_its_lock_before_the_store_hears_of_it(
         run.run_job(request, Progress())
     assert seen == [("preparing", True), ("begun", True)]
     assert not root.exists()  # nothing was begun in the end
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EAGAIN, "ulimit -u"), (errno.ENOSPC, "free some space"), (errno.EMFILE, "ulimit -n")]
+)
+def test_a_job_that_the_machine_does_not_let_begin_says_so_and_leaves_nothing(
+    tmp_path: Path, number: int, words: str
+) -> None:
+    files = JobFiles.of(tmp_path / "job")
+    with pytest.raises(AlmaflowError, match=f"cannot begin .*{words}"), run._discarded_on_error(files):
+        raise OSError(number, os.strerror(number))
+    assert not files.root.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -283,3 +284,30 @@ def test_what_is_written_for_the_report_says_its_form(tmp_path: Path) -> None:
 
     write_json(tmp_path / "output.json", to_output(new("a")))
     assert json.loads((tmp_path / "output.json").read_text(encoding="utf-8"))["form"] == 1
+
+
+def test_a_job_whose_home_was_moved_waits_for_the_store_that_was_moved_with_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: dict[str, Exception | None]
+) -> None:
+    waiting("a", EAGER)
+    elsewhere = waiting("b", EAGER)
+    elsewhere.write_job(replace(elsewhere.read_job(), store="sqlite:////other/mlflow.db"))
+    home.rename(tmp_path / "moved")
+    monkeypatch.setenv("ALMAFLOW_HOME", str(tmp_path / "moved"))
+    (done,) = sync(resolve_uri(None))
+    assert done.job
+    assert (done.job.job_id, done.why_not) == ("a", None)
+    assert done.job.directory == str(tmp_path / "moved" / "jobs" / "a")
+    assert list(written) == ["a"]
+
+
+def test_a_directory_that_cannot_be_read_is_told_and_the_others_are_written(
+    monkeypatch: pytest.MonkeyPatch, written: dict[str, Exception | None], synced: Callable[[], tuple[int, str]]
+) -> None:
+    waiting("a", EAGER)
+    closed = waiting("b", EAGER).root
+    waiting("c", EAGER)
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: path != closed)
+    code, said = synced()
+    assert (code, list(written)) == (1, ["a", "c"])
+    assert f"{closed} cannot be read" in said

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.example_jobs import planned
 
-from almaflow.processes.environment import THREAD_VARIABLES, server_environment, worker_environment
+from almaflow.processes.environment import THREAD_VARIABLES, running, server_environment, worker_environment
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask
 
 
@@ -99,3 +100,9 @@ def test_relative_import_paths_mean_the_same_in_the_workers_directory(
         assert environment["PYTHONPATH"] == f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"
     monkeypatch.delenv("PYTHONPATH")
     assert "PYTHONPATH" not in worker_environment(task)
+
+
+def test_a_file_named_as_a_module_is_not_taken_for_it(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('the wrong module')\n", encoding="utf-8")
+    done = subprocess.run([*running("json.tool"), "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

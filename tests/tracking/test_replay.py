@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.concurrent_writers import NAMES, write_at_once
 from tests.support.example_jobs import failed, job, ok
 
-from almaflow.records import write_json
+from almaflow.records import Status, write_json
 from almaflow.tracking.replay import Result, catch_up
 from almaflow.tracking.writer import NEUTRAL_TAGS, Tracker
 
@@ -184,3 +184,27 @@ def test_a_store_that_was_made_anew_gets_all_results_again(uri: str, made: Job) 
     tracker, written = catch_up(uri, made, results(made))
     assert tracker
     assert whole(uri, made) == {"job": tracker.run_id, **written}
+
+
+def test_a_job_whose_experiment_was_renamed_goes_on_there(uri: str, made: Job) -> None:
+    made = replace(made, experiment_name=f"of {made.job_id}")
+    tracker, _ = catch_up(uri, made, results(made)[:1])
+    assert tracker
+    client_of(uri).rename_experiment(tracker.experiment_id, f"once of {made.job_id}")
+    again, written = catch_up(uri, made, results(made))
+    assert again == tracker
+    runs = whole(uri, made)
+    assert written == {name: runs[name] for name in written}
+
+
+@pytest.mark.parametrize("older", [{"interrupted": True, "status": Status.FAILED, "measurement": None}, {}])
+def test_an_older_copy_of_the_files_takes_no_whole_measurement_out_of_the_store(
+    uri: str, made: Job, older: dict[str, Any]
+) -> None:
+    catch_up(uri, made, results(made))
+    before = whole(uri, made)
+    earlier = [replace(each, started_at=each.started_at - 9, **older) for each in made.outcomes]
+    copy = replace(made, outcomes=tuple(earlier), interrupted=True)
+    _, written = catch_up(uri, copy, results(copy))
+    assert whole(uri, made) == before
+    assert written == {name: before[name] for name in written}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from almaflow import machine
 from almaflow.errors import AlmaflowError
 from almaflow.processes.conversation import Conversation
-from almaflow.processes.environment import server_environment
+from almaflow.processes.environment import running, server_environment
 from almaflow.records import HardwareSpec, to_dict
 from almaflow.records.plan import EAGER
 
@@ -164,7 +163,7 @@ def _child(
         "counts": counts,
         "forks": not _own_memory(planned),
     }
-    command = [sys.executable, "-m", "almaflow.worker.networks"]
+    command = running("almaflow.worker.networks")
     return _Child(planned, task, Conversation(command, directory / "log", f"calibrating {planned.name}", environment))
 
 

@@ -28,6 +28,7 @@ from almaflow.conversions.catalogue.plan import with_traits
 from almaflow.errors import AlmaflowError, RecordError
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
 from almaflow.secrets import PRIVATE
+from almaflow.tracking.uris import store_of_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,12 +141,18 @@ class JobFiles:
             FileNotFoundError: the job has no record.
             RecordError: the record is damaged, or of a form that is unknown here.
         """
-        job = read_json(self.root / "job.json", Job)
+        job = self._here(read_json(self.root / "job.json", Job))
         known = {outcome.planned.name: with_traits(outcome) for outcome in job.outcomes}
         for name, (_, outcome) in self.outcomes().items():
             if name not in known or known[name].started_at < outcome.started_at:
                 known[name] = outcome
         return replace(job, outcomes=tuple(known.values()), references=tuple(map(with_traits, job.references)))
+
+    def _here(self, job: Job) -> Job:
+        """The job as it is where its home was moved to; the home's own store was moved with it."""
+        before, home = Path(job.directory).parent.parent, self.root.parent.parent
+        moved = job.store == store_of_home(before)
+        return replace(job, directory=str(self.root), store=store_of_home(home) if moved else job.store)
 
     def write_lost_outcomes(self, job: Job) -> None:
         """Write each outcome that only the job's record has into the directory of its conversion again."""

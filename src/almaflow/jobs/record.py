@@ -129,8 +129,8 @@ class JobRecord:
             self.job = replace(self.job, ended_at=now())
             try:
                 self._files.root.mkdir(exist_ok=True)  # where somebody has removed it, so that the job can be closed
+                self._files.remove_scratch()  # first, since it makes room where the disk is full
                 self._write()  # where writing was interrupted
-                self._files.remove_scratch()
                 self._files.write_job(self.job)
             except OSError as error:
                 full = full or disk_error(self._files.root, error)

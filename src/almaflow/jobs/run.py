@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from almaflow.conversions.catalogue.preload import modules_for
+from almaflow.errors import AlmaflowError
 from almaflow.jobs.context import JobContext
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.leftovers import remove_dead
@@ -25,6 +26,7 @@ from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.launcher import Launcher
 from almaflow.records import Resume
 from almaflow.records.clock import now
+from almaflow.records.trouble import ADVICE, advised
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import display_uri
 
@@ -112,10 +114,19 @@ def _machine_alone(context: JobContext) -> Iterator[None]:
 
 @contextmanager
 def _discarded_on_error(files: JobFiles) -> Iterator[None]:
-    """Make the directory of a new job; remove it again where the job does not get to begin."""
+    """Make the directory of a new job; remove it again where the job does not get to begin.
+
+    Raises:
+        AlmaflowError: the machine is in trouble, as by a full disk, or refuses a process.
+    """
     files.create()
     try:
         yield
+    except OSError as error:
+        files.remove()
+        if error.errno not in ADVICE:
+            raise
+        raise AlmaflowError(advised(f"the job cannot begin ({error.strerror})", error.errno)) from error
     except BaseException:
         files.remove()
         raise

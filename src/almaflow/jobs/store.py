@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from almaflow.errors import AlmaflowError, TrackingError
+from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.jobs.sync import close_in_store
 from almaflow.records.trouble import advised
 from almaflow.report.markdown import line
@@ -98,16 +98,16 @@ class JobStore:
     def _try(self, action: Callable[[], T], *, before: bool = False, say: bool = True) -> T | None:
         """Do it, and bear a store that does not answer: from then on nothing more is tried.
 
-        A store on this machine that is broken, or one that is needed, is borne only once something is measured
-        (``before`` is false).
+        A store on this machine that is broken, one that is needed, and an experiment that was deleted are borne only
+        once something is measured (``before`` is false).
         """
         if not self._answers:
             return None
         began = time.perf_counter()
         try:
             return action()
-        except (TrackingError, OSError) as error:
-            if before and sqlite_path(self._uri):
+        except (TrackingError, UsageError, OSError) as error:
+            if before and (sqlite_path(self._uri) or isinstance(error, UsageError)):
                 raise
             if before and self._needed:
                 message = f"{error}; {NEEDED}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,9 +85,12 @@ def pending(uri: str | None = None) -> Iterator[tuple[JobFiles, Job]]:
 
 def _waiting(uri: str | None) -> Iterator[tuple[JobFiles, Job | RecordError]]:
     """The same, and those whose record cannot be read, with the reason: they may belong into any store."""
-    for path in sorted((machine.home() / "jobs").glob("*/job.json")):
-        files = JobFiles.of(path.parent)
-        if files.tracked.exists():
+    for directory in sorted((machine.home() / "jobs").glob("*/")):
+        files = JobFiles.of(directory)
+        if not os.access(directory, os.R_OK | os.X_OK):
+            yield files, RecordError(f"{directory} cannot be read")
+            continue
+        if files.tracked.exists() or not (directory / "job.json").exists():
             continue
         try:
             job = files.read_job()

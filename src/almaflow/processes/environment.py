@@ -23,8 +23,16 @@ THREAD_VARIABLES = (
 )
 
 
+def running(module: str) -> list[str]:
+    """Return the command that runs a module of ours.
+
+    The interpreter does not look in the working directory, where a file of the user's may be called ``types.py``.
+    """
+    return [sys.executable, "-P", "-m", module]
+
+
 def module_search_path() -> tuple[str, ...]:
-    """Directories in which this process finds modules; not the working directory, which a child has by itself."""
+    """Directories in which this process finds modules; not the working directory."""
     return tuple(path for path in sys.path if path)
 
 

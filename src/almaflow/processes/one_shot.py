@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.processes.environment import module_search_path
+from almaflow.processes.environment import module_search_path, running
 from almaflow.processes.logs import reason_of
 from almaflow.records.protocol import BAD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 def answer_of(  # noqa: PLR0913 - all that one child can be given
@@ -45,10 +44,11 @@ def answer_of(  # noqa: PLR0913 - all that one child can be given
         UsageError: the child says that its input is wrong.
         AlmaflowError: it failed, or took too long.
     """
+    sys_path = (*module_search_path(), str((directory or Path()).absolute()))
     try:
         done = subprocess.run(
-            [sys.executable, "-m", module],
-            input=json.dumps({"sys_path": module_search_path(), "question": question}),
+            running(module),
+            input=json.dumps({"sys_path": sys_path, "question": question}),
             capture_output=True, encoding="utf-8", errors="replace", check=False,
             timeout=timeout_s, env=environment, cwd=directory,
         )  # fmt: skip

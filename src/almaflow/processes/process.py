@@ -10,11 +10,11 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from almaflow.errors import AlmaflowError
+from almaflow.processes.environment import running
 from almaflow.processes.logs import BoundedLog, last_line
 from almaflow.records.protocol import MESSAGE_BYTES
 from almaflow.records.trouble import exit_code
@@ -61,7 +61,7 @@ class Server:
         settings = json.dumps({"cpus": cpus, "modules": list(modules)})
         with theirs:
             self._popen = subprocess.Popen(  # our own interpreter and module
-                [sys.executable, "-m", SERVER_MODULE, str(theirs.fileno()), settings],
+                [*running(SERVER_MODULE), str(theirs.fileno()), settings],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log.descriptor,
                 stderr=subprocess.STDOUT,
@@ -96,7 +96,7 @@ class Server:
             "task": str(task_path),
             "directory": str(task_path.parent),
             "environment": dict(environment),
-            "command": [sys.executable, "-m", WORKER_MODULE] if cuda else None,
+            "command": running(WORKER_MODULE) if cuda else None,
             "early": early,
         }
         with self._goes_on():

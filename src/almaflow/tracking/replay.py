@@ -9,7 +9,7 @@ from almaflow.tracking.artifacts import copy_to, has
 from almaflow.tracking.figures import milliseconds
 from almaflow.tracking.fingerprints import logical_key
 from almaflow.tracking.session import session
-from almaflow.tracking.store import prepare, search
+from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.writer import Tracker
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
     """Write the results that the store lacks or has by half, and delete runs that are there twice.
 
     A result is recognised by its logical key and its start. A lost connection leaves a run that was created and never
-    ended; a run that began at another time was measured again since (``resume``). MLflow keeps
-    what is deleted here until ``mlflow gc``.
+    ended; a run that began at another time was measured again since (``resume``), unless the files are an older copy
+    of what the store has. MLflow keeps what is deleted here until ``mlflow gc``.
 
     The IDs of runs on disk are hints. A store that does not know them, since it was made anew or restored from a copy,
     gets all results again. A result whose run somebody deleted stays deleted, and the job's own run too where no
@@ -64,7 +64,8 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
     experiment_id = prepare(uri, job.experiment_name)
     with session(uri, "results could not be written", f"they are kept in {job.directory}") as client:
         where = f"tags.`almaflow.job_id` = '{job.job_id}'"
-        runs = list(search(client, [experiment_id], where))
+        everywhere = list(experiments(client))  # somebody may have renamed the job's own
+        runs = list(search(client, everywhere, where))
         own = [run for run in runs if run.data.tags.get("almaflow.kind") == "job"]
         own.sort(key=lambda run: run.info.run_id != job.run_id)
         for run in own[1:]:
@@ -72,19 +73,26 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
         named = {each.outcome.planned.name: each.outcome.run_id for each in results}
         gone: set[str] = set()
         if {job.run_id, *named.values()} - {None, *(run.info.run_id for run in runs)}:
-            gone = {run.info.run_id for run in search(client, [experiment_id], where, deleted=True)}
+            gone = {run.info.run_id for run in search(client, everywhere, where, deleted=True)}
         written = {name: run_id for name, run_id in named.items() if run_id in gone}
         if not own and job.run_id in gone and len(written) == len(results):
             return None, written
-        tracker = Tracker(uri, experiment_id, own[0].info.run_id if own else Tracker.create(client, experiment_id, job))
+        if own:
+            tracker = Tracker(uri, own[0].info.experiment_id, own[0].info.run_id)
+        else:
+            experiment_id = next((run.info.experiment_id for run in runs), experiment_id)
+            tracker = Tracker(uri, experiment_id, Tracker.create(client, experiment_id, job))
         for result in results:
             key, name = logical_key(job, result.outcome), result.outcome.planned.name
             same = [run for run in runs if run.data.tags.get("almaflow.logical_key") == key]
             whole = next((run for run in same if _is_whole(run, result.outcome)), None)
+            better = next((run for run in same if not whole and _is_better(run, result.outcome)), None)
             for run in same:
-                if run is not whole:
+                if run is not whole and run is not better:
                     client.delete_run(run.info.run_id)
-            if whole or name not in written:
+            if better:
+                written[name] = better.info.run_id
+            elif whole or name not in written:
                 written[name] = _complete(tracker, client, job, result, whole)
     return tracker, written
 
@@ -107,3 +115,9 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
 def _is_whole(run: Run, outcome: Outcome) -> bool:
     """Return whether the run holds this very result, and was ended."""
     return run.info.end_time is not None and run.info.start_time == milliseconds(outcome.started_at)
+
+
+def _is_better(run: Run, outcome: Outcome) -> bool:
+    """Return whether the run holds a whole measurement that the files know nothing of: they were put back since."""
+    later = run.info.start_time > milliseconds(outcome.started_at)
+    return run.info.status == "FINISHED" and run.info.end_time is not None and (outcome.interrupted or later)

@@ -71,7 +71,8 @@ def serving(uri: str, port: int, workers: int = 1) -> Iterator[subprocess.Popen[
     """
     artifacts = artifact_root(uri)
     artifacts.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-P", "-m", "mlflow", "server"]
+    command += ["--host", HOST, "--port", str(port), "--workers", str(workers)]
     command += ["--artifacts-destination", str(artifacts)]
     # The store's URI may hold a password, and everybody on a machine sees command lines.
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}

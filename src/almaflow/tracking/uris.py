@@ -24,7 +24,7 @@ def resolve_uri(configured: str | None) -> str:
     """
     uri = (configured or "").strip() or os.environ.get("MLFLOW_TRACKING_URI", "").strip()
     if not uri:
-        return _sqlite("sqlite", home() / "mlflow.db")
+        return store_of_home(home())
     scheme, separator, rest = uri.partition("://")
     database = scheme.lower().partition("+")[0]
     if database == "sqlite" and separator:
@@ -49,6 +49,11 @@ def resolve_uri(configured: str | None) -> str:
         f"the tracking URI {display_uri(uri)!r} has an unknown scheme: write one of {', '.join(DATABASES + SERVERS)}"
     )
     raise UsageError(message)
+
+
+def store_of_home(directory: Path) -> str:
+    """Return the URI of the store that a home of almaflow's has where no other one is named."""
+    return _sqlite("sqlite", directory / "mlflow.db")
 
 
 def _absolute_sqlite(scheme: str, rest: str) -> str:

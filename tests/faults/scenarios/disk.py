@@ -15,11 +15,13 @@ from tests.faults.scenario import (
     ended_with,
     fired,
     holds,
+    one_line,
     resumed,
     scenario,
     synced,
     tidy,
 )
+from tests.faults.scenarios.homes import NOBODY, give
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,6 @@ FULL = errno.ENOSPC
         "any record from the 5th on": (Fault("raise", "before record written", 5, 0, number=FULL),),
         "any record from the 8th on": (Fault("raise", "before record written", 8, 0, number=FULL),),
     },
-    short=("the worker's result", "a conversion's outcome"),
 )
 def home_is_full(place: Place, fault: Fault) -> None:
     fired(ended_with(place.run(faults=(fault,)), 0, 1))
@@ -118,10 +119,14 @@ def the_directory_is_removed(place: Place) -> None:
     expected="exit code 1 or 2 with one line, no traceback, and nothing is written",
 )
 def home_of_another_user(place: Place) -> None:
+    give(place, NOBODY)
     for path in (place.home, place.database):
+        os.chown(path, 0, 0)
         path.chmod(0o555 if path.is_dir() else 0o444)
-    try:
-        ended_with(place.run(FAULTS_USER="65534"), 1, 2)
-    finally:
-        place.home.chmod(0o755)
+    place.environment = {"FAULTS_USER": NOBODY}
+    one_line(ended_with(place.run(), 1, 2), str(place.home))
     assert not place.jobs
+    for path in (place.home, place.database):
+        os.chown(path, int(NOBODY), int(NOBODY))
+        path.chmod(0o755)
+    resumed(place)

@@ -42,7 +42,7 @@ POINTS = {
     fault="the command gets SIGKILL at this point, and the same command runs again with `resume=true`",
     expected="what is on disk is in the store, each once; only the rest is measured; no process and no scratch is left",
     cases=POINTS,
-    short=("before round", "after outcome written", "after the second run is created"),
+    short=("after the second run is created",),
 )
 def killed_then_resumed(place: Place, at: str, nth: int) -> None:
     fired(ended_with(place.run(faults=(Fault("signal", at, nth),)), -signal.SIGKILL))
@@ -72,8 +72,7 @@ def killed_in_the_last_process(place: Place) -> None:
     more = ("measure.replicates=3",)
     whole = ended_with(place.run(*more, "experiment_name=whole"), 0)
     started = whole.reached["worker started"]
-    rounds = whole.reached["round"]
-    fault = Fault("signal", "before round", rounds - 4)
+    fault = Fault("signal", "before timed calls", 2, conversion="BF16-EAGER", process=3)
     fired(ended_with(place.run(*more, faults=(fault,)), -signal.SIGKILL))
     again = resumed(place, *more)
     assert again.reached["worker started"] < started - 1, f"{again.reached['worker started']} of {started} processes"
@@ -98,7 +97,6 @@ def killed_again_and_again(place: Place) -> None:
     fault="`almaflow sync` itself is killed while it writes",
     expected="the next sync writes the rest; nothing is there twice",
     cases={at: (at,) for at in ("after create run", "before log artifacts", "before end run")},
-    short=("before log artifacts",),
 )
 def sync_killed(place: Place, at: str) -> None:
     fired(ended_with(place.run(faults=(Fault("signal", "before conversion logged", 1),)), -signal.SIGKILL))

@@ -6,7 +6,8 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.faults.inject import Fault
-from tests.faults.scenario import ended_with, fired, holds, scenario, synced
+from tests.faults.scenario import NotHereError, ended_with, fired, holds, resumed, scenario, synced
+from tests.support.real_servers import _postgres_programs, postgres
 
 if TYPE_CHECKING:
     from tests.faults.place import Place
@@ -31,7 +32,7 @@ Rule = tuple[str, str, int, int]
         "a login page": (("html", "", 1, 0),),
         "slowly": (("slow", "", 1, 0),),
     },
-    short=("500 from the 20th request on", "the answer to runs/create is lost, once"),
+    short=("the answer to runs/create is lost, once",),
 )
 def a_troubled_server(place: Place, rule: Rule) -> None:
     with place.server().running() as server:
@@ -98,3 +99,23 @@ def a_troubled_server_and_a_kill(place: Place) -> None:
         fired(ended_with(place.run(f"tracking.uri={server.uri}", faults=faults), -signal.SIGKILL))
         server.trouble()
         synced(place, "--uri", server.uri)
+
+
+@scenario(
+    fault="the store is in PostgreSQL; a job is killed, synced, killed again in another plan, and resumed",
+    expected="sync writes all that is on disk, each result once; `resume=true` measures the rest",
+)
+def a_store_in_postgresql(place: Place) -> None:
+    if _postgres_programs() is None:
+        reason = "PostgreSQL is not installed"
+        raise NotHereError(reason)
+    with postgres() as uri:
+        place.postgres = uri.replace("+psycopg2", "")
+        faults = (Fault("signal", "before conversion logged", 2),)
+        fired(ended_with(place.run(f"tracking.uri={uri}", faults=faults), -signal.SIGKILL))
+        synced(place, "--uri", uri)
+        resumed(place, f"tracking.uri={uri}")
+        faults = (Fault("signal", "after create run", 2),)
+        fired(ended_with(place.run(f"tracking.uri={uri}", "batch_size=2", faults=faults), -signal.SIGKILL))
+        resumed(place, f"tracking.uri={uri}", "batch_size=2")
+        synced(place, "--uri", uri)

@@ -1,4 +1,4 @@
-"""What stands around a command: who reads its output, other commands, the clock, secrets in what it is given."""
+"""What stands around a command: who reads its output, other commands, the clock."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tests.faults.count import secrets
+from tests.faults.commands import PATIENCE_S
 from tests.faults.inject import Fault
-from tests.faults.scenario import complete, ended_with, fired, holds, resumed, scenario, synced
+from tests.faults.scenario import complete, ended_with, fired, one_line, scenario, synced
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,6 @@ def read_lines(pipe: Path, count: int) -> None:
     fault="the reader of the output goes away after three lines, as `| head -3` does",
     expected="the job goes on to its end: all is measured and stored",
     cases={"stderr": ("stderr",), "stdout": ("stdout",)},
-    short=("stderr",),
 )
 def the_reader_goes_away(place: Place, stream: str) -> None:
     pipe = place.root / "pipe"
@@ -63,30 +62,31 @@ def sync_beside_a_running_job(place: Place) -> None:
     faults = (Fault("hold", "before conversion logged", 2), Fault("signal", "after conversion logged", 2))
     command = place.start(*place.measuring(), faults=faults)
     command.wait_for("held")
-    place.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
+    place.zygote.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
     ended_with(place.sync(), 0)
-    place.beside.clear()
+    place.zygote.beside.clear()
     command.go_on()
     ended_with(command.end(), -signal.SIGKILL)
     synced(place)
 
 
 @scenario(
-    fault="two equal commands with `resume=true`, or two syncs, run at the same time",
+    fault="two equal commands with `resume=true`, two equal sweeps, or two syncs, run at the same time",
     expected="each result is in the store once",
-    cases={"run": ("run",), "sync": ("sync",)},
+    cases={"run": ("run",), "sweep": ("sweep",), "sync": ("sync",)},
 )
 def two_at_once(place: Place, what: str) -> None:
     if what == "sync":
         for size in (1, 2, 3):
             faults = (Fault("signal", "before conversion logged", 1),)
             fired(ended_with(place.run(f"batch_size={size}", faults=faults), -signal.SIGKILL))
-    arguments = ("sync",) if what == "sync" else place.measuring("resume=true")
+    more = ("-m", "batch_size=1,2") if what == "sweep" else ()
+    arguments = ("sync",) if what == "sync" else place.measuring(*more, "resume=true")
     first = place.start(*arguments)
     second = place.start(*arguments)
-    place.beside |= {second.pid}
-    codes = {first.zygote.code(each.pid, 60.0) for each in (first, second)}
-    place.beside.clear()
+    place.zygote.beside |= {second.pid}
+    codes = {first.zygote.code(each.pid, PATIENCE_S) for each in (first, second)}
+    place.zygote.beside.clear()
     ended_with(first.end(), 0, 1)
     ended_with(second.end(), 0, 1)
     assert 0 in codes
@@ -115,63 +115,35 @@ def the_clock_is_set_back(place: Place) -> None:
     assert not negative, negative
 
 
-SECRET = "s3cr3tpw-of-alice"  # noqa: S105 - planted, to be looked for
-TOKEN = "t0psecret-t0ken"  # noqa: S105 - the same
+@scenario(
+    fault="`almaflow accuracy` and `almaflow report` read the store while a job writes to it",
+    expected="they show what there is, or one line says that it is not there yet; the job goes on",
+)
+def readers_beside_a_running_job(place: Place) -> None:
+    command = place.start(*place.measuring(), faults=(Fault("hold", "before log artifacts", 2),))
+    command.wait_for("held")
+    place.zygote.beside |= {command.pid, *command.pids("server"), *command.pids("worker")}
+    for arguments in (("accuracy", "--baselines"), ("report", "--output", "report.html"), ("conversions", "--history")):
+        ended_with(place.almaflow(*arguments), 0, 1, 2)
+    place.zygote.beside.clear()
+    command.go_on()
+    ended_with(command.end(), 0)
+    assert len(synced(place).conversions) == 2
+
+
+NAME = "a name of 'three' \"hundred\" `characters` " * 7
 
 
 @scenario(
-    fault="the store's address has a password and a token in it",
-    expected="neither is in any file nor in anything printed",
-    cases={"one job": (), "a sweep": ("-m", "batch_size=1,2"), "a typing error": ("batch_sise=1",)},
-    short=("a sweep",),
+    fault="the model, or the experiment, has a name of 300 characters with quotes in it",
+    expected="all is measured and stored; or one line tells it before anything is measured",
+    cases={"the model": ("model.name",), "the experiment": ("experiment_name",)},
 )
-def a_password_in_the_address(place: Place, *more: str) -> None:
-    with place.server().running() as server:
-        uri = server.uri.replace("://", f"://alice:{SECRET}@")
-        ended = place.run(*more, f"tracking.uri='{uri}/?token={TOKEN}'", API_TOKEN=TOKEN)
-        nowhere(place, ended.out + ended.err)
-        ended = place.run(*more, f"tracking.uri='{uri}'", API_TOKEN=TOKEN)
-        nowhere(place, ended.out + ended.err)
-
-
-@scenario(
-    fault="a model raises with a database's address and its password in the message",
-    expected="the password is in no file, no tag, no page and nothing printed",
-)
-def a_password_in_an_exception(place: Place) -> None:
-    text = (place.root / "sleepy.py").read_text(encoding="utf-8")
-    raises = f'if x.dtype == torch.bfloat16:\n            raise OSError("postgresql://alice:{SECRET}@db/x")\n        '
-    (place.root / "sleepy.py").write_text(text.replace("time.sleep", f"{raises}time.sleep"), encoding="utf-8")
-    ended = ended_with(place.run("output=out.json"), 0)
-    nowhere(place, ended.out + ended.err)
-    synced(place)
-
-
-@scenario(
-    fault="a keyword argument of the model is a key for some service",
-    expected="its value is in no file, no param and nothing printed",
-)
-def a_key_in_the_arguments(place: Place) -> None:
-    text = (place.root / "sleepy.py").read_text(encoding="utf-8")
-    (place.root / "sleepy.py").write_text(text.replace("(self)", "(self, api_key=None)", 1), encoding="utf-8")
-    ended = ended_with(place.run(f"+model.kwargs.api_key={SECRET}", "output=out.json"), 0)
-    nowhere(place, ended.out + ended.err)
-    holds(place)
-
-
-def nowhere(place: Place, printed: str) -> None:
-    words = (SECRET, TOKEN)
-    assert not [word for word in words if word in printed], printed
-    assert not (found := secrets(place.root, words)), found
-
-
-@scenario(
-    fault="the store's address, the home or the directory for temporary files has blanks, quotes and dollars in it",
-    expected="all is measured and stored",
-)
-def odd_names(place: Place) -> None:
-    odd = place.root / "a dir; with 'quotes' and $HOME"
-    odd.mkdir()
-    place.home.rename(odd / "home")
-    place.home.symlink_to(odd / "home")
-    resumed(place, TMPDIR=str(odd), ALMAFLOW_HOME=str(odd / "home"))
+def a_long_name(place: Place, field: str) -> None:
+    quoted = NAME.replace("'", "\\'")
+    ended = ended_with(place.run(f"{field}='{quoted}'", "output=out.json"), 0, 2)
+    if ended.code:
+        one_line(ended)
+        assert not place.jobs
+    else:
+        complete(place, synced(place))

@@ -33,7 +33,6 @@ def statuses(place: Place) -> dict[str, str]:
             "crashed",
         ),
     },
-    short=("abort while converting",),
 )
 def a_worker_dies(place: Place, fault: Fault, failure: str) -> None:
     fired(ended_with(place.run("output=out.json", faults=(fault,)), 0))
@@ -60,7 +59,7 @@ def the_fork_server_is_killed(place: Place) -> None:
     expected="the conversion is not a failed one for good: `resume=true` measures it",
 )
 def suspended_past_the_budget(place: Place) -> None:
-    fault = Fault("suspend", "before round", 9, seconds=9.0)
+    fault = Fault("suspend", "before round", 9, to="tree", seconds=9.0)
     fired(ended_with(place.run("measure.time_budget_s=8", faults=(fault,)), 0, 1))
     holds(place)
     resumed(place, "measure.time_budget_s=40")
@@ -71,7 +70,7 @@ def suspended_past_the_budget(place: Place) -> None:
     expected="no sample of five seconds makes a throughput: it follows the calls, or the figure is marked unstable",
 )
 def suspended_while_timing(place: Place) -> None:
-    fired(ended_with(place.run(faults=(Fault("suspend", "before timed calls", 4, seconds=5.0),)), 0))
+    fired(ended_with(place.run(faults=(Fault("suspend", "before timed calls", 4, to="tree", seconds=5.0),)), 0))
     for run in synced(place).conversions:
         expected = 1000 / run.metrics["latency_ms"]
         stable = run.metrics["noise/stable"]
@@ -113,7 +112,6 @@ def a_worker_hangs(place: Place) -> None:
     fault="the machine refuses what a worker needs: files, processes, a disk that became read-only",
     expected="the conversion is not a failed one for good: `resume=true` measures it",
     cases={name: (getattr(errno, name),) for name in ("EMFILE", "EAGAIN", "EROFS", "EDQUOT")},
-    short=("EMFILE",),
 )
 def the_machine_refuses(place: Place, number: int) -> None:
     fault = Fault("raise", "before convert", conversion=BFLOAT16, number=number)

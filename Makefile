@@ -24,7 +24,8 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 PLACE := $(firstword $(shell printf %s '$(CURDIR)' | cksum))
 READY := .made-at-$(PLACE)
 CURRENT := .venv
-PARALLEL = -n 2 --dist loadfile
+# Files in the order in which tests/conftest.py puts them: those that take long first, so that none is waited for alone.
+PARALLEL = -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST = $(CURRENT)/bin/python -m pytest
 ERA := .venv-alma-era
 AUDIT := .venv-audit
@@ -34,10 +35,9 @@ AUDIT := .venv-audit
 run: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m almaflow run $(ARGS)
 
-# The slow ones may measure, and so run alone, unless they only have to give the right answers.
 test: lint
-	$(PYTEST) -m "not slow or alma or answers" $(PARALLEL) $(PYTEST_ARGS)
-	$(PYTEST) -m "slow and not alma and not answers" $(PYTEST_ARGS)
+	$(PYTEST) -m "not alone" $(PARALLEL) $(PYTEST_ARGS)
+	$(PYTEST) -m alone $(PYTEST_ARGS)
 
 fast: $(CURRENT)/$(READY)
 	$(PYTEST) -m "not slow" $(PARALLEL) $(PYTEST_ARGS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import defaultdict
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -15,10 +15,9 @@ from almaflow.jobs.store import JobStore
 from almaflow.measure.drift import DriftProbe
 from almaflow.measure.interleave import MeasuredWorker
 from almaflow.measure.progress import Progress
-from almaflow.processes.launcher import Launcher
+from almaflow.processes.launcher import AskedFor, Launcher
 from almaflow.processes.worker_handle import WorkerHandle
-from almaflow.records import WorkerTask
-from shared import BenchmarkError, say
+from shared import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,14 +81,15 @@ def run_watched(request: Request) -> tuple[Job, dict[tuple[str, str], float], fl
 
     By a conversion's name: the phases of its worker until it is ready (``start`` is from asking for the worker to its
     first sign, ``fork`` its first part), ``turns`` that it took, the gaps before them included, and ``end``. By the
-    model's name: the reference worker's phases. Under no name: ``fork`` of that worker, which waits for the server,
-    ``control``, and what tracking did.
+    model's name: the reference worker's phases. Under no name: ``fork`` of that worker, which waits for the server's
+    first modules, ``imports`` of the others after it, ``control``, and what tracking did.
     """
     marks, spans = Marks(), Spans()
     watched: list[tuple[Any, str, Callable[..., str], str]] = [
         (MeasuredWorker, "take", lambda measured, *_: _name(measured.handle), "turns"),
         (WorkerHandle, "finish", _name, "end"),
-        (Launcher, "start", lambda _launcher, task, *_: task.conversion.name if task.conversion else "", "fork"),
+        (AskedFor, "started", lambda asked, *_: asked.task.conversion.name if asked.task.conversion else "", "fork"),
+        (Launcher, "until_imported", lambda *_: "", "imports"),
         (DriftProbe, "at_start", lambda *_: "", "control"),
         (DriftProbe, "at_end", lambda *_: "", "control"),
         *((owner, method, lambda *_a, **_k: "", what) for (owner, method), what in TRACKING.items()),
@@ -105,14 +105,18 @@ def run_watched(request: Request) -> tuple[Job, dict[tuple[str, str], float], fl
 
 
 def phases(marks: Sequence[tuple[float, str, str]]) -> Mapping[tuple[str, str], float]:
-    """Seconds by name and phase, from the start of a worker until it is ready; what it says later belongs to turns."""
+    """Seconds by name and phase, from the start of a worker until it is ready; what it says later belongs to turns.
+
+    While it is prepared and waits for others it does nothing.
+    """
     seconds: dict[tuple[str, str], float] = defaultdict(float)
-    now: tuple[float, str, str] | None = None
+    now: dict[str, tuple[float, str]] = {}
     for began, name, phase in marks:
-        if now and now[1] == name:
-            seconds[name, now[2]] += began - now[0]
-        begins = phase in {"start", "load"}
-        now = (began, name, phase) if begins or (now and now[1] == name and phase != "ready") else None
+        before = now.pop(name, None)
+        if before:
+            seconds[name, before[1]] += began - before[0]
+        if phase in {"start", "load", "warm-up"} or (before and phase not in {"prepared", "ready"}):
+            now[name] = began, phase
     return seconds
 
 
@@ -153,18 +157,10 @@ def key(phase: str) -> str:
 
 
 def server(request: Request, scratch: Path) -> float:
-    """Seconds from starting the server to the first sign of its first worker, which waits for what it imports."""
+    """Seconds from starting the server until it has imported everything."""
     own = scratch / "server"
     own.mkdir()
-    task = WorkerTask(request.model, request.hardware, request.measure, None, str(own), str(own / "reference.pt"))
-    signs: list[float] = []
     began = time.perf_counter()
-    with (
-        Launcher(request.hardware, own / "server.log", modules_for(request.model, request.plan)) as launcher,
-        closing(launcher.start(task, lambda _phase: signs.append(time.perf_counter()))) as started,
-    ):
-        started.until_ready()
-    if not signs:
-        message = "the server's first worker gave no sign of life"
-        raise BenchmarkError(message)
-    return signs[0] - began
+    with Launcher(request.hardware, own / "server.log", modules_for(request.model, request.plan)) as launcher:
+        launcher.until_imported()
+        return time.perf_counter() - began

@@ -9,7 +9,7 @@ if [ "$(lscpu --parse=CORE | grep -v '^#' | sort -u | wc -l)" -lt 2 ]; then
     echo "skipped: this needs two physical cores"
     exit 0
 fi
-use runtimes
+use onnx
 taskset -c 0 "$python" - <<'PYTHON'
 import os
 

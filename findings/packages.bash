@@ -3,10 +3,11 @@
 use() {
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    local environment=${FINDINGS_ENV:-$work}/$1
+    local environment; environment=$(realpath -m "${FINDINGS_ENV:-$work}/$1")  # the folder changes below
     local -A packages=(
         [runtimes]='torch==2.14.1 torchao==0.18.0 onnx==1.23.2 onnxscript==0.7.2 onnxruntime==1.31.1
             openvino==2026.4.1 executorch==1.5.1'
+        [onnx]='onnx==1.23.2 onnxruntime==1.31.1'
         [mlflow]='mlflow==3.17.2'
     )
     # The stamp is made last: an environment without one is half-made.

@@ -23,8 +23,26 @@ settings.load_profile("almaflow")
 # A lock of this run's own: neither a job that measures here nor another run of the tests is waited for.
 os.environ[NAME_FOR_TESTS] = f"almaflow-tests-{os.getpid()}"
 
+# Where tests run beside others, threads that spin would keep these waiting. Workers of jobs have what their job says.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 DEVICES = {"spawned": "cuda", "forked": "cpu"}
-"""Workers for a GPU are spawned, and the troubled ones never look for it."""
+"""Workers for a GPU are spawned where their server has started CUDA, which that of the troubled ones always has."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that at the end no processor waits for a file that takes minutes."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(autouse=True)
+def copied_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New stores are copies of one that was made once; ``tests/tracking/test_store.py`` makes them as the product."""
+    from tests.support.empty_stores import copy_empty_store
+
+    monkeypatch.setattr("almaflow.tracking.session._create", copy_empty_store)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +52,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ALMAFLOW_HOME", str(place))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return place
+
+
+@pytest.fixture
+def stored_home(home: Path) -> Path:
+    """Almaflow's home with an empty store in it, which spares a command the seconds of making one."""
+    from tests.support.empty_stores import copy_empty_store
+
+    copy_empty_store(home / "mlflow.db")
+    return home
 
 
 @pytest.fixture

@@ -58,13 +58,13 @@ print("torch" in sys.modules, result.best_conversion)
 
 @pytest.mark.slow
 @pytest.mark.alma
-def test_a_script_without_a_main_guard(tmp_path: Path, home: Path) -> None:
+def test_a_script_without_a_main_guard(tmp_path: Path, stored_home: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines.count("imported") == 1
-    assert lines[1] == f"MLflow store: sqlite:///{home}/mlflow.db, experiment almaflow"
+    assert lines[1] == f"MLflow store: sqlite:///{stored_home}/mlflow.db, experiment almaflow"
     assert lines[-2].startswith("Open the runs in the MLflow UI: ")
     assert "EAGER: measure" in done.stderr
     told = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
@@ -73,7 +73,7 @@ def test_a_script_without_a_main_guard(tmp_path: Path, home: Path) -> None:
     for entry in told["conversions"]:
         assert entry["status"] == "ok", entry
         assert entry["prediction_error_pct"] == pytest.approx(100 * (0.5 - entry["latency_ms"]) / entry["latency_ms"])
-    job = json.loads((home / "jobs" / told["job_id"] / "job.json").read_text(encoding="utf-8"))
+    job = json.loads((stored_home / "jobs" / told["job_id"] / "job.json").read_text(encoding="utf-8"))
     assert [spec["shape"] for spec in job["prepared"]["inputs"]] == [[2, 4], [2]]
     assert not Path(job["model"]["pickle_path"]).exists()
 

@@ -19,7 +19,7 @@ from almaflow.measure.progress import Progress
 from almaflow.models.handover import Inputs, name_of, write_model
 from almaflow.records import ModelSpec, Status
 from almaflow.report.progress import TerminalProgress
-from almaflow.report.terminal import announce, present
+from almaflow.report.terminal import announce, show_places
 
 if TYPE_CHECKING:
     import os
@@ -228,7 +228,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             write_output(job_config.output, job)
     finally:
         if verbose:
-            present(request.uri, job)
+            show_places(request.uri, job)
     if job.interrupted:
         raise KeyboardInterrupt
     if job_config.strict:

@@ -86,6 +86,7 @@ def test_compilers_get_fewer_networks() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_networks_are_timed_by_real_conversions() -> None:
     """Each timed in every pass; twice the layers take longer; a compiled network is not compiled again at each call."""
     shape = [32, 28, 28]
@@ -136,6 +137,7 @@ def test_a_process_that_dies_says_which_conversion_it_was_for(conversion: str, s
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_network_takes_what_it_takes_in_a_job() -> None:
     """Memory that comes from the system anew at each call costs more than computing: it is up to what was done before.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,19 @@ def test_the_table_says_what_changed_and_why(stepped: str) -> None:
     assert "roofline" not in done.output
     assert "roofline" in accuracy("--baselines").output
     assert "roofline" in accuracy("--predictor", "roof*").output
+
+
+def test_a_further_call_imports_neither_mlflow_nor_the_slow_part_of_scipy(stepped: str) -> None:
+    del stepped
+    first = accuracy("--json").stdout
+    code = (
+        "import sys\n"
+        "from almaflow.cli import almaflow\n"
+        "almaflow(['accuracy', '--json'], standalone_mode=False)\n"
+        "print(*{'mlflow', 'scipy.stats', 'pandas', 'matplotlib'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (first, "\n")
 
 
 def test_it_fails_by_an_error_above_the_limit_and_by_a_step(stepped: str) -> None:

@@ -91,14 +91,14 @@ def test_wrong_input_is_one_line_and_nothing_runs(arguments: list[str], line: st
 
 
 @pytest.mark.slow
-def test_a_sweep_in_which_one_job_is_wrong(home: Path, tmp_path: Path) -> None:
+def test_a_sweep_in_which_one_job_is_wrong(stored_home: Path, tmp_path: Path) -> None:
     sweep = ["-m", "batch_size=0,1,2", "conversions=[EAGER]", "predicted_latency_ms=5"]
     done = almaflow("run", *TINY, *sweep, "output=r-${batch_size}.json", cwd=tmp_path, code=1)
     assert "almaflow: batch_size=0: must be 1 or more\n" in done.stderr
     lines = done.stdout.splitlines()
     assert "  batch_size=0" in [line.rstrip() for line in lines]
     assert "job 2 of 3: batch_size=1\n" in done.stderr
-    assert lines[0] == f"MLflow store: sqlite:///{home}/mlflow.db, experiment almaflow"
+    assert lines[0] == f"MLflow store: sqlite:///{stored_home}/mlflow.db, experiment almaflow"
     opening = "Open the sweep in the MLflow UI: "
     assert lines[-1].startswith(opening)
     assert (
@@ -119,9 +119,9 @@ def test_a_sweep_in_which_one_job_is_wrong(home: Path, tmp_path: Path) -> None:
             assert entry["status"] == "ok", entry
             latency = entry["latency_ms"]
             assert entry["prediction_error_pct"] == pytest.approx(100 * (5 - latency) / latency)
-        kept = home / "jobs" / told["job_id"] / "summary"
+        kept = stored_home / "jobs" / told["job_id"] / "summary"
         assert f"batch_size: {size}\n" in (kept / "config.yaml").read_text(encoding="utf-8")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [home.name, "r-1.json", "r-2.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [stored_home.name, "r-1.json", "r-2.json"]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 import psutil
 import pytest
 from click.testing import CliRunner
+from tests.support.empty_stores import copy_empty_store
 
 from almaflow.cli import ui as ui_module
 from almaflow.errors import UsageError
@@ -62,7 +63,7 @@ def test_a_tracking_server_needs_only_its_link(monkeypatch: pytest.MonkeyPatch) 
 def test_the_pages_are_served_and_end_with_the_command(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    (tmp_path / "home").mkdir()
+    copy_empty_store(tmp_path / "home" / "mlflow.db")
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/home/mlflow.db")
     experiment_id = client.create_experiment("mine", artifact_location=(tmp_path / "home/mlartifacts").as_uri())
     run = client.create_run(experiment_id, tags={"almaflow.kind": "job"}, run_name="resnet18 b1 tier 2")

@@ -58,7 +58,7 @@ def test_without_an_override_it_is_resnet18_at_tier_1_on_this_machine() -> None:
     assert model.inputs[0].shape == (3, 224, 224)
     assert made.tier.number == 1
     assert made.hardware.device == "auto"
-    assert resolve.resolve_measure(made) == MeasureSpec()
+    assert resolve.resolve_measure(made) == MeasureSpec(prepare_jobs=machine.cpus.usable_cores())
 
 
 @pytest.mark.parametrize("name", sorted(files.choices("model")))
@@ -101,7 +101,27 @@ def test_a_record_with_a_field_that_no_configuration_has_is_refused() -> None:
 
 
 def test_default_yaml_says_what_the_record_says() -> None:
-    assert files.choices("measure")["default"] == {field.name: field.default for field in fields(MeasureSpec)}
+    defaults = {field.name: field.default for field in fields(MeasureSpec)}
+    # Older jobs prepared one conversion at a time; the default is asked of the machine.
+    assert files.choices("measure")["default"] == defaults | {"prepare_jobs": None}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "jobs"),
+    [
+        ((), 6),
+        (("hardware.cpus=[0]",), 1),
+        (("measure.prepare_jobs=3",), 3),
+        (("measure=quick",), 6),
+        (("measure=thorough",), 1),
+        (("measure=thorough", "measure.prepare_jobs=2"), 2),
+    ],
+)
+def test_as_many_are_prepared_at_once_as_there_are_cores_for_the_workers(
+    monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], jobs: int
+) -> None:
+    monkeypatch.setattr(machine.cpus, "usable_cores", lambda cpus=None: 6 if cpus is None else len(cpus))
+    assert resolve.resolve_measure(job(*overrides)).prepare_jobs == jobs
 
 
 def test_target_wins_over_the_default_models_arch() -> None:

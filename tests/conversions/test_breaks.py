@@ -9,7 +9,6 @@ from tests.support.conversion_child import in_child
 from torch.utils._python_dispatch import TorchDispatchMode
 
 pytestmark = [
-    pytest.mark.answers,
     pytest.mark.slow,
     pytest.mark.skipif(
         not hasattr(TorchDispatchMode, "ignore_compile_internals"),

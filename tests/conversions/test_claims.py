@@ -16,8 +16,6 @@ from tests.support.markdown_documents import table
 from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.plan import plan
 
-pytestmark = pytest.mark.answers
-
 EVERY = [entry.name for entry in catalogue.everything()]
 PLANNED = {each.name: each for each in plan(EVERY, 1, "cpu", allow_device_override=True)}
 HERE = [name for name, planned in PLANNED.items() if planned.unavailable is None]

@@ -7,7 +7,7 @@ import torch
 
 from almaflow.conversions.built.layout import LaidOutAs, takes_turns
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 
 def test_inputs_get_the_strides_of_the_example_and_are_copied_only_where_they_differ() -> None:

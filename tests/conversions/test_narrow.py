@@ -15,8 +15,6 @@ from almaflow.records import Fidelity
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.answers
-
 EQUAL = Fidelity(0.0, 1.0, 200.0, None, 8, 8.0, ok=True)
 GRAPHS = ("NATIVE_CONVERT_AI8WI8_STATIC_QUANTIZED", "NATIVE_FAKE_QUANTIZED_AI8WI8_STATIC")
 EXPORTED = ("EXPORT+AI8WI8_FLOAT_QUANTIZED", "EXPORT+AI8WI8_STATIC_QUANTIZED")

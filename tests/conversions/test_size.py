@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import torch
 
 pytestmark = [
-    pytest.mark.answers,
     pytest.mark.slow,
     # Of PyTorch's about its older ways to quantise and to trace, which are measured as long as they are there.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),

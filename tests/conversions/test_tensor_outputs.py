@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from tests.support.odd_inputs import Answers, Pair, Writes
 
-from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
-from almaflow.models.outputs import flatten_outputs
+from almaflow.conversions.built.tensor_outputs import NamedTensors, TensorOutputs, example_of
+from almaflow.models.outputs import flatten_outputs, found_outputs, matched, named_outputs
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 
 class ReturnsChanged(Writes):
@@ -58,3 +62,54 @@ def test_an_export_that_reads_the_code_without_running_it_is_restored_too() -> N
     total, number = wrapped.restored(lambda x: [x * 2])(torch.ones(2, 3))
     assert number == 3
     assert torch.equal(total, torch.full((2, 3), 2.0))
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+    loss: None
+    features: list[torch.Tensor]
+
+
+class Gives(torch.nn.Module):
+    """Answers with what a function makes of two tensors of one shape."""
+
+    def __init__(self, structure: Callable[[torch.Tensor, torch.Tensor], Any]) -> None:
+        super().__init__()
+        self.structure = structure
+        self.a, self.b = torch.nn.Linear(6, 3), torch.nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.structure(self.a(x), self.b(x))
+
+
+STRUCTURES: dict[str, tuple[Callable[[torch.Tensor, torch.Tensor], Any], type]] = {
+    "one": (lambda a, _b: a, torch.Tensor),
+    "nested pairs": (lambda a, b: (a, (b, a)), tuple),
+    "list": (lambda a, b: [a, b], list),
+    "dictionary": (lambda a, b: {"spread": b, "mean": a}, dict),
+    "twice": (lambda a, _b: {"logits": a, "scores": a}, dict),
+    "none and numbers": (lambda a, b: {"b": b, "aux": None, "n": 3, "a": a}, dict),
+    "object": (lambda a, b: Answer(a, None, [b, a + b]), dict),
+    "mixed": (lambda a, b: {"levels": [(a, b), (b,)], "task": "both"}, dict),
+    "names that meet": (lambda a, b: {"x": [a], "x.0": b, "none": None}, tuple),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_trace_has_the_tensors_of_any_answer_by_their_names(name: str) -> None:
+    structure, kind = STRUCTURES[name]
+    model = Gives(structure).eval()
+    traced = torch.jit.trace(NamedTensors(model), torch.randn(2, 6), strict=False)  # type: ignore[no-untyped-call]
+    x = torch.randn(2, 6)
+    answer = traced(x)
+    assert isinstance(answer, kind)
+    wanted, found = matched(named_outputs(model(x)), found_outputs(answer))
+    assert len(wanted) == len([each for each in named_outputs(model(x)) if not each.is_number])
+    assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
+
+
+def test_parts_in_another_mode_stay_in_it() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(6, 3), torch.nn.Dropout()).eval()
+    model[1].train()
+    assert [each.training for each in NamedTensors(model).modules()] == [False, False, False, True]

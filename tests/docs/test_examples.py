@@ -59,9 +59,9 @@ def smaller(words: tuple[str, ...]) -> list[str]:
         ("predictor=per_flop", ["EAGER"]),
     ],
 )
-def test_documented_runs_really_run(marker: str, conversions: list[str], workplace: Path, home: Path) -> None:
+def test_documented_runs_really_run(marker: str, conversions: list[str], workplace: Path, stored_home: Path) -> None:
     words = next(command[1:] for command in commands() if marker in command)
-    printed = run(workplace, home, "-m", "almaflow", *smaller(words), "output=r.json", "strict=true")
+    printed = run(workplace, stored_home, "-m", "almaflow", *smaller(words), "output=r.json", "strict=true")
     assert "MLflow store: " in printed
     assert "Best: " in printed
     assert "almaflow ui" in printed
@@ -78,12 +78,12 @@ def test_documented_runs_really_run(marker: str, conversions: list[str], workpla
 
 
 @pytest.mark.slow
-def test_the_python_examples_run(workplace: Path, home: Path) -> None:
+def test_the_python_examples_run(workplace: Path, stored_home: Path) -> None:
     examples = [block for block in blocks("python") if block.title is None]
     assert examples
     for number, block in enumerate(examples):
         script = workplace / f"example_{number}.py"
         script.write_text(block.text, encoding="utf-8")
-        printed = run(workplace, home, script.name)
+        printed = run(workplace, stored_home, script.name)
         assert "ok" in printed
         assert "failed" not in printed

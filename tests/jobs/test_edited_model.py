@@ -10,7 +10,7 @@ from tests.support.command_directory import QUICK, Place
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]
+pytestmark = pytest.mark.slow
 
 NET = """
 import torch
@@ -33,7 +33,7 @@ ARGUMENTS = (
 
 
 def test_an_edited_model_is_measured_again_and_the_same_one_is_not(tmp_path: Path) -> None:
-    place, told = Place(tmp_path), []
+    place, told = Place(tmp_path).with_store(), []
     for seed, text in (("1", NET), ("2", NET), ("2", NET.replace("self.line(x)", "self.line(x).tanh().tanh()"))):
         (tmp_path / "my_models.py").write_text(text, encoding="utf-8")
         assert place.run(*ARGUMENTS, PYTHONHASHSEED=seed) == 0, place.stderr

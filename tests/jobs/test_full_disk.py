@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.command_directory import LINEAR, Place
+from tests.support.empty_stores import copy_empty_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,7 @@ def test_the_job_ends_with_one_line_and_the_store_has_what_was_measured(tmp_path
     from mlflow import MlflowClient
 
     place, store = Place(tmp_path), f"sqlite:///{tmp_path}/store.db"
+    copy_empty_store(tmp_path / "store.db")
     with place.start(*LINEAR, "conversions=[EAGER,EXPORT+EAGER]", f"tracking.uri={store}") as process:
         while not list(small_disk.glob("jobs/*/job.json")):  # it is about to measure
             assert process.poll() is None, place.stderr

@@ -28,6 +28,11 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
+def _stored(place: Place) -> None:
+    place.with_store()
+
+
+@pytest.fixture
 def foreground() -> Iterator[None]:
     """Commands that are started heed Ctrl-C, even where the tests themselves were started in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -36,6 +41,7 @@ def foreground() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_stored")
 def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     expected = {
         "EAGER": ("ok", None),
@@ -48,7 +54,7 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     code = place.run(
         *TROUBLED,
         f"conversions=[{','.join(expected)}]",
-        "measure.time_budget_s=25",
+        "measure.time_budget_s=15",
         "measure.memory_limit_mb=3000",
         "output=r.json",
     )
@@ -61,7 +67,7 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     assert output["best_latency_ms"] == entries["EAGER"]["latency_ms"] > 0
     for name, words in (
         ("JIT_TRACE", "SIGABRT"),
-        ("FP16+EAGER", "measure.time_budget_s=25"),
+        ("FP16+EAGER", "measure.time_budget_s=15"),
         ("BF16+EAGER", "3000 MB"),
         ("FP16+JIT_TRACE", "ValueError: this model does not like to be traced in half precision"),
         ("TORCH_SCRIPT", "SQNR"),
@@ -94,6 +100,7 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_stored")
 @pytest.mark.parametrize(
     ("setting", "conversions"), [("strict=true", "FP16+JIT_TRACE"), ("fail_fast=true", "FP16+JIT_TRACE,EAGER")]
 )
@@ -106,7 +113,7 @@ def test_a_failure_decides_the_exit_code_where_asked(place: Place, setting: str,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("foreground")
+@pytest.mark.usefixtures("foreground", "_stored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupt_keeps_what_was_measured_and_leaves_no_worker(place: Place, number: signal.Signals) -> None:
     with place.start(*TROUBLED, "conversions=[EAGER,FP16+EAGER,BF16+EAGER]", "output=r.json") as process:
@@ -168,6 +175,7 @@ def test_wrong_input_is_one_line_before_anything_runs(place: Place, case: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_stored")
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -61,7 +61,7 @@ def counted(runs: list[Run]) -> Counter[tuple[str, str, str]]:
 
 
 def test_a_job_that_is_killed_keeps_every_round_and_is_finished_by_resume(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Place(tmp_path).with_store()
     kill(place, "Linear: load")  # nothing was begun
     (dead,) = (place.home / "jobs").iterdir()
     kill(place, "timing 2 in turns", times=2)  # each has one whole process

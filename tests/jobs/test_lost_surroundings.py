@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_job_whose_readers_go_away_is_done_and_stored(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Place(tmp_path).with_store()
     process = subprocess.Popen(
         [sys.executable, "-m", "almaflow", "run", *LINEAR, "conversions=[EAGER]"],
         cwd=tmp_path,
@@ -34,7 +34,7 @@ def test_a_job_whose_readers_go_away_is_done_and_stored(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_directory_is_removed_says_so_and_is_closed(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Place(tmp_path).with_store()
     with place.start(*LINEAR, "conversions=[EAGER,EXPORT+EAGER]", "measure.min_time_s=2") as process:
         while "EXPORT+EAGER: convert" not in place.stderr:
             assert process.poll() is None, place.stderr

@@ -147,7 +147,6 @@ def test_compiled_code_is_loaded_from_a_private_directory_only(home: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.answers
 def test_the_script_of_a_model_in_hand_loads_no_pickle() -> None:
     model = ModelSpec("mine", pickle_path="/tmp/almaflow-x/model.pkl", batches_path="/tmp/almaflow-x/batches.pt")  # noqa: S108 - what must not be there
     script = reproduction(failed("EAGER"), replace(job(), model=model))

@@ -47,7 +47,7 @@ PARAMS = {
 }
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("stored_home")
 def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
     """Two layers, and without inductor, which compiles the whole for a minute."""
     conversions = ["EAGER", "ONNX_CPU", "OPENVINO"]

@@ -52,7 +52,9 @@ def test_a_job_has_its_record_and_its_lock_before_the_store_hears_of_it(
         raise UsageError(message)
 
     monkeypatch.setattr(run, "new_job", lambda _request: made)
-    monkeypatch.setattr(run, "Launcher", lambda *_: nullcontext())
+    launcher = SimpleNamespace(ask=lambda _task: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(run, "Launcher", lambda *_: nullcontext(launcher))
+    monkeypatch.setattr(run, "reference_task", lambda *_: None)
     monkeypatch.setattr(run, "_prepare", prepare)
     monkeypatch.setattr(run, "_predict", lambda *_: None)
     monkeypatch.setattr(run, "_look_up", lambda _request, job: Resumed(job, PLAN, ()))

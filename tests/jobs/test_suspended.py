@@ -18,8 +18,9 @@ STOP_S = 3.0
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_job_that_was_suspended_has_the_rate_of_the_calls_that_were_not(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+    place = Place(tmp_path).with_store()
     called = tmp_path / "called"
     arguments = (
         "model=custom",

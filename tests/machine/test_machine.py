@@ -237,6 +237,20 @@ def test_gpus_driver_and_cuda_as_nvml_tells(monkeypatch: pytest.MonkeyPatch) -> 
     assert gpus.nvidia()[0] == (machine.Gpu("Tesla T4", None),)
 
 
+def test_architecture_of_a_gpu_that_cuda_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = {
+        "nvmlDeviceGetCount": lambda: 2,
+        "nvmlDeviceGetUUID": lambda index: f"GPU-{index}",
+        "nvmlDeviceGetCudaComputeCapability": lambda index: (8, index),
+    }
+    monkeypatch.setitem(sys.modules, "pynvml", nvml(**two))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert [gpus.compute_capability(index) for index in range(3)] == [(8, 1), (8, 0), None]
+    for call in ("nvmlInit", "nvmlDeviceGetCudaComputeCapability"):
+        monkeypatch.setitem(sys.modules, "pynvml", nvml(**(two | {call: refuse})))
+        assert gpus.compute_capability(0) is None
+
+
 @pytest.mark.parametrize("call", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetName"])
 def test_nvml_that_fails_is_no_gpu(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", nvml(**{call: refuse}))

@@ -28,7 +28,7 @@ from almaflow.records.protocol import MINIMUM_ROUNDS
     ("script", "expected", "rounds"),
     [
         (Script(starts=[RAISED]), RAISED, None),
-        (Script(starts=[LIED]), LIED, 0),
+        (Script(warms=[LIED]), LIED, 0),
         (Script(starts=["the model is wrong"]), Failure(FailureKind.ERROR, "the model is wrong", "measure"), None),
         (Script(dies_in=(0, 4)), CRASHED, 4),
         (Script(dies_in=(0, 1)), CRASHED, 1),

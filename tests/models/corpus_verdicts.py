@@ -34,6 +34,10 @@ class Verdicts:
             if self._path:
                 self._path.write_text(json.dumps(self._said, indent=1), encoding="utf-8")
 
+    def said(self) -> dict[str, set[str]]:
+        """The conversions that each model went through, by its name."""
+        return {name: set(of_model) for name, of_model in self._said.items()}
+
     def examined(self) -> list[Examined]:
         """The models of the corpus that were examined, with their verdicts in the catalogue's order."""
         order = [each.name for each in plan(None, 3, "cpu", allow_device_override=False)]

@@ -1,6 +1,8 @@
 """Run the corpus by hand: ``python -m tests.models.run_corpus [--models A,B] [--conversions X,Y] [--verdicts F.json]``.
 
-With ``--verdicts`` a long run can be cut into short ones, and the table of ``--output`` is made of all of them.
+With ``--verdicts`` a long run can be cut into short ones, and the table of ``--output`` is made of all of them. With
+``--cover`` it runs each model with each family of conversions, and each conversion with each kind of model, once: what
+the file of verdicts has is not run again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.models.corpus.every_example import examples
 from tests.models.corpus.families import PRELOAD
+from tests.models.corpus_cover import covered, covering
 from tests.models.corpus_runner import run
 from tests.models.corpus_table import counts, legend, table, untrue
 from tests.models.corpus_verdicts import Verdicts
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str]) -> None:
         "--output", type=Path, help="a Markdown file whose part between two marks is replaced, or a new one"
     )
     parser.add_argument("--verdicts", type=Path, help="a file of verdicts that those of this run are added to")
+    parser.add_argument("--cover", action="store_true", help="only what is needed to meet all families and kinds")
     options = parser.parse_args(arguments)
     chosen = examples(*options.models.split(","))
     if not chosen:
@@ -53,13 +57,12 @@ def main(arguments: Sequence[str]) -> None:
         _show(each)
         kept.add(each)
 
-    examined = run(chosen, planned, jobs=options.jobs, preload=PRELOAD, on_model=show_and_keep)
-    took = time.monotonic() - began
-    lines = untrue(examined)
-    workers = len(examined) * len(planned)
-    print(
-        f"{len(examined)} models, {len(planned)} conversions, {workers} verdicts in {took:.0f} s; {len(lines)} untrue"
-    )
+    plans = covering(chosen, planned, kept.said()) if options.cover else {each.name: planned for each in chosen}
+    chosen = [each for each in chosen if plans[each.name]]
+    if chosen:
+        examined = run(chosen, plans, jobs=options.jobs, preload=PRELOAD, on_model=show_and_keep)
+        took, workers = time.monotonic() - began, sum(len(each.verdicts) for each in examined)
+        print(f"{len(examined)} models, {workers} verdicts in {took:.0f} s; {len(untrue(examined))} untrue")
     if options.output:
         write(options.output, kept.examined())
 
@@ -73,7 +76,9 @@ def cpu_plan(names: Sequence[str] | None) -> tuple[PlannedConversion, ...]:
 def write(path: Path, examined: Sequence[Examined]) -> None:
     """Put the table between the marks of a Markdown file, or into a new one."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in VERSIONS)
-    told = f"Taken on {time.strftime('%Y-%m-%d')} on a CPU, with {versions}."
+    said = {each.example.name: {verdict.conversion for verdict in each.verdicts} for each in examined}
+    how_many = covered(examples("*"), cpu_plan(None), said)
+    told = f"Taken on {time.strftime('%Y-%m-%d')} on a CPU, with {versions}. {how_many}"
     block = f"{BEGIN}\n\n{told}\n\n{legend()}.\n\n```text\n{table(examined)}\n```\n\n{counts(examined)}\n\n{END}"
     text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch and torchvision takes seconds
+pytestmark = pytest.mark.slow  # importing torch and torchvision takes seconds
 
 SIMPLE = ModelSpec("simple", target="almaflow.models.simple.SimpleCNN", inputs=(InputSpec((3, 32, 32)),))
 

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.models.corpus.every_example import CORPUS
 from tests.models.corpus.example import Example, always_ok, may_be_wrong, never_ok, only_with_note
+from tests.models.corpus_cover import covered, covering
 from tests.models.corpus_runner import REFUSED, Examined, Verdict
 from tests.models.corpus_table import counts, table, untrue
 from tests.models.corpus_verdicts import Verdicts
 from tests.models.run_corpus import write
+from tests.support.example_jobs import planned
 
 from almaflow.records import ModelSpec, ModelTraits
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from almaflow.records import PlannedConversion
 
 PLAIN = Example("line", "state", ModelSpec("line"))
 
@@ -85,3 +89,27 @@ def test_a_long_run_can_be_cut_into_short_ones(tmp_path: Path) -> None:
     kept = Verdicts(path).examined()
     assert [(each.example, each.verdicts) for each in kept] == [(lstm, (eager, later)), (gru, (first,))]
     assert table(kept).splitlines()[-2:] == ["lstm  . .", "gru     e!"]
+
+
+def conversion(name: str, family: str) -> PlannedConversion:
+    return replace(planned(name), family=family)
+
+
+def test_each_model_meets_each_family_and_each_conversion_each_kind() -> None:
+    plan = [conversion("EAGER", "eager")]
+    plan += [conversion(name, "torchscript") for name in ("JIT_TRACE", "TORCH_SCRIPT", "BF16+JIT_TRACE")]
+    examples = [replace(PLAIN, name=f"{kind} {i}", kind=kind) for kind, i in (("a", 1), ("a", 2), ("b", 1))]
+    chosen = covering(examples, plan, {})
+    for each in examples:
+        assert {"EAGER"} < {planned.name for planned in chosen[each.name]}
+    for kind in "ab":
+        met = {planned.name for each in examples if each.kind == kind for planned in chosen[each.name]}
+        assert met == {each.name for each in plan}
+    assert sum(map(len, chosen.values())) == 2 + 3 + 1 + 3
+    said = {name: {each.name for each in row} for name, row in chosen.items()}
+    assert covering(examples, plan, said) == {each.name: [] for each in examples}
+    said["a 1"].discard("EAGER")
+    assert {name: [each.name for each in row] for name, row in covering(examples, plan, said).items() if row} == {
+        "a 1": ["EAGER"]
+    }
+    assert "Of 6 pairs of a model and a family of conversions 5 were run" in covered(examples, plan, said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,13 @@ def test_convolutions_by_what_limits_them(layer: nn.Module, kind: str, sizes: di
     (only,) = operations(layer, 2, 8, 5, 5)
     assert (only.kind, only.sizes) == (kind, sizes)
     assert only.flops == 2 * sizes["m"] * sizes["n"] * sizes["k"] * sizes["groups"]
+
+
+def test_an_lstm_is_its_products_whether_one_kernel_computes_them_or_many() -> None:
+    found = operations(nn.LSTM(16, 32), 5, 2, 16)
+    products = [each for each in found if each.kind == "matmul"]
+    assert sum(each.flops for each in products) == 2 * (5 * 2) * (4 * 32) * (16 + 32)
+    assert all(each.flops == 2 * math.prod(each.sizes.values()) for each in products)
 
 
 @pytest.mark.parametrize(

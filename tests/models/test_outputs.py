@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 
 def eager() -> dict[str, Any]:

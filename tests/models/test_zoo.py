@@ -12,7 +12,7 @@ from almaflow.config.composition import compose
 from almaflow.errors import UsageError
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerTask
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing these libraries takes seconds
+pytestmark = pytest.mark.slow  # importing these libraries takes seconds
 
 TOKENS = (InputSpec((6,), "int64", 0, 100, "input_ids"), InputSpec((6,), "int64", 1, 2, "attention_mask"))
 SMALL: dict[str, tuple[str, dict[str, Any], tuple[InputSpec, ...], tuple[int, ...]]] = {

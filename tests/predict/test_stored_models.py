@@ -86,7 +86,6 @@ def test_graphs_has_no_answer_about_a_model_without_code() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.answers
 def test_what_another_user_wrote_runs_only_with_a_flag_that_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,7 +94,8 @@ def test_what_another_user_wrote_runs_only_with_a_flag_that_shows_it(
     mark, seen = tmp_path / "mark", tmp_path / "seen"
     config = plain(compose(["model=custom", f"model._target_={TARGET}", "model.inputs=[{shape: [3]}]"]))
     config["model"] |= {"name": "${oc.env:HOME}", "kwargs": {"path": str(mark)}}
-    client, experiment = connect(uri), prepare(uri, "almaflow")
+    experiment = prepare(uri, "almaflow")
+    client = connect(uri)
     jobs = [client.create_run(experiment).info.run_id for _ in range(2)]
     client.log_text(jobs[0], yaml.safe_dump(config), "config.yaml")
     client.log_text(jobs[1], yaml.safe_dump(plain(compose(["model=resnet18"]))), "config.yaml")

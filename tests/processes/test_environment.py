@@ -45,9 +45,24 @@ def test_a_gpu_is_hidden_from_what_runs_on_the_cpu(
     assert {**os.environ, **worker_environment(task)}["CUDA_VISIBLE_DEVICES"] == visible
 
 
-def test_the_server_sees_no_gpu_whatever_the_job_is_for() -> None:
+def test_a_server_sees_the_gpus_only_where_its_workers_use_them() -> None:
     for device in ("cpu", "cuda"):
-        assert server_environment(HardwareSpec("here", device, threads=1))["CUDA_VISIBLE_DEVICES"] == ""
+        hardware = HardwareSpec("here", device, threads=1)
+        assert server_environment(hardware)["CUDA_VISIBLE_DEVICES"] == ""
+        assert "CUDA_VISIBLE_DEVICES" not in server_environment(hardware, cuda=True)
+
+
+@pytest.mark.parametrize(("users", "on_gpu"), [(None, "1"), ("0", "0")])
+def test_no_pool_for_triton_is_started_where_there_are_no_such_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str | None, on_gpu: str
+) -> None:
+    monkeypatch.delenv("TORCH_WARM_POOL", raising=False)
+    if users:
+        monkeypatch.setenv("TORCH_WARM_POOL", users)
+    for device, warm in (("cpu", "0"), ("cuda", on_gpu)):
+        assert worker_environment(make_task(tmp_path, device=device))["TORCH_WARM_POOL"] == warm
+        hardware = HardwareSpec("here", device, threads=1)
+        assert server_environment(hardware, cuda=device == "cuda")["TORCH_WARM_POOL"] == "0"
 
 
 def test_a_worker_has_set_only_what_is_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from almaflow.records.protocol import RoundRequest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.slow  # importing torch takes seconds
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROOT = Path(__file__).parents[2]
 CONVOLUTIONS = ModelSpec(

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from tests.support import misbehaving_workers
 from tests.support.misbehaving_launch import (
+    facts_of,
     failure_of,
     gone,
     kill_server,
@@ -137,13 +138,28 @@ def test_a_server_that_cannot_start_is_one_clear_error(tmp_path: Path, monkeypat
 
 def test_one_server_starts_what_runs_on_a_gpu_and_another_what_runs_on_the_cpu(tmp_path: Path) -> None:
     with launching(tmp_path, "cuda") as launcher:
-        for name, where, fresh in (("gpu", "cuda", True), ("cpu", "cpu", False)):
+        for name, where, cuda in (("gpu", "cuda", True), ("cpu", "cpu", False)):
             assert False not in launcher._servers  # the job is for a GPU, and none has run on the CPU yet
             with closing(launcher.start(make_task(tmp_path / name, "rounds", where, converts=True))) as worker:
                 assert worker.until_ready()
-                server = launcher._servers[fresh]._popen.pid
+                server = launcher._servers[cuda]._popen.pid
                 assert psutil.Process(worker.process.pid).ppid() == server
                 same_program = psutil.Process(worker.process.pid).cmdline() == psutil.Process(server).cmdline()
-                assert same_program != fresh
+                assert same_program != cuda  # this server takes CUDA for started
                 assert worker.finish().result.finished
     assert not left_running()
+
+
+def test_what_runs_on_a_gpu_is_forked_too_while_its_server_has_not_started_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(misbehaving_workers.CUDA_UNSTARTED, "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with launching(tmp_path, "cuda", preload=("colorsys",)) as launcher:
+        launcher.until_imported()
+        with closing(launcher.start(make_task(tmp_path / "work", "tell", "cuda"))) as worker:
+            worker.until_ready()
+            assert worker.finish().result.finished
+    facts = facts_of(tmp_path / "work")
+    assert "colorsys" in facts["modules"]
+    assert facts["environment"]["CUDA_VISIBLE_DEVICES"] == "3"

@@ -24,7 +24,7 @@ from tests.support.misbehaving_launch import (
     turn,
 )
 
-from almaflow.processes import worker_handle as watch
+from almaflow.processes import worker_handle, working_time
 from almaflow.records import FailureKind
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def test_the_budget_is_spent_by_the_workers_own_time_and_not_by_waiting_for_turn
 ) -> None:
     skipped_s = [0.0]
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + skipped_s[0], sleep=time.sleep)
-    monkeypatch.setattr(watch, "time", clock)
-    monkeypatch.setattr(watch, "TERMINATE_GRACE_S", 0.2)
+    monkeypatch.setattr(working_time, "time", clock)
+    monkeypatch.setattr(worker_handle, "TERMINATE_GRACE_S", 0.2)
     settings = {"time_budget_s": 1e6}
     with taking_rounds(tmp_path, device, settings=settings, trouble="sleep_for_ever", at=4) as worker:
         skipped_s[0] += 1e7  # others have their turns

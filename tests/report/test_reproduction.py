@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from almaflow.records import Outcome
 
-pytestmark = pytest.mark.answers
-
 MODEL = ModelSpec(
     "line", target="torch.nn.Linear", kwargs={"in_features": 8, "out_features": 6}, inputs=(InputSpec((8,)),)
 )

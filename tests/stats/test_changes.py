@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import median_filter
 
 from almaflow.stats import steps
-from almaflow.stats.changes import settled
+from almaflow.stats.changes import FAR, WINDOW, _spread, settled
 
 finite = st.floats(-1e3, 1e3, allow_nan=False)
 
@@ -47,6 +48,13 @@ def test_one_figure_far_away_is_no_step(where: int) -> None:
     values[where] += 5
     assert steps(values) == []
     assert abs(settled(values)[where]) < 0.1
+
+
+@pytest.mark.parametrize("count", [20, 21, 100])
+def test_figures_are_held_to_the_median_of_five(count: int) -> None:
+    values = np.random.default_rng(count).standard_t(2, count)
+    medians, far = median_filter(values, WINDOW, mode="mirror"), FAR * _spread(np.diff(values)) / 2**0.5
+    assert settled(values).tolist() == np.clip(values, medians - far, medians + far).tolist()
 
 
 @pytest.mark.parametrize("count", range(6))

@@ -26,6 +26,31 @@ def test_figures_by_their_definition(values: list[float]) -> None:
     assert found.mean_abs.interval is None or found.mean_abs.interval.low >= 0
 
 
+@given(errors)
+def test_a_share_has_wilsons_interval(values: list[float]) -> None:
+    found = error_summary(values).within
+    share = stats.binomtest(sum(abs(each) <= 10 for each in values), len(values))
+    expected = share.proportion_ci(0.95, method="wilson")
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == (expected.low, expected.high)
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3).map(float), st.integers(0, 40).map(float)), min_size=6, max_size=30))
+def test_a_trend_is_sens_slope(points: list[tuple[float, float]]) -> None:
+    """Also where values or times are equal."""
+    values, at = zip(*points, strict=True)
+    found = trend(values, at)
+    if found is None:
+        assert len(set(at)) == 1
+        return
+    with np.errstate(invalid="ignore"):
+        expected = stats.theilslopes(values, at, alpha=0.95)
+    assert found.interval is not None
+    assert found.value == expected.slope
+    if not np.isnan(expected.low_slope):
+        assert [found.interval.low, found.interval.high] == [expected.low_slope, expected.high_slope]
+
+
 def test_the_mean_has_students_interval() -> None:
     values = [1.0, 2.0, 4.0, 8.0]
     expected = stats.ttest_1samp(values, 0).confidence_interval()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, quantile_test, rankdata
 
 from almaflow.stats import Interval, hull, independent_draws, intervals, median_interval, series_interval
 
@@ -95,6 +95,25 @@ def test_it_is_the_narrowest_symmetric_pair_of_ranks_that_holds_the_median_so_of
         assert found.high == count - 1 - rank
         assert 1 - 2 * binom.cdf(rank, count, 0.5) >= confidence
         assert 1 - 2 * binom.cdf(rank + 1, count, 0.5) < confidence
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_the_ends_are_those_of_scipys_quantile_test(confidence: float) -> None:
+    for count in (*range(1, 200), 999, 10_000, 100_001):
+        expected = quantile_test(range(count), p=0.5).confidence_interval(confidence)
+        found = intervals._ranks(count, confidence)
+        assert found == ((expected.low, expected.high) if np.isfinite(expected.low) else None), count
+
+
+@given(st.lists(st.integers(0, 9).map(float) | st.floats(0, 9), min_size=6, max_size=60))
+def test_values_count_by_their_ranks_and_equal_ones_share_theirs(drawn: list[float]) -> None:
+    assert independent_draws(drawn) == independent_draws(rankdata(drawn).tolist())
+    ranks = rankdata(drawn) - (len(drawn) + 1) / 2
+    variation = float(ranks @ ranks)
+    assume(variation)
+    estimate = (len(drawn) * float(ranks[1:] @ ranks[:-1]) / variation + 1) / (len(drawn) - 4)
+    correlation = min(max(estimate, 0.0), 1.0)
+    assert independent_draws(drawn) == max(2, round(len(drawn) * (1 - correlation) / (1 + correlation)))
 
 
 def normal(random: np.random.Generator, shape: tuple[int, int]) -> tuple[np.ndarray, float]:

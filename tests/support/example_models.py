@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -267,6 +267,13 @@ def _tokens(rows: int) -> torch.Tensor:
     return torch.randint(0, 20, (rows, 5))
 
 
+class Keyed(Line):
+    """Answers with a dictionary that has None in it."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return {"scores": super().forward(x), "loss": None}
+
+
 MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "linear": (Line, _floats(8)),
     "wide": (lambda: nn.Linear(256, 6), _floats(256)),
@@ -292,5 +299,6 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Batch]]] = {
     "casts": (Casts, _floats(8)),
     "hooked": (hooked, _floats(8)),
     "own call": (OwnCall, _floats(8)),
+    "keyed": (Keyed, _floats(8)),
 }
 """Each with what makes a batch of its inputs."""

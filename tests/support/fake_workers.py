@@ -50,7 +50,13 @@ class Script:
     """How the processes of one conversion go, one after the other; None: well."""
 
     starts: list[Failure | str | None] = field(default_factory=list)
-    """What keeps a process from getting ready: a failure, or with a text its bad input."""
+    """What keeps a process from getting prepared: a failure, or with a text its bad input."""
+    warms: list[Failure | None] = field(default_factory=list)
+    """What ends a process while it warms up."""
+    takes_s: float = 1.0
+    """How long it takes to be prepared, or to fail until then."""
+    megabytes: float = 0.0
+    """The memory of a process of it while it is prepared."""
     dies_in: tuple[int, int] | None = None
     """The process and the number of its turn in which it crashes."""
 
@@ -61,7 +67,8 @@ class FakeWorker:
     Args:
         task: With the conversion that it stands for.
         call_ms: What its calls take, over and over.
-        failure: What keeps it from getting ready: a failure, or with a text its bad input.
+        failure: What keeps it from getting prepared: a failure, or with a text its bad input.
+        cold: What ends it while it warms up.
         dies_in: The number of the turn in which it crashes.
         notify: Told what it is asked, in a line each.
         on_close: Called once, as it ends.
@@ -73,6 +80,7 @@ class FakeWorker:
         call_ms: Iterable[float] = (1.0,),
         *,
         failure: Failure | str | None = None,
+        cold: Failure | None = None,
         dies_in: int | None = None,
         notify: Callable[[str], None] = lambda _line: None,
         on_close: Callable[[FakeWorker], None] = lambda _worker: None,
@@ -87,6 +95,11 @@ class FakeWorker:
         self.report_wall_s: float | None = None
         self.requests: list[RoundRequest] = []
         self.closed = False
+        self.prepared = False
+        self.prepared_beside = 0.0
+        self.memory_mb = 0.0
+        self.left_s = 0.0
+        self._cold = cold
         self._finished = False
         self._call_ms = iter(cycle(call_ms))
         self._failure = failure
@@ -100,8 +113,17 @@ class FakeWorker:
         """Numbers of the rounds that it was asked for."""
         return [request.index for request in self.requests]
 
+    @property
+    def running(self) -> bool:
+        return not self.closed and (self._failure is None or self.left_s > 0)
+
+    def end(self, kind: FailureKind, message: str) -> None:
+        self._failure = Failure(kind, message, "convert")
+        self.left_s = 0.0
+
     def until_ready(self) -> bool:
-        self._notify(f"start {self.name}")
+        self._notify(f"warm {self.name}")
+        self._failure = self._failure or self._cold
         if self._failure is not None:
             return False
         self.report = self._take(round_request(SPEC, 0))
@@ -136,7 +158,10 @@ class FakeWorker:
         samples = [float(replicate) + 1] * (2 * len(rounds))
         wrong = self._failure is LIED
         measurement = replace(
-            measured(samples, fidelity=WRONG if wrong else GOOD), rounds=rounds, convert_s=10.0 - replicate
+            measured(samples, fidelity=WRONG if wrong else GOOD),
+            rounds=rounds,
+            convert_s=10.0 - replicate,
+            prepared_beside=self.prepared_beside,
         )
         if isinstance(self._failure, str):
             result = WorkerResult(bad_input=self._failure, finished=True)
@@ -174,20 +199,29 @@ class Rig:
     """The line of the diary at which the user interrupts, once."""
     again_at: str | None = None
     """The line after it at which the user interrupts once more."""
+    interrupt_after: int | None = None
+    """The number of lines after which the user interrupts."""
     before_start: Callable[[WorkerTask], None] = lambda _task: None
     """Called before each process starts."""
     memory_of_each_mb: float = 0.0
     """What each process that is alive takes from the 1000 MB that are free."""
     keep_fails: BaseException | None = None
     """What keeps the first outcomes from being kept."""
+    looks: Callable[[], None] = lambda: None
+    """Called between two looks at workers that are prepared."""
     diary: list[str] = field(default_factory=list)
     alive: list[FakeWorker] = field(default_factory=list)
     most_alive: int = 0
+    most_prepared: int = 0
+    """The most that were prepared at once."""
     begun: list[FakeWorker] = field(default_factory=list)
     progress: Warnings = field(default_factory=Warnings)
+    _announced: list[FakeWorker] = field(default_factory=list)
 
     def say(self, line: str) -> None:
         self.diary.append(line)
+        if len(self.diary) == self.interrupt_after:
+            raise KeyboardInterrupt
         if line == self.interrupt_at:
             self.interrupt_at, self.again_at = self.again_at, None
             raise KeyboardInterrupt
@@ -203,14 +237,40 @@ class Rig:
         worker = FakeWorker(
             task,
             failure=script.starts.pop(0) if script.starts else None,
+            cold=script.warms.pop(0) if script.warms else None,
             dies_in=turn if process == task.replicate else None,
             notify=self.say,
             on_close=self.alive.remove,
         )
+        worker.left_s, worker.memory_mb = script.takes_s, script.megabytes
         self.alive.append(worker)
         self.begun.append(worker)
         self.most_alive = max(self.most_alive, len(self.alive))
         return worker
+
+    def wait(
+        self,
+        workers: Sequence[FakeWorker],
+        enough: Callable[[FakeWorker], bool],
+        after_each_look: Callable[[], None],
+    ) -> list[FakeWorker]:
+        """Wait for workers that are prepared, as ``wait_for_any`` does, on a clock that costs no time."""
+        self.most_prepared = max(self.most_prepared, len(workers))
+        for worker in workers:
+            if worker not in self._announced:
+                self._announced.append(worker)
+                self.say(f"start {worker.name}")
+        while not (there := [each for each in workers if enough(each) or not each.running]):
+            passed_s = min(each.left_s for each in workers)
+            for each in workers:
+                each.left_s -= passed_s
+                each.prepared_beside = max(each.prepared_beside, len(workers) - 1)
+                each.prepared = each.left_s <= 0 and each.running
+            self.looks()
+            after_each_look()
+        for worker in there:
+            self.say(f"{'ready' if worker.running else 'ended'} {worker.name}")
+        return there
 
     def at_start(self) -> None:
         """Probe for drift at the start, as at the end."""
@@ -261,9 +321,14 @@ class Rig:
             progress=self.progress,
             interrupts=Interrupts(),
             fail_fast=fail_fast,
-            free_memory_mb=lambda: 1000.0 - self.memory_of_each_mb * len(self.alive),
+            free_memory_mb=self.free_memory_mb,
+            wait=fake.wait,
             gap_s=0.0,
         )
+
+    def free_memory_mb(self) -> float:
+        own = sum(each.memory_mb for each in self.alive if each.running)
+        return 1000.0 - self.memory_of_each_mb * len(self.alive) - own
 
     def _keep(self, known: Sequence[ConversionRun]) -> None:
         for run in known:

@@ -56,11 +56,13 @@ class TurnInbox:
     """Asks for so many rounds, then for the end."""
 
     left: int = 0
+    first: int = 1
+    """The number of the first round."""
     asked: int = 0
 
     def next(self) -> RoundRequest | None:
         self.asked += 1
-        return RoundRequest(self.asked, 3, 0.0, 5.0) if self.asked <= self.left else None
+        return RoundRequest(self.first + self.asked - 1, 3, 0.0, 5.0) if self.asked <= self.left else None
 
 
 def do_prepare(task: WorkerTask, events: Events | None = None, turns: TurnInbox | None = None) -> ReferenceInfo:

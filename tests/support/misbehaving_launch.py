@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import closing, contextmanager, suppress
@@ -17,7 +18,7 @@ from almaflow.records import Failure, HardwareSpec, Measurement, MeasureSpec, Mo
 from almaflow.records.protocol import RoundRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 
@@ -65,8 +66,8 @@ def turn(index: int) -> RoundRequest:
 
 
 @contextmanager
-def launching(directory: Path, device: str = "cpu") -> Iterator[Launcher]:
-    with Launcher(HardwareSpec("here", device, threads=1), directory / "server.log") as launcher:
+def launching(directory: Path, device: str = "cpu", preload: Sequence[str] = ()) -> Iterator[Launcher]:
+    with Launcher(HardwareSpec("here", device, threads=1), directory / "server.log", preload) as launcher:
         yield launcher
 
 
@@ -89,6 +90,12 @@ def pids(directory: Path, patience_s: float = 20.0) -> list[int]:
         assert time.monotonic() < deadline, "the worker did not start"
         time.sleep(0.02)
     return [int(pid) for pid in (directory / misbehaving_workers.PIDS).read_text(encoding="ascii").split()]
+
+
+def facts_of(directory: Path) -> dict[str, Any]:
+    """What the worker that was to ``tell`` has found itself to be."""
+    found: dict[str, Any] = json.loads((directory / misbehaving_workers.FACTS).read_text(encoding="utf-8"))
+    return found
 
 
 def gone(*process_ids: int, patience_s: float = 5.0) -> bool:

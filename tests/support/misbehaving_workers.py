@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from almaflow.models.targets import call_target
 from almaflow.records import Fidelity, Measurement, ReferenceInfo, Round, TargetSpec
 from almaflow.records.protocol import RoundReport
+from almaflow.worker import cuda_unstarted
 from almaflow.worker import fork_server as server
 from almaflow.worker import main as worker
 
@@ -41,6 +42,9 @@ PIDS = "pids"
 
 FACTS = "facts.json"
 """File in the worker's directory: what it finds itself to be."""
+
+CUDA_UNSTARTED = "CUDA_UNSTARTED"
+"""With this variable the server finds that it has not started CUDA; otherwise, that it has."""
 
 HELPER = ("sh", "-c", "trap '' TERM; sleep 600 & wait")
 """A helper process that does not heed SIGTERM."""
@@ -153,6 +157,7 @@ def tell() -> ReferenceInfo:
         "open": sorted(_open_files()),
         "child_signal_ignored": signal.getsignal(signal.SIGCHLD) is not signal.SIG_DFL,
         "modules": sorted(sys.modules),
+        "cuda_unusable": cuda_unstarted.unusable(),
         "child_code": subprocess.run(["sh", "-c", "exit 7"], check=False).returncode,
     }
     Path(FACTS).write_text(json.dumps(facts), encoding="utf-8")
@@ -174,7 +179,7 @@ def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = ""
 
 
 def die_while_waiting(events: EventWriter, turns: TurnInbox, keep: Keep, code: int) -> None:
-    threading.Timer(0.05, os._exit, (code,)).start()
+    threading.Timer(0.5, os._exit, (code,)).start()
     rounds(events, turns, keep)
 
 
@@ -249,6 +254,7 @@ def main() -> None:
         sys.modules[module.__name__] = module
     given = sys.argv[1:]
     if given[1].startswith("{"):
+        vars(cuda_unstarted)["started"] = lambda: CUDA_UNSTARTED not in os.environ
         server.main(given)
     else:
         worker.main(given)

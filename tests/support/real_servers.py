@@ -18,6 +18,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
+from tests.support.empty_stores import copy_empty_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,8 @@ class MlflowServer:
 
 @contextmanager
 def mlflow_server(root: Path, store: str | None = None) -> Iterator[MlflowServer]:
+    if store is None:
+        copy_empty_store(root / "server.db")
     server = MlflowServer(root, store or f"sqlite:///{root}/server.db", free_port())
     try:
         server.start()

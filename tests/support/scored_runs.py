@@ -63,7 +63,8 @@ def nights(count: int, noise: float = 0.01, seed: int = 1, **changes: object) ->
 
 def stored(uri: str, runs: Iterable[ScoredRun], experiment: str = "almaflow") -> list[str]:
     """Write them as ``almaflow run`` writes conversions; their IDs."""
-    client, experiment_id, found = connect(uri), prepare(uri, experiment), []
+    experiment_id = prepare(uri, experiment)
+    client, found = connect(uri), []
     for each in runs:
         at = int(each.at * 1000)
         tags = {"almaflow.kind": "conversion", "almaflow.status": "ok", "almaflow.job_run_id": each.job_run_id}

@@ -18,7 +18,7 @@ def test_submitit_runs_the_jobs_one_after_the_other_with_one_record(tmp_path: Pa
     from mlflow import MlflowClient
 
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs hydra-submitit-launcher")
-    place = Place(tmp_path)
+    place = Place(tmp_path).with_store()
     with place.start(
         *LINEAR, "-m", "hydra/launcher=submitit_local", "batch_size=1,2", "conversions=[EAGER]"
     ) as process:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
+def copied_stores() -> None:
+    """Stores are made here, not copied."""
+
+
+@pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALMAFLOW_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)

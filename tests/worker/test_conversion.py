@@ -46,7 +46,7 @@ def convert(
     settings = {"min_samples": 27, "min_time_s": 0.0, "warmup_calls": 1, "warmup_time_s": 0.0, **measure}
     task = make_task(tmp_path, **settings)
     digest = do_prepare(task).weights_digest
-    done = Done(Events(), TurnInbox(turns), [], None)
+    done = Done(Events(), TurnInbox(turns + 1, first=0), [], None)
     task = replace(task, conversion=planned(), weights_digest=digest, replicate=5)
     build = vars(steps)["build"]
     with pytest.MonkeyPatch.context() as patched:
@@ -58,15 +58,17 @@ def convert(
     return done
 
 
-BEFORE_ROUNDS = ["convert", "first call", "check", "warm-up", "measure"]
+BEFORE_ROUNDS = ["convert", "first call", "check", "prepared", "warm-up", "measure"]
 
 
 @pytest.mark.parametrize("streams", [1, 2])
-def test_a_conversion_takes_a_round_by_itself_and_then_those_that_it_is_asked_for(tmp_path: Path, streams: int) -> None:
+def test_a_conversion_warms_up_for_its_first_round_and_takes_those_that_it_is_asked_for(
+    tmp_path: Path, streams: int
+) -> None:
     done = convert(tmp_path, turns=2, streams=streams)
     assert done.error is None
-    assert done.events.phases[:10] == [*BEFORE_ROUNDS, "ready", *["measure", "ready"] * 2]
-    assert done.turns.asked == 3
+    assert done.events.phases[:11] == [*BEFORE_ROUNDS, "ready", *["measure", "ready"] * 2]
+    assert done.turns.asked == 4
     checked, warm, *_, last = done.kept
     assert checked.fidelity is not None
     assert checked.fidelity.ok
@@ -109,7 +111,7 @@ def test_a_wrong_answer_is_timed_by_one_round_and_then_raised(
     done = convert(tmp_path, 5, spoil)
     assert isinstance(done.error, WrongOutputError)
     assert done.events.phases == [*BEFORE_ROUNDS, "check"]  # it is never ready, and says where it failed
-    assert done.turns.asked == 0
+    assert done.turns.asked == 1
     last = done.kept[-1]
     (only,) = last.rounds
     assert len(last.samples_ms) == only.count == 3
@@ -139,7 +141,7 @@ def test_a_runtime_that_falls_back_before_or_while_it_is_timed_is_found_out(tmp_
     done = convert(tmp_path, 4, lambda converted: Falling(converted, after=0))
     assert isinstance(done.error, FellBackError)
     assert len(done.kept[-1].rounds) == 1
-    assert done.turns.asked == 0
+    assert done.turns.asked == 1
     done = convert(tmp_path, 4, lambda converted: Falling(converted, after=20))
     assert isinstance(done.error, FellBackError)
     assert len(done.kept[-1].rounds) == 5  # all that it was asked for, for diagnosis

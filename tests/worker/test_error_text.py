@@ -16,8 +16,6 @@ from almaflow.worker.failures import MESSAGE_LIMIT, WrongOutputError, classify, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.answers
-
 
 def made(name: str, text: str = "", cause: BaseException | None = None) -> BaseException:
     """Return an exception of a class of this name, raised from a cause."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]
+pytestmark = pytest.mark.slow
 
 BITS = 8
 

@@ -13,7 +13,7 @@ from almaflow.worker.fidelity.tolerances import LEAST_EQUAL, TOLERANCE_DB
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 DTYPES = (*TOLERANCE_DB, "int4")
 

@@ -13,7 +13,7 @@ from almaflow.worker.fidelity import TOLERANCE_DB, TOLERANCE_OTHER_DB, compare
 if TYPE_CHECKING:
     from torch import Tensor
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 CLOSE = 0.1
 """Decibels from the tolerance within which the last bit may decide."""

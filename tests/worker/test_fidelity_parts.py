@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from almaflow.records import Fidelity
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]  # importing torch takes seconds
+pytestmark = pytest.mark.slow  # importing torch takes seconds
 
 TIMES = 200
 """Made outputs of each arithmetic, right ones, and broken ones of each kind where there are fewer kinds of output."""

@@ -80,6 +80,7 @@ class Office:
         *,
         name: str = "work",
         converts: bool = False,
+        early: bool = False,
         cpus: tuple[int, ...] | None = None,
     ) -> Started:
         directory = self.root / name
@@ -98,7 +99,10 @@ class Office:
         read_turns, write_turns = os.pipe()
         with (directory / "log").open("wb") as log:
             inodes = [os.fstat(descriptor).st_ino for descriptor in (read_turns, log.fileno())]
-            worker = server.fork(directory / "task.json", environment or {}, read_turns, log.fileno(), write_events)
+            server.ask(
+                directory / "task.json", environment or {}, (read_turns, log.fileno(), write_events), early=early
+            )
+            worker = server.started()
         os.close(write_events)
         os.close(read_turns)
         self._ends += [read_events, write_turns]
@@ -170,7 +174,8 @@ def test_a_worker_without_a_task_says_so_and_the_server_goes_on(office: Office) 
     server = office.server()
     read_end, write_end = os.pipe()
     with (office.root / "log").open("wb") as log:
-        worker = server.fork(office.root / "no_such_task.json", {}, read_end, log.fileno(), write_end)
+        server.ask(office.root / "no_such_task.json", {}, (read_end, log.fileno(), write_end))
+        worker = server.started()
     assert process.wait(worker, 20.0) == exit_code(errno.ENOENT)
     assert "FileNotFoundError" in (office.root / "log").read_text(encoding="utf-8")
     assert office.start(server, "good").code() == 0
@@ -258,6 +263,22 @@ def test_what_was_imported_once_is_there_in_every_worker(office: Office) -> None
     for name in "abc":
         assert "counts_imports" in office.start(server, "tell", name=name).facts()["modules"]
     assert imports.read_text() == "x"
+
+
+def test_a_worker_that_is_asked_for_early_does_not_wait_for_what_comes_after_the_first_modules(office: Office) -> None:
+    told = office.root / "told"
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(told)!r}).exists(): time.sleep(0.01)"
+    (office.root / "imports_until_told.py").write_text(code, encoding="utf-8")
+    server = office.server(modules=["threadpoolctl", "imports_until_told", "pyclbr"])
+    early = office.start(server, "tell", early=True, name="early")
+    while "ready" not in early.hear() and not (early.directory / "result.json").exists():
+        pass
+    told.touch()
+    server.until_imported()
+    found = early.facts()["modules"]
+    assert "threadpoolctl" in found
+    assert not {"imports_until_told", "pyclbr"} & set(found)
+    assert {"imports_until_told", "pyclbr"} <= set(office.start(server, "tell").facts()["modules"])
 
 
 def test_a_module_that_does_not_import_is_left_to_the_worker(office: Office) -> None:

@@ -98,29 +98,3 @@ def test_copies_for_a_model_that_writes_to_its_inputs_are_made_outside_of_the_cl
     assert max(rounds.samples_ms) < 10
     assert order[::2] == [("prepare", index) for _, index in order[1::2]]
     assert {kind for kind, _ in order[1::2]} == {"call"}
-
-
-@pytest.mark.parametrize("error", [0.0, 0.14])
-def test_an_error_that_passes_as_rounding_is_found_beside_eager_in_the_same_type(error: float, tmp_path: Path) -> None:
-    import torch
-
-    from almaflow.worker.check import Checker, Reference
-    from almaflow.worker.inputs import Inputs
-
-    generator = torch.Generator().manual_seed(0)
-    batches: list[tuple[torch.Tensor, ...]] = [(torch.randn(4, 64, generator=generator),) for _ in range(2)]
-
-    def load() -> torch.nn.Module:
-        torch.manual_seed(0)
-        return torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 32))
-
-    (planned,) = plan(["BF16+EAGER"], 1, "cpu", allow_device_override=True)
-    task = make_task(tmp_path)
-    with torch.no_grad():
-        reference = Reference(batches, [[("", False, load()(*batch))] for batch in batches])
-        half = load().bfloat16()
-        checker = Checker(reference, Inputs(batches, planned, task), planned, task)
-        assert checker.fidelity(lambda batch: half(*batch) * (1 + error)).ok  # 17 dB, above the 15 dB asked
-        fault = checker.fault_of_cast(lambda batch: half(*batch) * (1 + error), load)
-    assert (fault is None) == (error == 0)
-    assert fault is None or "more than rounding" in str(fault)

@@ -190,7 +190,10 @@ def _details(outcome: Outcome, measured: Measurement) -> dict[str, float | None]
     metrics: dict[str, float | None] = {
         "time/load": measured.load_s,
         "time/convert": measured.convert_s,
+        "time/convert_cpu": measured.convert_cpu_s,
         "time/first_call": measured.first_call_s,
+        "time/first_call_cpu": measured.first_call_cpu_s,
+        "time/prepared_beside": measured.prepared_beside,
         "time/total": measured.total_s,
         "memory/peak_rss_mb": measured.peak_memory_mb,
         "memory/baseline_mb": measured.baseline_memory_mb,

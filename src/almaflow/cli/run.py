@@ -146,7 +146,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.jobs.run import run_job
     from almaflow.records import Status
     from almaflow.report.progress import TerminalProgress
-    from almaflow.report.terminal import announce, present
+    from almaflow.report.terminal import announce, show_places
     from almaflow.tracking.uris import display_uri
 
     job_config = validation.validate(cfg)
@@ -161,7 +161,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
         if job_config.output:
             write_output(job_config.output, job)
     finally:
-        present(request.uri, job)
+        show_places(request.uri, job)
     if job.interrupted:
         return INTERRUPTED
     failed = any(outcome.status is Status.FAILED for outcome in job.outcomes)

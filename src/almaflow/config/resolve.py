@@ -63,7 +63,8 @@ def resolve_model(job: JobConfig) -> ModelSpec:
 
 def resolve_measure(job: JobConfig) -> MeasureSpec:
     """Return the settings of the measurement."""
-    return _record(MeasureSpec, job.measure)
+    jobs = job.measure.prepare_jobs or machine.cpus.usable_cores(parse_cpus(job.hardware.cpus))
+    return _record(MeasureSpec, job.measure, prepare_jobs=jobs)
 
 
 def _record(kind: type[T], config: object, **computed: Any) -> T:

@@ -198,6 +198,8 @@ class MeasureConfig(_Strict):
     max_time_s: Positive = MeasureSpec.max_time_s
     replicates: Count = MeasureSpec.replicates
     interleave: Count = MeasureSpec.interleave
+    prepare_jobs: Count | None = None
+    """Conversions that are prepared at once. None: the physical cores that workers may use."""
     streams: Count = MeasureSpec.streams
     warmup_calls: Annotated[int, Field(ge=0)] = MeasureSpec.warmup_calls
     warmup_time_s: NotNegative = MeasureSpec.warmup_time_s

@@ -134,7 +134,10 @@ class JobRecord:
                 self._files.write_job(self.job)
             except OSError as error:
                 full = full or disk_error(self._files.root, error)
-            self.job = self._store.close(self._files, self.job, status)
+            try:
+                self._progress.measured(self.job)
+            finally:  # the store gets it wherever the table cannot be shown
+                self.job = self._store.close(self._files, self.job, status)
             if full:
                 raise full
 

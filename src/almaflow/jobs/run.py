@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.request import Request
     from almaflow.measure.progress import Progress
+    from almaflow.processes.launcher import AskedFor
     from almaflow.records import Job, PastMeasurement, WorkerTask
 
 
@@ -58,10 +59,11 @@ def run_job(request: Request, progress: Progress) -> Job:
                 launcher = starting.enter_context(
                     Launcher(request.hardware, files.server_log, modules_for(request.model, request.plan))
                 )
-            # While the launcher's server imports, on another core.
+                reference = starting.enter_context(closing(launcher.ask(reference_task(job, request.model, files))))
+            # While the launcher's server imports, and has the model prepared, on another core.
             context.store.prepare(request.experiment_name)
             past = context.store.past(request)
-            job, workers = _prepare(context, job, files, launcher, starting)
+            job, workers = _prepare(context, job, launcher, reference, starting)
             predictions = _predict(context, job, past)
             resumed = _look_up(context, job)
             if resumed.note:
@@ -71,7 +73,9 @@ def run_job(request: Request, progress: Progress) -> Job:
                 files.remove()
                 count = len(resumed.job.outcomes)
                 progress.note(f"nothing to measure: the store has the {count} conversions asked for")
-                return replace(resumed.job, ended_at=now(), tracked=True)
+                job = replace(resumed.job, ended_at=now(), tracked=True)
+                progress.measured(job)
+                return job
             files = files.going_on_in(resumed.job.directory)
             if files.root != files.scratch:
                 starting.enter_context(files.locked())
@@ -127,17 +131,17 @@ class _Workers:
 
 
 def _prepare(
-    context: JobContext, job: Job, files: JobFiles, launcher: Launcher, stack: ExitStack
+    context: JobContext, job: Job, launcher: Launcher, asked: AskedFor, stack: ExitStack
 ) -> tuple[Job, _Workers]:
-    """Build the model once and run it eagerly; the worker that did so stays and probes for drift."""
-    task = reference_task(job, context.request.model, files)
+    """Build the model once and run it eagerly; the worker that does so stays and probes for drift."""
     with context.interrupts.let_through():
         worker = stack.enter_context(
-            closing(launcher.start(task, lambda phase: context.progress.phase(job.model.name, phase)))
+            closing(asked.started(lambda phase: context.progress.phase(job.model.name, phase)))
         )
         job = replace(job, prepared=reference_info(job.model.name, worker))
+        launcher.until_imported()  # nothing may compute beside the probe
     job = replace(job, plan_fingerprint=plan_fingerprint(job, context.request.plan))
-    return job, _Workers(launcher, task, DriftProbe(worker))
+    return job, _Workers(launcher, asked.task, DriftProbe(worker))
 
 
 def _predict(context: JobContext, job: Job, past: tuple[PastMeasurement, ...]) -> JobPredictions:

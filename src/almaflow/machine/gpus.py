@@ -41,6 +41,28 @@ def nvidia() -> tuple[tuple[Gpu, ...], str | None, str | None]:
         pynvml.nvmlShutdown()
 
 
+def compute_capability(index: int) -> tuple[int, int] | None:
+    """Return major and minor number of a GPU's CUDA architecture; None where NVML does not tell.
+
+    Args:
+        index: The GPU's place among those that CUDA may see.
+    """
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(_handles()[index])
+    except (pynvml.NVMLError, IndexError):
+        return None
+    else:
+        return int(major), int(minor)
+    finally:
+        pynvml.nvmlShutdown()
+
+
 @cache
 def first_handle() -> Any | None:
     """Return NVML's handle of the GPU that workers use, the first that CUDA may see; None where there is none.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from almaflow.records import Measurement, Outcome, PlannedConversion
 
 
-@dataclass
+@dataclass(eq=False)
 class ConversionRun:
     """One conversion of the plan, and what its processes have given so far."""
 

@@ -46,7 +46,7 @@ class MeasuredWorker:
     ended: bool = False
 
     def begin(self) -> bool:
-        """Wait until the worker is ready and has brought its first round; False where it ended instead."""
+        """Wait until the worker is warm and has brought its first round; False where it ended instead."""
         self.ended = not self.handle.until_ready()
         if not self.ended and self.handle.report:
             stops_s = self.handle.stops_s

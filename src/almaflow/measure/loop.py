@@ -1,20 +1,25 @@
 """Measures all conversions of a job by workers that take turns, in one fresh process after another.
 
-A conversion is loaded, converted, checked and warmed up by itself. Then it waits, and all that wait take their rounds
-of timed calls in turns. Eager and inductor, which the others are compared with, take part to the end.
+Conversions are loaded, converted and checked side by side (``measure/preparing.py``). When nobody is prepared any more,
+they warm up one after the other. Then all take their rounds of timed calls in turns. Eager and inductor, which the
+others are compared with, take part to the end.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from almaflow.machine.cpus import usable_cores
 from almaflow.measure.interleave import GAP_S, MeasuredWorker, take_rounds
+from almaflow.measure.places import Places
+from almaflow.measure.preparing import compile_jobs
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
+from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_handle import free_memory_mb
 from almaflow.records.clock import now
-from almaflow.records.plan import EAGER, INDUCTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -22,16 +27,11 @@ if TYPE_CHECKING:
     from almaflow.machine.monitor import StateWatch
     from almaflow.measure.conversion_run import ConversionRun
     from almaflow.measure.drift import DriftProbe
+    from almaflow.measure.preparing import Wait
     from almaflow.measure.progress import Progress
     from almaflow.processes.interrupts import Interrupts
     from almaflow.processes.launcher import Launcher
     from almaflow.records import WorkerTask
-
-ANCHORS = (EAGER, INDUCTOR)
-
-LEAST_FREE_MEMORY = 0.5
-"""Share of the memory that was free at the start. With less than that, those that wait are measured and ended before
-another one starts, so that a conversion's memory limit does not depend much on how many wait beside it."""
 
 
 @dataclass
@@ -47,18 +47,19 @@ class MeasurementLoop:
     interrupts: Interrupts
     fail_fast: bool = False
     free_memory_mb: Callable[[], float] = free_memory_mb
+    wait: Wait = wait_for_any
     gap_s: float = GAP_S
     interrupted: bool = field(default=False, init=False)
     """Whether the user or a signal ended it; what was measured by then was given."""
-    _waiting: list[ConversionRun] = field(default_factory=list, init=False)
-    _anchors: list[ConversionRun] = field(default_factory=list, init=False)
+    _alone: list[ConversionRun] = field(default_factory=list, init=False)
+    """Those that had too little memory beside others that wait."""
     _round: int = field(default=1, init=False)
     _stop: BaseException | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Look at the memory before anything runs."""
         self._spec = self.task.measure
-        self._free_mb = self.free_memory_mb()
+        self._places = Places(self._spec, self.free_memory_mb, self.wait)
 
     def run(self, runs: Sequence[ConversionRun]) -> Generator[Sequence[ConversionRun]]:
         """Measure them, and yield those whose outcomes have become known, or of which a process has ended well.
@@ -68,6 +69,8 @@ class MeasurementLoop:
         Raises:
             AlmaflowError: no process can be started any more; what was measured by then was yielded.
         """
+        jobs = compile_jobs(self._spec, len(runs), usable_cores(self.task.hardware.cpus))
+        self.task = replace(self.task, compile_jobs=jobs)
         try:
             with self.interrupts.let_through():
                 self.probe.at_start()
@@ -102,39 +105,50 @@ class MeasurementLoop:
             raise stop
 
     def _one_process_each(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
-        for run in runs:
-            yield from self._begin(run, replicate)
-            if self._waiting and self._full():
+        pending = deque(runs)
+        while pending or self._alone:
+            if self._alone:
+                yield from self._take_turns(replicate, last=True)
+                self._start(self._alone.pop(0), replicate)
+                yield from self._prepare(deque(), replicate)
+            else:
+                yield from self._prepare(pending, replicate)
+            self._places.prepared.sort(key=runs.index)  # whichever was prepared first
+            yield from self._warm_up(replicate)
+            if self._places.waiting and self._places.full:
                 yield from self._take_turns(replicate)
-            if self.fail_fast and (failed := [run.planned.name for run in runs if run.failed]):
-                self.progress.warn(f"fail_fast: stopped after {failed[0]} failed")
+            if failed := self._failed_fast(runs):
+                self.progress.warn(f"fail_fast: stopped after {failed} failed")
                 break
         yield from self._take_turns(replicate, last=True)
 
-    def _full(self) -> bool:
-        """Whether no further one may wait, by number or by memory."""
-        alive = len(self._waiting) + len(self._anchors)
-        return alive >= self._spec.interleave or self.free_memory_mb() < LEAST_FREE_MEMORY * self._free_mb
+    def _failed_fast(self, runs: Iterable[ConversionRun]) -> str | None:
+        return next((run.planned.name for run in runs if run.failed), None) if self.fail_fast else None
 
-    def _begin(self, run: ConversionRun, replicate: int) -> Iterator[Sequence[ConversionRun]]:
-        """Start a process and wait until it is ready; one that failed has its outcome then."""
-        ready = self._start(run, replicate)
-        beside_others = bool(self._waiting or self._anchors)
-        if not ready and beside_others and self._spec.memory_limit_mb is None and run.out_of_memory:
-            # Those that wait hold memory too; with nobody beside it, it may do.
-            run.close()
-            self.progress.warn(f"{run.planned.name}: out of memory beside others, tried again alone")
-            yield from self._take_turns(replicate, last=True)
-            end_work_directory(run.directory, replicate)
-            ready = self._start(run, replicate)
-        if not ready:
-            yield from self._finish([run], replicate)
-        elif run.planned.name in ANCHORS and self._spec.interleave > 1:
-            self._anchors.append(run)
-        else:
-            self._waiting.append(run)
+    def _prepare(self, pending: deque[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
+        """Prepare as many as may wait, side by side; those that failed have their outcomes then."""
+        preparing = self._places.preparing
+        begun: list[ConversionRun] = []
+        while True:
+            while pending and not (self._alone or self._failed_fast(begun)) and self._places.may_start(pending[0]):
+                begun.append(pending.popleft())
+                self._start(begun[-1], replicate)
+            if not len(preparing):
+                return
+            with self.interrupts.let_through():
+                found, again = preparing.next_ones()
+            for run in again:
+                self._put_back(run, replicate, "to be prepared again by itself")
+                pending.appendleft(run)
+            for run in found:
+                if run.worker and run.worker.handle.running:
+                    self._places.prepared.append(run)
+                    self.progress.ready(run.planned)
+                else:
+                    yield from self._ended_early(run, replicate)
 
-    def _start(self, run: ConversionRun, replicate: int) -> bool:
+    def _start(self, run: ConversionRun, replicate: int) -> None:
+        """Start a process, which begins to prepare."""
         planned = run.planned
         self.progress.phase(planned.name, "start")
         run.started_at = run.started_at or now()
@@ -143,10 +157,36 @@ class MeasurementLoop:
                 self._task_of(run, replicate), lambda phase: self.progress.phase(planned.name, phase)
             )
             run.worker = MeasuredWorker(handle, self._spec, self.gap_s)
-            ready = run.worker.begin()
-        if ready:
-            self.progress.ready(planned)
-        return ready
+            self._places.preparing.add(run, handle)
+
+    def _ended_early(self, run: ConversionRun, replicate: int) -> Iterator[Sequence[ConversionRun]]:
+        """Take in one whose process ended before its first round was over, unless it is to be tried again."""
+        beside_others = bool(self._places.prepared or self._places.waiting or self._places.anchors)
+        if beside_others and self._spec.memory_limit_mb is None and run.out_of_memory:
+            # Those that wait hold memory too; with nobody beside it, it may do.
+            self._put_back(run, replicate, "tried again alone")
+            self._alone.append(run)
+        else:
+            yield from self._finish([run], replicate)
+
+    def _put_back(self, run: ConversionRun, replicate: int, what_next: str) -> None:
+        """End its process for good: it gets another one, as if this one had not been."""
+        self.progress.warn(f"{run.planned.name}: out of memory beside others, {what_next}")
+        self.progress.put_back(run.planned)
+        run.close()
+        run.worker = None
+        end_work_directory(run.directory, replicate)
+
+    def _warm_up(self, replicate: int) -> Iterator[Sequence[ConversionRun]]:
+        """Let those that are prepared warm up and take their first round, each while nothing else runs."""
+        while self._places.prepared:
+            run = self._places.prepared.pop(0)
+            with self.interrupts.let_through():
+                ready = run.worker is not None and run.worker.begin()
+            if ready:
+                self._places.add_warm(run)
+            else:
+                yield from self._ended_early(run, replicate)
 
     def _task_of(self, run: ConversionRun, replicate: int) -> WorkerTask:
         """The task of one process, whose directory is made for it."""
@@ -161,7 +201,7 @@ class MeasurementLoop:
 
     def _take_turns(self, replicate: int, *, last: bool = False) -> Iterator[Sequence[ConversionRun]]:
         """Take all rounds of those that wait; their processes end with it, the anchors' only with the last rounds."""
-        waiting, anchors = self._waiting, self._anchors
+        waiting, anchors = self._places.waiting, self._places.anchors
         if not waiting and not anchors:
             return
         with self.interrupts.let_through():
@@ -172,9 +212,9 @@ class MeasurementLoop:
                 self.monitor,
                 self.progress.turns,
             )
-        self._waiting = []
+        self._places.waiting = []
         if last:
-            self._anchors = []
+            self._places.anchors = []
         yield from self._finish([*anchors, *waiting] if last else waiting, replicate)
 
     def _finish(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:

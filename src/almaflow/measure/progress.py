@@ -10,7 +10,7 @@ from almaflow.secrets import mask
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from almaflow.records import MeasureSpec, Outcome, PlannedConversion
+    from almaflow.records import Job, MeasureSpec, Outcome, PlannedConversion
 
 
 class Progress:
@@ -28,16 +28,22 @@ class Progress:
         """Begin; ``estimate_s`` has the seconds that conversions may take until they are ready, by name."""
 
     def phase(self, name: str, phase: str) -> None:
-        """Tell that a conversion is now in this phase."""
+        """Tell that a conversion is now in this phase; several may be prepared at the same time."""
 
     def ready(self, planned: PlannedConversion) -> None:
-        """Tell that a conversion is converted, checked and warm, and waits for its turns."""
+        """Tell that a conversion is converted and checked, and waits until nobody is prepared any more."""
+
+    def put_back(self, planned: PlannedConversion) -> None:
+        """Tell that the process of a conversion was ended, and that it will get another one."""
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
         """Tell whose turn it is, the number of the round, and how many of all need no more."""
 
     def finish(self, outcome: Outcome) -> None:
         """Tell how a conversion ended."""
+
+    def measured(self, job: Job) -> None:
+        """Tell that all of the job is known; its report and what the store still lacks come afterwards."""
 
     def note(self, text: str) -> None:
         """Show a line that stays."""

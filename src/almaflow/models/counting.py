@@ -1,8 +1,6 @@
 """Counts the operations of one forward call without computing it. Imports torch: for workers only.
 
-The model runs on fake tensors, which have shapes and types but no values. Counting is done below
-PyTorch's dispatcher: it sees the ``aten`` operators that eager PyTorch calls on a CPU or GPU, after composite ones such
-as ``linear`` were taken apart. FLOPs come from PyTorch's own formulas (``torch.utils.flop_counter``) where it has one.
+The model runs on fake tensors, which have shapes and types but no values.
 """
 
 from __future__ import annotations
@@ -11,19 +9,20 @@ import copy
 import math
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.flop_counter import flop_registry
+from torch.utils._pytree import tree_map_only
 
-from almaflow.models.operator_kinds import FREE, JOINABLE, attention_flops, kind_of, product_sizes
+from almaflow.models.dispatched import DispatchWatch
+from almaflow.models.operator_kinds import JOINABLE, kind_of, product_sizes
 from almaflow.records import Operation, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from almaflow.models.dispatched import Dispatched
 
 MEGA = 1e6
 
@@ -108,7 +107,7 @@ def _bytes(tensor: torch.Tensor) -> float:
     return float(elements * tensor.element_size())
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Counter(DispatchWatch):
     """Records every operator on its way to the fake kernels."""
 
     def __init__(self, weights: Iterable[torch.Tensor]) -> None:
@@ -122,61 +121,41 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: list[torch.Tensor] = []
         """Every tensor seen so far, kept so that no two have the same id."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        self._alive += [*inputs, *outputs]
-        name = func.overloadpacket.__name__
-        if name in FREE:
-            self._pass_on(inputs, outputs)
-        elif outputs:
-            self._add(func, name, args, kwargs or {}, result, inputs, outputs)
-        return result
-
-    def _pass_on(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+    def see_view(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
         """Take a view for the tensor that it looks at."""
+        self._alive += [*inputs, *outputs]
         for tensor in outputs if inputs else ():
             if id(inputs[0]) in self._weights:
                 self._weights.add(id(tensor))
             if id(inputs[0]) in self._producers:
                 self._producers[id(tensor)] = self._producers[id(inputs[0])]
 
-    def _add(  # noqa: PLR0913, PLR0917 - what the dispatcher knows of one call
-        self,
-        func: Any,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        result: Any,
-        inputs: list[torch.Tensor],
-        outputs: list[torch.Tensor],
-    ) -> None:
-        weights = [tensor for tensor in inputs if id(tensor) in self._weights]
-        activations = [tensor for tensor in inputs if id(tensor) not in self._weights]
-        if not activations and all(id(tensor) in self._weights for tensor in outputs):
+    def see(self, call: Dispatched) -> None:
+        """Record an operator, unless it computes weights from weights."""
+        self._alive += [*call.inputs, *call.outputs]
+        weights = [tensor for tensor in call.inputs if id(tensor) in self._weights]
+        activations = [tensor for tensor in call.inputs if id(tensor) not in self._weights]
+        if not activations and all(id(tensor) in self._weights for tensor in call.outputs):
             return
-        shapes = tree_map_only(torch.Tensor, lambda tensor: tuple(tensor.shape), (args, kwargs, result))
-        kind = kind_of(name, shapes[0])
+        shapes = tree_map_only(torch.Tensor, lambda tensor: tuple(tensor.shape), (call.args, call.kwargs, call.result))
+        kind = kind_of(call.name, shapes[0])
         read_bytes = sum(map(_bytes, activations))
         if kind == "gather" and weights:  # a table is not read as a whole, only the elements that are looked up
-            read_bytes, weights = read_bytes + sum(map(_bytes, outputs)), []
+            read_bytes, weights = read_bytes + sum(map(_bytes, call.outputs)), []
         self._sources.append({self._producers[id(each)] for each in activations if id(each) in self._producers})
-        for tensor in outputs:
+        for tensor in call.outputs:
             self._producers[id(tensor)] = len(self.operations)
         self.operations.append(
             Operation(
-                name=name,
+                name=call.name,
                 kind=kind,
-                flops=_flops(func, name, args, kwargs, result),
+                flops=call.flops,
                 read_bytes=read_bytes,
                 weight_bytes=sum(map(_bytes, weights)),
-                written_bytes=sum(map(_bytes, outputs)),
-                shape=tuple(outputs[0].shape),
-                dtype=str(outputs[0].dtype).removeprefix("torch."),
-                sizes=product_sizes(name, *shapes),
+                written_bytes=sum(map(_bytes, call.outputs)),
+                shape=tuple(call.outputs[0].shape),
+                dtype=str(call.outputs[0].dtype).removeprefix("torch."),
+                sizes=product_sizes(call.name, *shapes),
             )
         )
 
@@ -197,13 +176,3 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
             for here, (each, sources) in enumerate(zip(self.operations, self._sources, strict=True))
         )
-
-
-def _flops(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> float:
-    """Return an operator's FLOPs: by PyTorch's formula for products, else one for each element that is written."""
-    if "attention" in name:
-        return attention_flops(tuple(tuple(tensor.shape) for tensor in args[:3]))
-    formula = flop_registry.get(func.overloadpacket)
-    if formula is not None:
-        return float(formula(*args, **kwargs, out_val=result))
-    return float(next(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)))

@@ -32,6 +32,8 @@ _BY_NAME = {
 }
 _KINDS = {name: kind for kind, names in _BY_NAME.items() for name in names.split()}
 _PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "addmv", "mv", "dot"})
+_RECURRENT = "mkldnn_rnn_layer"
+"""A kernel of eager PyTorch for all steps of an LSTM's layer."""
 _CONVOLUTIONS = frozenset({"convolution", "_convolution", "mkldnn_convolution", "cudnn_convolution"})
 
 POINTWISE, DEPTHWISE, GROUPED = "conv_pointwise", "conv_depthwise", "conv_grouped"
@@ -46,7 +48,7 @@ def kind_of(name: str, args: tuple[Any, ...]) -> str:
     """
     if name in _CONVOLUTIONS:
         return _convolution_kind(args)
-    if name in _PRODUCTS:
+    if name in _PRODUCTS or name == _RECURRENT:
         return "matmul"
     if "attention" in name:
         return "attention"
@@ -82,6 +84,9 @@ def product_sizes(name: str, args: tuple[Any, ...], _kwargs: dict[str, Any], out
         rows = output[0] * math.prod(output[2:])
         sizes = {"m": rows, "n": weight[0] // groups, "k": weight[1] * window, "groups": groups}
         return sizes | {"kernel": window, "stride": max(stride)}
+    if name == _RECURRENT:  # of each step's input and state with the weights of all gates
+        (steps, batch, _), (gates, wide), (_, state) = args[:3]
+        return {"m": steps * batch, "n": gates, "k": wide + state, "groups": 1}
     if name not in _PRODUCTS:
         return {}
     left, right = (args[1], args[2]) if name in {"addmm", "baddbmm", "addmv"} else (args[0], args[1])

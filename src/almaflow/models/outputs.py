@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +12,11 @@ import torch
 NUMBER, COMPLEX, MASK, CLASSES, BOXES, SIGNAL = "number", "complex", "mask", "classes", "boxes", "signal"
 CORNERS = 4
 """Figures of a box."""
+FIGURES = (
+    *(torch.Tensor, np.ndarray, np.generic),
+    *(bool, int, float, complex, torch.SymBool, torch.SymInt, torch.SymFloat),
+)
+"""Types of what is compared in an output; exporters have symbols for numbers."""
 PIXELS = 2.0
 """A box reaches further than this, in pixels; four figures up to 1 may be anything."""
 
@@ -55,20 +59,27 @@ def named_outputs(output: object) -> list[Output]:
 
 def found_outputs(output: object) -> list[Output]:
     """Return what `named_outputs` does, or nothing: a model may answer some inputs with nothing at all."""
-    return list(_named(output, ""))
+    return list(_named(output))
 
 
 def raw_tensors(output: object) -> Iterator[torch.Tensor]:
     """Yield the tensors of an output as they are, on their device and in their own memory."""
-    if isinstance(output, torch.Tensor):
-        yield output
+    return (figure for _, figure in named_figures(output) if isinstance(figure, torch.Tensor))
+
+
+def named_figures(output: object, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the tensors, arrays and numbers of an output as they are, nested to any depth, with their names."""
+    if isinstance(output, FIGURES):
+        yield name, output
     elif isinstance(output, Mapping):
-        yield from chain.from_iterable(map(raw_tensors, output.values()))
+        for key, value in output.items():
+            yield from named_figures(value, _below(name, key))
     elif isinstance(output, (tuple, list)):
-        yield from chain.from_iterable(map(raw_tensors, output))
+        for position, value in enumerate(output):
+            yield from named_figures(value, _below(name, position))
     elif dataclasses.is_dataclass(output) and not isinstance(output, type):
         for field in dataclasses.fields(output):
-            yield from raw_tensors(getattr(output, field.name))
+            yield from named_figures(getattr(output, field.name), _below(name, field.name))
 
 
 def matched(
@@ -123,23 +134,15 @@ def _are_boxes(tensors: Sequence[torch.Tensor]) -> bool:
     return bool(len(rows)) and bool((rows[:, 2:] >= rows[:, :2]).all()) and float(rows.max()) > PIXELS
 
 
-def _named(output: object, name: str) -> Iterator[Output]:
-    if isinstance(output, torch.Tensor):
-        yield from _tensors(output.detach(), name)
-    elif isinstance(output, (np.ndarray, np.generic)):
-        # A copy: a runtime may give the same buffer again.
-        yield Output(name, is_number=False, tensor=torch.from_numpy(np.array(output)))
-    elif isinstance(output, (bool, int, float, complex)):
-        yield Output(name, is_number=True, tensor=torch.tensor(output))
-    elif isinstance(output, Mapping):
-        for key, value in output.items():
-            yield from _named(value, _below(name, key))
-    elif isinstance(output, (tuple, list)):
-        for position, value in enumerate(output):
-            yield from _named(value, _below(name, position))
-    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        for field in dataclasses.fields(output):
-            yield from _named(getattr(output, field.name), _below(name, field.name))
+def _named(output: object) -> Iterator[Output]:
+    for name, figure in named_figures(output):
+        if isinstance(figure, torch.Tensor):
+            yield from _tensors(figure.detach(), name)
+        elif isinstance(figure, (np.ndarray, np.generic)):
+            # A copy: a runtime may give the same buffer again.
+            yield Output(name, is_number=False, tensor=torch.from_numpy(np.array(figure)))
+        else:
+            yield Output(name, is_number=True, tensor=torch.tensor(figure))
 
 
 def _tensors(tensor: torch.Tensor, name: str) -> Iterator[Output]:

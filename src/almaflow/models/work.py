@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
-from almaflow.models.operator_kinds import FREE, attention_flops
+from almaflow.models.dispatched import DispatchWatch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import FrameType
 
+    from almaflow.models.dispatched import Dispatched
+
 HALVES = (torch.float16, torch.bfloat16)
-LAYERS = ("_transformer_encoder_layer_fwd", "_native_multi_head_attention")
-"""Kernels of eager PyTorch for a whole layer, without a formula of its own."""
 COMPILED = "do not trace Dynamo-compiled graph"
 """Reason that dynamo gives where it calls a graph that a backend compiled."""
 
 
-class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class WorkCounter(DispatchWatch):
     """Adds up the FLOPs of the operators that are dispatched while it is active."""
 
     def __init__(self, weights: Mapping[str, torch.Tensor] | None = None, *, outside: bool = False) -> None:
@@ -56,19 +53,6 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Let compiled graphs run as they do without a mode (PyTorch 2.12 and later ask this)."""
         return True
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        if name in FREE:
-            self._pass_on(inputs, outputs)
-        elif outputs and not (self._outside and in_compiled_graph()):
-            self._add(func, name, args, kwargs or {}, result, inputs)
-        return result
-
     @property
     def half_share(self) -> float | None:
         """Share of the work, that of products if any, whose operators read float16 or bfloat16 and nothing wider."""
@@ -82,53 +66,32 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return None
         return sum(flops for name, flops in self.by_weight.items() if name in weights) / self.product_flops
 
-    def _pass_on(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+    def see_view(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
         """Take a view for the weight that it looks at."""
         if inputs and id(inputs[0]) in self._names:
             for tensor in outputs:
                 self._names[id(tensor)] = self._names[id(inputs[0])]
                 self._alive.append(tensor)
 
-    def _add(  # noqa: PLR0913, PLR0917 - what the dispatcher knows of one call
-        self,
-        func: Any,
-        name: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        result: Any,
-        inputs: list[torch.Tensor],
-    ) -> None:
-        flops = product_flops(func, name, args, kwargs, result)
-        self.products += flops is not None
-        floating = {tensor.dtype for tensor in inputs if tensor.is_floating_point()}
+    def see(self, call: Dispatched) -> None:
+        """Add the FLOPs of an operator."""
+        if self._outside and in_compiled_graph():
+            return
+        products = call.product_flops
+        self.products += products is not None
+        floating = {tensor.dtype for tensor in call.inputs if tensor.is_floating_point()}
         half = bool(floating) and floating <= set(HALVES)
-        if flops is not None:
-            self.product_flops += flops
-            self._half_product_flops += flops * half
-        matrices = [tensor for tensor in inputs if id(tensor) in self._names and tensor.dim() > 1]
+        if products is not None:
+            self.product_flops += products
+            self._half_product_flops += products * half
+        matrices = [tensor for tensor in call.inputs if id(tensor) in self._names and tensor.dim() > 1]
         elements = sum(tensor.numel() for tensor in matrices)
-        for tensor in matrices if flops else ():
+        for tensor in matrices if products else ():
             weight = self._names[id(tensor)]
-            self.by_weight[weight] = self.by_weight.get(weight, 0.0) + (flops or 0.0) * tensor.numel() / elements
-        if flops is None:  # one for each element that is written
-            flops = float(next(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)))
+            self.by_weight[weight] = self.by_weight.get(weight, 0.0) + (products or 0.0) * tensor.numel() / elements
+        flops = call.flops
         self.flops += flops
         self._half_flops += flops * half
-
-
-def product_flops(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> float | None:
-    """Return the FLOPs of an operator that multiplies matrices; None of any other."""
-    if name == "mkldnn_rnn_layer":  # input, and the weights for it and for the state
-        return float(2 * sum(weight.numel() for weight in args[1:3]) * args[0].numel() / args[0].shape[-1])
-    if name in LAYERS:
-        rows, width = args[0].numel() / args[0].shape[-1], args[0].shape[-1]
-        weights = {id(leaf): leaf for leaf in tree_leaves(args[3:]) if isinstance(leaf, torch.Tensor)}.values()
-        products = sum(weight.numel() for weight in weights if weight.dim() == 2 and weight.is_floating_point())  # noqa: PLR2004
-        return float(2 * rows * products + 4 * rows * args[0].shape[-2] * width)
-    if "attention" in name:
-        return attention_flops(tuple(tuple(tensor.shape) for tensor in args[:3]))
-    formula = flop_registry.get(func.overloadpacket)
-    return None if formula is None else float(formula(*args, **kwargs, out_val=result))
 
 
 def in_compiled_graph() -> bool:

@@ -28,11 +28,12 @@ def module_search_path() -> tuple[str, ...]:
     return tuple(path for path in sys.path if path)
 
 
-def server_environment(hardware: HardwareSpec) -> dict[str, str]:
-    """Variables that all workers of a job on the CPU have set beside the parent's environment."""
+def server_environment(hardware: HardwareSpec, *, cuda: bool = False) -> dict[str, str]:
+    """Variables that all workers of a job, on the CPU or for ``cuda``, have set beside the parent's environment."""
     environment = dict.fromkeys(THREAD_VARIABLES, str(hardware.threads))
-    # Alma and others take a GPU that they see, whatever device they are asked for.
-    environment["CUDA_VISIBLE_DEVICES"] = ""
+    if not cuda:
+        # Alma and others take a GPU that they see, whatever device they are asked for.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     if search := os.environ.get("PYTHONPATH"):
         # The worker has a working directory of its own.
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -41,15 +42,17 @@ def server_environment(hardware: HardwareSpec) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     # From 1.31 on ONNX Runtime's is a thread, a database and network calls: none belongs beside a measurement.
     environment["ORT_DISABLE_TELEMETRY"] = "1"
+    # Inductor's pool compiles Triton kernels, which are for GPUs. It is a process that imports PyTorch once more.
+    environment["TORCH_WARM_POOL"] = "0"
     return environment
 
 
 def worker_environment(task: WorkerTask) -> dict[str, str]:
     """Variables that one worker has set beside the parent's environment: threads, device and compile cache."""
-    environment = server_environment(task.hardware)
     device = task.conversion.device if task.conversion else task.hardware.device
+    environment = server_environment(task.hardware, cuda=device != "cpu")
     if device != "cpu":
-        del environment["CUDA_VISIBLE_DEVICES"]
+        environment["TORCH_WARM_POOL"] = os.environ.get("TORCH_WARM_POOL", "1")
     cold = task.measure.compile_cache == "cold"
     cache = Path(task.cache_dir or task.work_dir) / "compile-cache" if cold else home() / "compile-cache"
     if not cold:

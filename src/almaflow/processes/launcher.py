@@ -1,8 +1,8 @@
 """The launcher starts the workers of a job, each as a clean process.
 
 A worker is never forked from a process that has thread pools. A server (``worker/fork_server.py``) forks it, and ends
-whatever it leaves behind. On the CPU the server has only imported; for CUDA, which does not survive a fork, it has
-imported nothing, and the fork becomes a fresh interpreter. Each worker is the leader of a session of its own.
+whatever it leaves behind. The server has only imported, and for CUDA it is another one, which sees the GPUs and has not
+started CUDA. Each worker is the leader of a session of its own.
 """
 
 from __future__ import annotations
@@ -11,16 +11,51 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from almaflow.processes.environment import server_environment, worker_environment
 from almaflow.processes.logs import BoundedLog
-from almaflow.processes.process import Forked, Server
+from almaflow.processes.process import Server
 from almaflow.processes.worker_handle import WorkerExit, WorkerHandle
 from almaflow.records import HardwareSpec, WorkerTask, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+
+@dataclass
+class AskedFor:
+    """A worker that the server has been asked for; what it holds is closed unless the worker is taken over."""
+
+    task: WorkerTask
+    log: BoundedLog
+    events: int
+    turns: int
+    server: Server | None = None
+    _open: bool = field(default=True, init=False)
+
+    def started(self, on_phase: Callable[[str], None] = lambda _phase: None) -> WorkerHandle:
+        """Wait until the worker runs.
+
+        Raises:
+            AlmaflowError: the server has gone.
+            OSError: the system refuses to fork.
+        """
+        try:
+            process = cast("Server", self.server).started()
+        except BaseException:
+            self.close()
+            raise
+        self._open = False
+        return WorkerHandle(process, self.task, self.events, self.turns, self.log, on_phase)
+
+    def close(self) -> None:
+        """Close the descriptors. May be called again."""
+        if self._open:
+            self._open = False
+            self.log.close()
+            os.close(self.events)
+            os.close(self.turns)
 
 
 @dataclass
@@ -37,11 +72,11 @@ class Launcher:
     log_path: Path
     preload: Sequence[str] = ()
     _servers: dict[bool, Server] = field(default_factory=dict, init=False)
-    """The servers that run, by whether they start fresh interpreters."""
+    """The servers that run, by whether their workers use CUDA."""
 
     def __enter__(self) -> Self:
         """Start the server at once; it imports while the caller does something else."""
-        self._server(fresh=self.hardware.device != "cpu")
+        self._server(cuda=self.hardware.device != "cpu")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,38 +90,51 @@ class Launcher:
         Raises:
             AlmaflowError: the server cannot start workers.
         """
+        return self.ask(task).started(on_phase)
+
+    def ask(self, task: WorkerTask) -> AskedFor:
+        """Ask for a worker without waiting for it, as the server may still be importing.
+
+        Raises:
+            AlmaflowError: the server cannot start workers.
+        """
         directory = Path(task.work_dir)
         write_json(directory / "task.json", task)
         read_events, write_events = os.pipe()
         read_turns, write_turns = os.pipe()
         log = BoundedLog(directory / "worker.log")
+        asked = AskedFor(task, log, read_events, write_turns)
+        device = task.conversion.device if task.conversion else task.hardware.device
         try:
-            process = self._process(task, directory / "task.json", read_turns, log.descriptor, write_events)
+            asked.server = self._server(cuda=device != "cpu")
+            asked.server.ask(
+                directory / "task.json",
+                worker_environment(task),
+                (read_turns, log.descriptor, write_events),
+                cuda=device != "cpu",
+                early=task.conversion is None,
+            )
         except BaseException:
-            log.close()
-            os.close(read_events)
-            os.close(write_turns)
+            asked.close()
             raise
         finally:
             os.close(write_events)
             os.close(read_turns)
-        return WorkerHandle(process, task, read_events, write_turns, log, on_phase)
+        return asked
 
-    def _process(self, task: WorkerTask, path: Path, standard_input: int, log: int, events: int) -> Forked:
-        device = task.conversion.device if task.conversion else task.hardware.device
-        fresh = device != "cpu"
-        server = self._server(fresh=fresh)
-        return server.fork(path, worker_environment(task), standard_input, log, events, fresh=fresh)
+    def until_imported(self) -> None:
+        """Wait until the servers have imported everything, and compute nothing any more."""
+        for server in self._servers.values():
+            server.until_imported()
 
-    def _server(self, *, fresh: bool) -> Server:
-        server = self._servers.get(fresh)
+    def _server(self, *, cuda: bool) -> Server:
+        server = self._servers.get(cuda)
         if server is None or server.gone:
             # The kernel may have killed it for want of memory, which is no reason to fail the next conversions.
             if server:
                 server.close()
-            environment = {**os.environ, **({} if fresh else server_environment(self.hardware))}
-            modules = () if fresh else self.preload
-            server = self._servers[fresh] = Server(environment, self.hardware.cpus, modules, self.log_path)
+            environment = {**os.environ, **server_environment(self.hardware, cuda=cuda)}
+            server = self._servers[cuda] = Server(environment, self.hardware.cpus, self.preload, self.log_path)
         return server
 
 

@@ -20,7 +20,7 @@ from almaflow.records.protocol import MESSAGE_BYTES
 from almaflow.records.trouble import exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 SERVER_MODULE = "almaflow.worker.fork_server"
@@ -54,6 +54,7 @@ class Server:
         self._codes: dict[int, int] = {}
         self._left: dict[int, list[str]] = {}
         self._alive: set[int] = set()
+        self._imported = False
         self._started: list[tuple[int, int]] = []
         """A process ID and 0, or 0 and the error number with which the system refused."""
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -69,50 +70,68 @@ class Server:
                 start_new_session=True,  # Ctrl-C at the terminal is the parent's to handle
             )
 
-    def fork(  # noqa: PLR0913 - all that a worker is given
+    def ask(
         self,
         task_path: Path,
         environment: Mapping[str, str],
-        standard_input: int,
-        log: int,
-        events: int,
+        descriptors: Sequence[int],
         *,
-        fresh: bool = False,
-    ) -> Forked:
-        """Have a worker forked, once the server has imported.
+        cuda: bool = False,
+        early: bool = False,
+    ) -> None:
+        """Ask for a worker; ``started`` waits for it.
 
         Args:
             task_path: The worker's task; its directory becomes the working directory.
             environment: Variables that are set beside the server's own.
-            standard_input: Descriptor of the worker's standard input.
-            log: Descriptor of its standard output and error.
-            events: Descriptor of its event pipe.
-            fresh: Whether the fork becomes a fresh interpreter.
+            descriptors: Of the worker's standard input, of its standard output and error, and of its event pipe.
+            cuda: Whether the worker needs CUDA: the fork becomes a fresh interpreter where the server has started it.
+            early: Whether the worker needs only the first modules that the server imports.
 
         Raises:
             AlmaflowError: the server has gone.
-            OSError: the system refuses to fork.
         """
         self._log.trim()
         request = {
             "task": str(task_path),
             "directory": str(task_path.parent),
             "environment": dict(environment),
-            "command": [sys.executable, "-m", WORKER_MODULE] if fresh else None,
+            "command": [sys.executable, "-m", WORKER_MODULE] if cuda else None,
+            "early": early,
         }
-        try:
-            socket.send_fds(self._connection, [json.dumps(request).encode()], [standard_input, log, events])
+        with self._goes_on():
+            socket.send_fds(self._connection, [json.dumps(request).encode()], list(descriptors))
+
+    def started(self) -> Forked:
+        """Wait for the worker that was asked for, until the server has imported what it needs.
+
+        Raises:
+            AlmaflowError: the server has gone.
+            OSError: the system refuses to fork.
+        """
+        with self._goes_on():
             while not self._started:
                 self._listen(None)
-        except (OSError, EOFError) as error:
-            self.close()
-            message = f"the process that starts the workers has gone ({last_line(self._log_path) or error})"
-            raise AlmaflowError(message) from error
         pid, refused = self._started.pop()
         if refused:
             raise OSError(refused, os.strerror(refused))
         self._alive.add(pid)
         return Forked(pid, self)
+
+    def until_imported(self) -> None:
+        """Wait until the server has imported everything, or has gone: whoever needs it then is told so."""
+        with contextlib.suppress(OSError, EOFError):
+            while not self._imported:
+                self._listen(None)
+
+    @contextlib.contextmanager
+    def _goes_on(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, EOFError) as error:
+            self.close()
+            message = f"the process that starts the workers has gone ({last_line(self._log_path) or error})"
+            raise AlmaflowError(message) from error
 
     @property
     def gone(self) -> bool:
@@ -145,7 +164,9 @@ class Server:
         if not data:
             raise EOFError
         message = json.loads(data)
-        if "started" in message:
+        if "imported" in message:
+            self._imported = True
+        elif "started" in message:
             self._started.append((message["started"], 0))
         elif "refused" in message:
             self._started.append((0, message["refused"]))

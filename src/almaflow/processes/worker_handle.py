@@ -1,15 +1,12 @@
 """The parent's handle of one worker: it gives the worker its rounds, and ends one that breaks a limit.
 
-The parent sleeps in ``select`` while a worker measures, and wakes a few times a second to look at the clock and at the
-worker's memory.
+``processes/watching.py`` waits for workers, and has each looked at a few times a second meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import selectors
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,21 +16,16 @@ import psutil
 from almaflow.processes.ends import failure_of_end
 from almaflow.processes.memory import TreeMemory
 from almaflow.processes.process import Forked, end_session
-from almaflow.processes.stops import StopWatch
+from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_result import read_result
+from almaflow.processes.working_time import WorkingTime
 from almaflow.records import Failure, FailureKind, Measurement, WorkerResult, WorkerTask
-from almaflow.records.protocol import EventReader, RoundReport, RoundRequest, request_line
+from almaflow.records.protocol import PREPARING, EventReader, RoundReport, RoundRequest, request_line, round_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.processes.logs import BoundedLog
-
-WATCH_INTERVAL_S = 0.2
-"""Seconds between two looks at the clock, the memory and the log: rare enough not to disturb the worker."""
-
-ENDING_INTERVAL_S = 0.02
-"""Seconds between two looks once the worker has closed its pipe, which it does by ending."""
 
 DEFAULT_MEMORY_SHARE = 0.9
 """Share of the memory that is free when a worker starts: beyond it the kernel would kill somebody, maybe the parent."""
@@ -51,11 +43,7 @@ class WorkerExit:
 
 
 class WorkerHandle:
-    """A running worker, which has to be closed, whatever happens; that ends one that still runs.
-
-    The time budget counts only while somebody waits for the worker, not while others take rounds, and not while the
-    worker stood still for a reason outside of it (``stops``).
-    """
+    """A running worker, which has to be closed, whatever happens; that ends one that still runs."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that a worker is given
         self,
@@ -77,19 +65,41 @@ class WorkerHandle:
         self._ready = False
         self._failure: Failure | None = None
         self._code: int | None = None
-        self._budget_s = task.measure.time_budget_s
-        self._stops = StopWatch(process.pid)
+        self._time = WorkingTime(process.pid, task.measure.time_budget_s)
         self._requests = requests
         self._reader = EventReader()
         self.on_phase = on_phase
-        self._events: int | None = events
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(events, selectors.EVENT_READ)
+        self.pipe: int | None = events
+        """The descriptor on which the worker's events come; None once either side has closed it."""
+        self._events = events
+        os.set_blocking(events, False)
+        self._closed = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._code is None and self._failure is None and not self._closed
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it waits for its first round, or for a further one."""
+        return self._ready or self.phase == "prepared"
+
+    @property
+    def memory_mb(self) -> float:
+        """Its memory and that of all that it has started, in MB (10^6 bytes), at the last look."""
+        return self._memory.mb
 
     def until_ready(self) -> bool:
-        """Wait until the worker is ready for a round; False where it has ended instead."""
-        self._wait(lambda: self._ready)
-        return self._ready and self._running()
+        """Wait until the worker is ready for a further round; False where it has ended instead.
+
+        One that is prepared warms up, and takes its first round, before it is ready.
+        """
+        self._wait(lambda: self.prepared)
+        if not self._ready and self.running:
+            self._tell(round_request(self.task.measure, 0))
+            self._wait(lambda: self._ready)
+        return self._ready and self.running
 
     def turn(self, request: RoundRequest) -> RoundReport | None:
         """Let the worker take a round; None where it ended instead."""
@@ -99,7 +109,7 @@ class WorkerHandle:
     @property
     def stops_s(self) -> tuple[float, ...]:
         """Seconds of each stop of the worker, from outside, since it was last waited for."""
-        return tuple(self._stops.stops_s)
+        return tuple(self._time.stops.stops_s)
 
     def finish(self) -> WorkerExit:
         """Let a worker that is ready finish, wait for its end, and read its result."""
@@ -121,19 +131,18 @@ class WorkerHandle:
         if failure is not None:
             result = replace(result, failure=failure)
         if result.measurement:
-            result = replace(result, measurement=self._with_helpers(result.measurement))
+            result = replace(result, measurement=self._seen_from_here(result.measurement))
         return WorkerExit(result, directory / "worker.log", self.phase)
 
     def close(self) -> None:
         """End the worker and everything in its session, if it still runs. May be called again."""
-        if self._events is None:
+        if self._closed:
             return
         end_session(self.process, TERMINATE_GRACE_S)
-        self._selector.close()
+        self._closed, self.pipe = True, None
         os.close(self._events)
         os.close(self._requests)
         self._log.close()
-        self._events = None
 
     def _tell(self, request: RoundRequest | None) -> None:
         self._ready = False
@@ -141,64 +150,79 @@ class WorkerHandle:
             os.write(self._requests, request_line(request))
 
     def _wait(self, enough: Callable[[], bool]) -> None:
-        """Wait until ``enough`` says so or the worker has ended, by itself or for a limit that it breaks."""
-        stops = self._stops
-        stops.resume()
-        began = time.monotonic() - stops.total_s
-        while self._running() and not enough():
-            # Looked at before the pipe is read, so that the last event of a worker is not missed.
-            self._code = self.process.poll()
-            self._listen(0.0 if self._code is not None else WATCH_INTERVAL_S)
-            if self._code is not None:
-                break
+        """Wait until ``enough`` says so or the worker has ended."""
+        wait_for_any([self], lambda _: enough())
+
+    def attend(self) -> None:
+        """Begin a series of looks: the time until the first of them counts, what was before does not."""
+        self._time.resume()
+
+    def has_ended(self) -> bool:
+        """Whether its process has ended; asked before each look, so that its last event is not missed."""
+        self._code = self.process.poll()
+        return self._code is not None
+
+    def look(self, late_s: float, *, beside: int) -> None:
+        """Hear what the worker says, and end it where it breaks a limit.
+
+        Args:
+            late_s: Seconds by which the parent woke up later than it had asked for.
+            beside: The number of workers that work at the same time.
+        """
+        preparing = self.phase in PREPARING
+        self._listen()
+        self._time.look(late_s, beside=beside, preparing=preparing)
+        if self._code is None:
             self._log.trim()
-            if self._memory.over_limit(self.phase):
-                memory = self._memory
-                helpers = f", {memory.helpers_mb:.0f} MB of it in processes it started," if memory.helpers_mb else ""
-                message = f"used {memory.mb:.0f} MB{helpers} of the {memory.limit_mb:.0f} MB it may use"
-                self._end(FailureKind.OUT_OF_MEMORY, message)
-            elif time.monotonic() - began - stops.total_s > self._budget_s:
-                budget_s = self.task.measure.time_budget_s
-                message = f"not done within measure.time_budget_s={budget_s:g}, ended while in phase '{self.phase}'"
-                self._end(FailureKind.TIMEOUT, message)
-            elif stops.held_s > self.task.measure.time_budget_s:
-                message = f"stopped by a signal for {stops.held_s:.0f} s; let it run and go on with resume=true"
-                self._end(FailureKind.MACHINE, message)
-        self._budget_s -= time.monotonic() - began - stops.total_s
+            self._heed_limits()
 
-    def _running(self) -> bool:
-        return self._code is None and self._failure is None and self._events is not None
+    def _heed_limits(self) -> None:
+        memory, budget_s = self._memory, self.task.measure.time_budget_s
+        if memory.over_limit(self.phase):
+            helpers = f", {memory.helpers_mb:.0f} MB of it in processes it started," if memory.helpers_mb else ""
+            message = f"used {memory.mb:.0f} MB{helpers} of the {memory.limit_mb:.0f} MB it may use"
+            self.end(FailureKind.OUT_OF_MEMORY, message)
+        elif self._time.left_s < 0:
+            message = f"not done within measure.time_budget_s={budget_s:g}, ended while in phase '{self.phase}'"
+            self.end(FailureKind.TIMEOUT, message)
+        elif self._time.stops.held_s > budget_s:
+            message = f"stopped by a signal for {self._time.stops.held_s:.0f} s; let it run and go on with resume=true"
+            self.end(FailureKind.MACHINE, message)
 
-    def _end(self, kind: FailureKind, message: str) -> None:
+    def end(self, kind: FailureKind, message: str) -> None:
+        """End the worker, which has failed in this way."""
         self._failure = Failure(kind, message, self.phase)
         end_session(self.process, TERMINATE_GRACE_S)
 
-    def _listen(self, timeout_s: float) -> None:
-        """Wait for events of the worker, or for its pipe to close."""
-        asked_at, ready = time.monotonic(), False
-        if not self._selector.get_map():
-            time.sleep(min(timeout_s, ENDING_INTERVAL_S))
-        elif self._events is not None:
-            ready = bool(self._selector.select(timeout_s))
-        self._stops.look(time.monotonic() - asked_at - timeout_s)
-        if ready and self._events is not None:
-            data = os.read(self._events, 65536)
-            for event in self._reader.feed(data):
-                self.phase, self._ready = event.phase, event.phase == "ready"
-                self.report = event.report or self.report
-                self.on_phase(event.phase)
-            if not data:
-                # Converted code may close descriptors that it does not own, so a closed pipe is not yet the end.
-                # Such a worker cannot be directed any more, and may finish.
-                self._selector.unregister(self._events)
-                self._tell(None)
+    def _listen(self) -> None:
+        """Read what the worker has said, or that its pipe has been closed."""
+        if self.pipe is None:
+            return
+        try:
+            data = os.read(self.pipe, 65536)
+        except BlockingIOError:  # it has said nothing
+            return
+        for event in self._reader.feed(data):
+            self.phase, self._ready = event.phase, event.phase == "ready"
+            self.report = event.report or self.report
+            self.on_phase(event.phase)
+        if not data:
+            # Converted code may close descriptors that it does not own, so a closed pipe is not yet the end.
+            # Such a worker cannot be directed any more, and may finish.
+            self.pipe = None
+            self._tell(None)
 
-    def _with_helpers(self, measurement: Measurement) -> Measurement:
-        """Add what only the parent knows of the worker's helpers: their memory, and those that it left running."""
+    def _seen_from_here(self, measurement: Measurement) -> Measurement:
+        """Add what only the parent knows: the memory of helpers, which were left running, who prepared beside it."""
         peaks = [mb for mb in (measurement.peak_memory_mb, self._memory.peak_mb) if mb is not None]
         left = ", ".join(self.process.left_running())
         notes = (f"left processes running, which were ended: {left}",) if left else ()
-        return replace(measurement, peak_memory_mb=max(peaks, default=None), notes=measurement.notes + notes)
+        return replace(
+            measurement,
+            peak_memory_mb=max(peaks, default=None),
+            prepared_beside=self._time.prepared_beside,
+            notes=measurement.notes + notes,
+        )
 
 
 def free_memory_mb() -> float:

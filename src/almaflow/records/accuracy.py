@@ -59,3 +59,8 @@ class ScoredRun:
     said: tuple[RecordedPrediction, ...] = ()
     model_digest: str = ""
     """Eight digits that tell versions of a model apart; nothing of a built-in model, or by an older almaflow."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has a latency that a prediction can be held against."""
+        return self.latency_ms > 0 and self.floor_ms > 0

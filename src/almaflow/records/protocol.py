@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from almaflow.records import MeasureSpec
 
 
-PHASES = ("start", "load", "convert", "first call", "check", "warm-up", "measure", "ready")
-"""Phases of a worker, in this order. In ``ready`` it waits for the next turn."""
+PHASES = ("start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready")
+"""Phases of a worker, in this order. In ``prepared`` it waits for its first turn, in ``ready`` for the next one."""
+
+PREPARING = PHASES[: PHASES.index("prepared")]
+"""Phases that other workers may have at the same time."""
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Round:
 
     replicate: int
     index: int
-    """Number of the round. A worker takes round 0 by itself once it is warm; from 1 on they are interleaved."""
+    """Number of the round. A worker takes round 0 as soon as it is warm; from 1 on they are interleaved."""
     count: int
     """Number of the measurement's samples that belong to this round, in their order."""
     started_at: float
@@ -180,6 +180,12 @@ class Measurement:
     """Share of the FLOPs of products that read narrow weights, 0 to 1, whatever they compute in; None if unknown."""
     outside_share: float | None = None
     """Share of the FLOPs that ran outside of what was compiled, 0 to 1; None where it is unknown."""
+    convert_cpu_s: float | None = None
+    """Processor time of the worker and of all that it started, where ``convert_s`` is wall time."""
+    first_call_cpu_s: float | None = None
+    prepared_beside: float | None = None
+    """Number of conversions that were prepared at the same time, as a mean over the time until this one was; set by the
+    parent. Where it is not 0, the wall times until then depend on the others."""
 
 
 @dataclass(frozen=True)

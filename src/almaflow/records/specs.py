@@ -83,6 +83,8 @@ class MeasureSpec:
     """Number of fresh processes in which each conversion is measured."""
     interleave: int = 8
     """Number of workers that take their rounds in turns; 1: one conversion after the other."""
+    prepare_jobs: int = 1
+    """Number of conversions that are loaded, converted and checked at the same time."""
     streams: int = 1
     """Number of threads that call the model at the same time; more than 1 measures throughput under load."""
     warmup_calls: int = 10
@@ -122,6 +124,8 @@ class WorkerTask:
     replicate: int = 0
     cache_dir: str | None = None
     """Directory where compilers keep what they compiled; None: in ``work_dir``."""
+    compile_jobs: int | None = None
+    """Most C++ compilers that inductor runs at once; None: as many as it takes by itself."""
     sys_path: tuple[str, ...] = ()
 
 

@@ -14,9 +14,11 @@ from almaflow.analysis.rounds import is_stable
 from almaflow.analysis.wording import figure
 from almaflow.measure.progress import Progress
 from almaflow.records import Status
+from almaflow.records.protocol import PREPARING
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
+from almaflow.report.terminal import show_table
 from almaflow.secrets import mask
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from almaflow.records import MeasureSpec, Outcome, PlannedConversion
+    from almaflow.records import Job, MeasureSpec, Outcome, PlannedConversion
 
 REFRESH_PER_S = 1
 """The display counts whole seconds; drawing it more often would only take time from the worker that is measured."""
@@ -49,7 +51,7 @@ class TerminalProgress(Progress):
         self._live: Live | None = None
         # The display's thread reads these while the job's thread replaces them: each is replaced whole, never changed.
         self.estimate = Estimate(clock=clock)
-        self._now: tuple[str, str, float] | None = None
+        self._now: Mapping[str, tuple[str, float]] = {}  # by name: the phase or the round, and since when
         self._total = 0
         self._started = 0.0
 
@@ -67,7 +69,7 @@ class TerminalProgress(Progress):
             estimate_s: Seconds that a conversion is expected to take until it is ready, by name.
         """
         self.estimate, self._total = Estimate(plan, measure, estimate_s, self._clock), len(plan)
-        self._started, self._now = self._clock(), None
+        self._started, self._now = self._clock(), {}
         self._line(f"{self._total} conversions planned{self._about()}")
         if self._live_wanted:
             self._live = Live(
@@ -83,21 +85,30 @@ class TerminalProgress(Progress):
         """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure."""
         if phase == "start" and self.estimate.in_turns:  # of a further process: the turns are over
             self.estimate.end_turns()
-            self._now = None
-        if self.estimate.in_turns or phase == "ready":  # `ready` and `turns` tell that
+            self._now = {}
+        if self.estimate.in_turns or phase == "prepared":  # `turns` and `ready` tell that
             return
-        self.estimate.starting(name)
-        began = self._now[2] if self._now and self._now[0] == name else self._clock()
-        self._now = (name, phase, began)
+        if phase == "ready":
+            self._no_more(name)
+            return
+        if phase in PREPARING:
+            self.estimate.starting(name)
+        began = self._now[name][1] if name in self._now else self._clock()
+        self._now = {**self._now, name: (phase, began)}
         if self._live:
             self._live.refresh()
         else:
             self._line(f"{name}: {phase}")
 
     def ready(self, planned: PlannedConversion) -> None:
-        """Tell that a conversion is converted, checked and warm, and waits for its turns."""
+        """Tell that a conversion is converted and checked, and waits until nobody is prepared any more."""
         self.estimate.ready(planned.name)
-        self._now = None
+        self._no_more(planned.name)
+
+    def put_back(self, planned: PlannedConversion) -> None:
+        """Tell that the process of a conversion was ended, and that it will get another one."""
+        self.estimate.put_back(planned.name)
+        self._no_more(planned.name)
 
     def turns(self, name: str, number: int, settled: int, total: int) -> None:
         """Tell that all that are ready take their rounds in turns.
@@ -111,8 +122,9 @@ class TerminalProgress(Progress):
         if not self.estimate.in_turns:
             self.estimate.turns(total)
             self._line(f"timing {total} in turns{self._about()}")
-        since = self._now[2] if self._now else self._clock()
-        self._now = (name, f"round {number}, {settled} of {total} settled", since)
+            self._now = {}
+        since = min((since for _, since in self._now.values()), default=self._clock())
+        self._now = {name: (f"round {number}, {settled} of {total} settled", since)}
         if self._live:
             self._live.refresh()
 
@@ -121,11 +133,15 @@ class TerminalProgress(Progress):
         planned = outcome.planned
         self.estimate.finish(planned)
         took_s = outcome.measurement.total_s if outcome.measurement else outcome.ended_at - outcome.started_at
-        self._now = None
+        self._no_more(planned.name)
         remaining = self.estimate.remaining
         done = self._total - len(remaining)
         about = self._about() if remaining and not self._live else ""
         self._line(f"[{done}/{self._total}{about}] {planned.name}: {_result(outcome, took_s)}")
+
+    def measured(self, job: Job) -> None:
+        """Print the table on stdout: nobody should wait for the report and the store to see it."""
+        show_table(job)
 
     def note(self, text: str) -> None:
         """Show a line that stays."""
@@ -141,6 +157,10 @@ class TerminalProgress(Progress):
         if live:
             live.stop()
 
+    def _no_more(self, name: str) -> None:
+        """Show a conversion no more as one that is at work."""
+        self._now = {each: now for each, now in self._now.items() if each != name}
+
     def _line(self, text: str, style: str = "") -> None:
         self._console.print(Text(mask(text), style=style), soft_wrap=True)
 
@@ -150,13 +170,14 @@ class TerminalProgress(Progress):
 
     def _display(self) -> Group:
         now, moment = self._now, self._clock()
-        remaining = self.estimate.remaining
-        names = [planned.name for planned in remaining if now is None or planned.name != now[0]]
-        done = self._total - len(remaining)
-        first = f"{now[0]}: {now[1]}, {duration(moment - now[2])}" if now else "preparing"
-        second = f"{done} of {self._total} done, {duration(moment - self._started)} so far{self._about()}"
+        remaining, converted = self.estimate.remaining, self.estimate.converted
+        names = [planned.name for planned in remaining if planned.name not in now]
+        at_work = [f"{name}: {what}, {duration(moment - since)}" for name, (what, since) in now.items()]
+        counts = f"{self._total - len(remaining)} of {self._total} done" + f", {converted} converted" * bool(converted)
+        so_far = f"{counts}, {duration(moment - self._started)} so far{self._about()}"
         following = f"; next: {', '.join(names)}" if names else ""
-        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in (first, second + following)))
+        lines = (*(at_work or ["preparing"]), so_far + following)
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
 def duration(seconds: float) -> str:

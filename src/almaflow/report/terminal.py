@@ -26,12 +26,17 @@ def announce(uri: str, experiment_name: str) -> None:
     _line(JobConsole(), f"MLflow store: {display_uri(uri)}, experiment {experiment_name}")
 
 
-def present(uri: str, job: Job) -> None:
-    """Print the table, the verdict, where the files are, and the command that shows the runs."""
+def show_table(job: Job) -> None:
+    """Print the table and the verdict."""
     console = JobConsole()
     console.print()
     render(job, analyse(job), console)
     console.print()
+
+
+def show_places(uri: str, job: Job) -> None:
+    """Print where the files are, and the command that shows the runs."""
+    console = JobConsole()
     if Path(job.directory).exists():  # there is none if other jobs had all the results
         _line(console, f"Files: {job.directory}")
     if not job.tracked:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from math import sqrt
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
@@ -47,17 +49,14 @@ def error_summary(errors_pct: Sequence[float]) -> ErrorSummary:
     Intervals: of means by Student's t, of the median by the binomial distribution, of the share by E. B. Wilson's
     score ("Probable Inference, the Law of Succession, and Statistical Inference", JASA 22, 1927).
     """
-    from scipy.stats import binomtest
-
     sizes = [abs(each) for each in errors_pct]
     near = sum(each <= NEAR_PCT for each in sizes)
-    share = binomtest(near, len(sizes)).proportion_ci(CONFIDENCE, method="wilson")
     return ErrorSummary(
         len(sizes),
         mean_figure(errors_pct),
         mean_figure(sizes, least=0.0),
         Figure(median(sizes), median_interval(sizes)),
-        Figure(near / len(sizes), Interval(float(share.low), float(share.high))),
+        Figure(near / len(sizes), _share_interval(near, len(sizes))),
     )
 
 
@@ -90,20 +89,43 @@ def mean_figure(values: Sequence[float], least: float | None = None, most: float
     )
 
 
+def _share_interval(near: int, count: int) -> Interval:
+    """Return Wilson's interval of a share; ``scipy.stats.binomtest`` has the same, and takes a second to import."""
+    from scipy.special import ndtri
+
+    share, z = near / count, float(ndtri((1 + CONFIDENCE) / 2))
+    twice = 2 * (count + z**2)
+    middle = (2 * count * share + z**2) / twice
+    half = z / twice * sqrt(4 * count * share * (1 - share) + z**2)
+    return Interval(middle - half if near else 0.0, middle + half if near < count else 1.0)
+
+
 def trend(values: Sequence[float], at: Sequence[float]) -> Figure | None:
     """Return how much a figure grows in one unit of ``at``: the median slope of all pairs, with its 95% interval.
 
     P. K. Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", JASA 63 (1968). None below six points,
-    or where all were taken at once.
+    or where all were taken at once. ``scipy.stats.theilslopes`` gives the same, and takes a second to import.
     """
-    from scipy.stats import theilslopes
+    import numpy as np
+    from scipy.special import ndtri
 
     values, at = values[-MOST_FOR_TREND:], at[-MOST_FOR_TREND:]
     if len(values) < FEWEST_FOR_TREND or len(set(at)) < 2:  # noqa: PLR2004 - one moment has no slope
         return None
-    line = theilslopes(values, at, alpha=CONFIDENCE)
-    low, high = sorted((float(line.low_slope), float(line.high_slope)))
-    return Figure(float(line.slope), Interval(low, high))
+    rises, times = (np.subtract.outer(each, each) for each in (np.asarray(values, float), np.asarray(at, float)))
+    slopes = np.sort(rises[times > 0] / times[times > 0])
+    # Sen's equation 2.6: each group of equal values or times takes its own part from the variance.
+    groups = chain(Counter(values).values(), Counter(at).values())
+    variance = (_orders(len(values)) - sum(map(_orders, groups))) / 18
+    half = float(ndtri((1 + CONFIDENCE) / 2)) * sqrt(max(variance, 0.0))
+    low = max(round((len(slopes) - half) / 2) - 1, 0)
+    high = min(round((len(slopes) + half) / 2), len(slopes) - 1)
+    return Figure(float(np.median(slopes)), Interval(float(slopes[low]), float(slopes[high])))
+
+
+def _orders(count: int) -> int:
+    """Return 18 times the variance of Kendall's S over all orders of so many values."""
+    return count * (count - 1) * (2 * count + 5)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,10 +83,11 @@ def series_interval(values: Sequence[float]) -> Interval | None:
 
 def independent_draws(values: Sequence[float]) -> int:
     """Return the number of independent values that a series counts as: at least two, and no more than there are."""
-    from scipy.stats import rankdata
+    import numpy as np
 
     count = len(values)
-    ranks = rankdata(values) - (count + 1) / 2
+    _, groups, sizes = np.unique(np.asarray(values, float), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(sizes) - (sizes - 1) / 2)[groups] - (count + 1) / 2  # equal values share their mean rank
     variation = float(ranks @ ranks)
     if count < FEWEST or not variation:
         return max(2, count)
@@ -100,14 +100,14 @@ def independent_draws(values: Sequence[float]) -> int:
 def _ranks(count: int, confidence: float) -> tuple[int, int] | None:
     """Return the ranks of the values that are the interval's ends, from 0 on: the values themselves do not matter.
 
-    They are cached, since each worker needs an interval at each turn, and scipy takes a millisecond for one.
+    They are cached, since each worker needs an interval at each turn. ``scipy.stats.quantile_test`` has the same ends,
+    and takes a second to import.
     """
-    from scipy.stats import quantile_test
+    import numpy as np
+    from scipy.special import bdtr
 
-    if not count:
-        return None
-    ends = quantile_test(range(count), p=0.5).confidence_interval(confidence)
-    return (int(ends.low), int(ends.high)) if isfinite(ends.low) and isfinite(ends.high) else None
+    low = int(np.searchsorted(bdtr(np.arange(count), count, 0.5), (1 - confidence) / 2)) - 1
+    return (low, count - 1 - low) if low >= 0 else None
 
 
 def hull(intervals: Sequence[Interval | None]) -> Interval | None:

@@ -14,7 +14,8 @@ from almaflow.models.outputs import found_outputs, matched
 from almaflow.models.padding import judged_places, unmarked_masks
 from almaflow.models.state import set_generators
 from almaflow.worker.failures import FellBackError, WrongOutputError
-from almaflow.worker.fidelity import arithmetic, coarser, compare, compare_random
+from almaflow.worker.fidelity import Tolerance, arithmetic, coarser, compare, compare_random, tolerance_of
+from almaflow.worker.rounding import eased
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
     from almaflow.models.outputs import Output
     from almaflow.records import Fidelity, Measurement, PlannedConversion, WorkerTask
     from almaflow.worker.inputs import Inputs
-
-
-HALVES = ("float16", "bfloat16")
-
-CLEARLY_RIGHT_DB = 35.0
-"""SQNR from which on a route in half precision is not compared with eager in the same type: 2% of the signal."""
-
-CAST_MARGIN_DB = 10.0
-"""How much noisier than eager in the same type a route may be: runtimes round between other operators than eager."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +64,14 @@ class Checker:
     inputs: Inputs
     planned: PlannedConversion
     task: WorkerTask
+    load: Callable[[], torch.nn.Module] | None = None
+    """Builds the model once more, for a comparison with eager in the conversion's type; None: there is none."""
 
     def check(self, converted: ConvertedModel, measurement: Measurement) -> tuple[Measurement, Exception | None]:
         """Add the fidelity and the evidence to the measurement, and return it with the fault, if there is one."""
         try:
             fidelity = self.fidelity(converted.call)
+            fidelity = fidelity if fidelity.ok else eased(self, converted.call, fidelity)
         except WrongOutputError as error:
             return measurement, error
         measurement, fault = self.add_evidence(converted, replace(measurement, fidelity=fidelity))
@@ -84,23 +79,28 @@ class Checker:
             fault = self._fault_of_float_form(converted.built.float_form)
         return measurement, fault
 
-    def fidelity(self, call: Callable[[Batch], object], dtype: str | None = None) -> Fidelity:
+    def fidelity(
+        self, call: Callable[[Batch], object], dtype: str | None = None, least_db: float | None = None
+    ) -> Fidelity:
         """Compare the outputs with eager's on the same inputs.
 
         Args:
             call: One forward call on one batch.
             dtype: The arithmetic to judge by; the conversion's own if it is not given.
+            least_db: The SQNR to ask for; that of the arithmetic if it is not given.
 
         Raises:
             WrongOutputError: There is no output to compare.
         """
         reference, traits = self.reference, self.task.traits
         asked = arithmetic(coarser(traits.dtype, dtype or self.planned.dtype), self.planned.device)
+        tolerance = tolerance_of(asked)
+        tolerance = tolerance if least_db is None else replace(tolerance, least_db=least_db)
         outputs = [self._output(call, i) for i in range(len(reference.outputs))]
-        found = self._compare(reference.outputs, outputs, asked)
+        found = self._compare(reference.outputs, outputs, tolerance)
         if not found.ok and reference.sequence:
             # The runtime may keep the state itself, where it cannot be put back.
-            in_a_row = self._compare(reference.sequence[1:], outputs, asked)
+            in_a_row = self._compare(reference.sequence[1:], outputs, tolerance)
             found = in_a_row if in_a_row.ok else found
         if not found.ok and reference.draws:
             draws = [self._output(call, 0, seeded=False) for _ in range(DRAWS)]
@@ -109,7 +109,7 @@ class Checker:
         hint = None if found.ok else unmarked_masks(self.task.model, reference.call_form, reference.batches[0])
         return replace(found, reason=f"{found.reason}; {hint}") if hint else found
 
-    def _compare(self, references: list[Answer], outputs: list[list[Output]], dtype: str) -> Fidelity:
+    def _compare(self, references: list[Answer], outputs: list[list[Output]], tolerance: Tolerance) -> Fidelity:
         """Compare answers to the batches in their order."""
         pairs = [matched(*each) for each in zip(references, outputs, strict=True)]
         form, model = self.reference.call_form, self.task.model
@@ -117,7 +117,7 @@ class Checker:
         return compare(
             [ref for ref, _ in pairs],
             [out for _, out in pairs],
-            dtype,
+            tolerance,
             judged=[each for each in judged if each is not None] or None,
             batch_sizes=[model.batch_size] * len(pairs),
         )
@@ -148,35 +148,6 @@ class Checker:
             getattr(call, "close", lambda: None)()  # it may hold a second model
         return None if found.ok else WrongOutputError(f"already before quantisation: {found.reason}")
 
-    def fault_of_cast(self, call: Callable[[Batch], object], load: Callable[[], torch.nn.Module]) -> Exception | None:
-        """Compare a route in half precision with eager in the same type, where it is too near to its tolerance.
-
-        Rounding costs some models much and others little. An error of a converter that is smaller than the tolerance
-        shows where eager with the same rounding is far better.
-
-        Args:
-            call: One forward call of the conversion on one batch.
-            load: Builds the model once more.
-        """
-        dtype = self.planned.dtype
-        if dtype not in HALVES:
-            return None
-        first = replace(self, reference=replace(self.reference, outputs=self.reference.outputs[:1], sequence=[]))
-        found = first.fidelity(call)
-        if found.sqnr_db >= CLEARLY_RIGHT_DB:
-            return None
-        try:
-            half = load().to(self.planned.device, getattr(torch, dtype))
-            with torch.no_grad():
-                rounded = first.fidelity(lambda batch: half(*_as(batch, dtype)))
-        except Exception:  # noqa: BLE001 - no kernel in this type, or no memory for two: there is nothing to compare with
-            return None
-        if found.sqnr_db >= rounded.sqnr_db - CAST_MARGIN_DB:
-            return None
-        return WrongOutputError(
-            f"SQNR {found.sqnr_db:.1f} dB where eager in {dtype} keeps {rounded.sqnr_db:.1f} dB: more than rounding"
-        )
-
     def add_evidence(self, converted: ConvertedModel, measurement: Measurement) -> tuple[Measurement, Exception | None]:
         """Add to the measurement what the runtime executed, and return it with the fault, if there is one."""
         self.inputs.prepare(0)  # evidence may take a call
@@ -204,7 +175,3 @@ class Checker:
 
 def _notes_of(fidelity: Fidelity | None) -> tuple[str, ...]:
     return fidelity.notes if fidelity else ()
-
-
-def _as(batch: Batch, dtype: str) -> Batch:
-    return tuple(t.to(getattr(torch, dtype)) if t.is_floating_point() else t for t in batch)

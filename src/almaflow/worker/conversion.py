@@ -1,4 +1,4 @@
-"""Run one conversion in a worker: load, convert, first call, check, warm up, and timed rounds on request."""
+"""Run one conversion in a worker: load, convert, first call, check, and on request warm up and take timed rounds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from almaflow.worker import device as devices
 from almaflow.worker.check import Checker, Reference
 from almaflow.worker.failures import WrongOutputError
 from almaflow.worker.inputs import Inputs
+from almaflow.worker.rounding import fault_of_cast
 from almaflow.worker.rounds import Rounds
-from almaflow.worker.threads import read_threads, set_threads, threads_per_stream
+from almaflow.worker.stopwatch import Stopwatch
+from almaflow.worker.threads import read_threads, set_compile_jobs, set_threads, threads_per_stream
 from almaflow.worker.tracing import frozen_decisions_raise
 
 if TYPE_CHECKING:
@@ -43,8 +45,9 @@ def run_conversion(
 ) -> None:
     """Build, check and time one conversion; call ``keep`` with the measurement so far after each step.
 
-    The worker takes the first round as soon as it is warm, so that there is a figure whatever happens to the job, and
-    the others when the parent requests them. A conversion with a wrong output takes only the first, for diagnosis.
+    Up to the check other workers may do the same. Then it waits for the first request, when nothing else runs: it warms
+    up and takes the first round, so that there is a figure whatever happens to the job. It takes the others when the
+    parent requests them. A conversion with a wrong output takes only the first, for diagnosis.
 
     Args:
         task: The task, with a conversion and the path of the reference that the reference worker wrote.
@@ -66,12 +69,15 @@ def run_conversion(
     with torch.no_grad():
         run.build()
         fault = run.check()
+        events.enter("prepared")
+        directed = turns.next() is not None
         report = run.begin()
         if fault:
             events.enter("check")  # the phase that the failure is recorded in
             raise fault
         events.enter("ready", report)
-        run.take_turns(turns)
+        if directed:
+            run.take_turns(turns)
         run.check_evidence()
 
 
@@ -99,28 +105,31 @@ class _Run:
             model(*(tensor.to(planned.device) for tensor in copied(reference.batches[0])))
         state = ModelState(model) if task.traits.keeps_state else None
         self._inputs = Inputs(reference.batches, planned, task, state)
-        self._checker = Checker(reference, self._inputs, planned, task)
+        self._checker = Checker(reference, self._inputs, planned, task, lambda: _load(task)[0])
         baseline_mb = devices.resident_mb()
         devices.reset_peak()
         load_s = time.perf_counter() - self._started
 
         self._events.enter("convert")
-        begin = time.perf_counter()
+        stopwatch = Stopwatch()
         self._converted = convert(planned, model, self._inputs, task)
         self._synchronize()
-        convert_s = time.perf_counter() - begin
+        convert_s, convert_cpu_s = stopwatch.read()
 
         self._events.enter("first call")
         self._inputs.prepare(0)
-        begin = time.perf_counter()
+        stopwatch = Stopwatch()
         self._call(0)
         self._synchronize()
+        first_call_s, first_call_cpu_s = stopwatch.read()
         self._measurement = Measurement(
             samples_ms=(),
             batch_size=task.model.batch_size,
             load_s=load_s,
             convert_s=convert_s,
-            first_call_s=time.perf_counter() - begin,
+            first_call_s=first_call_s,
+            convert_cpu_s=convert_cpu_s,
+            first_call_cpu_s=first_call_cpu_s,
             total_s=time.perf_counter() - self._started,
             warmup_calls=0,
             stable=False,
@@ -198,7 +207,7 @@ class _Run:
         self._measurement, fault = self._checker.add_evidence(self._converted, self._measurement)
         self._keep(self._measurement)
         # At the end, since it builds the model once more: memory and latencies are taken by now.
-        fault = fault or self._checker.fault_of_cast(self._converted.call, lambda: _load(self._task)[0])
+        fault = fault or fault_of_cast(self._checker, self._converted.call, self._measurement.fidelity)
         if fault:
             raise fault
 
@@ -207,6 +216,7 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     """Return the model with the reference worker's weights, and the reference that it wrote."""
     # Set before anything is compiled: dynamo recompiles for another number of threads.
     set_threads(threads_per_stream(task))
+    set_compile_jobs(task.compile_jobs)
     reference = Reference.load(task.reference_path)
     model = build_bound(task.model, reference.call_form, reference.batches[0])
     if weights_digest(model) != task.weights_digest:

@@ -1,6 +1,7 @@
 """Serve forked workers: import what they need, compute nothing, and fork one for each task.
 
-Importing PyTorch, torchvision, Alma and the runtimes takes several seconds, and the server does it once a job. A fork
+Importing PyTorch, torchvision, Alma and the runtimes takes several seconds, and the server does it once a job. The
+worker that needs the first of them only is forked as soon as these are there. A fork
 of a process that has computed nothing has no thread pool to lose; losing one makes a forked PyTorch process hang.
 ``multiprocessing``'s own fork server would import the caller's main module into every worker, so that a script without
 a ``__main__`` guard would run again.
@@ -27,18 +28,24 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
+from almaflow.machine import home
 from almaflow.machine.process_tree import children
 from almaflow.records.protocol import MESSAGE_BYTES
+from almaflow.worker import cuda_unstarted, toolchain
 from almaflow.worker.main import end_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 DESCRIPTORS = 3
+
+FIRST = ("torch", "almaflow.worker.reference", "threadpoolctl", "torchvision")
+"""Modules that the worker needs that is asked for early: it builds the model and runs it eagerly."""
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -60,12 +67,15 @@ def main(arguments: Sequence[str]) -> None:
     settings = json.loads(arguments[1])
     adopt_orphans()
     worker.bind(settings["cpus"])  # before maths libraries read the processors that they may use
-    import_all(settings["modules"])
-    # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
-    gc.collect()
-    gc.freeze()
+    modules = settings["modules"]
+    steps = [partial(import_all, [name]) for name in modules]
+    if toolchain.__name__ in modules:
+        steps.append(partial(toolchain.take, home()))
+    first = 1 + max((modules.index(name) for name in FIRST if name in modules), default=-1)
+    for step in steps[:first]:
+        step()
     with socket.socket(fileno=int(arguments[0])) as connection:
-        serve(connection, lambda task_path, events: worker.main([task_path, str(events)]))
+        serve(connection, lambda task_path, events: worker.main([task_path, str(events)]), steps[first:])
 
 
 def adopt_orphans() -> None:
@@ -78,7 +88,7 @@ def import_all(modules: Sequence[str]) -> None:
     """Import modules that forks of this process need."""
     for name in modules:
         # A module that does not import is reported by the worker, with the fitting failure class.
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception), cuda_unstarted.asked_by_nvml():
             if name == "alma.conversions.select":
                 from almaflow.conversions.alma.repairs import apply_repairs
 
@@ -86,36 +96,77 @@ def import_all(modules: Sequence[str]) -> None:
             importlib.import_module(name)
 
 
-def serve(connection: socket.socket, work: Callable[[str, int], object]) -> None:
-    """Fork a worker for each request and report its end, until the other side closes."""
+def serve(
+    connection: socket.socket, work: Callable[[str, int], object], steps: Sequence[Callable[[], object]] = ()
+) -> None:
+    """Fork a worker for each request and report its end, until the other side closes.
+
+    Args:
+        connection: Brings the requests, and takes the reports.
+        work: The worker's work, by the path of its task and the descriptor of its event pipe.
+        steps: What is to be done before workers are forked. A worker that needs none of it is forked between two.
+    """
     wake_read, wake_write = socket.socketpair()
     for end in (wake_read, wake_write):
         end.setblocking(False)  # noqa: FBT003 - positional only
     signal.set_wakeup_fd(wake_write.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)
     alive: set[int] = set()
-    before = set(children(os.getpid()))  # what a module started when it was imported
+    preparation = _Preparation(connection, list(steps))
     with selectors.DefaultSelector() as selector, wake_read, wake_write:
         selector.register(connection, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
         while True:
-            ready = {key.fileobj for key, _ in selector.select()}
+            ready = {key.fileobj for key, _ in selector.select(0 if preparation.steps else None)}
             if wake_read in ready:
                 wake_read.recv(MESSAGE_BYTES)
-                _report_ends(connection, alive, before)
-            if connection in ready:
-                message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
-                if not message:
-                    break
-                pid = _fork(connection, alive)
-                if pid == 0:
-                    selector.close()
-                    for end in (connection, wake_read, wake_write):
-                        end.close()
-                    _become_worker(json.loads(message), descriptors, work)
-                for descriptor in descriptors:
-                    os.close(descriptor)
+                _report_ends(connection, alive, preparation.started)
+            if connection not in ready:
+                preparation.take_one()
+                continue
+            message, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, DESCRIPTORS)
+            if not message:
+                break
+            request = json.loads(message)
+            while preparation.steps and not request["early"]:
+                preparation.take_one()
+            fresh = request["command"] is not None and cuda_unstarted.started()
+            pid = _fork(connection, alive)
+            if pid == 0:
+                selector.close()
+                for end in (connection, wake_read, wake_write):
+                    end.close()
+                _become_worker(request, descriptors, work, fresh=fresh)
+            for descriptor in descriptors:
+                os.close(descriptor)
     _end_all(alive)
+
+
+class _Preparation:
+    """The steps that remain, and what the steps so far have started."""
+
+    def __init__(self, connection: socket.socket, steps: list[Callable[[], object]]) -> None:
+        self.steps = steps
+        self.started = set(children(os.getpid()))
+        """Processes that modules started when they were imported."""
+        self._connection = connection
+        self._take_in()
+
+    def take_one(self) -> None:
+        """Take the next step, if there is one."""
+        if self.steps:
+            before = set(children(os.getpid()))
+            self.steps.pop(0)()
+            self.started |= set(children(os.getpid())) - before
+            if not self.steps:
+                self._take_in()
+
+    def _take_in(self) -> None:
+        # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
+        gc.collect()
+        gc.freeze()
+        if not self.steps:
+            _send(self._connection, {"imported": True})
 
 
 def _fork(connection: socket.socket, alive: set[int]) -> int | None:
@@ -131,8 +182,13 @@ def _fork(connection: socket.socket, alive: set[int]) -> int | None:
     return pid
 
 
-def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object]) -> NoReturn:
-    """Turn this fork into what ``subprocess`` would start, and do the worker's task."""
+def _become_worker(
+    request: dict[str, Any], descriptors: list[int], work: Callable[[str, int], object], *, fresh: bool
+) -> NoReturn:
+    """Turn this fork into what ``subprocess`` would start, and do the worker's task.
+
+    It becomes a fresh interpreter where the worker needs CUDA and cannot have it in this process.
+    """
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -145,7 +201,7 @@ def _become_worker(request: dict[str, Any], descriptors: list[int], work: Callab
             os.close(descriptor)
         os.chdir(request["directory"])
         os.environ.update(request["environment"])
-        if request["command"]:
+        if request["command"] and (fresh or cuda_unstarted.unusable()):
             os.set_inheritable(events, True)  # noqa: FBT003 - positional only
             os.execv(request["command"][0], [*request["command"], request["task"], str(events)])  # noqa: S606 - ours
         work(request["task"], events)

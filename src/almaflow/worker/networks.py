@@ -54,6 +54,8 @@ def main(answer: Callable[[object], None]) -> None:
     import torch
 
     from almaflow.conversions.catalogue.preload import modules_for
+    from almaflow.machine import home
+    from almaflow.worker import toolchain
     from almaflow.worker.control_workload import control_workload_ms
     from almaflow.worker.fork_server import import_all
     from almaflow.worker.threads import set_threads
@@ -65,7 +67,9 @@ def main(answer: Callable[[object], None]) -> None:
         here = [_Network(spec, planned, task, Path(task["place"])) for spec in specs]
         networks: list[_Network] | list[_Forked] = here
         if task["forks"]:
-            import_all(modules_for(specs[0], [planned]))
+            import_all(modules := modules_for(specs[0], [planned]))
+            if toolchain.__name__ in modules:
+                toolchain.take(home())
             gc.freeze()
             networks = [_Forked(network) for network in here]
         built = []

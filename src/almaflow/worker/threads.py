@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +20,20 @@ def set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
+
+
+def set_compile_jobs(count: int | None) -> None:
+    """Set how many C++ compilers inductor runs at once, unless the user's environment does.
+
+    Inductor reads the variable when it is imported, which may have happened in the server.
+    """
+    if count is None or "TORCHINDUCTOR_COMPILE_THREADS" in os.environ:
+        return
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = str(count)
+    if "torch._inductor.config" in sys.modules:
+        from torch._inductor import config
+
+        config.compile_threads = count
 
 
 def read_threads() -> dict[str, int]:

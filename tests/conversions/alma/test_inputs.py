@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support.conversion_child import convert, in_child
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]
+pytestmark = pytest.mark.slow
 
 CONVERSIONS = (
     "EAGER",

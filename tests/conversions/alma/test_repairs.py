@@ -27,6 +27,7 @@ NEEDED = {
     "onnx-input-names": NEWER_TORCH,
     "cast-inputs": True,
     "onnx-session": True,
+    "traced-outputs": True,
 }
 """Repairs and whether the installed versions need them. The one for OpenVINO is looked at elsewhere."""
 
@@ -41,6 +42,7 @@ CASES = {
     "onnx-input-names": ("ONNX_CPU", "two floats"),
     "cast-inputs": ("FP16+EAGER", "tokens and floats"),
     "onnx-session": ("ONNX_CPU", "two floats"),
+    "traced-outputs": ("JIT_TRACE", "keyed"),
 }
 """A conversion and a model that meet the defect, in an order in which no repair hides the next defect."""
 
@@ -55,6 +57,7 @@ BROKEN = {
     "onnx-input-names": "left.weight does not match",
     "cast-inputs": "has no attribute 'half'",
     "onnx-session": "has no attribute 'cpu'",
+    "traced-outputs": "Encountering a dict at the output of the tracer",
 }
 """What is said without the repair."""
 
@@ -93,7 +96,7 @@ def in_child_import_and_convert() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return in_child(in_child_import_and_convert, tmp_path_factory.mktemp("repairs"))
+    return in_child(in_child_import_and_convert, tmp_path_factory.mktemp("repairs"), fresh=True)
 
 
 def test_every_repair_has_its_case() -> None:
@@ -148,7 +151,7 @@ def test_sessions_have_the_threads_that_were_asked_for(seen: dict[str, Any]) -> 
 
 
 def test_eager_needs_no_repair_but_the_moved_modules(tmp_path: Path) -> None:
-    found = in_child(in_child_eager, tmp_path)
+    found = in_child(in_child_eager, tmp_path, fresh=True)
     moved = ["moved-quantize-pt2e", "moved-xnnpack-quantizer"]
     assert found["repairs"] == (moved if NEWER_TORCH else [])
     assert found["sqnr_db"] == pytest.approx(200.0)

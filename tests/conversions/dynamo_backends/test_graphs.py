@@ -38,7 +38,7 @@ def in_child_compile() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return in_child(in_child_compile, tmp_path_factory.mktemp("dynamo"))
+    return in_child(in_child_compile, tmp_path_factory.mktemp("dynamo"), fresh=True)
 
 
 def test_what_compiles_whole_is_one_graph_with_or_without_an_export_before(seen: dict[str, Any]) -> None:

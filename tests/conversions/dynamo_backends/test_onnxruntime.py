@@ -12,8 +12,6 @@ import torch
 from almaflow.conversions.built.onnx_binding import BoundCall
 from almaflow.conversions.built.onnx_sessions import input_names, input_positions
 
-pytestmark = pytest.mark.answers
-
 SIZE = 4096
 
 

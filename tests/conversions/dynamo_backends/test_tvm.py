@@ -7,8 +7,6 @@ import torch
 
 from almaflow.conversions.dynamo_backends.tvm import ALIGNMENT, aligned
 
-pytestmark = pytest.mark.answers
-
 
 @pytest.mark.slow  # importing torch takes seconds
 def test_only_tensors_that_tvm_would_refuse_are_copied() -> None:

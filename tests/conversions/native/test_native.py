@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.conversion_child import convert, in_child
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]
+pytestmark = pytest.mark.slow
 
 CASES: dict[str, tuple[str, str, dict[str, str]]] = {
     "CHANNELS_LAST+EAGER": ("convolutions", "torch", {}),

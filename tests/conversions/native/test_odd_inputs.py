@@ -8,7 +8,7 @@ import pytest
 from tests.support.conversion_child import in_child
 from tests.support.odd_inputs import CASES, tried
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]
+pytestmark = pytest.mark.slow
 
 HALVES = ("bfloat16", "float16", "mixed")
 

@@ -10,7 +10,7 @@ import torch
 from tests.support.conversion_child import convert, in_child
 from torch import nn
 
-pytestmark = [pytest.mark.slow, pytest.mark.answers]
+pytestmark = pytest.mark.slow
 
 
 def _built(name: str, model: nn.Module, inputs: tuple[torch.Tensor, ...], decides: tuple[str, ...] = ()) -> Any:

@@ -9,8 +9,8 @@ import torch
 from tests.models.corpus.example import PLAIN, always_ok, example, floats
 from torch import Tensor, nn
 
-KEPT = always_ok("EXPORT+EAGER", "ONNX_CPU", "OPENVINO", why="every tensor of the answer is there to compare")
-BY_TRACING = always_ok(*PLAIN, why="every tensor of the answer is there to compare")
+KEPT = always_ok(*PLAIN, why="every tensor of the answer is there to compare")
+TRACED = always_ok("JIT_TRACE", why="a trace has every tensor of the answer by its name")
 
 
 class TwoHeads(nn.Module):
@@ -29,7 +29,7 @@ class Dictionary(TwoHeads):
         return {"b": self.b(x), "a": self.a(x), "aux": None, "n": 3}
 
 
-@example(floats(8), rules=(BY_TRACING,))
+@example(floats(8), rules=(KEPT,))
 class Pair(TwoHeads):
     """Two outputs of other sizes."""
 
@@ -37,7 +37,7 @@ class Pair(TwoHeads):
         return self.a(x), self.b(x)
 
 
-@example(floats(8))
+@example(floats(8), rules=(TRACED,))
 class SameShapes(nn.Module):
     """Two outputs of one shape: only their order tells them apart."""
 
@@ -66,7 +66,7 @@ class Answer:
     features: list[Tensor]
 
 
-@example(floats(8))
+@example(floats(8), rules=(TRACED,))
 class Object(TwoHeads):
     """A dataclass with a list in it."""
 
@@ -89,7 +89,7 @@ class NamedPair(TwoHeads):
         return Named(self.a(x), self.b(x))
 
 
-@example(floats(8))
+@example(floats(8), rules=(TRACED,))
 class Nested(TwoHeads):
     """Tuples in a list in a dictionary, with text beside them."""
 
@@ -122,7 +122,7 @@ class Constant(TwoHeads):
         return self.a(x), torch.arange(5.0)
 
 
-@example(floats(8))
+@example(floats(8), rules=(TRACED,))
 class PythonNumber(TwoHeads):
     """Beside the answer a Python number that comes from the values."""
 

@@ -17,7 +17,9 @@ from almaflow import machine
 from almaflow.accuracy.filter import Filter, moment_of
 from almaflow.records import Prediction, RecordedPrediction, ScoredRun
 from almaflow.tracking.accuracy import pages
+from almaflow.tracking.accuracy import rescored as rescoring
 from almaflow.tracking.accuracy import runs as judged
+from almaflow.tracking.accuracy.cache import state_of
 from almaflow.tracking.accuracy.history import scored_history
 from almaflow.tracking.accuracy.pages import MeasuredRuns
 from almaflow.tracking.accuracy.rescored import log_rescored
@@ -170,6 +172,35 @@ def test_what_was_said_afterwards_is_beside_it(uri: str, runs: list[ScoredRun]) 
         artifacts = str(MlflowClient(uri).get_run(run_id).info.artifact_uri).removeprefix("file://")
         Path(artifacts, "predictions.json").write_bytes(text)
     assert scored_history([uri], lambda *_: None) == found
+
+
+def test_a_store_to_which_nothing_was_written_is_not_asked(
+    uri: str, runs: list[ScoredRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_rescored(uri, "almaflow", [(runs[2].run_id, Prediction(12.0, "calibrated", "v2", low_ms=9.0))], {})
+    found = scored_history([uri], lambda *_: None)
+    with monkeypatch.context() as patch:
+        for module in (judged, rescoring):
+            patch.setattr(module, "session", lambda *_: pytest.fail("the store was asked"))
+        assert scored_history([uri], lambda *_: None) == found
+        with pytest.raises(pytest.fail.Exception):
+            scored_history([uri], lambda *_: None, fresh=True)
+    connect(uri).set_tag(runs[0].run_id, "env.torch", "9")
+    assert scored_history([uri], lambda *_: None)[0].environment["torch"] == "9"
+    log_rescored(uri, "almaflow", [(runs[3].run_id, Prediction(13.0, "calibrated", "v2"))], {})
+    assert [each.predictor for each in scored_history([uri], lambda *_: None)[3].said] == [
+        "calibrated",
+        "calibrated@v2",
+    ]
+
+
+def test_a_store_with_a_journal_beside_it_may_hold_more_than_its_file(uri: str, runs: list[ScoredRun]) -> None:
+    path = Path(uri.removeprefix("sqlite:///"))
+    assert runs
+    assert state_of(uri) == state_of(uri) is not None
+    path.with_name("mlflow.db-wal").touch()
+    assert state_of(uri) is None
+    assert state_of("http://server:5000") is state_of(f"{uri}.gone") is None
 
 
 def test_what_ended_halfway_was_never_said(uri: str, runs: list[ScoredRun], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,12 @@ PATCHES: tuple[BuildPatch, ...] = (
         patches_runtimes.checked_by_path,
     ),
     BuildPatch(
+        "traced-outputs",
+        "tracing refuses models that answer with a dictionary, an object, None or a number beside tensors",
+        lambda building: building.has("JIT_TRACE"),
+        patches_runtimes.traced_outputs,
+    ),
+    BuildPatch(
         "aot-inductor-runners",
         "the compiled library reads inputs of other strides wrongly, and has one runner for all concurrent calls",
         lambda building: building.has("AOT_INDUCTOR"),

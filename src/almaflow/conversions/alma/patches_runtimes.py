@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten, treespec_loads
 from almaflow.conversions.built.layout import LaidOutAs
 from almaflow.conversions.built.onnx_sessions import feed
 from almaflow.conversions.built.onnx_sessions import input_names as input_names_of
-from almaflow.conversions.built.tensor_outputs import example_of
+from almaflow.conversions.built.tensor_outputs import NamedTensors, example_of
 from almaflow.conversions.dynamo_backends.onnxruntime import OnnxRuntime
 from almaflow.conversions.dynamo_backends.openvino_bfloat16 import keep_bfloat16_partitions
 from almaflow.conversions.dynamo_backends.tvm import Tvm
@@ -60,6 +60,18 @@ def checked_by_path(_building: AlmaBuild) -> Any:
 
     checker = SimpleNamespace(check_model=lambda _model: onnx.checker.check_model(saved[-1]))
     return patch.object(module, "onnx", SimpleNamespace(load=load, checker=checker, helper=onnx.helper))
+
+
+def traced_outputs(_building: AlmaBuild) -> Any:
+    """Trace models that answer with dictionaries, objects, None or numbers among tensors too."""
+    original = torch.jit.trace
+
+    def trace(module: Any, example: Any) -> Any:
+        # Not strict, or dictionaries are refused: the check holds their keys and tensors against eager's.
+        scripted = isinstance(module, torch.jit.ScriptModule)
+        return original(module if scripted else NamedTensors(module), example, strict=False)  # type: ignore[no-untyped-call]
+
+    return patch("torch.jit.trace", trace)
 
 
 def aot_inductor_runners(building: AlmaBuild) -> Any:

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import flop_registry
 
 from almaflow.conversions.built.evidence import ExecutionEvidence
 from almaflow.conversions.built.narrow import NOTHING
-from almaflow.models.work import FloatModel, WorkCounter, product_flops
+from almaflow.models.dispatched import product_flops
+from almaflow.models.work import FloatModel, WorkCounter
 
 if TYPE_CHECKING:
     from almaflow.models.batches import Batch

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow.models.outputs import named_figures
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from almaflow.models.batches import Batch
+
+EXPORTED = (torch.Tensor, bool, int, float, torch.SymBool, torch.SymInt, torch.SymFloat)
+"""Types of the parts of an output that exporters see; arrays are none of them."""
 
 
 class _Places:
@@ -92,15 +94,36 @@ def _position(tensor: torch.Tensor | None, among: list[torch.Tensor]) -> int | N
 
 def figures_of(output: object) -> Iterator[Any]:
     """Yield the tensors and numbers of an output, nested to any depth."""
-    if isinstance(output, (torch.Tensor, bool, int, float, torch.SymBool, torch.SymInt, torch.SymFloat)):
-        yield output
-    elif isinstance(output, Mapping):
-        yield from chain.from_iterable(map(figures_of, output.values()))
-    elif isinstance(output, (tuple, list)):
-        yield from chain.from_iterable(map(figures_of, output))
-    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
-        names = [field.name for field in dataclasses.fields(output)]
-        yield from chain.from_iterable(figures_of(getattr(output, name)) for name in names)
+    return (figure for _, figure in named_figures(output) if isinstance(figure, EXPORTED))
+
+
+class NamedTensors(torch.nn.Module):
+    """A model that returns tensors, tuples of them and dictionaries of them as they are, all else as a dictionary.
+
+    Tracing refuses None, numbers and objects in an output. The dictionary has the tensors by the names that
+    ``models.outputs`` gives them, such as ``logits`` or ``features.0``, by which they are compared.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training  # of itself alone: parts of the model may be in another mode
+
+    def forward(self, *inputs: Any) -> Any:
+        output = self.model(*inputs)
+        if _traced_as_it_is(output):
+            return output
+        tensors = [(name, figure) for name, figure in named_figures(output) if isinstance(figure, torch.Tensor)]
+        named = dict(tensors)
+        return named if len(named) == len(tensors) else tuple(tensor for _, tensor in tensors)
+
+
+def _traced_as_it_is(output: object) -> bool:
+    """Whether tracing takes an output of this structure."""
+    if isinstance(output, tuple):
+        return bool(output) and all(map(_traced_as_it_is, output))
+    parts = output.values() if isinstance(output, dict) else output if isinstance(output, list) else [output]
+    return bool(parts) and all(isinstance(part, torch.Tensor) for part in parts)
 
 
 def example_of(batch: Batch) -> Batch:

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from almaflow.conversions.catalogue.requirements import Obstacle
 
+TOOLCHAIN = "almaflow.worker.toolchain"
+"""The server that has it among its modules finds out about the C++ compiler, once for all workers."""
+
 INDUCTOR = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.codegen.cpp")
+COMPILES = (*INDUCTOR, TOOLCHAIN)
 ONNX = ("onnxscript", "torch.onnx._internal.exporter._core", "onnxruntime", "onnxruntime.quantization")
 OPENVINO = (*INDUCTOR, "openvino", "openvino.torch")
 
@@ -37,9 +41,9 @@ FAMILIES: dict[str, Family] = {
     "eager": PLAIN,
     "export": PLAIN,
     "torchscript": PLAIN,
-    "inductor": Family(Traits((), INDUCTOR, "inductor", "quick deploy", dynamo=True), requirements.inductor),
+    "inductor": Family(Traits((), COMPILES, "inductor", "quick deploy", dynamo=True), requirements.inductor),
     "cudagraphs": Family(Traits((), INDUCTOR, recommended_for="quick deploy", dynamo=True)),
-    "aot_inductor": Family(Traits(preload=INDUCTOR), requirements.cpp_compiler),
+    "aot_inductor": Family(Traits(preload=COMPILES), requirements.cpp_compiler),
     "onnx": Family(
         Traits(("onnxruntime",), ONNX, "onnxruntime", "cross-platform", keeps_memory=True), requirements.onnxruntime_on
     ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from almaflow.records import Prediction
+    from almaflow.tracking.accuracy.cache import Later
 
 ARTIFACT = "predictions.json"
 KIND = "rescore"
@@ -77,8 +78,8 @@ def log_rescored(
     return run_id
 
 
-def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]:
-    """Read the newest later predictions, by the ID of the run that measured and the predictor's label.
+def rescored(uri: str, scratch: str) -> tuple[Later, bool]:
+    """Read the newest later predictions, and tell whether they are all that the store has.
 
     A damaged artifact is left out with a warning.
 
@@ -89,9 +90,10 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]
     Raises:
         TrackingError: the store cannot be reached or read.
     """
+    predictions: Later = {}
+    complete = True
     if is_missing(uri):
-        return {}
-    predictions: dict[str, dict[str, RecordedPrediction]] = {}
+        return predictions, complete
     with session(uri, "predictions could not be read") as client:
         where = f"tags.`almaflow.kind` = '{KIND}' AND tags.`almaflow.status` = 'ok'"
         for run in search(client, sorted(experiments(client)), where, ["attributes.start_time ASC"]):
@@ -100,11 +102,12 @@ def rescored(uri: str, scratch: str) -> dict[str, dict[str, RecordedPrediction]]
                 later = read_json(path, LaterPredictions) if path else None
             except RecordError as error:
                 logging.getLogger("almaflow").warning("%s; these later predictions are left out", error)
-                continue
-            if later is None:  # its artifacts were removed
+                later = None
+            if later is None:  # damaged, or its artifacts were removed
+                complete = False
                 continue
             predictor = label(later.predictor, later.version)
             for measured, latency_ms, low_ms, high_ms in later.predictions:
                 prediction = RecordedPrediction(predictor, later.version, latency_ms, low_ms, high_ms)
                 predictions.setdefault(measured, {})[predictor] = prediction
-    return predictions
+    return predictions, complete

@@ -3,7 +3,8 @@
 What was read is cached, and checked against the store. MLflow lists runs in the order of their start. A run that is
 added, removed or changed therefore shifts or differs at some position. The runs at a few positions (the first, the
 last, and some drawn each time) are read again and compared; all from the first difference on are read again. A change
-of an old run's values stays unseen until such a position meets it, or until ``fresh``.
+of an old run's values stays unseen until such a position meets it, or until ``fresh``. An sqlite store to which nothing
+was written since is not asked at all (``history``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.records import RecordedPrediction, ScoredRun
 from almaflow.records.prediction import BASELINE_NAMES
-from almaflow.tracking.accuracy.cache import RunCache
+from almaflow.tracking.accuracy.cache import Cached, RunCache
 from almaflow.tracking.accuracy.pages import PAGE, MeasuredRuns
 from almaflow.tracking.fingerprints import model_digest
 from almaflow.tracking.reader import stored_run
@@ -26,6 +27,7 @@ from almaflow.tracking.uris import is_missing, is_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from almaflow.tracking.accuracy.cache import Later
     from almaflow.tracking.reader import StoredRun
 
 PROBES = 5
@@ -38,13 +40,20 @@ _CALLS = {"measure.streams": "1", "measure.include_transfer": "false"}
 """Settings that change what a timed call is, and their defaults."""
 
 
-def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fresh: bool = False) -> list[ScoredRun]:
+def scored_runs(
+    uri: str,
+    notify: Callable[[int], None] = lambda _: None,
+    *,
+    fresh: bool = False,
+    whole: tuple[str, Later] | None = None,
+) -> list[ScoredRun]:
     """Read all conversions with a latency that counts, each with its predictions, in the order of their start.
 
     Args:
         uri: A resolved store.
         notify: Called with the number of runs that were read from the store so far.
         fresh: Read all of them again.
+        whole: The state of the store and all its later predictions in that state, to be cached with the runs.
 
     Raises:
         TrackingError: the store cannot be reached or read.
@@ -59,8 +68,9 @@ def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fre
             run = runs.at(position)
             return scored_run(stored_run(run, runs.names)) if run else None
 
-        cached, settled = ([], 0) if fresh else cache.read()
-        start = _agreeing(cached, settled, read_at)
+        known = Cached() if fresh else cache.read()
+        cached = known.runs
+        start = _agreeing(cached, known.settled, read_at)
         new: list[ScoredRun] = []
         written_at: list[float] = []
         environments: dict[tuple[str, ...], dict[str, str]] = {}
@@ -75,8 +85,8 @@ def scored_runs(uri: str, notify: Callable[[int], None] = lambda _: None, *, fre
         notify(len(new))
     recent = time.time() - SETTLED_AFTER_S
     fixed = next((index for index, at in enumerate(written_at) if at > recent), len(new))
-    cache.replace(start, new, start + fixed)
-    return [run for run in (*cached[:start], *new) if run.latency_ms > 0 and run.floor_ms > 0]
+    cache.replace(start, new, start + fixed, whole)
+    return [run for run in (*cached[:start], *new) if run.counts]
 
 
 def _written_at(started_ms: int, ended_ms: int | None) -> float:

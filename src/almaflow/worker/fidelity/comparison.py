@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def compare(
     references: Sequence[Sequence[Tensor]],
     outputs: Sequence[Sequence[Tensor]],
-    dtype: str,
+    dtype: str | Tolerance,
     judged: Sequence[Tensor] | None = None,
     batch_sizes: Sequence[int] | None = None,
 ) -> Fidelity:
@@ -40,12 +40,12 @@ def compare(
         references: For each call, eager's output tensors on the CPU; the first dimension is the batch. Sizes may differ
             from call to call.
         outputs: For each call, the conversion's output tensors, likewise.
-        dtype: The arithmetic type of the conversion, which sets the tolerance.
+        dtype: The arithmetic type of the conversion, which sets the tolerance, or a tolerance.
         judged: For each call, a boolean tensor (N, L) that is false at padding; it holds for each output whose first
             two dimensions are (N, L). None: everything counts.
         batch_sizes: Of each call, the size of the batch, which tells samples from rows whose number the data give.
     """
-    tolerance = tolerance_of(dtype)
+    tolerance = tolerance_of(dtype) if isinstance(dtype, str) else dtype
     found = _compare(references, outputs, tolerance, judged)
     if found.ok or judged is not None:
         return found

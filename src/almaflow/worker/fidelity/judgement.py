@@ -66,7 +66,7 @@ def judge_output(pairs: Sequence[Pair], tolerance: Tolerance) -> Judged:
         )
     elif varying is not None and varying < tolerance.least_correlation:
         least = tolerance.least_correlation
-        reason = f"what differs between inputs correlates with eager's by {varying:.2f}, less than {least:g}"
+        reason = f"what differs between inputs correlates with eager's by {varying:.3f}, less than {least:g}"
     elif alike:
         reason = "the answer to each call is the same to the bit, where eager's differ"
     elif part and part.lost:

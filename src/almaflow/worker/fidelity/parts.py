@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from almaflow.worker.fidelity.tolerances import Tolerance
 
 LOWER_DB = 1.0
-"""A part may be this much noisier than the whole may be."""
+"""A part may be this much noisier than the whole may be, unless it is in another unit: that has noise of its own."""
 STRONG = 0.1
 """Parts with this share of the mean power or more have signal enough to show the common noise."""
 UNEVEN, BESIDE_CHANCE = 4.0, 1.5
@@ -79,7 +79,8 @@ def judge(moments: Moments, tolerance: Tolerance, scale: float = 1.0, *, units: 
     other_unit = _in_other_unit(power * scale**2, count) if units else torch.zeros(parts, dtype=torch.bool)
     allowed = torch.where(other_unit, 0.0, common)
     rounding = tolerance.resolution**2 * power
-    limit = power * 10 ** (-(tolerance.least_db - LOWER_DB) / 10)
+    least_db = tolerance.least_db - torch.where(other_unit, 0.0, LOWER_DB)
+    limit = power * 10 ** (-least_db / 10)
     noisy = (noise > limit) & (noise > _uneven(moments) * allowed) & (noise > rounding)
     variation = (moments.rr / count - (moments.r / count).square()).clamp(min=0)
     unrelated = _unrelated(moments, torch.maximum(2 * allowed, rounding)) & (noise > rounding)

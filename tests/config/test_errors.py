@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from almaflow.config import files, resolve, store, validation
 from almaflow.config.explain import explain
-from almaflow.config.overrides import quote_numbers
+from almaflow.config.overrides import choose_names, quote_numbers
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _hydra() -> Iterator[None]:
 def answer(*overrides: str) -> str:
     """What the user reads about these overrides; empty where nothing is wrong."""
     try:
-        validation.validate(compose("config", quote_numbers(list(overrides))))
+        validation.validate(compose("config", quote_numbers(choose_names(overrides))))
     except Exception as error:  # noqa: BLE001 - whatever Hydra raises
         explained = explain(error)
         assert explained is not None
@@ -129,6 +129,17 @@ def answer(*overrides: str) -> str:
             "model=resnet18,simple: several values are a sweep, which takes -m; a list is written in brackets",
         ),
         ("batch_size", "batch_size: is not of the form KEY=VALUE; quote a value that has spaces or brackets"),
+        ("resnet18", "resnet18: is not of the form KEY=VALUE; did you mean model=resnet18?"),
+        ("ResNet-18", "ResNet-18: is not of the form KEY=VALUE; did you mean model=resnet18?"),
+        ("NVIDIA-H100", "NVIDIA-H100: is not of the form KEY=VALUE; did you mean hardware=h100?"),
+        ("quick", "quick: is not of the form KEY=VALUE; did you mean measure=quick?"),
+        (
+            "hardware=i8_12700k",
+            (
+                "hardware=i8_12700k: no such hardware; nearest: i7_12700k; all: `almaflow hardware`; this machine as "
+                "it is: hardware=auto"
+            ),
+        ),
         ("conversions=[a", "conversions=[a: is not of the form KEY=VALUE; quote a value that has spaces or brackets"),
         ("output=${nothing}", "output: Interpolation key 'nothing' not found"),
     ],
@@ -171,12 +182,12 @@ def test_integer_inputs_of_a_data_loader_need_no_range() -> None:
     assert answer("model.inputs=[{shape: [4], dtype: int64}]", "model.data_loader._target_=p.loader") == ""
 
 
-def test_a_wrong_model_lists_the_models_and_the_way_to_all_others() -> None:
-    line = answer("model=resnet_18")
-    assert line.startswith("model=resnet_18: no such model; nearest: resnet18; choices: bert, convnext_base, ")
-    assert "vit_l_32" in line
-    assert line.endswith("any torchvision model: model=torchvision model.arch=NAME")
-    assert "nearest" not in answer("model=nope")
+def test_a_wrong_model_is_answered_by_the_nearest_or_by_all_and_the_way_to_others() -> None:
+    more = "all: `almaflow models`; any torchvision model: model=torchvision model.arch=NAME"
+    assert answer("model=resnet81") == f"model=resnet81: no such model; nearest: resnet18; {more}"
+    line = answer("model=nope")
+    assert line.startswith("model=nope: no such model; choices: bert, convnext_base, ")
+    assert line.endswith(more)
 
 
 def test_an_unreadable_pattern_is_named() -> None:

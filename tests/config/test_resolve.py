@@ -306,3 +306,23 @@ def test_a_run_leaves_nothing_in_the_working_directory(
     assert (done.stdout, done.stderr) == (printed, "")
     assert list(work.iterdir()) == []
     assert (home / "multirun").is_dir() == ("-m" in arguments)
+
+
+def test_more_threads_than_processors_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(machine, "describe", lambda: XEON)
+    monkeypatch.setattr(machine.cpus, "allowed", lambda: frozenset({0, 1}))
+    resolve.resolve_hardware(job("hardware.threads=2"))
+    assert caplog.messages == []
+    assert resolve.resolve_hardware(job("hardware.threads=99")).threads == 99
+    line = "hardware.threads=99: more than the 2 processors of this job; threads that wait for each other are slow"
+    assert caplog.messages == [line]
+    caplog.clear()
+    monkeypatch.setattr(machine.cpus, "allowed", lambda: None)
+    resolve.resolve_hardware(job("hardware.threads=8"))
+    assert caplog.messages == []
+
+
+def test_names_of_architectures_may_be_written_otherwise() -> None:
+    assert resolve.resolve_model(job("model=torchvision", "model.arch=ViT-B-16")).arch == "vit_b_16"

@@ -192,6 +192,9 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         narrow_weights_share=0.5,
         narrow_work_share=0.5,
         outside_share=0.5,
+        convert_cpu_s=1.0,
+        first_call_cpu_s=1.0,
+        prepared_beside=0.5,
         device_samples_ms=(1.0,),
         rounds=tuple(
             Round(replicate, index, count=50, started_at=0, wall_s=0.05, cpu_s=0.05, control_ms=1, state=STATE)
@@ -242,7 +245,7 @@ def test_the_settings_are_those_of_the_files() -> None:
     rows = table("docs/measurement.md", "setting")
     assert [row[0] for row in rows] == [f"measure.{name}" for name in asdict(MeasureSpec())]
     for column, name in enumerate(("default", "quick", "thorough"), start=1):
-        written = asdict(MeasureSpec()) | files.choices("measure")[name]
+        written = asdict(MeasureSpec()) | files.choices("measure")["default"] | files.choices("measure")[name]
         assert {row[0]: yaml.safe_load(row[column]) for row in rows} == {f"measure.{k}": v for k, v in written.items()}
 
 
@@ -285,6 +288,7 @@ def test_every_conversion_that_is_named_is_known() -> None:
         "SWEEP_ID",
         "CUDA_VISIBLE_DEVICES",
         "OMP_NUM_THREADS",
+        "TORCHINDUCTOR_COMPILE_THREADS",
         "MLFLOW_TRACKING_PASSWORD",
         "AWS_SECRET_ACCESS_KEY",
         "HF_TOKEN",

@@ -35,7 +35,7 @@ MODULES = (
     "mlflow.store.artifact.local_artifact_repo", "matplotlib.figure", "scipy.stats", "werkzeug.serving",
     "almaflow.cli.run", "almaflow.cli.sync", "almaflow.cli.sweep", "almaflow.cli.report", "almaflow.cli.accuracy",
     "almaflow.jobs.run", "almaflow.report.html_page", "almaflow.report.pictures", "almaflow.report.terminal",
-    "almaflow.worker.conversion", "almaflow.worker.reference", "almaflow.worker.fork_server", "almaflow.api",
+    "almaflow.worker.conversion", "almaflow.worker.reference", "almaflow.worker.fork_server", "almaflow.api.validation",
     "tests.faults.server",
 )  # fmt: skip
 """What commands and workers import, so that no fork has to."""

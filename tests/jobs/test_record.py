@@ -136,3 +136,27 @@ def test_a_job_is_ok_only_where_nothing_of_its_plan_is_missing(
         record.keep([run_of(files, each.name, replace(DONE, planned=each)) for each in PLAN[:count]])
     assert closed(store) == (record.job, status)
     assert not record.job.interrupted
+
+
+def test_the_table_comes_before_the_store_is_brought_up_to_date_and_cannot_keep_it_from_that(
+    files: JobFiles, store: Store
+) -> None:
+    class Shows(Progress):
+        seen: Job | None = None
+
+        def measured(self, job: Job) -> None:
+            assert store.closed is None
+            Shows.seen = job
+            message = "stdout is closed"
+            raise ValueError(message)
+
+    context: Any = SimpleNamespace(request=SimpleNamespace(plan=PLAN), store=store, progress=Shows())
+    predictions: Any = SimpleNamespace(outcomes=lambda _job, outcomes: outcomes)
+    shown = JobRecord(context, replace(job(), directory=str(files.root)), files, predictions)
+    with pytest.raises(ValueError, match="stdout is closed"), shown.closed_at_end():
+        shown.keep([run_of(files, "EAGER", DONE)])
+    assert Shows.seen is not None
+    assert names(Shows.seen) == ["EAGER"]
+    assert Shows.seen.ended_at is not None
+    made, _ = closed(store)
+    assert made.outcomes == Shows.seen.outcomes

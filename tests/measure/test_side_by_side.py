@@ -30,7 +30,7 @@ from almaflow.records.protocol import MINIMUM_ROUNDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.slow  # importing torch takes seconds
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 NAMES = ("EAGER", "JIT_TRACE", "FP16+JIT_TRACE", "EXPORT+EAGER")
 """FP16 is no arithmetic that every processor has, and its verdict is one all the same."""

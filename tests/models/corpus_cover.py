@@ -63,11 +63,11 @@ def covered(examples: Sequence[Example], plan: Sequence[PlannedConversion], said
         models, models_left = models + len(of_kind), models_left + len(missing[0])
         conversions, conversions_left = conversions + len(family), conversions_left + len(missing[1])
     names = {each.name for each in plan}
-    count = sum(len(said.get(each.name, set()) & names) for each in examples)
+    counts = [len(said.get(each.name, set()) & names) for each in examples]
     return (
-        f"{count} verdicts of {len(examples)} models and {len(plan)} conversions. Of {models} pairs of a model and a "
-        f"family of conversions {models - models_left} were run, of {conversions} pairs of a conversion and a kind of "
-        f"model {conversions - conversions_left}."
+        f"{sum(counts)} verdicts, of {sum(map(bool, counts))} of {len(counts)} models and {len(plan)} conversions. "
+        f"Of {models} pairs of a model and a family of conversions {models - models_left} were run, "
+        f"of {conversions} pairs of a conversion and a kind of model {conversions - conversions_left}."
     )
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almaflow.errors import UsageError
+from almaflow.models.build import MUST_RETURN, build_model
 from almaflow.models.targets import call_target
-from almaflow.records import TargetSpec
+from almaflow.records import ModelSpec, TargetSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +104,14 @@ def test_wrong_arguments_are_named() -> None:
 def test_no_text_that_is_no_path_is_imported(text: str) -> None:
     with pytest.raises(UsageError, match="is not an import path"):
         call_target(TargetSpec(text), "model")
+
+
+def test_a_function_that_is_no_builder_is_told_what_the_target_is_called_for() -> None:
+    with pytest.raises(
+        UsageError, match=r"^model\._target_=math\.sqrt: calling it with \(\) raised TypeError: "
+    ) as caught:
+        build_model(ModelSpec("root", target="math.sqrt"))
+    assert str(caught.value).endswith(MUST_RETURN)
+    with pytest.raises(UsageError) as caught:
+        call_target(TargetSpec("math.sqrt"), "model.data_loader")
+    assert MUST_RETURN not in str(caught.value)

@@ -68,5 +68,5 @@ def test_without_its_library_one_line_says_what_to_install(
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, library, None)
     config = compose([f"model={name}"]).model
-    with pytest.raises(UsageError, match=rf"needs .*{library}.*pip install 'almaflow\["):
+    with pytest.raises(UsageError, match=rf"needs .*{library}.*pip install '{library}>="):
         build_model(ModelSpec(name, target=str(config._target_), kwargs=dict(config.kwargs)))

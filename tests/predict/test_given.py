@@ -129,3 +129,13 @@ def test_a_file_that_is_wrong_says_where(tmp_path: Path, suffix: str, rows: list
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Given(path=str(tmp_path / "none.csv"))
+
+
+def test_a_number_may_be_meant_for_one_conversion_only() -> None:
+    for name in ("COMPILE_INDUCTOR_DEFAULT", "compile_inductor", "6"):
+        predictor = Given(12.5, conversion=name)
+        answers = {each: predictor.predict(question(each)) for each in ("EAGER", "COMPILE_INDUCTOR_DEFAULT")}
+        assert answers["EAGER"] is None
+        assert answers["COMPILE_INDUCTOR_DEFAULT"]
+    with pytest.raises(UsageError, match=r"^predicted_for=EAGR: unknown conversion EAGR; nearest: EAGER"):
+        Given(12.5, conversion="EAGR")

@@ -69,9 +69,10 @@ def test_nothing_of_a_stored_configuration_is_resolved(monkeypatch: pytest.Monke
     monkeypatch.setenv("OF_THE_READER", "private")
     config = plain(compose(["model=gpt2"])) | {"output": "/no/such/directory/r.json"}
     config["model"] |= {"name": "${oc.env:OF_THE_READER}", "kwargs": {"a": "${oc.env:OF_THE_READER}"}}
+    config["model"]["weights"] = "/etc/hostname"  # a file of the reader's
     read = validate_stored(config)
     assert (read.model.name, read.model.kwargs) == ("${oc.env:OF_THE_READER}", {"a": "${oc.env:OF_THE_READER}"})
-    assert read.output is None
+    assert (read.output, read.model.weights) == (None, None)
 
 
 def test_the_inputs_of_an_older_configuration_have_its_batch_dimension() -> None:

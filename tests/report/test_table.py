@@ -220,3 +220,14 @@ def test_a_contradiction_without_an_interval_says_why() -> None:
 
 def test_what_agrees_is_not_marked() -> None:
     assert "~" not in printed(cpu_job())
+
+
+def test_the_only_row_that_a_prediction_is_meant_for_is_marked() -> None:
+    both = job(ok("EAGER", 20.0), ok(INDUCTOR, 10.0, predicted_ms=12.0))
+    for width in (80, 200):
+        text = printed(both, width)
+        assert text.count("<- PREDICTED") == 1
+        assert max(map(len, text.splitlines())) <= width
+    assert line_of(printed(both), INDUCTOR).rstrip().endswith("+20.0% <- PREDICTED")
+    assert "PREDICTED" not in printed(job(ok("EAGER", 20.0, predicted_ms=12.0), ok(INDUCTOR, predicted_ms=12.0)))
+    assert "PREDICTED" not in printed(job(ok("EAGER", 20.0, predicted_ms=12.0)))

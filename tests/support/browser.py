@@ -105,7 +105,8 @@ class Browser:
                     raise TimeoutError(method)
                 more = os.read(self.reading, 1 << 20)
                 if not more:
-                    raise ConnectionError(method)  # it has ended
+                    ended = f"Chromium has ended, at {method}"
+                    raise ConnectionError(ended)
                 self._rest += more
             text, _, self._rest = self._rest.partition(b"\0")
             answer = json.loads(text)

@@ -9,6 +9,7 @@ from almaflow.analysis.metrics import HEADLINES
 from almaflow.analysis.verdict import analyse
 from almaflow.errors import RecordError
 from almaflow.records import stamp
+from almaflow.records.plan import INDUCTOR
 
 if TYPE_CHECKING:
     from almaflow.analysis.rows import Row
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 _TEXTS = ("conversion", "status", "device", "dtype")
 """Values of a conversion that are there in any case."""
-_UNKNOWN = ("best_conversion", "best_latency_ms", "headroom", "price_per_hour", "price_source")
+_UNKNOWN = (
+    *("best_conversion", "best_latency_ms", "best_speedup_vs_eager", "best_speedup_vs_inductor", "headroom"),
+    *("inductor_latency_ms", "inductor_error_pct", "price_per_hour", "price_source"),
+)
 
 
 def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
@@ -32,6 +36,7 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
     """
     analysis = analysis or analyse(job)
     rows = {id(row.outcome): row for row in analysis.rows}
+    inductor = next((row.metrics for row in analysis.rows if row.name == INDUCTOR), {})
     return {
         **stamp(),
         "model": job.model.name,
@@ -53,6 +58,8 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "best_latency_ms": analysis.best_latency_ms,
         "best_speedup_vs_eager": analysis.best_speedup_vs_eager,
         "best_speedup_vs_inductor": analysis.best_speedup_vs_inductor,
+        "inductor_latency_ms": inductor.get("latency_ms"),
+        "inductor_error_pct": inductor.get("prediction_error_pct"),
         "tied_with_best": list(analysis.tied_with_best),
         "recommendations": [asdict(each) for each in analysis.recommendations],
         "headroom": analysis.headroom,
@@ -84,6 +91,7 @@ def _entry(row: Row) -> dict[str, Any]:
         "status": row.outcome.status.value,
         "failure": kind.value if kind else None,
         "message": row.message,
+        "traceback": row.outcome.failure.traceback if row.outcome.failure else None,
         "install": planned.install if planned.unavailable else None,
         "run_id": row.outcome.run_id,
         "engine": planned.engine,

@@ -52,12 +52,27 @@ class _Lazy(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:  # noqa: FBT001 - click passes a flag so
+    if asked and not context.resilient_parsing:
+        from almaflow.records.distribution import distribution
+
+        click.echo(f"almaflow, version {distribution().version}")
+        context.exit()
+
+
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="almaflow")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def almaflow() -> None:
     """Run a PyTorch model through every conversion Alma knows, each one an MLflow run.
 
-    Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 an accuracy alert.
+    Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 an accuracy alert, 130 interrupted.
     """
 
 

@@ -17,8 +17,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packaging.requirements import Requirement
-
 from almaflow import machine
 from almaflow.config.resolve import resolve_hardware
 from almaflow.config.schema import JobConfig
@@ -29,11 +27,14 @@ from almaflow.processes.launcher import run_worker
 from almaflow.processes.logs import last_line
 from almaflow.processes.one_shot import answer_of
 from almaflow.records import HardwareSpec, InputSpec, MeasureSpec, ModelSpec, WorkerTask
+from almaflow.records.distribution import distribution, install_line, requirements
 from almaflow.tracking.store import newest_job
 from almaflow.tracking.uris import display_uri, resolve_uri, sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from packaging.requirements import Requirement
 
 STACK = ("torch", "torchvision", "alma-torch", "torchao", "onnxruntime", "openvino", "mlflow", "hydra-core")
 """Packages that are shown with their versions; every other dependency is checked too."""
@@ -71,23 +72,15 @@ def check_up() -> Iterator[Finding]:
 def _versions() -> Iterator[Finding]:
     """Check every dependency against what the package declares."""
     yield Finding("python", ok=True, detail=sys.version.split()[0])
-    if (version := installed("almaflow")) is None:
+    try:
+        yield Finding("almaflow", ok=True, detail=distribution().version)
+    except metadata.PackageNotFoundError:
         yield Finding("almaflow", ok=False, detail="is not installed as a package", todo="pip install -e .")
         return
-    yield Finding("almaflow", ok=True, detail=version)
-    findings = [_version(requirement) for requirement in _requirements("")]
+    findings = [_version(requirement) for requirement in requirements()]
     yield from (finding for finding in findings if finding.name in STACK or not finding.ok)
     others = [finding for finding in findings if finding.name not in STACK and finding.ok]
     yield Finding("other dependencies", ok=True, detail=f"{len(others)} are as declared")
-
-
-def _requirements(extra: str) -> list[Requirement]:
-    """Return what almaflow itself, or one of its extras, declares to need here."""
-    declared = [Requirement(line) for line in metadata.requires("almaflow") or ()]
-    context = {"extra": extra}
-    if not extra:
-        return [each for each in declared if each.marker is None or each.marker.evaluate(context)]
-    return [each for each in declared if (mark := each.marker) and "extra" in str(mark) and mark.evaluate(context)]
 
 
 def _version(wanted: Requirement) -> Finding:
@@ -101,15 +94,17 @@ def _version(wanted: Requirement) -> Finding:
 
 def _extras() -> Iterator[Finding]:
     """Check the extras that are installed; none has to be, but what is there has to fit."""
-    if installed("almaflow") is None:
+    try:
+        extras = distribution().metadata.get_all("Provides-Extra") or ()
+    except metadata.PackageNotFoundError:
         return
-    for extra in metadata.metadata("almaflow").get_all("Provides-Extra") or ():
-        wanted = _requirements(extra)
+    for extra in extras:
+        wanted = requirements(extra)
         if extra in {"dev", "all"}:  # of other extras
             continue
         findings = [_version(requirement) for requirement in wanted if installed(requirement.name)]
         if len(findings) < len(wanted):
-            yield Finding(f"extra {extra}", ok=True, detail=f"not installed; optional: pip install 'almaflow[{extra}]'")
+            yield Finding(f"extra {extra}", ok=True, detail=f"not installed; optional: {install_line(extra)}")
         yield from (replace(finding, name=f"extra {extra}: {finding.name}") for finding in findings)
 
 

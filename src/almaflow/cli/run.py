@@ -10,8 +10,10 @@ from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
+import yaml
 
-from almaflow.cli import COMMANDS, INTERRUPTED
+from almaflow.cli import INTERRUPTED, completion
+from almaflow.cli.arguments import check_flags, config_dirs
 from almaflow.cli.surroundings import writable_home
 from almaflow.config import files, overrides, store, validation
 from almaflow.config.explain import explain
@@ -35,8 +37,14 @@ if TYPE_CHECKING:
 def run(arguments: tuple[str, ...]) -> int:
     """Measure a model through its conversions."""
     completing = arguments[:1] in {("-sc",), ("--shell-completion",)}
-    if completing and not _line_to_complete():
-        click.echo(" ".join(COMMANDS))
+    if completing and completion.answered():
+        return 0
+    if not completing:
+        check_flags(arguments)
+    if {"--help", "-h"} & {*arguments}:
+        from almaflow.cli.run_help import show_help
+
+        show_help()
         return 0
     from almaflow.cli import sweep
 
@@ -71,7 +79,8 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
         "ALMAFLOW_HOME": str(machine.home()),
     }
     argv, before = sys.argv, {name: os.environ.get(name) for name in settings}  # Hydra reads sys.argv
-    sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(overrides.quote_numbers(list(arguments)))]
+    words = overrides.quote_numbers(overrides.choose_names(arguments, *config_dirs(arguments)))
+    sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(words)]
     os.environ |= settings
     try:
         with _masked_output(arguments):
@@ -104,24 +113,25 @@ def _masked_output(arguments: tuple[str, ...]) -> Iterator[None]:
             yield
     finally:
         click.echo(mask(shown.getvalue()), nl=False)
+    _check_conversions(shown.getvalue())
+
+
+def _check_conversions(shown: str) -> None:
+    """Look up the names of the configuration that Hydra printed.
+
+    Raises:
+        UsageError: a conversion is unknown.
+    """
+    from almaflow.conversions.catalogue.names import resolve
+
+    config = yaml.safe_load(shown) if "conversions:" in shown else None
+    if isinstance(config, dict) and isinstance(named := config.get("conversions"), list):
+        resolve(named)
 
 
 def _flags_first(arguments: list[str]) -> list[str]:
     """Hydra's parser refuses overrides on both sides of a flag: ``model=simple -m batch_size=1,2``."""
     return sorted(arguments, key=lambda word: not word.startswith("-") and ("=" in word or word.startswith("~")))
-
-
-def _line_to_complete() -> bool:
-    """Give Hydra the line as it would be without ``run``; False where the command is not yet written."""
-    from almaflow.config.overrides import quote_numbers
-
-    line = os.environ.get("COMP_LINE")
-    if line is None:  # the script is asked for, not words
-        return True
-    program, _, rest = line.lstrip(" ").partition(" ")
-    command, space, overrides = rest.lstrip(" ").partition(" ")
-    os.environ["COMP_LINE"] = " ".join([program, *quote_numbers(overrides.split(" "))])
-    return command == "run" and bool(space)
 
 
 def _one_job(cfg: DictConfig) -> int:
@@ -144,6 +154,7 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.jobs.artifacts import write_output
     from almaflow.jobs.request import make_request
     from almaflow.jobs.run import run_job
+    from almaflow.jobs.strictness import shortfalls
     from almaflow.records import Status
     from almaflow.report.progress import TerminalProgress
     from almaflow.report.terminal import announce, show_places
@@ -165,4 +176,6 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     if job.interrupted:
         return INTERRUPTED
     failed = any(outcome.status is Status.FAILED for outcome in job.outcomes)
-    return AlmaflowError.exit_code if failed and (job_config.strict or job_config.fail_fast) else 0
+    if (job_config.fail_fast and failed) or (job_config.strict and shortfalls(job)):
+        return AlmaflowError.exit_code
+    return 0

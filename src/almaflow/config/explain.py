@@ -12,16 +12,18 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
-from almaflow.config.files import GROUPS
+from almaflow.config.files import GROUPS, meant, names
 from almaflow.config.schema import JobConfig
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+FEW = 6
+"""So many choices are listed beside the nearest one."""
 _HINTS = {
-    "model": "any torchvision model: model=torchvision model.arch=NAME",
-    "hardware": "this machine as it is: hardware=auto",
+    "model": "all: `almaflow models`; any torchvision model: model=torchvision model.arch=NAME",
+    "hardware": "all: `almaflow hardware`; this machine as it is: hardware=auto",
 }
 # OmegaConf's reasons in words that need no knowledge of its types.
 _REASONS = (
@@ -51,7 +53,7 @@ def explain(error: Exception) -> UsageError | None:
     if isinstance(error, MissingConfigException):
         text = _wrong_choice(error)
     elif isinstance(error, OverrideParseException):
-        text = f"{error.override}: is not of the form KEY=VALUE; quote a value that has spaces or brackets"
+        text = _no_override(str(error.override))
     elif isinstance(error, (HydraException, OmegaConfBaseException)):
         text = _wrong_key_or_value(error)
     elif isinstance(error, YAMLError):
@@ -59,6 +61,14 @@ def explain(error: Exception) -> UsageError | None:
     elif isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         text = "a configuration group takes the name of one of its choices, e.g. model=resnet18"
     return UsageError(text) if text else None
+
+
+def _no_override(word: str) -> str:
+    """Return the line about a word that is no override, perhaps the name of a choice without its group."""
+    for group in GROUPS:
+        if (choice := meant(group, word)) in names(group):
+            return f"{word}: is not of the form KEY=VALUE; did you mean {group}={choice}?"
+    return f"{word}: is not of the form KEY=VALUE; quote a value that has spaces or brackets"
 
 
 def _one_line(text: str) -> str:
@@ -81,9 +91,10 @@ def _wrong_choice(error: MissingConfigException) -> str:
     if not group or error.options is None:
         return _first_line(str(error))
     options = sorted(error.options)
-    parts = [f"{group}={choice}: no such {group}"]
-    parts += [f"nearest: {name}" for name in get_close_matches(choice, options, n=1)]
-    parts.append(f"choices: {', '.join(options)}")
+    near = get_close_matches(choice, options, n=1)
+    parts = [f"{group}={choice}: no such {group}", *(f"nearest: {name}" for name in near)]
+    if len(options) <= FEW or not near:
+        parts.append(f"choices: {', '.join(options)}")
     parts += [_HINTS[group]] if group in _HINTS else []
     return "; ".join(parts)
 
@@ -132,12 +143,12 @@ def _wrong_key(inner: OmegaConfBaseException, where: str) -> str:
     own = [f"{prefix}.{field.name}" if prefix else field.name for field in dataclasses.fields(holder)]
     near = get_close_matches(full, own, n=3, cutoff=0.7)
     if holder is JobConfig:  # perhaps the right key without the group it is in
-        near += [other for other in _keys() if other.rpartition(".")[2] == name]
+        near += [other for other in keys() if other.rpartition(".")[2] == name]
     return f"{text}; nearest: {', '.join(near)}" if near else f"{text}; keys: {', '.join(own)}"
 
 
-def _keys() -> list[str]:
-    """Every key of a job, with dots."""
+def keys() -> list[str]:
+    """Return every key of a job, with dots."""
 
     def below(values: Mapping[Any, Any], prefix: str) -> Iterator[str]:
         for key, value in values.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import yaml
 from almaflow.errors import AlmaflowError
 
 GROUPS = ("model", "hardware", "tier", "predictor", "measure", "tracking", "experiment")
+_VENDORS = {"nvidia", "intel", "amd", "aws", "core"}
+"""Words that people put before the name of a machine and the configs do not."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -44,6 +48,37 @@ def choices(group: str, *more: Path) -> dict[str, dict[str, Any]]:
         for file in (directory / group).glob("*.yaml"):
             files.setdefault(file.stem, yaml.safe_load(file.read_text(encoding="utf-8")) or {})
     return {name: _whole(name, files) for name in sorted(files)}
+
+
+def model_sizes() -> dict[str, dict[str, Any]]:
+    """Return the size of each configured model that needs no further setting, by its name.
+
+    ``parameters`` is their number, ``gflops`` the 10^9 FLOPs of one forward call on one sample, a multiplication with
+    its addition being two.
+    """
+    sizes: dict[str, dict[str, Any]] = json.loads((conf_dir() / "model_sizes.json").read_text(encoding="utf-8"))
+    return sizes
+
+
+def names(group: str, *more: Path) -> list[str]:
+    """Return the names of a group's choices, sorted; the files are not read. For ``more`` see ``choices``."""
+    return sorted({file.stem for directory in (conf_dir(), *more) for file in (directory / group).glob("*.yaml")})
+
+
+def meant(group: str, name: str, *more: Path) -> str:
+    """Return the choice that a name means as people write it: ``ResNet-18``, ``NVIDIA-H100``; else the name itself."""
+    known = names(group, *more)
+    if name in known:
+        return name
+    return next((each for each in known if _letters(each) == _letters(name) or _words(each) == _words(name)), name)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", name.lower())) - _VENDORS
 
 
 def _whole(name: str, files: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -7,13 +7,18 @@ import re
 from collections.abc import Sequence
 from itertools import product
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from almaflow.config.files import GROUPS
+from almaflow.config.files import GROUPS, meant
 from almaflow.errors import UsageError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAMED = re.compile(r"(?P<group>\+{0,2}(?:model|hardware))=(?P<names>[^()\[\]{}$\\]+)")
 _NUMBERED = re.compile(
     rf"(?P<group>\+{{0,2}}(?:{'|'.join(GROUPS)}))=(?:(?P<plain>[0-9,\s]+)|choice\((?P<choice>[0-9,\s]+)\))"
 )
@@ -62,7 +67,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         [f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()]
         if each.is_sweep_override()
         else [str(each.input_line)]
-        for each in parser.parse_overrides(quote_numbers(list(overrides)))
+        for each in parser.parse_overrides(quote_numbers(choose_names(overrides)))
     ]
     return [list(combination) for combination in product(*parts)]
 
@@ -73,6 +78,29 @@ def quote_numbers(overrides: list[str]) -> list[str]:
     Sweeps too: ``tier=1,2`` and ``tier=choice(1,2)`` become ``tier='1','2'``. Everything else is left as it is.
     """
     return [_quoted(match) if (match := _NUMBERED.fullmatch(override)) else override for override in overrides]
+
+
+def choose_names(overrides: Sequence[str], *more: Path) -> list[str]:
+    """Return the overrides with models and machines by the names of their choices: ``model=ResNet-18``.
+
+    A name that means none is left for Hydra to refuse.
+
+    Args:
+        overrides: Overrides in Hydra's grammar.
+        more: Further configuration directories, whose names stand for themselves.
+    """
+    return [_chosen(match, more) if (match := _NAMED.fullmatch(each)) else each for each in overrides]
+
+
+def _chosen(match: re.Match[str], more: Sequence[Path]) -> str:
+    group = match["group"]
+    given = [name.strip() for name in match["names"].split(",")]
+    chosen = []
+    for name in given:
+        bare = name[1:-1] if name[:1] in {"'", '"'} and name[-1:] == name[:1] else name
+        found = meant(group.lstrip("+"), bare, *more)
+        chosen.append(name if found == bare else found)
+    return match[0] if chosen == given else f"{group}={','.join(chosen)}"
 
 
 def _quoted(match: re.Match[str]) -> str:

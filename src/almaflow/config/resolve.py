@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from importlib import metadata
 from pathlib import Path
@@ -48,8 +49,9 @@ def resolve_model(job: JobConfig) -> ModelSpec:
     return ModelSpec(
         name=name,
         target=target,
-        arch=None if target else model.arch,
+        arch=None if target or not model.arch else model.arch.lower().replace("-", "_"),
         kwargs=dict(model.kwargs),
+        weights=weights_file(job),
         inputs=None if model.inputs is None else tuple(_record(InputSpec, each) for each in model.inputs),
         data_loader=TargetSpec(loader, dict(model.data_loader.kwargs)) if loader else None,
         batch_size=job.batch_size,
@@ -59,6 +61,21 @@ def resolve_model(job: JobConfig) -> ModelSpec:
         directory=str(Path.cwd()) if target or loader else None,
         seed=job.seed,
     )
+
+
+def weights_file(job: JobConfig) -> str | None:
+    """Return the absolute path of the file with the model's weights; None where the configuration names none.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if job.model.weights is None:
+        return None
+    path = Path(job.model.weights).expanduser().absolute()
+    if not path.is_file():
+        message = f"model.weights={job.model.weights}: there is no such file"
+        raise UsageError(message)
+    return str(path)
 
 
 def resolve_measure(job: JobConfig) -> MeasureSpec:
@@ -93,6 +110,10 @@ def resolve_hardware(job: JobConfig) -> HardwareSpec:
         _check_cpus(cpus)
     described = here.processor(str(device))
     threads = hardware.threads or (machine.cpus.usable_cores(cpus) if cpus else here.threads)
+    usable = len(cpus or machine.cpus.allowed() or ()) or here.logical_cores
+    if threads > usable:
+        line = "hardware.threads=%d: more than the %d processors of this job; threads that wait for each other are slow"
+        logging.getLogger("almaflow").warning(line, threads, usable)
     limits = configured_limits(hardware)
     if limits is None:
         calibration = calibrated_here(described, threads)

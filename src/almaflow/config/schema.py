@@ -84,6 +84,7 @@ class InputConfig(_Strict):
     shape: list[Count]
     """Sizes without the batch dimension, which comes first unless ``batch_dim`` says otherwise."""
     dtype: DType = DType.float32
+    """Type of its elements."""
     low: int = 0
     """Smallest value of an integer input."""
     high: int | None = None
@@ -99,7 +100,9 @@ class DataLoaderConfig(_Strict):
     """A callable that returns an iterable of batches; none without a ``_target_``."""
 
     _target_: str | None = None
+    """Import path of a callable that returns an iterable of batches, such as a DataLoader."""
     kwargs: dict[str, Any] = field(default_factory=dict)
+    """The callable's keyword arguments."""
 
 
 @dataclass
@@ -112,7 +115,10 @@ class ModelConfig(_Strict):
     """Import path of a module class or of a callable that returns a module."""
     arch: str | None = None
     """A classification model of torchvision, with random weights."""
+    weights: str | None = None
+    """File with the model's weights: a .safetensors file, or what ``torch.save(model.state_dict(), FILE)`` wrote."""
     kwargs: dict[str, Any] = field(default_factory=dict)
+    """Keyword arguments of ``_target_`` or of the architecture."""
     batch_dim: Dimension | None = 0
     """The place of the batch dimension in inputs that do not say; null: they have none."""
     inputs: list[InputConfig] | None = None
@@ -129,6 +135,7 @@ class LevelConfig(_Strict):
     """The bandwidth of one level of memory, for a working set that fits into it."""
 
     name: str
+    """Name of the level, such as L2."""
     gb_s: Positive
     """10^9 bytes per second."""
     mb: Positive | None = None
@@ -160,6 +167,7 @@ class HardwareConfig(_Strict):
     name: str | None = None
     """The machine's name in the results. None: the processor of this machine."""
     device: Device = Device.auto
+    """Device that the model runs on; auto: CUDA where this machine has it."""
     threads: Count | None = None
     """Threads of a measurement. None: the physical cores under ``cpus``."""
     cpus: Any = None
@@ -170,6 +178,7 @@ class HardwareConfig(_Strict):
     gpu_match: str | None = None
     """Regular expression that must be found in the first GPU's name, whatever its case."""
     description: str = ""
+    """The machine in words."""
     price_per_hour: Positive | None = None
     """USD for an hour of the machine."""
     price_source: str = ""
@@ -185,7 +194,9 @@ class TierConfig(_Strict):
     """The tier, which sets how many conversions are tried."""
 
     number: Annotated[int, Field(ge=1, le=3)] = 1
+    """1 quick, 2 core, 3 everything that can run here."""
     description: str = ""
+    """The tier in words."""
 
 
 @dataclass
@@ -193,25 +204,43 @@ class MeasureConfig(_Strict):
     """Settings of a measurement and its budgets. The defaults are those of ``records.MeasureSpec``."""
 
     min_samples: Count = MeasureSpec.min_samples
+    """Fewest timed calls of a conversion; 64 support a 90th percentile."""
     min_time_s: NotNegative = MeasureSpec.min_time_s
+    """Shortest time of timed calls, in seconds."""
     rel_precision: Share | None = MeasureSpec.rel_precision
+    """Half the width of the median's 95% interval, as a share of the median, at which measuring ends; null: any."""
     max_time_s: Positive = MeasureSpec.max_time_s
+    """Longest time of timed calls, in seconds, where the figure does not settle before."""
     replicates: Count = MeasureSpec.replicates
+    """Fresh processes that each conversion is measured in."""
     interleave: Count = MeasureSpec.interleave
+    """Workers that take their rounds in turns; 1: one conversion after the other."""
     prepare_jobs: Count | None = None
     """Conversions that are prepared at once. None: the physical cores that workers may use."""
     streams: Count = MeasureSpec.streams
+    """Threads that call the model at the same time; more than 1 measures throughput under load."""
     warmup_calls: Annotated[int, Field(ge=0)] = MeasureSpec.warmup_calls
+    """Fewest calls before timing; more follow until they stop getting quicker."""
     warmup_time_s: NotNegative = MeasureSpec.warmup_time_s
+    """Shortest time of these calls, in seconds."""
     time_budget_s: Positive = MeasureSpec.time_budget_s
+    """Seconds of one conversion's process, loading and compiling included, waiting for turns excluded."""
     memory_limit_mb: Positive | None = MeasureSpec.memory_limit_mb
+    """Memory of one conversion's process in 10^6 bytes; null: 90% of what was free when it started."""
     fidelity_inputs: Count = MeasureSpec.fidelity_inputs
+    """Batches on which outputs are compared with eager's."""
     include_transfer: bool = MeasureSpec.include_transfer
+    """Copy the inputs from the host inside the timed call."""
     pin_memory: bool = MeasureSpec.pin_memory
+    """Keep the host's inputs in pinned memory."""
     non_blocking: bool = MeasureSpec.non_blocking
+    """Copy inputs without waiting for the copy."""
     compile_cache: CompileCache = CompileCache[MeasureSpec.compile_cache]
+    """cold: compilers start from nothing; warm: from what earlier jobs compiled."""
     exclusive: Exclusive = Exclusive[MeasureSpec.exclusive]
+    """While another job measures on this machine: wait for it, refuse to run, or ignore it."""
     log_level: LogLevel = LogLevel[MeasureSpec.log_level]
+    """Lowest level in a worker's log; DEBUG: also the graphs, graph breaks and recompilations of torch.compile."""
 
 
 @dataclass
@@ -219,6 +248,7 @@ class TrackingConfig(_Strict):
     """The store that the runs go to."""
 
     name: str = "local"
+    """Name of the choice."""
     uri: str | None = None
     """An MLflow tracking URI. None: ``MLFLOW_TRACKING_URI`` where it is set, else the store under almaflow's home."""
 
@@ -228,28 +258,38 @@ class JobConfig(_Strict):
     """One job: a model on a machine through the conversions of a tier."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
+    """The model that is measured."""
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    """The machine that the job is meant for."""
     tier: TierConfig = field(default_factory=TierConfig)
+    """A ready-made list of conversions: 1 quick, 2 core, 3 everything."""
     predictor: dict[str, Any] = field(default_factory=dict)
     """Predictors by name: callables by ``_target_``, with their arguments."""
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    """How long and how precisely each conversion is measured."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    """The store that the runs go to."""
     batch_size: Count = 1
+    """Samples in a batch."""
     conversions: list[Any] | None = None
-    """Names, aliases or numbers, in the order to run them; overrides the tier."""
+    """Names, aliases or numbers of `almaflow conversions`, in the order to run them; overrides the tier."""
     predicted_latency_ms: Positive | None = None
-    """Milliseconds of one forward call on one batch."""
+    """Your prediction: milliseconds of one forward call on one batch."""
     predicted_energy_j: Positive | None = None
-    """Joules of one forward call on one batch."""
+    """Your prediction: joules of one forward call on one batch."""
+    predicted_for: str | None = None
+    """The only conversion that your prediction is meant for, such as COMPILE_INDUCTOR_DEFAULT; null: all."""
     experiment_name: str = "almaflow"
+    """MLflow experiment, created where it is new."""
     output: str | None = None
     """File that the job's summary is written to as JSON."""
     strict: bool = False
-    """A conversion that failed makes the command fail."""
+    """Exit code 1 where a conversion failed, or one that was asked for cannot run here."""
     fail_fast: bool = False
     """Stop at the first conversion that fails."""
     resume: Any = False
-    """True: measure what the store does not have; ``failed``: measure again what failed, and nothing else."""
+    """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
     allow_device_override: bool = True
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Seed of random weights and inputs."""

@@ -45,8 +45,8 @@ def _adapter() -> TypeAdapter[JobConfig]:
 def validate_stored(config: Mapping[str, Any]) -> JobConfig:
     """Return the configuration of a job that a store kept, whoever may write there.
 
-    Nothing in it is resolved: an interpolation could read this process's environment. Its file for output is left out,
-    which is of the machine that wrote it.
+    Nothing in it is resolved: an interpolation could read this process's environment. Its files for output and for
+    weights are left out, which are of the machine that wrote it.
 
     Raises:
         UsageError: one line with the key, its value and what it has to be.
@@ -54,7 +54,7 @@ def validate_stored(config: Mapping[str, Any]) -> JobConfig:
     model = config.get("model") or {}
     # The default of an input's batch dimension is an interpolation.
     inputs = [{"batch_dim": model.get("batch_dim", 0), **each} for each in model.get("inputs") or ()]
-    return _checked({**config, "output": None, "model": {**model, "inputs": inputs or None}})
+    return _checked({**config, "output": None, "model": {**model, "inputs": inputs or None, "weights": None}})
 
 
 def validate(cfg: DictConfig) -> JobConfig:

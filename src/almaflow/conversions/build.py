@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.alma.build import build_with_alma
 from almaflow.conversions.converted import ConvertedModel
@@ -32,12 +33,15 @@ def build(
         model: In eval mode, on the planned device, with float32 weights; it takes a batch's tensors by position. It
             may be changed.
         inputs: Example inputs, threads and streams.
-        log_level: Level of the root logger, by which Alma decides whether to print graphs.
+        log_level: Level of the root logger, by which Alma decides whether to print graphs. With DEBUG the graphs that
+            torch.compile captures, its graph breaks and recompilations are logged too.
         skip_repairs: Names of repairs that are not applied, to show their effect.
 
     Raises:
         Exception: whatever the converter raises.
     """
+    if log_level == "DEBUG":
+        _log_compiling()
     model = bind(model, CallForm.flat(len(inputs.batches[0])))
     # Quantisers change the model, so that its structure is taken before.
     quantises = planned.traits.replaces_weights or planned.traits.quantises_graph
@@ -47,6 +51,13 @@ def build(
     else:
         built = _build_here(planned, model, inputs)
     return ConvertedModel(built, planned.traits, planned, inputs.batches[0], before)
+
+
+def _log_compiling() -> None:
+    """Let PyTorch log what it compiles, as ``TORCH_LOGS`` would from its start on, and quieten a lock's every step."""
+    logs: Any = importlib.import_module("torch._logging")  # PyTorch's page on logging names it by this path
+    logs.set_logs(graph_code=True, graph_breaks=True, recompiles=True)
+    logging.getLogger("filelock").setLevel(logging.INFO)
 
 
 def _build_here(planned: PlannedConversion, model: torch.nn.Module, inputs: BuildInputs) -> BuiltModel:

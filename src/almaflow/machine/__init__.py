@@ -21,6 +21,7 @@ import psutil
 
 from almaflow.machine import cpus, gpus
 from almaflow.machine.gpus import Gpu
+from almaflow.records.distribution import FORMER, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ _DISTRIBUTIONS = {
     "executorch": ("executorch",),
     "tvm": ("apache-tvm",),
     "tensorrt": ("torch-tensorrt",),
-    "almaflow": ("almaflow",),
+    "almaflow": (NAME, FORMER),
     "mlflow": ("mlflow", "mlflow-skinny"),
 }
 

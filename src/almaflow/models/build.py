@@ -18,6 +18,7 @@ from almaflow.models.outputs import flatten_outputs
 from almaflow.models.padding import check_masks
 from almaflow.models.state import content_of
 from almaflow.models.targets import call, call_target, described, started_in
+from almaflow.models.weights import load_weights
 from almaflow.records import TargetSpec
 from almaflow.secrets import mask
 
@@ -35,6 +36,9 @@ __all__ = [
     "flatten_outputs",
     "weights_digest",
 ]
+
+
+MUST_RETURN = "it is called with model.kwargs to build the model, and must return a torch.nn.Module"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def _built(spec: ModelSpec) -> torch.nn.Module:
         if not isinstance(built, torch.nn.Module):
             built = call(built, spec.kwargs, origin)
     elif spec.target is not None:
-        built = call_target(TargetSpec(spec.target, spec.kwargs), "model")
+        built = call_target(TargetSpec(spec.target, spec.kwargs), "model", MUST_RETURN)
         origin = f"model._target_={spec.target}"
     elif spec.arch is not None:
         from almaflow.models.vision import build_arch
@@ -100,6 +104,8 @@ def _built(spec: ModelSpec) -> torch.nn.Module:
     if not isinstance(built, torch.nn.Module):
         message = f"{origin}: gave a {type(built).__name__}, and must give a torch.nn.Module"
         raise UsageError(message)
+    if spec.weights:
+        load_weights(built, spec.weights)
     return built.eval()
 
 

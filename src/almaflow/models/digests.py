@@ -32,7 +32,7 @@ def digests_of_built(
     """Return digests of what a model is before its first call, by what they are of.
 
     A model that almaflow or torchvision builds has random weights and random inputs, of which the latency does not
-    depend: these do not count, nor does the seed.
+    depend: these do not count, nor does the seed. Weights from a file do.
 
     Args:
         spec: What the model was built from.
@@ -42,6 +42,8 @@ def digests_of_built(
         form: How a batch becomes the arguments of the model's call.
     """
     own: dict[str, Any] = {} if spec.built_in else {"weights": weights, "attributes": _attributes(model)}
+    if spec.weights:
+        own["weights"] = weights
     return _hashed(own | {"inputs": _inputs(spec, batches, form), "files": _files(spec)})
 
 

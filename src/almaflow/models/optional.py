@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
+from almaflow.records.distribution import install_line
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -21,5 +22,5 @@ def optional(module: str, extra: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         library = module.partition(".")[0]
-        message = f"this model needs {library} ({error}): pip install 'almaflow[{extra}]'"
+        message = f"this model needs {library} ({error}): {install_line(extra)}"
         raise UsageError(message) from error

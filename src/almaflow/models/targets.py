@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from almaflow.records import TargetSpec
 
 
-def call_target(spec: TargetSpec, key: str) -> object:
+def call_target(spec: TargetSpec, key: str, contract: str = "") -> object:
     """Import the target and call it with its keyword arguments.
 
     Args:
         spec: what to call.
         key: the configuration key that the target came from, for the messages.
+        contract: what it is called for, for the message where it does not take the arguments.
 
     Raises:
         UsageError: it does not import, is no callable, raises, or exits the process.
     """
-    return call(_imported(spec.target, key), spec.kwargs, f"{key}._target_={spec.target}")
+    return call(_imported(spec.target, key), spec.kwargs, f"{key}._target_={spec.target}", contract)
 
 
-def call(function: Any, kwargs: dict[str, Any], origin: str) -> object:
+def call(function: Any, kwargs: dict[str, Any], origin: str, contract: str = "") -> object:
     """Call what the user named.
 
     Raises:
@@ -45,6 +46,8 @@ def call(function: Any, kwargs: dict[str, Any], origin: str) -> object:
     except Exception as error:
         arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
         message = f"{origin}: calling it with ({arguments}) raised {described(error)}"
+        if contract and isinstance(error, TypeError) and "argument" in str(error):
+            message += f"; {contract}"
         raise UsageError(message) from error
 
 

@@ -69,7 +69,7 @@ def resolve_predictors(job: JobConfig) -> tuple[Predictor, ...]:
     """
     predictors = [_predictor(name, entry) for name, entry in job.predictor.items()]
     if job.predicted_latency_ms is not None and not any(isinstance(each, Given) for each in predictors):
-        predictors.insert(0, Given(job.predicted_latency_ms, job.predicted_energy_j))
+        predictors.insert(0, Given(job.predicted_latency_ms, job.predicted_energy_j, job.predicted_for))
     names = [predictor.name for predictor in predictors]
     if twice := [name for name in names if names.count(name) > 1]:
         message = f"predictor: two of them are called {twice[0]}; give one of them another name"

@@ -31,6 +31,7 @@ def workload_of(model: ModelSpec) -> Workload:
         UsageError: the model does not build.
         AlmaflowError: the model builds, but cannot be counted: its code depends on values, or crashes.
     """
+    model = replace(model, weights=None)  # operations do not depend on it
     path = _path(model)
     if path and path.exists():
         try:

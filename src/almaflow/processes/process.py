@@ -129,6 +129,8 @@ class Server:
         try:
             yield
         except (OSError, EOFError) as error:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(SERVER_GRACE_S)  # it still writes why
             self.close()
             message = f"the process that starts the workers has gone ({last_line(self._log_path) or error})"
             raise AlmaflowError(message) from error

@@ -6,13 +6,13 @@ import json
 import os
 from dataclasses import is_dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import cattrs
 
 from almaflow.errors import RecordError
+from almaflow.records.distribution import distribution
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ def _tolerant() -> cattrs.Converter:
 
 @cache
 def _version() -> str:
-    return metadata.version("almaflow")
+    return distribution().version
 
 
 def stamp() -> dict[str, Any]:

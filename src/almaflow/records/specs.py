@@ -46,6 +46,8 @@ class ModelSpec:
     target: str | None = None
     arch: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    """File with the weights to load after building; None: those that building it gave."""
     inputs: tuple[InputSpec, ...] | None = None
     data_loader: TargetSpec | None = None
     pickle_path: str | None = None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from almaflow.records import Job
 
 UNLIMITED = 1000
+PREDICTED = "<- PREDICTED"
+"""Marks the only conversion that a prediction is meant for."""
 
 
 def render(job: Job, analysis: Analysis, console: Console) -> None:
@@ -62,7 +64,8 @@ def _fitting(analysis: Analysis, console: Console) -> Table:
 
 def _table(analysis: Analysis, *, wide: bool) -> Table:
     rows = [row for row in analysis.rows if row.counts]
-    predicted = any("prediction_error_pct" in row.metrics for row in rows)
+    predicted = [row for row in rows if "prediction_error_pct" in row.metrics]
+    only = predicted[0] if len(predicted) == 1 < len(rows) else None
     table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("conversion", overflow="fold")
     for header in ("device", "dtype") if wide else ():
@@ -76,7 +79,8 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
         texts = _texts(row, wide=wide, best=row is analysis.best)
-        shown = [*texts, cells.error(row.metrics)] if predicted else texts
+        shown = [*texts, cells.error(row.metrics) + (f"{' ' if wide else chr(10)}{PREDICTED}" if row is only else "")]
+        shown = shown if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)
     return table
 

@@ -146,7 +146,7 @@ def example_model(
 def _random(model: ModelSpec) -> bool:
     """Whether almaflow drew the model's weights at random."""
     is_ours = (model.target or "").startswith("almaflow.models.")
-    return not model.pickle_path and (is_ours or (model.arch is not None and not model.target))
+    return not (model.pickle_path or model.weights) and (is_ours or (model.arch is not None and not model.target))
 
 
 def _notes(outputs: list[Answer]) -> tuple[str, ...]:

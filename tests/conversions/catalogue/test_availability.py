@@ -105,7 +105,7 @@ def test_from_the_cpu_to_a_gpu_only_where_there_is_one_and_it_is_allowed(here: H
     ("name", "without", "install"),
     [
         ("COMPILE_OPENVINO", "openvino", "pip install 'openvino>=2025.0'"),
-        ("COMPILE_TVM", "apache-tvm", "pip install 'almaflow[tvm]'"),
+        ("COMPILE_TVM", "apache-tvm", "pip install 'apache-tvm>=0.25'"),
         ("COMPILE_OPENXLA", "torch-xla", "pip install 'torch-xla==2.9.*'"),
         ("EAGER", "optimum-quanto", "pip install optimum-quanto"),
         ("EAGER", "alma-torch", "pip install alma-torch==0.3.7"),

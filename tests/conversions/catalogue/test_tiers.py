@@ -185,8 +185,8 @@ def test_tier_1_and_2_are_the_deployment_paths_of_the_device() -> None:
         "COMPILE_INDUCTOR_MAX_AUTOTUNE",
         "FP16+COMPILE_CUDAGRAPHS",
         "ONNX_GPU",
-        "COMPILE_TENSORRT",
-        "OPTIMUM_QUANTO_WI8",
+        "TENSORRT",
+        "TORCHAO_QUANT_INT8+COMPILE_INDUCTOR",
     ]
 
 

@@ -20,7 +20,7 @@ _LONGEST_SHOWN = 80
 
 
 def _key(text: str) -> str:
-    return text.strip().casefold()
+    return text.strip().casefold().replace("-", "_")
 
 
 @cache

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from almaflow.conversions.catalogue import tiers as catalogue
+from almaflow.conversions.catalogue.alma import NAMES, README_DIFFERS
 from almaflow.conversions.catalogue.availability import check
 from almaflow.conversions.catalogue.families import FAMILIES, Family
 from almaflow.conversions.catalogue.names import resolve
@@ -44,10 +46,23 @@ def plan(
     if not requested:
         message = "conversions=[]: names nothing to run; name at least one, or leave it out to run the tier"
         raise UsageError(message)
+    found = resolve(requested)
+    _warn(requested, found)
     return tuple(
-        _planned(spelling, entry, device, allow_device_override=allow_device_override)
-        for spelling, entry in resolve(requested)
+        _planned(spelling, entry, device, allow_device_override=allow_device_override) for spelling, entry in found
     )
+
+
+def _warn(requested: Sequence[str | int], found: Sequence[tuple[str, Conversion]]) -> None:
+    """Warn of numbers that mean something else in Alma's README, and of what was named twice."""
+    warn = logging.getLogger("almaflow").warning
+    for spelling, entry in found:
+        number = entry.number
+        if number is not None and spelling == str(number) and number in README_DIFFERS:
+            line = "conversions: %s is %s, as in Alma's code; in Alma's README that number is %s, so write the name"
+            warn(line, spelling, entry.name, NAMES[number + 1])
+    if (twice := len(requested) - len(found)) > 0:
+        warn("conversions: %d of the %d names stand for one that is there already, and run once", twice, len(requested))
 
 
 def _planned(requested: str, entry: Conversion, device: str, *, allow_device_override: bool) -> PlannedConversion:

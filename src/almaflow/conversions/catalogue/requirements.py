@@ -20,7 +20,6 @@ from packaging.version import Version
 from almaflow.records import FailureKind
 
 _INSTALL = {
-    "apache-tvm": "pip install 'almaflow[tvm]'",
     # Both distributions install into one directory: files of the later one overwrite those of the other.
     "onnxruntime-gpu": "pip uninstall -y onnxruntime && pip install onnxruntime-gpu",
 }
@@ -144,8 +143,8 @@ def torch_tvm(device: str) -> Obstacle | None:
         return None
     if relay:
         reason = f"PyTorch {installed('torch')} compiles with tvm.relay, which the TVM that can be installed has not"
-        return _unsupported(reason, "pip install --upgrade torch torchvision torchao 'almaflow[tvm]'")
-    return _missing(f"TVM {installed('apache-tvm')} has no tvm.relax", "pip install --upgrade 'almaflow[tvm]'")
+        return _unsupported(reason, "pip install --upgrade torch torchvision torchao apache-tvm")
+    return _missing(f"TVM {installed('apache-tvm')} has no tvm.relax", "pip install --upgrade apache-tvm")
 
 
 def inductor(device: str) -> Obstacle | None:

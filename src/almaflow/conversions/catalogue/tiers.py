@@ -24,9 +24,8 @@ _CORE: dict[str, tuple[str, ...]] = {
         "COMPILE_INDUCTOR_MAX_AUTOTUNE",
         "FP16+COMPILE_CUDAGRAPHS",
         "ONNX_GPU",
-        "COMPILE_TENSORRT",
-        # Not OPTIMUM_QUANTO_AI8WI8: without calibration its output has nothing to do with eager's.
-        "OPTIMUM_QUANTO_WI8",
+        "TENSORRT",
+        "TORCHAO_QUANT_INT8+COMPILE_INDUCTOR",
     ),
 }
 """Deployment paths of each device, in the order in which they are run."""

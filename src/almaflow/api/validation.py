@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from almaflow.analysis import to_output
-from almaflow.config import files
+from almaflow.api.results import result_of
 from almaflow.errors import AlmaflowError
 from almaflow.jobs.artifacts import write_output
 from almaflow.jobs.request import make_request
 from almaflow.jobs.run import run_job
+from almaflow.jobs.strictness import shortfalls
 from almaflow.measure.progress import Progress
 from almaflow.models.handover import Inputs, name_of, write_model
-from almaflow.records import ModelSpec, Status
+from almaflow.records import ModelSpec
 from almaflow.report.progress import TerminalProgress
 from almaflow.report.terminal import announce, show_places
 
@@ -25,63 +23,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    import pandas as pd
     import torch
 
-    from almaflow.records import Job
-
-_VENDORS = {"nvidia", "intel", "amd", "aws", "core"}
-"""Words that people put before the name of a machine and the configs do not."""
-
-
-@dataclass(frozen=True)
-class ValidationResult:
-    """One model on one machine through its conversions: what ``output=FILE.json`` holds, by the same names."""
-
-    form: int
-    """The form of the output, which is raised where a name changes its meaning."""
-    almaflow: str
-    """The version of almaflow that made it."""
-    model: str
-    hardware: str
-    price_per_hour: float | None
-    """USD for an hour of the machine, where its configuration says."""
-    price_source: str
-    tier: int
-    batch_size: int
-    threads: int
-    job_id: str
-    experiment_name: str
-    run_id: str | None
-    """The job's MLflow run; None where the store could not be written."""
-    interrupted: bool
-    environment: dict[str, str]
-    measure: dict[str, Any]
-    """Settings by which each conversion was measured."""
-    notes: list[str]
-    """What eager calls showed of the model that changes how it was measured."""
-    conversions: list[dict[str, Any]]
-    """One dict for each conversion in plan order: conversion, status, failure, run_id and metrics, None if unknown."""
-    best_conversion: str | None
-    """The fastest whose output is right; None where none is."""
-    best_latency_ms: float | None
-    """Median of one forward call on one batch."""
-    best_speedup_vs_eager: float | None
-    best_speedup_vs_inductor: float | None
-    tied_with_best: list[str]
-    recommendations: list[dict[str, Any]]
-    headroom: float | None
-    """Latency of COMPILE_INDUCTOR_DEFAULT over the best one's."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""
-        return asdict(self)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return a pandas DataFrame: a row for each conversion in plan order, and a column for each field or metric."""
-        import pandas as pd
-
-        return pd.DataFrame(deepcopy(self.conversions))
+    from almaflow.api.results import ValidationResult
+    from almaflow.records import Job, Outcome
 
 
 def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which has a default
@@ -164,7 +109,8 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         experiment_name: The MLflow experiment, created where it is new.
         fail_fast: Stop at the first conversion that fails.
         allow_device_override: Let a conversion run on another device than the hardware's where it knows no other.
-        strict: Raise if any conversion failed, after everything was recorded.
+        strict: Raise if any conversion failed, or one that was asked for cannot run here, after everything was
+            recorded.
         output: File that the result is written to as JSON.
         overrides: Anything else as ``almaflow run`` takes it: ``["measure.min_samples=200"]``. It wins over arguments.
         verbose: Print progress to stderr and the table to stdout. Otherwise only the logger ``almaflow`` speaks, to
@@ -175,16 +121,18 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
 
     Raises:
         UsageError: an argument is wrong, or the model does not build or run; nothing was logged.
-        AlmaflowError: the store is broken, the model could not be prepared, or ``strict`` and a conversion failed.
+        AlmaflowError: the store is broken, the model could not be prepared, or ``strict`` and a conversion failed
+            or cannot run here.
         KeyboardInterrupt: interrupted by the user; what was measured by then is recorded.
     """
     from almaflow.config.composition import compose
     from almaflow.config.overrides import override
+    from almaflow.config.resolve import weights_file
 
     inputs = Inputs(example_input, data_loader, example_kwargs, batch_dim)
     settings = {
         "model.name": model_name or name_of(model),
-        "hardware": _hardware(hardware),
+        "hardware": hardware,
         "tier": str(tier),
         "measure": measure,
         "batch_size": inputs.batch_size if batch_size is None else batch_size,
@@ -210,6 +158,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             inputs=inputs.specs,
             pickle_path=str(Path(directory, "model.pkl")),
             batches_path=str(Path(directory, "batches.pt")),
+            weights=weights_file(job_config),
             batch_size=job_config.batch_size,
             batch_dim=job_config.model.batch_dim,
             padding_mask=job_config.model.padding_mask,
@@ -233,22 +182,20 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         raise KeyboardInterrupt
     if job_config.strict:
         _raise_if_failed(job)
-    return ValidationResult(**to_output(job))
-
-
-def _hardware(name: str) -> str:
-    """Return the config that the name of a machine means; the name itself where there is none."""
-    words = _words(name)
-    return next((choice for choice in files.choices("hardware") if _words(choice) == words), name)
-
-
-def _words(name: str) -> set[str]:
-    return set(re.findall(r"[a-z0-9]+", name.lower())) - _VENDORS
+    return result_of(to_output(job))
 
 
 def _raise_if_failed(job: Job) -> None:
-    failed = [outcome for outcome in job.outcomes if outcome.status is Status.FAILED]
-    if failed:
-        named = ", ".join(f"{o.planned.name} ({o.failure.kind if o.failure else 'no result'})" for o in failed)
-        message = f"{len(failed)} of {len(job.outcomes)} conversions failed: {named}; their logs are in {job.directory}"
+    if lacking := shortfalls(job):
+        named = ", ".join(f"{outcome.planned.name} ({_reason(outcome)})" for outcome in lacking)
+        message = (
+            f"{len(lacking)} of {len(job.outcomes)} conversions failed or cannot run here: {named}; their logs are in "
+            f"{job.directory}"
+        )
         raise AlmaflowError(message)
+
+
+def _reason(outcome: Outcome) -> str:
+    if outcome.planned.unavailable:
+        return outcome.planned.unavailable
+    return str(outcome.failure.kind) if outcome.failure else "no result"

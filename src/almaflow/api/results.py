@@ -1,0 +1,84 @@
+"""The result of a job, as Python programs get it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ValidationResult:
+    """One model on one machine through its conversions: what ``output=FILE.json`` holds, by the same names."""
+
+    form: int
+    """The form of the output, which is raised where a name changes its meaning."""
+    almaflow: str
+    """The version of almaflow that made it."""
+    model: str
+    hardware: str
+    price_per_hour: float | None
+    """USD for an hour of the machine, where its configuration says."""
+    price_source: str
+    tier: int
+    batch_size: int
+    job_id: str
+    experiment_name: str
+    run_id: str | None
+    """The job's MLflow run; None where the store could not be written."""
+    interrupted: bool
+    environment: dict[str, str]
+    threads: int
+    measure: dict[str, Any]
+    """Settings by which each conversion was measured."""
+    notes: list[str]
+    """What eager calls showed of the model that changes how it was measured."""
+    conversions: list[dict[str, Any]]
+    """One dict for each conversion in plan order: conversion, status, failure, message, traceback, run_id and metrics,
+    None if unknown."""
+    best_conversion: str | None
+    """The fastest whose output is right; None where none is."""
+    best_latency_ms: float | None
+    """Median of one forward call on one batch."""
+    best_speedup_vs_eager: float | None
+    best_speedup_vs_inductor: float | None
+    inductor_latency_ms: float | None
+    """Median of COMPILE_INDUCTOR_DEFAULT in milliseconds; None where it was not measured, or is not right."""
+    inductor_error_pct: float | None
+    """Error of the prediction for it: 100 (predicted - measured) / measured."""
+    tied_with_best: list[str]
+    recommendations: list[dict[str, Any]]
+    headroom: float | None
+    """Latency of COMPILE_INDUCTOR_DEFAULT over the best one's."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""
+        return asdict(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a pandas DataFrame: a row for each conversion in plan order, and a column for each field or metric."""
+        import pandas as pd
+
+        return pd.DataFrame(deepcopy(self.conversions))
+
+    def print(self, *, tracebacks: bool = False) -> None:
+        """Print the table on standard output: the conversions by latency, what failed and why, and the best one.
+
+        Args:
+            tracebacks: Whether the traceback of each conversion that raised is printed too.
+        """
+        from almaflow.report.console import PlainConsole
+        from almaflow.report.result import render_result
+
+        render_result(self.to_dict(), PlainConsole(), tracebacks=tracebacks)
+
+
+def result_of(output: Mapping[str, Any]) -> ValidationResult:
+    """Return the result of a job from what ``output=FILE.json`` holds; what an older almaflow did not write is None."""
+    values: dict[str, Any] = {each.name: output.get(each.name) for each in fields(ValidationResult)}
+    return ValidationResult(**values)

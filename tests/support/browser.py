@@ -39,8 +39,10 @@ SEEN = """(() => {
     range.selectNodeContents(node);
     const box = range.getBoundingClientRect(), middle = (box.top + box.bottom) / 2;
     if (!box.width || box.left < 0 || box.top < 0 || box.bottom > innerHeight) continue;
+    const plot = node.parentElement.closest('.js-plotly-plot');  // has a layer for the mouse over its texts
     const isOn = x => { const at = document.elementFromPoint(x, middle);
-                        return at && (at.contains(node) || node.parentElement.contains(at)); };
+                        return at && (at.contains(node) || node.parentElement.contains(at)
+                                      || (plot && plot.contains(at))); };
     const style = getComputedStyle(node.parentElement);
     if (style.visibility == 'hidden' || style.opacity == '0') continue;
     if (isOn(box.left + 2)) seen.push([text, box.left, box.top, box.right, box.bottom, !!isOn(box.right - 2)]);

@@ -83,16 +83,15 @@ def test_each_page_opens_on_the_answer(tmp_path: Path) -> None:
         job = shown(pages.link(base, own, views.JOB), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
         predicted = shown(pages.link(base, own, views.ACCURACY), "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
         series = shown(pages.link(base, errors, views.SERIES), "resnet18 b1 ONNX_CPU on office by calibrated")
-        best = shown(pages.link(base, own, views.SWEEP_BEST, charts=True), "4.00")
-        charts = shown(pages.link(base, own, views.JOB, charts=True), "1.75")
+        best = shown(pages.link(base, own, views.SWEEP_BEST, charts=True), "speedup_vs_eager")
+        charts = shown(pages.link(base, own, views.JOB, charts=True), "latency_ms")
         lines = shown(pages.link(base, errors, views.SERIES, charts=True), "error_pct")
         compared = shown(_compare(base, own), "latency_ms")
     for seen in (sweep, job, predicted, series, best, charts, lines):
         assert any(each.text == ASSISTANT for each in seen)
     assert_figures_are_in_view(sweep, job, predicted, series)
-    assert {"speedup_vs_eager", "4.00"} <= {each.text for each in best if each.whole}
-    assert {"latency_ms", "1.75", "7.00", "EAGER efficientnet_b0 b2"} <= {each.text for each in charts if each.whole}
-    assert {"error_pct", "Time"} <= {each.text for each in lines if each.whole}
+    for title, seen in (("speedup_vs_eager", best), ("latency_ms", charts), ("error_pct", lines)):
+        assert title in {each.text for each in seen if each.whole}
     assert "predicted_latency_ms" not in {each.text for each in compared}
 
 

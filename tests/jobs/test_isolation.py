@@ -116,7 +116,9 @@ def test_a_failure_decides_the_exit_code_where_asked(place: Place, setting: str,
 @pytest.mark.usefixtures("foreground", "_stored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_an_interrupt_keeps_what_was_measured_and_leaves_no_worker(place: Place, number: signal.Signals) -> None:
-    with place.start(*TROUBLED, "conversions=[EAGER,FP16+EAGER,BF16+EAGER]", "output=r.json") as process:
+    # One at a time, so that EAGER has its first round before the next one begins.
+    settings = ["conversions=[EAGER,FP16+EAGER,BF16+EAGER]", "measure.prepare_jobs=1", "output=r.json"]
+    with place.start(*TROUBLED, *settings) as process:
         _wait_for(place, "FP16+EAGER: first call", process)
         workers = psutil.Process(process.pid).children(recursive=True)
         assert workers

@@ -99,10 +99,6 @@ def _sizes(text: str) -> str:
     return _few(wrong) if wrong else " ".join(text.split())
 
 
-def _named(keys: Sequence[str]) -> str:
-    return _few(list(keys))
-
-
 def _few(parts: Sequence[str]) -> str:
     more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
     return ", ".join(parts[:NAMED]) + more

@@ -74,10 +74,11 @@ def test_out_of_memory_beside_others_is_tried_again_alone(rig: Rig) -> None:
         f"start {EAGER}",
         "start A",
         "start BIG",
+        "start B",
         f"finish {EAGER}",
         "finish A",
-        "start BIG",
     ]
+    assert rig.lines("start", "finish")[6:] == ["finish B", "start BIG", "finish BIG"]
     assert "BIG: out of memory beside others, tried again alone" in rig.said
     first, second = (each for each in rig.begun if each.name == "BIG")
     assert first.closed

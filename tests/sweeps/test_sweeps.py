@@ -50,7 +50,7 @@ def shown(made: SweepSummary) -> str:
 
 def test_every_job_and_every_failure_is_shown() -> None:
     text = shown(summary(ended(0), ended(1, code=1, error="the model does not build")))
-    assert "resnet18 b1 " in text
+    assert "batch_size=1 " in text
     assert "model=resnet18" not in text, "what all jobs have in common tells nothing"
     assert "ONNX_CPU" in text
     assert "resnet18 b1: COMPILE_TVM\n      error: it broke" in text
@@ -82,7 +82,7 @@ def test_jobs_of_one_model_and_batch_size_are_told_apart_by_their_overrides() ->
 def test_the_document_begins_with_the_best_conversions() -> None:
     """MLflow folds a description to its first lines."""
     text = sweep_markdown(summary(ended(0), ended(1, code=1, error="the model does not build")))
-    assert text.startswith("**Best: resnet18 b1: ONNX_CPU, 10.00 ms (2.00x eager)**\n")
+    assert text.startswith("**Best: batch_size=1: ONNX_CPU, 10.00 ms (2.0x eager)**\n")
     jobs = [replace(ended(0), number=number, overrides=(f"seed={number}",)) for number in range(5)]
     many = sweep_markdown(summary(*jobs, planned=None))
     assert many.startswith("**Best: ONNX_CPU in 5 of 5 jobs**\n")

@@ -34,7 +34,7 @@ class Inductor:
         with self.made.open("a", encoding="ascii") as file:
             file.write("x")
         self.header.write_bytes(b"precompiled")
-        return Toolchain(("one", "other"), (toolchain._entry(self.header),))
+        return Toolchain(("one", "other"), (toolchain._entry(self.header),), proved=True)
 
     def ask(self, known: set[str]) -> None:
         self.known.append(known)

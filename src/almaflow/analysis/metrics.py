@@ -160,7 +160,7 @@ def _speedup(job: Job, outcome: Outcome, timed: Summary, other: str, name: str) 
     named = (each for each in (*job.outcomes, *job.references) if each.planned.name == name)
     baseline = next((each for each in named if counts(each) and same_attempt(each, outcome)), None)
     baseline_timed = timings(baseline) if baseline else None
-    if baseline is None or baseline_timed is None:
+    if baseline is None or baseline_timed is None or baseline_timed.median <= 0:
         return {}
     metrics: dict[str, float | None] = {
         f"speedup_vs_{other}": baseline_timed.median / timed.median,

@@ -85,8 +85,9 @@ def is_faster(one: Row, other: Row, threads: int) -> bool:
     """Whether one row that counts is faster than another one for certain.
 
     It is if the interval of their ratio, over the rounds taken next to each other, lies above 1, and where that is not
-    sure the ratio of the floors does too. Without such an interval, its median and its floor have to be the lower ones,
-    and not both medians within the other's interquartile range.
+    sure the ratio of the floors does too. Where the rounds tell no ratio, it is not. Where they tell one without an
+    interval, its median and its floor have to be the lower ones, and not both medians within the other's interquartile
+    range.
 
     Args:
         one: The row that may be faster.
@@ -94,7 +95,7 @@ def is_faster(one: Row, other: Row, threads: int) -> bool:
         threads: The number of threads of the job.
     """
     found = speedup_over(other.outcome, one.outcome, threads)
-    if found and found.interval:
+    if found and (found.interval or found.value is None):
         return found.above_one
     if one.timed is None or other.timed is None:
         return False

@@ -87,7 +87,7 @@ def workload(output: Mapping[str, Any]) -> str:
 def _labels(overrides: Mapping[int, Sequence[str]], outputs: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
     known = {number: output for number, output in outputs.items() if output.get("model", "unknown") != "unknown"}
     short = {number: workload(output) for number, output in known.items()}
-    return what_differs(overrides) | (short if len(set(short.values())) == len(short) else {})
+    return what_differs(overrides) | (short if len(set(short.values())) == len(overrides) else {})
 
 
 def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:

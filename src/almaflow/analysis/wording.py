@@ -43,6 +43,7 @@ def speedup(metrics: Metrics, baseline: str) -> str:
     value, low, high = (
         metrics.get(name) for name in (f"speedup_vs_{baseline}", f"{section}_ci_low", f"{section}_ci_high")
     )
+    value = value if value is None or value > 0 else None  # of a clock too coarse for the calls
     stable, floors = metrics.get(f"{section}_stable"), metrics.get(f"speedup/floor_vs_{baseline}")
     interval = None if low is None or high is None else Interval(low, high)
     if value is None and stable is None:

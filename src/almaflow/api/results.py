@@ -57,7 +57,7 @@ class ValidationResult:
     tied_with_best: list[str]
     recommendations: list[dict[str, Any]]
     headroom: float | None
-    """Latency of COMPILE_INDUCTOR_DEFAULT over the best one's."""
+    """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where they are tied, None if unknown."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""

@@ -26,7 +26,7 @@ def answered() -> bool:
     words = overrides.split(" ")
     os.environ["COMP_LINE"] = " ".join([program, *quote_numbers(words)])
     if command != "run" or not space:
-        click.echo(" ".join(COMMANDS))
+        click.echo("" if space else " ".join(COMMANDS))
         return True
     if match := _NAMES.fullmatch(words[-1]):
         before, begun = words[-1][: match.start("begun")], match["begun"]

@@ -113,7 +113,8 @@ def _masked_output(arguments: tuple[str, ...]) -> Iterator[None]:
             yield
     finally:
         click.echo(mask(shown.getvalue()), nl=False)
-    _check_conversions(shown.getvalue())
+    if not {each.partition("=")[0] for each in arguments} & {"--info", "-i"}:
+        _check_conversions(shown.getvalue())
 
 
 def _check_conversions(shown: str) -> None:

@@ -60,6 +60,8 @@ def explain(error: Exception) -> UsageError | None:
         text = f"a configuration file is not valid YAML: {_one_line(str(error))}"
     elif isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
         text = "a configuration group takes the name of one of its choices, e.g. model=resnet18"
+    elif isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
+        text = "-m, --cfg and --info exclude each other: leave -m out to see the configuration"
     return UsageError(text) if text else None
 
 

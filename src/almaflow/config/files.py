@@ -70,7 +70,9 @@ def meant(group: str, name: str, *more: Path) -> str:
     known = names(group, *more)
     if name in known:
         return name
-    return next((each for each in known if _letters(each) == _letters(name) or _words(each) == _words(name)), name)
+    letters, words = _letters(name), _words(name)
+    same = (each for each in known if letters and (_letters(each) == letters or (words and _words(each) == words)))
+    return next(same, name)
 
 
 def _letters(name: str) -> str:

@@ -52,7 +52,7 @@ class MeasurementLoop:
     interrupted: bool = field(default=False, init=False)
     """Whether the user or a signal ended it; what was measured by then was given."""
     _alone: list[ConversionRun] = field(default_factory=list, init=False)
-    """Those that had too little memory beside others that wait."""
+    """Those that had too little memory beside others that wait: they come when all others are measured."""
     _round: int = field(default=1, init=False)
     _stop: BaseException | None = field(default=None, init=False)
 
@@ -107,11 +107,11 @@ class MeasurementLoop:
     def _one_process_each(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
         pending = deque(runs)
         while pending or self._alone:
-            if self._alone:
+            if pending:
+                yield from self._prepare(pending, replicate)
+            else:  # last, since eager and inductor have to end for it
                 yield from self._take_turns(replicate, last=True)
                 self._start(self._alone.pop(0), replicate)
-                yield from self._prepare(deque(), replicate)
-            else:
                 yield from self._prepare(pending, replicate)
             self._places.prepared.sort(key=runs.index)  # whichever was prepared first
             yield from self._warm_up(replicate)
@@ -130,7 +130,7 @@ class MeasurementLoop:
         preparing = self._places.preparing
         begun: list[ConversionRun] = []
         while True:
-            while pending and not (self._alone or self._failed_fast(begun)) and self._places.may_start(pending[0]):
+            while pending and not self._failed_fast(begun) and self._places.may_start(pending[0]):
                 begun.append(pending.popleft())
                 self._start(begun[-1], replicate)
             if not len(preparing):

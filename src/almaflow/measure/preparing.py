@@ -65,9 +65,17 @@ class Preparing:
         return len(self._under_way)
 
     def has_room_for(self, run: ConversionRun) -> bool:
-        """Whether another one may be prepared beside those that are."""
+        """Whether another one may be prepared beside those that are.
+
+        Runtimes for a GPU choose kernels by timing them, as some for the CPU do, and all of them share the GPU.
+        """
         together = {run, *self._under_way.values()}
-        return len(together) == 1 or (len(together) <= self._spec.prepare_jobs and not together & self._by_themselves)
+        if len(together) == 1:
+            return True
+        by_themselves = self._by_themselves | {
+            each for each in together if each.planned.traits.picks_by_timing or each.planned.device != "cpu"
+        }
+        return len(together) <= self._spec.prepare_jobs and not together & by_themselves
 
     def add(self, run: ConversionRun, worker: WorkerHandle) -> None:
         """Take in one whose worker was started."""

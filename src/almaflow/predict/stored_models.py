@@ -32,7 +32,15 @@ def code_of(model: ModelSpec) -> tuple[str, ...]:
 def as_data(model: ModelSpec) -> ModelSpec:
     """Return a stored model as predictors may have it: its name and inputs, and nothing that could be built."""
     return replace(
-        model, target=None, arch=None, kwargs={}, data_loader=None, pickle_path=None, batches_path=None, directory=None
+        model,
+        target=None,
+        arch=None,
+        weights=None,
+        kwargs={},
+        data_loader=None,
+        pickle_path=None,
+        batches_path=None,
+        directory=None,
     )
 
 
@@ -41,7 +49,7 @@ def _code(model: ModelSpec) -> Iterator[str]:
         yield model.target
     if model.data_loader:
         yield model.data_loader.target
-    yield from filter(None, (model.pickle_path, model.batches_path))
+    yield from filter(None, (model.pickle_path, model.batches_path, model.weights))
     yield from (
         f"{name}={value!r} of {model.target or model.arch}"
         for name, value in model.kwargs.items()

@@ -34,6 +34,8 @@ class RuntimeTraits:
     """Whether a quantiser puts tensors of its own class in the place of weights."""
     quantises_graph: bool = False
     """Whether a quantiser rewrites the model's graph, so that the graph tells what it quantised."""
+    picks_by_timing: bool = False
+    """Whether converting it chooses kernels by timing them, beside which nothing else may compute."""
 
 
 UNKNOWN = RuntimeTraits()

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.output import to_output
-from almaflow.analysis.wording import figure
+from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.report import cells
 from almaflow.report.configuration import configuration
 from almaflow.secrets import printable
@@ -71,7 +71,7 @@ def line(row: Row) -> str:
     speedup = cells.speedup(row.metrics, "eager")
     figures = (
         f"{cells.latency(row.metrics)} ms",
-        speedup and f"{speedup} eager",
+        f"{speedup} eager" if speedup not in {"", UNKNOWN} else "",
         " ".join(cells.fidelity(row)).strip(),
     )
     return escaped(", ".join(filter(None, figures)))

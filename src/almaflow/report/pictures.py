@@ -46,12 +46,18 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output."""
+    """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output.
+
+    Nothing is drawn, and the text is empty, where no output has a signal-to-noise ratio.
+    """
     from matplotlib.ticker import MultipleLocator
 
-    shown = _timed(entries)
+    known = [(each, decibels) for each in _timed(entries) if (decibels := _decibels(each)) is not None]
+    if not known:
+        return ""
+    shown = [each for each, _ in known]
     figure, axes = new_figure(3.4)
-    points = [(each["latency_ms"], _decibels(each), label(each["conversion"])) for each in shown]
+    points = [(each["latency_ms"], decibels, label(each["conversion"])) for each, decibels in known]
     for each, (latency_ms, decibels, _) in zip(shown, points, strict=True):
         axes.scatter(latency_ms, decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
     axes.set_xscale("log")
@@ -69,10 +75,11 @@ def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
     return as_svg(figure)
 
 
-def _decibels(entry: Mapping[str, Any]) -> float:
+def _decibels(entry: Mapping[str, Any]) -> float | None:
     if entry.get("fidelity/max_abs_diff") == 0:
         return EQUAL_DB
-    return min(float(entry.get("fidelity/sqnr_db", EQUAL_DB)), EQUAL_DB)
+    known = entry.get("fidelity/sqnr_db")
+    return None if known is None else min(float(known), EQUAL_DB)
 
 
 def plain_numbers(axis: Axis) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from almaflow.analysis.wording import figure, names
 from almaflow.report import cells
+from almaflow.report.marks import marks_explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bo
     # A latency that does not count has no entry: see HEADLINES.
     counting = [each for each in output["conversions"] if each.get("latency_ms") is not None]
     console.print(_table(sorted(counting, key=lambda each: each["latency_ms"]), wide=console.width >= WIDE))
+    for told in (*marks_explained(counting), *output["warnings"]):
+        console.print(Text(told))
     for each in output["conversions"]:
         if each.get("latency_ms") is None:
             console.print(Text(f"  {each['conversion']}: {each['failure'] or each['status']}"))

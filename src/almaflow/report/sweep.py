@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from almaflow.analysis.wording import figure
+from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.report import cells as texts
 from almaflow.report.markdown import code, escaped, markdown_table
 from almaflow.report.progress import duration
@@ -86,7 +86,7 @@ def best(summary: SweepSummary) -> str:
 
 def _figures(row: SweepRow) -> str:
     speedup = texts.speedup(row.figures, "eager")
-    return f"{texts.latency(row.figures)} ms" + (f" ({speedup} eager)" if speedup else "")
+    return f"{texts.latency(row.figures)} ms" + (f" ({speedup} eager)" if speedup not in {"", UNKNOWN} else "")
 
 
 def _title(summary: SweepSummary) -> str:

@@ -206,7 +206,7 @@ class _Run:
         self._keep_rounds()
         self._measurement, fault = self._checker.add_evidence(self._converted, self._measurement)
         self._keep(self._measurement)
-        # At the end, since it builds the model once more: memory and latencies are taken by now.
+        # At the end, since it mostly builds the model once more: memory and latencies are taken by now.
         fault = fault or fault_of_cast(self._checker, self._converted.call, self._measurement.fidelity)
         if fault:
             raise fault

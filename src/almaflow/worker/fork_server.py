@@ -1,4 +1,4 @@
-"""Serve forked workers: import what they need, compute nothing, and fork one for each task.
+"""Serve forked workers: import what they need, compute nothing of a model, and fork one for each task.
 
 Importing PyTorch, torchvision, Alma and the runtimes takes several seconds, and the server does it once a job. The
 worker that needs the first of them only is forked as soon as these are there. A fork

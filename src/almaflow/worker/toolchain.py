@@ -11,6 +11,7 @@ the file each process does everything itself.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -18,12 +19,15 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+
+import psutil
 
 from almaflow.records import read_json, write_json
 from almaflow.secrets import PRIVATE
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KERNEL = 'extern "C" void kernel(float* given) { given[0] = 1.0f; }'
+
+PR_SET_PDEATHSIG = 1
+"""Of linux/prctl.h: a child gets a signal when its parent ends."""
 
 LONGEST_S, LOOK_S = 600.0, 0.02
 """Seconds that making the file may take: 15 on two cores. And seconds between two looks at it."""
@@ -45,11 +52,13 @@ class Toolchain:
     """Test programs, each by its digest, that compile and load. One that did not is tried again."""
     headers: tuple[tuple[str, int, int], ...] = ()
     """Precompiled headers: path, size in bytes, time of the last change in ns since 1970."""
+    proved: bool = False
+    """Whether a kernel was compiled and loaded by them."""
 
     def whole(self) -> bool:
         """Whether the headers are there, and are what was proved."""
         try:
-            return bool(self.checks) and all(_entry(Path(path)) == (path, *rest) for path, *rest in self.headers)
+            return self.proved and all(_entry(Path(path)) == (path, *rest) for path, *rest in self.headers)
         except OSError:
             return False
 
@@ -82,28 +91,40 @@ def _make(path: Path) -> None:
     with FileLock(path.with_suffix(".lock"), timeout=LONGEST_S):
         if _read(path).whole():
             return
+        _remove_left(path.parent)
+        server = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _be_child(path)
+            _be_child(path, server)
         until = time.monotonic() + LONGEST_S
         while os.waitpid(pid, os.WNOHANG) == (0, 0):
             if time.monotonic() > until:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+                shutil.rmtree(_scratch_directory(path, pid), ignore_errors=True)
                 return
             time.sleep(LOOK_S)
 
 
-def _be_child(path: Path) -> None:
+def _be_child(path: Path, server: int) -> None:
     code = 1
     try:
         os.setsid()
-        with _scratch(path):
-            found = _proved()
-        write_json(path, found)
-        code = 0
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it does not outlive the server
+        if os.getppid() == server:
+            with _scratch(path):
+                found = _proved()
+            write_json(path, found)
+            code = 0
     finally:
         os._exit(code)
+
+
+def _remove_left(place: Path) -> None:
+    """Remove the directories of processes that were killed."""
+    for left in place.glob(".[0-9]*"):
+        if not psutil.pid_exists(int(left.name[1:])):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _proved() -> Toolchain:
@@ -122,7 +143,7 @@ def _proved() -> Toolchain:
             vars(codecache)["_precompile_header"].cache_clear()
         checks, headers = _ask(checks)
         kernels.load_pybinding(["float*"], KERNEL)
-    return Toolchain(tuple(sorted(checks)), tuple(_entry(header) for header in headers))
+    return Toolchain(tuple(sorted(checks)), tuple(_entry(header) for header in headers), proved=True)
 
 
 def _ask(known: set[str]) -> tuple[set[str], list[Path]]:
@@ -165,7 +186,8 @@ def _key() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         features = next(iter(re.findall(r"^(?:flags|Features)\s*:.*$", lines, re.MULTILINE)), "")
     here = (torch.__version__, torch.__file__, sys.version, sys.prefix, platform.machine(), features)
-    return _digest(*here, compiler, get_compiler_version_info(compiler), os.environ.get("ATEN_CPU_CAPABILITY"))
+    asked = (compiler, get_compiler_version_info(compiler), os.environ.get("ATEN_CPU_CAPABILITY"))
+    return _digest(*here, *asked, tempfile.gettempdir())  # PyTorch keeps the header below it
 
 
 def _digest(*parts: object) -> str:
@@ -177,10 +199,14 @@ def _entry(header: Path) -> tuple[str, int, int]:
     return str(header), stat.st_size, stat.st_mtime_ns
 
 
+def _scratch_directory(path: Path, pid: int) -> Path:
+    return path.with_name(f".{pid}").absolute()
+
+
 @contextmanager
 def _scratch(path: Path) -> Iterator[None]:
     """Let inductor write to a directory that is removed afterwards."""
-    directory = path.with_name(f".{os.getpid()}").absolute()
+    directory = _scratch_directory(path, os.getpid())
     try:
         with patch.dict(os.environ, {"TORCHINDUCTOR_CACHE_DIR": str(directory)}):
             yield

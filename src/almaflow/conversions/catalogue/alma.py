@@ -34,7 +34,7 @@ STEPS: dict[str, Step] = SHARED | {
     "DYNAMO_EXPORT": Step("export through torch.export, run by ONNX Runtime on the CPU", "onnx", "cpu"),
     "COMPILE_CUDAGRAPHS": Step("torch.compile that replays CUDA graphs", "cudagraphs", "cuda"),
     "COMPILE_INDUCTOR_REDUCE_OVERHEAD": inductor("mode reduce-overhead (CUDA graphs where there is a GPU)"),
-    "COMPILE_INDUCTOR_MAX_AUTOTUNE": inductor("mode max-autotune"),
+    "COMPILE_INDUCTOR_MAX_AUTOTUNE": inductor("mode max-autotune", picks_by_timing=True),
     "COMPILE_INDUCTOR_EAGER_FALLBACK": inductor(f"mode default; {EAGER_FALLBACK}"),
     "COMPILE_INDUCTOR_DEFAULT_EAGER_FALLBACK": inductor(f"mode default; {EAGER_FALLBACK}"),
     "AOT_INDUCTOR": Step("compiled ahead of time into a library by AOTInductor", "aot_inductor"),

@@ -66,7 +66,9 @@ FAMILIES: dict[str, Family] = {
     "quanto": Family(Traits(("quanto",), replaces_weights=True)),
     "torchao": Family(Traits(("torchao",), replaces_weights=True)),
     "torchao_autoquant": Family(
-        Traits(("torchao",), replaces_weights=True), requirements.torchao_autoquant, label="torchao"
+        Traits(("torchao",), replaces_weights=True, picks_by_timing=True),
+        requirements.torchao_autoquant,
+        label="torchao",
     ),
 }
 """Families by the name that a step gives. ``traits.runtimes`` are distributions or names in ``machine.environment``."""

@@ -50,9 +50,11 @@ BUILDER_MODULES = {
 ONNX = ("onnx", "onnxscript", "onnxruntime")
 
 
-def inductor(mode: str) -> Step:
-    """Return a step that compiles with inductor."""
-    return Step(f"torch.compile with inductor, {mode}", "inductor")
+def inductor(mode: str, *, picks_by_timing: bool = False) -> Step:
+    """Return a step that compiles with inductor, which may choose kernels by timing them."""
+    row = FAMILIES["inductor"]
+    own_row = replace(row, traits=replace(row.traits, picks_by_timing=True)) if picks_by_timing else None
+    return Step(f"torch.compile with inductor, {mode}", "inductor", own_row=own_row)
 
 
 SHARED: dict[str, Step] = {
@@ -90,6 +92,7 @@ def compose(name: str, steps: Mapping[str, Step], *, needs: tuple[str, ...], eng
         fuses_elementwise=any(each.fuses_elementwise for each in all_traits),
         replaces_weights=any(each.replaces_weights for each in all_traits),
         quantises_graph=any(each.quantises_graph for each in all_traits),
+        picks_by_timing=any(each.picks_by_timing for each in all_traits),
     )
     others.setdefault("number", None)
     others.setdefault("summary", ", then ".join(step.does for step in techniques))

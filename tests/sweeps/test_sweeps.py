@@ -53,7 +53,7 @@ def test_every_job_and_every_failure_is_shown() -> None:
     assert "batch_size=1 " in text
     assert "model=resnet18" not in text, "what all jobs have in common tells nothing"
     assert "ONNX_CPU" in text
-    assert "resnet18 b1: COMPILE_TVM\n      error: it broke" in text
+    assert "batch_size=1: COMPILE_TVM\n      error: it broke" in text
     assert "  batch_size=4\n      the model does not build" in text
     assert "1 without a good result" in text
 

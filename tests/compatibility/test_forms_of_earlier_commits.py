@@ -63,7 +63,7 @@ def test_a_sweep_is_read_with_its_jobs(commit: str) -> None:
     assert len(found) == COMMITS[commit]
     for files in found:
         rows = summarise(files.read(), files.jobs()).rows
-        assert [(row.what, row.problem) for row in rows] == [("batch_size=1", None), ("batch_size=2", None)]
+        assert [(row.what, row.problem) for row in rows] == [("simple b1", None), ("simple b2", None)]
 
 
 def test_a_report_leaves_out_what_was_not_known_then(commit: str, home: Path) -> None:

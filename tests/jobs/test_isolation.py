@@ -85,7 +85,8 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
         assert run.data.tags.get("almaflow.failure") == failure
         assert ("latency_ms" in run.data.metrics) == (status == "ok")
         assert "throughput" not in run.data.metrics or status == "ok"
-        assert entries[name]["latency_ms"] == run.data.metrics.get("latency_ms")
+        if status == "ok":  # the store has five digits
+            assert run.data.metrics["latency_ms"] == pytest.approx(entries[name]["latency_ms"], rel=1e-4)
     assert runs["job"].info.status == "FINISHED"
     # What was timed before the answer turned out to be wrong is there to be looked at, but not as a headline.
     assert runs["TORCH_SCRIPT"].data.metrics["latency/samples"] >= 1
@@ -105,7 +106,9 @@ def test_each_trouble_costs_its_own_conversion_only(place: Place) -> None:
     ("setting", "conversions"), [("strict=true", "FP16+JIT_TRACE"), ("fail_fast=true", "FP16+JIT_TRACE,EAGER")]
 )
 def test_a_failure_decides_the_exit_code_where_asked(place: Place, setting: str, conversions: str) -> None:
-    assert place.run(*TROUBLED, f"conversions=[{conversions}]", setting) == 1, place.stderr
+    # One at a time: what is prepared beside one that fails is measured.
+    settings = [f"conversions=[{conversions}]", setting, "measure.prepare_jobs=1"]
+    assert place.run(*TROUBLED, *settings) == 1, place.stderr
     _, record = place.job()
     assert [outcome["planned"]["name"] for outcome in record["outcomes"]] == ["FP16+JIT_TRACE"]
     assert set(place.runs()) == {"FP16+JIT_TRACE", "job"}

@@ -95,7 +95,7 @@ def _check_store(uri: str, job: dict[str, Any]) -> None:
         assert run.data.params["conversion"] == row["conversion"]
         assert run.data.params.keys() >= PARAMS
         assert run.data.metrics.keys() >= HEADLINES | PREDICTED | DETAILS
-        assert run.data.metrics["latency_ms"] == pytest.approx(row["latency_ms"])
+        assert run.data.metrics["latency_ms"] == pytest.approx(row["latency_ms"], rel=1e-4)
         assert run.data.tags["almaflow.status"] == "ok"
         assert run.data.tags["env.torch"]
         assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} >= {

@@ -25,7 +25,7 @@ def test_submitit_runs_the_jobs_one_after_the_other_with_one_record(tmp_path: Pa
         out, _ = process.communicate()
     assert process.returncode == 0, out + place.stderr
     assert "2 jobs" in out
-    assert "batch_size=1 " in out
+    assert "Linear b1 " in out
     client = MlflowClient(f"sqlite:///{place.home / 'mlflow.db'}")
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
     of_kind = {

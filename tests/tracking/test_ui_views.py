@@ -107,7 +107,7 @@ def assert_figures_are_in_view(sweep: list[Seen], job: list[Seen], predicted: li
         assert "error in convert: it broke" in told
     fastest = row(job, "ONNX_CPU_INT8_STATIC efficientnet_b0 b2")
     assert fastest[-4:] == ["1.75", "4", "110", "1.75 ms, 4.00x eager, 110.0 dB ok"]
-    assert row(job, "COMPILE_TVM efficientnet_b0 b2")[-1] == "error in convert: it broke"
+    assert "error in convert: it broke" in row(job, "COMPILE_TVM efficientnet_b0 b2")
     names = [each.text for each in sorted(job, key=lambda each: each.top) if each.text.endswith(" b2")]
     assert [name.split()[0] for name in names] == ["ONNX_CPU_INT8_STATIC", "EAGER", "COMPILE_TVM"]
     assert not [each for each in job if "mobilenet" in each.text]

@@ -13,6 +13,7 @@ from tests.support.example_jobs import in_rounds, job, ok
 from tests.support.made_rounds import Disturbance, made_job
 
 from almaflow.analysis import outcome_metrics
+from almaflow.analysis.rows import make_row, tied
 from almaflow.analysis.wording import ratio, speedup
 from almaflow.records import MachineState, Outcome
 
@@ -132,6 +133,24 @@ def test_where_nothing_is_known_there_is_no_figure() -> None:
     assert "speedup_vs_eager" not in found
     assert found["speedup/vs_eager_ci_high"] > 1000
     assert speedup(found, "eager") == "-"
+
+
+def test_on_a_busy_machine_that_tells_no_ratio_the_two_are_not_told_apart() -> None:
+    """Hardly a round was quiet: the medians are ten apart, and show the disturbance."""
+    states = [MachineState(others_cpus=1.7)] * 4
+    made = job(
+        in_rounds(ok("EAGER"), [20.0 * 3**number for number in range(4)], states=states),
+        in_rounds(ok("ONNX_CPU"), [5.0] * 4, states=states),
+    )
+    eager, onnx = (make_row(made, outcome) for outcome in made.outcomes)
+    assert speedup(onnx.metrics, "eager") == "-"
+    assert tied(onnx, eager, made.hardware.threads)
+
+
+def test_a_clock_that_reads_zero_gives_no_speedup() -> None:
+    made = job(ok("EAGER", 0.0), ok("ONNX_CPU", 5.0))
+    assert "speedup_vs_eager" not in outcome_metrics(made, made.outcomes[1])
+    assert speedup({"speedup_vs_eager": 0.0}, "eager") == ""
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ def almaflow(*arguments: str, cwd: Path | None = None, code: int = 0) -> subproc
         ("--cfg hydra", "subdir: ${hydra.job.num}"),
         ("-sc install=bash", "complete -o nospace -o default -F hydra_bash_completion almaflow\n"),
         ("--info defaults", "hardware"),
+        ("--info config", "experiment_name: almaflow"),
     ],
 )
 def test_hydras_flags_work(flags: str, expected: str, home: Path) -> None:
@@ -71,6 +72,7 @@ def test_a_users_own_configs_are_found(tmp_path: Path) -> None:
     [
         (["output=no/such/r.json"], "output=no/such/r.json: the directory no/such does not exist"),
         (["batch_size=0"], "batch_size=0: must be 1 or more"),
+        (["-m", "--cfg", "job"], "leave -m out to see the configuration"),
         (["hardware=i7_12700k", "hardware.cpu_match=i386"], "use hardware=auto here"),
         (["conversions=[COMPILE_INDUCTR]"], "COMPILE_INDUCTOR"),
         (["tracking.uri=file:///tmp/mlruns"], "maintenance mode"),

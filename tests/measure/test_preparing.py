@@ -108,6 +108,16 @@ def test_one_at_a_time_each_warms_up_before_the_next_one_starts(rig: Rig) -> Non
     assert rig.most_prepared == 1
 
 
+@pytest.mark.parametrize(
+    "name", ["COMPILE_INDUCTOR_MAX_AUTOTUNE", "BF16+COMPILE_INDUCTOR_MAX_AUTOTUNE", "TORCHAO_AUTOQUANT"]
+)
+def test_what_picks_its_kernels_by_timing_is_prepared_by_itself(rig: Rig, name: str) -> None:
+    _, entries = rig.run("A", name, "B", "C", spec=THREE)
+    assert measurement(entries[name]).prepared_beside == 0.0
+    assert rig.lines("start", "ready")[:4] == ["start A", "ready A", f"start {name}", f"ready {name}"]
+    assert rig.most_prepared == 2
+
+
 def test_no_more_are_prepared_than_may_wait(rig: Rig) -> None:
     rig.run("A", "B", "C", spec=replace(THREE, interleave=1))
     assert rig.most_prepared == 1

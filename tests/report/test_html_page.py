@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 
 import pytest
-from tests.support.example_jobs import changed, failed, in_rounds, job, ok, unavailable
+from tests.support.example_jobs import GOOD, changed, failed, in_rounds, job, ok, unavailable
 
 from almaflow.analysis import to_output
 from almaflow.records import Status
@@ -106,6 +107,14 @@ def test_threads_are_told_as_asked_and_as_found() -> None:
     found = changed(OUTCOMES[0], threads={"torch": 2}), changed(OUTCOMES[1], threads={"torch": 1})
     rows = read(document("x", [to_output(job(*found))]))
     assert ["threads", "2", "torch 2 (1 conversions), torch 1 (1 conversions)"] in rows
+
+
+def test_outputs_without_a_ratio_of_signal_to_noise_are_not_drawn_as_equal() -> None:
+    fidelity = replace(GOOD, sqnr_db=math.inf, equal_share=0.99, max_abs_diff=3.0)
+    classes = changed(ok("ONNX_CPU", 30.0), fidelity=fidelity)
+    entries = to_output(job(ok("EAGER", 900.0), classes))["conversions"]
+    assert "ONNX_CPU" not in latency_against_fidelity(entries)
+    assert latency_against_fidelity([each for each in entries if each["conversion"] == "ONNX_CPU"]) == ""
 
 
 def test_numbers_on_an_axis_are_written_as_people_do() -> None:

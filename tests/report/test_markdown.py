@@ -14,6 +14,11 @@ def markdown(made: Job) -> str:
     return summary_markdown(made, analyse(made))
 
 
+def test_a_speedup_that_is_not_known_is_left_out_of_the_line() -> None:
+    made = job(in_rounds(ok("EAGER"), [20.0 * 3**number for number in range(9)]), in_rounds(ok("ONNX_CPU"), [5.0] * 9))
+    assert line(make_row(made, made.outcomes[1])) == "5.00 ms, 110.0 dB ok"
+
+
 def test_a_conversion_in_a_line() -> None:
     made = job(
         in_rounds(ok("EAGER"), [20.0] * 9),

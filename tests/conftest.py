@@ -40,11 +40,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _logging() -> None:
-    """Our logger as it is at first, whatever a library has done to the loggers of all in an earlier test."""
+    """Our logger warns, whatever a library has done to the root logger or to all of them in an earlier test."""
     logging.disable(logging.NOTSET)
     logger = logging.getLogger("almaflow")
     logger.disabled, logger.propagate = False, True
-    logger.setLevel(logging.NOTSET)
+    logger.setLevel(logging.WARNING)
 
 
 @pytest.fixture(autouse=True)

@@ -34,10 +34,11 @@ def _stored(place: Place) -> None:
 
 @pytest.fixture
 def foreground() -> Iterator[None]:
-    """Commands that are started heed Ctrl-C, even where the tests themselves were started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Commands heed Ctrl-C and SIGHUP, even where the tests were started in the background or by ``nohup``."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in zip((signal.SIGINT, signal.SIGHUP), before, strict=True):
+        signal.signal(number, handler)
 
 
 @pytest.mark.slow

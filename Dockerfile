@@ -11,7 +11,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ git \
     && rm -rf /var/lib/apt/lists/*
 
-WORKDIR /opt/almaflow
+WORKDIR /srv/almaflow
 COPY pyproject.toml README.md LICENSE ./
 COPY constraints ./constraints
 COPY conf ./conf

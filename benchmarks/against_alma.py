@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from almaflow.processes.logs import last_line
-from processes import call, home_environment, run_almaflow
+from processes import call, first_job, run_almaflow
 from shared import FOUR, HERE, BenchmarkError, at_least, figure, make_parser, run_script, save, say, show
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--samples", type=at_least(1), default=128, help="timed calls (default: 128)")
     parser.add_argument("--pairs", type=at_least(1), default=3, help="of runs (default: 3)")
     parser.add_argument(
-        "--store", choices=("initialised", "fresh"), default="initialised", help="almaflow's, before its first job"
+        "--home", choices=("used", "new"), default="used", help="almaflow's: with a small job in it, or empty"
     )
     arguments = parser.parse_args()
     from almaflow.machine.lock import alone
@@ -109,15 +109,8 @@ def overrides(arguments: Namespace) -> list[str]:
 def almaflow_side(arguments: Namespace, _hardware: HardwareSpec, here: Path) -> dict[str, Any]:
     """A job in a home of its own: the wall time of its process, and its figures."""
     home = here / "home"
-    home.mkdir()
-    if arguments.store == "initialised":
-        code = (
-            "from almaflow.tracking.store import prepare\nfrom almaflow.tracking.uris import resolve_uri\n"
-            "from almaflow import machine\n"
-            "prepare(resolve_uri(None), 'almaflow')\n"
-            "machine.describe()\n"  # it keeps what takes a second to find out
-        )
-        call([sys.executable, "-c", code], here / "store.txt", home_environment(home))
+    if arguments.home == "used":
+        first_job(home)
     ran = run_almaflow([*overrides(arguments), *arguments.overrides], home)
     figures = {
         each["conversion"]: {"mean_ms": each["latency/mean"], "median_ms": each["latency_ms"]}
@@ -155,7 +148,7 @@ def present(arguments: Namespace, pairs: list[dict[str, Any]], summary: dict[str
     walls.append(
         ["median", figure(summary["almaflow_wall_s"]), figure(summary["alma_wall_s"]), figure(summary["ratio"])]
     )
-    title = f"Wall time of a whole run: {arguments.arch}, {arguments.samples} calls, store {arguments.store}"
+    title = f"Wall time of a whole run: {arguments.arch}, {arguments.samples} calls, {arguments.home} home"
     show(title, ["pair", "almaflow s", "Alma s", "almaflow / Alma"], walls)
     rows = []
     for name in arguments.conversions:

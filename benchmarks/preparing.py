@@ -5,6 +5,9 @@ and this one, each with its own default. Compared are the wall time of the whole
 processes at the highest look (PSS: shared pages are divided among those that share them), every conversion's verdict,
 and its floor.
 
+Each side has a home in which a small job has run before: store, description of the machine and what belongs to the
+compiler are there. Compile caches of models are cold.
+
 Ratios are of the second side over the first: below 1 is quicker, or smaller. Where there are several pairs, the table
 has the median of their ratios with the lowest and the highest.
 """
@@ -19,7 +22,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from processes import run_almaflow
+from processes import first_job, run_almaflow
 from shared import BenchmarkError, at_least, figure, make_parser, run_script, save, say, show
 
 if TYPE_CHECKING:
@@ -49,14 +52,16 @@ def main() -> None:
 
     pairs: dict[str, list[dict[str, Figures]]] = {job: [] for job in arguments.jobs}
     with alone("wait", say), TemporaryDirectory(prefix="preparing-") as scratch:
+        homes = {side: Path(scratch, str(number)) for number, side in enumerate(sides)}
+        for side, home in homes.items():
+            first_job(home, **search_path(sides[side]))
         for number in range(1, arguments.pairs + 1):
             for job in arguments.jobs:
                 order = list(sides) if number % 2 else list(reversed(sides))
                 pair: dict[str, Figures] = {}
                 for side in order:
                     say(f"pair {number} of {arguments.pairs}, {job}: {side}")
-                    home = Path(scratch, f"{number}-{job.replace(':', '-')}-{order.index(side)}")
-                    pair[side] = one_job(arguments, job, side, sides[side], home)
+                    pair[side] = one_job(arguments, job, side, sides[side], homes[side])
                 pairs[job].append({side: pair[side] for side in sides})
                 save(arguments, {"pairs": pairs})  # what there is so far is not lost
     for job, found in pairs.items():
@@ -79,8 +84,13 @@ def here() -> Path:
     return Path(almaflow.__file__).parents[1]
 
 
+def search_path(source: Path) -> dict[str, str]:
+    """The environment variable by which a child imports that almaflow."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))}
+
+
 def one_job(arguments: Namespace, job: str, side: str, source: Path, home: Path) -> Figures:
-    """The figures of one job of one side, in a home of its own.
+    """The figures of one job of one side.
 
     Raises:
         BenchmarkError: the job failed, or there is no such model or tier.
@@ -89,9 +99,8 @@ def one_job(arguments: Namespace, job: str, side: str, source: Path, home: Path)
     overrides = [f"model={model}", f"tier={tier or 2}", "hardware=cpu", "measure.exclusive=ignore"]  # the lock is ours
     if side == FIRST:
         overrides.append("measure.prepare_jobs=1")
-    search = os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))
     with watching_memory() as highest:
-        ran = run_almaflow([*arguments.overrides, *overrides], home, PYTHONPATH=search)
+        ran = run_almaflow([*arguments.overrides, *overrides], home, **search_path(source))
     return {
         "wall_s": ran.wall_s,
         "peak_mb": highest["mb"],

@@ -107,6 +107,23 @@ def home_environment(home: Path, **more: str) -> dict[str, str]:
     return environment | {"ALMAFLOW_HOME": str(home)} | more
 
 
+def first_job(home: Path, **more: str) -> None:
+    """Run a small job in a new home, as its user has done long ago.
+
+    It creates the store and finds out what is kept of the machine: its description, and what inductor asks of the
+    compiler.
+
+    Args:
+        home: Almaflow's home.
+        more: Environment variables.
+
+    Raises:
+        BenchmarkError: the job failed; with what it said.
+    """
+    small = ("model=simple", "hardware=cpu", "conversions=[EAGER,COMPILE_INDUCTOR_DEFAULT]", "measure=quick")
+    run_almaflow([*small, "measure.exclusive=ignore"], home, **more)
+
+
 def run_almaflow(overrides: Sequence[str], home: Path, **more: str) -> Ran:
     """``almaflow run`` as a user runs it, in a fresh process.
 

@@ -36,7 +36,7 @@ NAMES = ("EAGER", "JIT_TRACE", "FP16+JIT_TRACE", "EXPORT+EAGER")
 """FP16 is no arithmetic that every processor has, and its verdict is one all the same."""
 
 ASLEEP_S = 0.005
-"""Most processor time that workers may use in half of the rounds of another one: they sleep, and threads end at times."""
+"""Most processor time that sleeping workers may use in half of the rounds of another one; threads end at times."""
 
 
 class Phases(Progress):

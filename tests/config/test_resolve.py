@@ -58,7 +58,7 @@ def test_without_an_override_it_is_resnet18_at_tier_1_on_this_machine() -> None:
     assert model.inputs[0].shape == (3, 224, 224)
     assert made.tier.number == 1
     assert made.hardware.device == "auto"
-    assert resolve.resolve_measure(made) == MeasureSpec(prepare_jobs=machine.cpus.usable_cores())
+    assert resolve.resolve_measure(made) == MeasureSpec(prepare_jobs=machine.cpus.usable_cores(), keep_memory=True)
 
 
 @pytest.mark.parametrize("name", sorted(files.choices("model")))
@@ -102,8 +102,8 @@ def test_a_record_with_a_field_that_no_configuration_has_is_refused() -> None:
 
 def test_default_yaml_says_what_the_record_says() -> None:
     defaults = {field.name: field.default for field in fields(MeasureSpec)}
-    # Older jobs prepared one conversion at a time; the default is asked of the machine.
-    assert files.choices("measure")["default"] == defaults | {"prepare_jobs": None}
+    # Older jobs prepared one conversion at a time, and no memory was kept; how many at once is asked of the machine.
+    assert files.choices("measure")["default"] == defaults | {"prepare_jobs": None, "keep_memory": True}
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,9 @@ class FakeWorker:
             if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
                 return RoundReport(len(samples), median(samples), self.report_wall_s or wall_s)
 
+    def ask_to_finish(self) -> None:
+        self._notify(f"ask {self.name}")
+
     def finish(self) -> WorkerExit:
         self._notify(f"finish {self.name}")
         self._finished = True

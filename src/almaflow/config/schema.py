@@ -235,6 +235,8 @@ class MeasureConfig(_Strict):
     """Keep the host's inputs in pinned memory."""
     non_blocking: bool = MeasureSpec.non_blocking
     """Copy inputs without waiting for the copy."""
+    keep_memory: bool = True
+    """Let a worker's allocator keep freed memory, as that of a long-running process does; false: as a new one."""
     compile_cache: CompileCache = CompileCache[MeasureSpec.compile_cache]
     """cold: compilers start from nothing; warm: from what earlier jobs compiled."""
     exclusive: Exclusive = Exclusive[MeasureSpec.exclusive]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from almaflow.measure.progress import Progress
     from almaflow.processes.interrupts import Interrupts
     from almaflow.processes.launcher import Launcher
+    from almaflow.processes.worker_handle import WorkerExit
     from almaflow.records import WorkerTask
 
 
@@ -218,13 +219,15 @@ class MeasurementLoop:
         yield from self._finish([*anchors, *waiting] if last else waiting, replicate)
 
     def _finish(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
-        """End the processes and take in what they left; after the last one, or a failure, that is the outcome."""
+        """End the processes and take in what they left; after the last one, or a failure, that is the outcome.
+
+        What they do at their end, such as looking once more at what ran, they do side by side: nothing is timed then.
+        """
+        ending = [run for run in runs if run.worker]
         try:
-            for run in runs:
-                if run.worker is None:
-                    continue
+            for number, run in enumerate(ending):
                 with self.interrupts.let_through():
-                    exit_state = run.worker.handle.finish()
+                    exit_state = _end_first(ending[number : number + self._spec.prepare_jobs])
                 run.take_in(exit_state, replicate, last=replicate == self._spec.replicates - 1)
         finally:  # what is known is given after an interrupt too
             yield from self._give(runs)
@@ -240,3 +243,11 @@ class MeasurementLoop:
         for run in begun:
             run.give_up(self._spec.replicates)
         yield from self._give(begun)
+
+
+def _end_first(runs: Sequence[ConversionRun]) -> WorkerExit:
+    """Let all finish, and wait for the first of them."""
+    handles = [run.worker.handle for run in runs if run.worker]
+    for handle in handles:
+        handle.ask_to_finish()
+    return handles[0].finish()

@@ -111,10 +111,14 @@ class WorkerHandle:
         """Seconds of each stop of the worker, from outside, since it was last waited for."""
         return tuple(self._time.stops.stops_s)
 
-    def finish(self) -> WorkerExit:
-        """Let a worker that is ready finish, wait for its end, and read its result."""
+    def ask_to_finish(self) -> None:
+        """Let a worker that is ready finish, without waiting for it."""
         if self._ready:
             self._tell(None)
+
+    def finish(self) -> WorkerExit:
+        """Let a worker that is ready finish, wait for its end, and read its result."""
+        self.ask_to_finish()
         self._wait(lambda: False)
         self.close()
         return self.exit_state()

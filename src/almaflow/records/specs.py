@@ -98,6 +98,8 @@ class MeasureSpec:
     """Whether the inputs are copied from the host inside the timed call."""
     pin_memory: bool = False
     non_blocking: bool = False
+    keep_memory: bool = False
+    """Whether the allocator of a worker keeps freed memory, as that of a process that has run for a while."""
     compile_cache: str = "cold"
     """``cold``: every worker compiles from nothing; ``warm``: compilers may reuse what earlier jobs compiled."""
     exclusive: str = "wait"

@@ -66,6 +66,8 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
         "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
         "runtimes": {name: environment.get(name) for name in planned.traits.runtimes},
     }
+    if job.measure.keep_memory:  # in older jobs it was not kept, and their fingerprints have no such entry
+        facts["allocator"] = "keeps memory"
     if prepared and prepared.digests:  # without an entry where there are none: what is in the store has none either
         facts["digests"] = prepared.digests
     return _digest(facts)

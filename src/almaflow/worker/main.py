@@ -22,6 +22,7 @@ from almaflow.errors import UsageError
 from almaflow.records import WorkerResult, WorkerTask, read_json, write_json
 from almaflow.records.protocol import EventWriter
 from almaflow.records.trouble import exit_code
+from almaflow.worker.allocator import keep_memory
 from almaflow.worker.failures import classify
 from almaflow.worker.turns import TurnInbox
 
@@ -37,6 +38,8 @@ def main(arguments: list[str]) -> None:
     result_path = Path(task.work_dir) / "result.json"
     faulthandler.enable()
     bind(task.hardware.cpus)
+    if task.measure.keep_memory:
+        keep_memory()
     inbox = TurnInbox()
     _prefer_as_oom_victim()
     sys.path[:1] = list(task.sys_path)

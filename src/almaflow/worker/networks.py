@@ -9,7 +9,6 @@ can be most of the time of a call.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import multiprocessing
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.records import ModelSpec, PlannedConversion, from_dict, to_dict
 from almaflow.records.child_entry import answers_only
+from almaflow.worker.allocator import keep_memory
 from almaflow.worker.device import synchronizer
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ GAP_S = 0.01
 BATCHES = 2
 MOST_COMPILED = 1000
 """Compiled versions of one function; PyTorch's own limit is meant for one model."""
-LARGEST_ADAPTING = 32 * 2**20 - 2**16
-"""Bytes of the largest block that glibc's threshold adapts to; larger blocks are mapped each time."""
 
 
 def main(answer: Callable[[object], None]) -> None:
@@ -99,20 +97,6 @@ def _keep_compiled() -> None:
     config = torch._dynamo.config  # noqa: SLF001 - PyTorch documents these under this name
     config.automatic_dynamic_shapes = False
     config.recompile_limit = config.accumulated_recompile_limit = MOST_COMPILED
-
-
-def _keep_memory() -> None:
-    """Let glibc's allocator keep up to 64 MiB, as in a process that has freed a block of 32 MiB.
-
-    The allocator returns memory to the system when more is free than twice the largest block of up to 32 MiB that was
-    freed before (mallopt(3), M_MMAP_THRESHOLD). A network that was only built and called has freed little, and requests
-    its memory from the system again at each call: depthwise convolutions took three times as long as in a job. With the
-    threshold that a job's worker would reach, deep networks take up to 2.5 times as long in one process as in the next.
-    """
-    libc = ctypes.CDLL(None)
-    libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-    libc.free.argtypes = [ctypes.c_void_p]
-    libc.free(libc.malloc(LARGEST_ADAPTING))
 
 
 def _keep_garbage() -> None:
@@ -221,7 +205,7 @@ def _serve(network: _Network, parent: Connection, inherited: Connection) -> None
     inherited.close()
     with suppress(EOFError):
         parent.recv()
-        _keep_memory()
+        keep_memory()  # depthwise convolutions took three times as long as in a job without it
         parent.send(network.build())
         _keep_garbage()
         while parent.recv():

@@ -67,7 +67,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     from almaflow.report.accuracy.data import to_dict
 
     if track and (selection.filter.since is not None or against != "floor" or len(selection.stores) > 1):
-        message = "--track keeps whole series against the floor, in the one store that is read: leave the rest out"
+        message = "--track keeps whole series against the floor in one store: leave out --since, --against and further --uri"
         raise UsageError(message)
     wanted = replace(
         selection.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
@@ -111,4 +111,4 @@ def _track(series: list[Series], store: str) -> None:
     from almaflow.tracking.accuracy.series_runs import track
 
     written = track(store, series)
-    click.echo(f"tracked: {written} of {len(series)} series had news", err=True)
+    click.echo(f"tracked: {written} of {len(series)} series have new points", err=True)

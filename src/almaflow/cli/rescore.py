@@ -43,7 +43,7 @@ def rescore(overrides: tuple[str, ...], run_code: bool, selection: Selection) ->
         raise UsageError(message)
     runs = [run for run in read_selected(selection) if selection.filter.fits(run)]
     if not runs:
-        message = "nothing was measured that fits: almaflow accuracy --baselines shows what there is"
+        message = "no stored measurement matches: almaflow accuracy --baselines shows what there is"
         raise UsageError(message)
     console = PlainConsole()
     for predictor in predictors:

@@ -62,6 +62,10 @@ def test_the_readme_opens_with_the_two_commands() -> None:
     assert first == ["make run", "make test"]
 
 
+def test_the_readme_counts_the_conversions() -> None:
+    assert f" under {len(ALMA) + len(NATIVE)} ways of deploying it" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_block_says_what_it_is() -> None:
     assert {block.language for block in blocks()} == {"bash", "csv", "python", "text", "toml", "yaml"}
 

@@ -1,4 +1,7 @@
-"""Writes the table of ``docs/results/reliability.md``: ``python -m tests.faults.write_table RESULTS`` after ``make faults``."""
+"""Writes the table of ``docs/results/reliability.md`` after ``make faults``.
+
+``python -m tests.faults.write_table RESULTS``
+"""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_headroom_when_inductor_is_best_or_missing() -> None:
     alone = printed(job(ok("EAGER")))
     assert "Headroom" not in alone
     assert "inductor" not in alone
-    assert f"Headroom beyond inductor: unknown, {INDUCTOR} gave no" in printed(job(ok("EAGER"), failed(INDUCTOR)))
+    assert f"Headroom beyond inductor: unknown, {INDUCTOR} has no" in printed(job(ok("EAGER"), failed(INDUCTOR)))
 
 
 def test_headroom_says_when_inductor_compiled_only_a_part() -> None:

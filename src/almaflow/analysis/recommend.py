@@ -95,9 +95,7 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         reasons = ["the fastest of the quantised ones", _pace(job, row, ranked)]
         eager = next((other for other in ranked if other.name == EAGER), None)
         if eager and row.metrics.get(key, 0) > eager.metrics.get(key, float("inf")):
-            reasons.append(
-                f"uses more memory than eager ({row.metrics[key]:.0f} MB vs. {eager.metrics[key]:.0f} MB)"
-            )
+            reasons.append(f"uses more memory than eager ({row.metrics[key]:.0f} MB vs. {eager.metrics[key]:.0f} MB)")
         return _made("edge devices", row, *reasons)
     weighed = [row for row in ranked if key in row.metrics]
     if not weighed:

@@ -26,9 +26,11 @@ ALERT = 3
 @click.option("--baselines", is_flag=True, help="Also show the baselines that every job records.")
 @click.option(
     "--against", type=click.Choice(["floor", "median"]), default="floor", show_default=True,
-    help="Latency to compare with: the floor repeats from day to day, the median is what users see.",
+    help="Compare with this latency: floor repeats from day to day, median is what users see.",
 )  # fmt: skip
-@click.option("--compare", nargs=2, metavar="ONE OTHER", help="Compare two predictors on the measurements that both predicted.")
+@click.option(
+    "--compare", nargs=2, metavar="ONE OTHER", help="Compare two predictors on measurements that both predicted."
+)
 @click.option("--false-alarm-rate", type=click.FloatRange(0, 0.5, min_open=True), default=0.001, show_default=True,
               help="Probability of reporting a step that is not there.")  # fmt: skip
 @click.option("--fail-above", type=click.FloatRange(0, min_open=True), metavar="PCT",
@@ -67,7 +69,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     from almaflow.report.accuracy.data import to_dict
 
     if track and (selection.filter.since is not None or against != "floor" or len(selection.stores) > 1):
-        message = "--track keeps whole series against the floor in one store: leave out --since, --against and further --uri"
+        message = "--track keeps whole series against the floor: leave out --since, --against and a second --uri"
         raise UsageError(message)
     wanted = replace(
         selection.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)

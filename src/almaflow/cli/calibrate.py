@@ -23,7 +23,7 @@ LINE_EVERY = 100
 @click.option("--conversions", help="Calibrate these, separated by commas.  [default: eager, inductor, ONNX, OpenVINO]")
 @click.option("--quick", is_flag=True, help="Only the machine's limits, in 20 seconds: enough for roofline.")
 @click.option("--history", is_flag=True, help="Measure nothing: correct by the models that the store has measured.")
-@click.option("--experiment", default="almaflow", show_default=True, help="Experiment to learn from and to register versions in.")
+@click.option("--experiment", default="almaflow", show_default=True, help="Experiment to learn from and register in.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the config to FILE.yaml too.")
 def calibrate(  # noqa: PLR0913 - click passes each option
     *,

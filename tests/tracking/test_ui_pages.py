@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from almaflow.tracking import ui_pages
-from almaflow.tracking.ui_views import ACCURACY, JOB, SWEEP, SWEEP_BEST
+from almaflow.tracking.ui_views import ACCURACY, JOB, SWEEP, SWEEP_BEST, TAG
 
 if TYPE_CHECKING:
     import pytest
@@ -35,4 +35,4 @@ class _Client:
     """A store with one experiment that has pages."""
 
     def search_experiments(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(experiment_id="1", name="almaflow", tags={f"{ui_pages.TAG}{JOB}": ""})]
+        return [SimpleNamespace(experiment_id="1", name="almaflow", tags={f"{TAG}{JOB}": ""})]

@@ -1,4 +1,4 @@
-"""Write the tables of docs/conversions.md from the catalogue and from what a store says of each conversion.
+"""Write the tables of docs/results/conversions.md from the catalogue and from what a store says of each conversion.
 
     almaflow run -m model=resnet18,mobilenet_v2,vit_b_32,bert tier=3
     python benchmarks/conversions_page.py
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from almaflow.tracking.reader import StoredRun
 
 MODELS = ("resnet18", "mobilenet_v2", "vit_b_32", "bert")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "conversions.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "conversions.md"
 
 Runs = dict[tuple[str, str], "StoredRun"]
 """By conversion and model."""

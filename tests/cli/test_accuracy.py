@@ -136,8 +136,8 @@ def test_a_page_and_a_picture(stepped: str, tmp_path: Path) -> None:
 
 def test_the_store_gets_a_run_for_each_series(stepped: str) -> None:
     del stepped
-    assert "1 of 1 series had news" in accuracy("--track").output
-    assert "0 of 1 series had news" in accuracy("--track").output
+    assert "1 of 1 series have new points" in accuracy("--track").output
+    assert "0 of 1 series have new points" in accuracy("--track").output
     assert "0 of 1 series" in accuracy("--track", "--fresh").output  # those runs are no measurements
 
 
@@ -153,8 +153,8 @@ def test_a_tracking_server_says_the_same(stepped: str, tmp_path: Path, monkeypat
         monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
         assert said() == direct
         assert said() == direct  # from the cache
-        assert "1 of 1 series had news" in accuracy("--track").output
-        assert "0 of 1 series had news" in accuracy("--track", "--fresh").output
+        assert "1 of 1 series have new points" in accuracy("--track").output
+        assert "0 of 1 series have new points" in accuracy("--track", "--fresh").output
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def rescore(*arguments: str) -> Result:
 def test_a_rescoring_needs_a_predictor_and_measurements(uri: str) -> None:
     with pytest.raises(UsageError, match="almaflow rescore predictor=calibrated"):
         raise rescore().exception or AssertionError
-    with pytest.raises(UsageError, match="nothing was measured that fits"):
+    with pytest.raises(UsageError, match="no stored measurement matches"):
         raise rescore("predictor=roofline").exception or AssertionError
     stored(uri, [run()])
     done = rescore("predictor=roofline")  # a run whose job's files are not there

@@ -1,4 +1,4 @@
-"""Every conversion does what its name claims, by a witness of what ran: the table in docs/conversions.md lists them.
+"""Every conversion does what its name claims, by a witness of what ran: docs/adding-conversions.md lists them.
 
 A step without a witness, or a conversion that neither runs here nor is known not to, fails.
 """
@@ -31,7 +31,7 @@ def test_each_step_of_a_name_has_a_witness(name: str) -> None:
 
 
 def test_the_document_lists_each_step_beside_its_witness() -> None:
-    rows = table("docs/conversions.md", "claim")
+    rows = table("docs/adding-conversions.md", "claim")
     assert {step for _, steps, _ in rows for step in steps.split(", ")} == set(CLAIMS)
     assert all(claim and witness for claim, _, witness in rows)
 

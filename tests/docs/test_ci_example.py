@@ -38,7 +38,7 @@ def test_a_night_passes_within_the_limit_and_fails_beyond_it(tmp_path: Path) -> 
 
     well = night(programs, LIMIT_PCT="1000000000")
     assert well.returncode == 0, well.stdout + well.stderr
-    assert "tracked: 2 of 2 series had news" in well.stderr
+    assert "tracked: 2 of 2 series have new points" in well.stderr
     again = tmp_path / "again"
     again.mkdir()
     (again / "almaflow").write_text(MEASURED_ALREADY.format(almaflow=programs / "almaflow"), encoding="utf-8")
@@ -46,7 +46,7 @@ def test_a_night_passes_within_the_limit_and_fails_beyond_it(tmp_path: Path) -> 
     badly = night(again, LIMIT_PCT="100")
     assert badly.returncode == 3, badly.stdout + badly.stderr
     assert "above: simple b1 EAGER on" in badly.stdout
-    assert "tracked: 0 of 2 series had news" in badly.stderr
+    assert "tracked: 0 of 2 series have new points" in badly.stderr
     assert "<svg" in (tmp_path / "accuracy.html").read_text(encoding="utf-8")
     nothing = night(programs, MODELS="nothing")
     assert nothing.returncode == 2

@@ -19,7 +19,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from tests.support.example_jobs import GOOD, job, measured, planned
-from tests.support.markdown_documents import ANY, ROOT, anchors, blocks, codes, commands, table, within
+from tests.support.markdown_documents import ANY, PAGES, ROOT, anchors, blocks, codes, commands, table, within
 
 import almaflow
 from almaflow import cli, machine
@@ -62,6 +62,10 @@ def test_the_readme_opens_with_the_two_commands() -> None:
     assert first == ["make run", "make test"]
 
 
+def test_the_readme_counts_the_conversions() -> None:
+    assert f" under {len(ALMA) + len(NATIVE)} ways of deploying it" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_every_block_says_what_it_is() -> None:
     assert {block.language for block in blocks()} == {"bash", "csv", "python", "text", "toml", "yaml"}
 
@@ -77,6 +81,34 @@ def test_every_link_leads_somewhere() -> None:
         if not file.is_file() or (anchor and anchor not in anchors(str(file.resolve().relative_to(ROOT)))):
             broken.append((document, target))
     assert broken == []
+
+
+LONGER = {
+    "docs/README.md": "the index",
+    "docs/architecture.md": "for those who read the code",
+    "docs/timing.md": "every step of a measurement",
+    "docs/troubleshooting.md": "looked up by symptom",
+}
+"""Pages that are no guides, and why."""
+GUIDES = tuple(page for page in PAGES if "/results/" not in page and page not in LONGER)
+TWO_SCREENS = 160
+"""Lines, with the blocks of code."""
+
+
+def test_the_index_lists_every_page() -> None:
+    listed = {str(token.attrs["href"]).partition("#")[0] for _, token in within("link_open", "docs/README.md")}
+    assert listed >= {page.removeprefix("docs/") for page in PAGES if page != "docs/README.md"}
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_a_guide_is_one_or_two_screens(page: str) -> None:
+    assert len((ROOT / page).read_text(encoding="utf-8").splitlines()) <= TWO_SCREENS
+
+
+def test_each_page_of_results_is_linked_from_its_guide() -> None:
+    results = {page.removeprefix("docs/") for page in PAGES if "/results/" in page}
+    linked = {str(token.attrs["href"]).partition("#")[0] for page, token in within("link_open") if page in GUIDES}
+    assert results <= linked
 
 
 def test_every_file_that_is_named_is_there() -> None:
@@ -250,7 +282,7 @@ def test_the_settings_are_those_of_the_files() -> None:
 
 
 def test_the_tolerances_are_those_that_are_asked() -> None:
-    rows = {name: tuple(map(float, asked)) for name, *asked in table("docs/measurement.md", "arithmetic")}
+    rows = {name: tuple(map(float, asked)) for name, *asked in table("docs/fidelity.md", "arithmetic")}
     tolerances = {name: fidelity.tolerance_of(name) for name in fidelity.TOLERANCE_DB} | {
         "others": fidelity.tolerance_of("int4")
     }
@@ -260,7 +292,7 @@ def test_the_tolerances_are_those_that_are_asked() -> None:
 
 
 def test_the_tiers_are_those_of_the_catalogue() -> None:
-    rows = table("README.md", "tier")
+    rows = table("docs/conversions.md", "tier")
     assert [row[0][0] for row in rows] == [str(number) for number in catalogue.TIERS]
     quick = ["EAGER", "COMPILE_INDUCTOR_DEFAULT"]
     assert rows[0][1].split(", ") == quick
@@ -272,7 +304,7 @@ def test_the_tiers_are_those_of_the_catalogue() -> None:
 
 def test_failure_classes_and_exit_codes_are_all_there() -> None:
     assert [row[0] for row in table("docs/troubleshooting.md", "class")] == [kind.value for kind in FailureKind]
-    codes_said = [int(row[0]) for row in table("README.md", "code")]
+    codes_said = [int(row[0]) for row in table("docs/quick-reference.md", "code")]
     assert codes_said == [0, AlmaflowError.exit_code, UsageError.exit_code, cli.INTERRUPTED]
 
 

@@ -1,4 +1,4 @@
-"""Faults that other tests inject, and those that none does: parts of the table of ``docs/reliability.md``."""
+"""Faults that other tests inject, and those that none does: parts of the table of ``docs/results/reliability.md``."""
 
 from __future__ import annotations
 

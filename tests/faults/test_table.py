@@ -1,4 +1,4 @@
-"""``docs/reliability.md`` says what the scenarios say, and names tests that exist."""
+"""``docs/results/reliability.md`` says what the scenarios say, and names tests that exist."""
 
 from __future__ import annotations
 

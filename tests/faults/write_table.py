@@ -1,4 +1,7 @@
-"""Writes the table of ``docs/reliability.md``: ``python -m tests.faults.write_table RESULTS`` after ``make faults``."""
+"""Writes the table of ``docs/results/reliability.md`` after ``make faults``.
+
+``python -m tests.faults.write_table RESULTS``
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pathlib import Path
 from tests.faults.elsewhere import ELSEWHERE, NOT_TRIED
 from tests.faults.scenario import SUBJECTS, Scenario, scenarios
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "reliability.md"
 MARK = "<!-- The rest is written by `python -m tests.faults.write_table`. -->\n"
 HEAD = "| what goes wrong | what happens then | checked by |\n| --- | --- | --- |\n"
 TITLES = {

@@ -91,7 +91,7 @@ def test_hardware_without_overheads_has_bounds_and_says_so() -> None:
     assert "predicted, not measured, at best (lower bound)\n" in text
     assert ">= " in text
     assert "<= " in text  # samples a second
-    assert "nobody gave for h100 and t4 (hardware.limits.overhead_us)" in " ".join(text.split())
+    assert "not known for h100 and t4 (hardware.limits.overhead_us)" in " ".join(text.split())
     known = run("hardware=h100", "hardware.limits.overhead_us=9", "conversions=[EAGER]")
     assert "lower bound" not in known.stdout
     assert ">= " not in known.stdout

@@ -78,7 +78,7 @@ def test_a_price_becomes_a_cost() -> None:
 
 def test_a_job_without_any_result_is_a_document_too() -> None:
     text = document("x", [to_output(job(failed("EAGER")))])
-    assert "No conversion gave a latency that counts" in text
+    assert "No conversion has a valid latency" in text
     assert "<svg" not in text
 
 

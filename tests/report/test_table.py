@@ -112,8 +112,8 @@ def test_no_column_for_predictions_without_one() -> None:
 
 def test_two_that_are_not_told_apart_are_called_so() -> None:
     text = printed(job(ok("A", [9.0, 10.0, 11.0]), ok(INDUCTOR, [9.2, 10.2, 11.2])), 300)
-    assert f"not told apart from {INDUCTOR}\n" in text
-    assert "Headroom beyond inductor: none, it is not told apart from A\n" in text
+    assert f"tied with {INDUCTOR}\n" in text
+    assert "Headroom beyond inductor: none, it is tied with A\n" in text
 
 
 def test_headroom_when_inductor_is_best_or_missing() -> None:
@@ -121,7 +121,7 @@ def test_headroom_when_inductor_is_best_or_missing() -> None:
     alone = printed(job(ok("EAGER")))
     assert "Headroom" not in alone
     assert "inductor" not in alone
-    assert f"Headroom beyond inductor: unknown, {INDUCTOR} gave no" in printed(job(ok("EAGER"), failed(INDUCTOR)))
+    assert f"Headroom beyond inductor: unknown, {INDUCTOR} has no" in printed(job(ok("EAGER"), failed(INDUCTOR)))
 
 
 def test_headroom_says_when_inductor_compiled_only_a_part() -> None:
@@ -134,7 +134,7 @@ def test_headroom_says_when_inductor_compiled_only_a_part() -> None:
 
 def test_a_job_where_everything_failed_still_reads() -> None:
     text = printed(job(failed("EAGER", message="")))
-    assert "Best: none, no conversion gave a latency that counts" in text
+    assert "Best: none, no conversion has a valid latency" in text
     assert "error in convert: no reason was given" in text
 
 

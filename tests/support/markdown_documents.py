@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = ("README.md", "CHANGELOG.md", *sorted(f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")))
+PAGES = tuple(sorted(str(file.relative_to(ROOT)) for file in (ROOT / "docs").rglob("*.md")))
+DOCUMENTS = ("README.md", "CHANGELOG.md", *PAGES)
 ANY = "…"
 """What documents write for the rest of a name."""
 

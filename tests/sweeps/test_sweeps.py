@@ -12,7 +12,7 @@ from tests.support.example_jobs import failed, job, ok
 from almaflow.analysis import to_output
 from almaflow.analysis.sweep import summarise
 from almaflow.cli.run import run
-from almaflow.cli.sweep import one_of, sweep_id
+from almaflow.cli.sweep import one_of, show_remaining, sweep_id
 from almaflow.config.composition import compose
 from almaflow.jobs.request import make_request
 from almaflow.records import Sweep, SweepJob
@@ -137,6 +137,13 @@ def test_a_sweep_that_still_runs_is_left_alone() -> None:
     assert list(sweeping.untracked()) == []
     running.lock.release()
     assert [files.root.name for files in sweeping.untracked()] == ["s1"]
+
+
+def test_nothing_is_estimated_of_a_sweep_that_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the store has takes no time: an estimate from the jobs that measured it would be wrong."""
+    request = make_request(compose(["model=resnet18", "resume=true"]))
+    show_remaining("s1", request)  # reads neither the store nor the sweep, which is not there
+    assert capsys.readouterr().err == ""
 
 
 def test_what_remains_is_told_from_the_jobs_that_ended_and_from_history() -> None:

@@ -155,6 +155,7 @@ def test_an_unavailable_conversion_says_why_and_how_to_install() -> None:
 def test_run_names() -> None:
     assert names.run_name(JOB, OUTCOME) == "EXPORT+COMPILE_INDUCTOR resnet18 b2"
     assert names.run_name(JOB) == "resnet18 b2 tier 2"
+    assert names.run_name(replace(JOB, config={"conversions": ["EAGER", 2]})) == "resnet18 b2, 2 conversions"
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def _headlines(job: Job, outcome: Outcome, timed: Summary) -> dict[str, float | 
 def _predictions(outcome: Outcome, timed: Summary | None) -> dict[str, float | None]:
     """Return each prediction, and its errors against the median and the floor where these count.
 
-    The floor repeats from day to day, the median is what an application sees: see docs/measurement.md.
+    The floor repeats from day to day, the median is what an application sees: see docs/timing.md.
     """
     metrics: dict[str, float | None] = {}
     for prediction in outcome.predictions:

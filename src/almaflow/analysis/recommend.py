@@ -60,13 +60,13 @@ def _pace(job: Job, row: Row, rows: Sequence[Row]) -> str:
         return ""
     eager = next((other for other in rows if other.name == EAGER), None)
     if eager is None:
-        return "eager gave no latency to compare with"
+        return "eager has no valid latency to compare with"
     if is_faster(row, eager, job.hardware.threads):
         return ""
     text = speedup(row.metrics, "eager")
     shown = "" if text in {UNKNOWN, ""} else f" ({text})"
     slower = is_faster(eager, row, job.hardware.threads)
-    return f"slower than eager{shown}" if slower else f"not told apart from eager{shown}"
+    return f"slower than eager{shown}" if slower else f"tied with eager{shown}"
 
 
 def _gpu(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
@@ -95,15 +95,13 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         reasons = ["the fastest of the quantised ones", _pace(job, row, ranked)]
         eager = next((other for other in ranked if other.name == EAGER), None)
         if eager and row.metrics.get(key, 0) > eager.metrics.get(key, float("inf")):
-            reasons.append(
-                f"needed more memory here than eager: {row.metrics[key]:.0f} MB, not {eager.metrics[key]:.0f} MB"
-            )
+            reasons.append(f"uses more memory than eager ({row.metrics[key]:.0f} MB vs. {eager.metrics[key]:.0f} MB)")
         return _made("edge devices", row, *reasons)
     weighed = [row for row in ranked if key in row.metrics]
     if not weighed:
         return None
     row = min(weighed, key=lambda row: row.metrics[key])
-    least = f"the least peak memory, {row.metrics[key]:.0f} MB; no quantised conversion gave a latency that counts"
+    least = f"the least peak memory, {row.metrics[key]:.0f} MB; no quantised conversion has a valid latency"
     return _made("edge devices", row, least, _pace(job, row, ranked))
 
 
@@ -127,7 +125,7 @@ def _quick(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
         only = "nothing to change" if len(rows) == 1 else "nothing to change, and torch.compile is not faster"
         return _made("quick deploy", eager, only)
     if eager and tied(first, eager, job.hardware.threads):
-        return _made("quick deploy", eager, f"nothing to change; {first.name} is not told apart from it")
+        return _made("quick deploy", eager, f"nothing to change; {first.name} is tied with it")
     cost = first.metrics.get("time/convert", 0) + first.metrics.get("time/first_call", 0)
     return _made(
         "quick deploy", first, _lines(first), _pace(job, first, ranked), f"{cost:.1f} s before the first answer"

@@ -19,11 +19,11 @@ COMMANDS = {
     "models": "List the models that the configs offer.",
     "hardware": "Show what this machine is, and the hardware configs.",
     "calibrate": "Measure how fast this machine is, for predictors.",
-    "predict": "Predict latencies without running, also for hardware that is not here.",
-    "accuracy": "How far predictions were off over time, and what changed.",
-    "rescore": "Judge stored measurements by another predictor, without measuring again.",
+    "predict": "Predict latencies without running, also for hardware that you do not have.",
+    "accuracy": "Show how far predictions were off over time, and why that changed.",
+    "rescore": "Run another predictor on stored measurements, without measuring again.",
     "compare": "Compare runs, jobs or sweeps: what differs, and whether it is more than noise.",
-    "report": "Write the document of a job or a sweep as one HTML file.",
+    "report": "Write a job or a sweep as one HTML file to send.",
     "sync": "Write to the store what it missed while it could not be reached.",
     "ui": "Open the MLflow UI on the store.",
     "doctor": "Check the installation.",
@@ -70,7 +70,7 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
     help="Show the version and exit.",
 )
 def almaflow() -> None:
-    """Run a PyTorch model through every conversion Alma knows, each one an MLflow run.
+    """Benchmark a PyTorch model under many ways of deploying it, each one an MLflow run.
 
     Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 an accuracy alert, 130 interrupted.
     """

@@ -23,24 +23,26 @@ ALERT = 3
 @click.command()
 @filtered
 @click.option("--predictor", "predictors", multiple=True, metavar="PATTERN", help="Only these, baselines included.")
-@click.option("--baselines", is_flag=True, help="Predictors too that no job named: they are asked always.")
+@click.option("--baselines", is_flag=True, help="Also show the baselines that every job records.")
 @click.option(
     "--against", type=click.Choice(["floor", "median"]), default="floor", show_default=True,
-    help="What a prediction is held against: the floor repeats from day to day, the median is what users see.",
+    help="Compare with this latency: floor repeats from day to day, median is what users see.",
 )  # fmt: skip
-@click.option("--compare", nargs=2, metavar="ONE OTHER", help="Two predictors on the measurements of both.")
+@click.option(
+    "--compare", nargs=2, metavar="ONE OTHER", help="Compare two predictors on measurements that both predicted."
+)
 @click.option("--false-alarm-rate", type=click.FloatRange(0, 0.5, min_open=True), default=0.001, show_default=True,
-              help="With which a series without a step is given one.")  # fmt: skip
+              help="Probability of reporting a step that is not there.")  # fmt: skip
 @click.option("--fail-above", type=click.FloatRange(0, min_open=True), metavar="PCT",
-              help="Exit 3 where a mean absolute error since the last change is above.")  # fmt: skip
-@click.option("--fail-on-regression", is_flag=True, help="Exit 3 where an error has lately stepped up.")
+              help="Exit 3 if a mean absolute error since the last change exceeds PCT.")  # fmt: skip
+@click.option("--fail-on-regression", is_flag=True, help="Exit 3 if an error has recently stepped up.")
 @click.option("--recent", type=click.IntRange(1), default=10, show_default=True,
-              help="Points that a step may lie back and still be news.")  # fmt: skip
-@click.option("--all", "everything", is_flag=True, help="Every series in the table, not only the most notable ones.")
+              help="How many points back a step still counts as recent.")  # fmt: skip
+@click.option("--all", "everything", is_flag=True, help="Show every series, not only the most notable ones.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as data.")
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures.")
 @plotted
-@click.option("--track", is_flag=True, help="Bring the run of each series in the store up to date.")
+@click.option("--track", is_flag=True, help="Update the run of each series in MLflow.")
 def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     selection: Selection,
     predictors: tuple[str, ...],
@@ -67,7 +69,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     from almaflow.report.accuracy.data import to_dict
 
     if track and (selection.filter.since is not None or against != "floor" or len(selection.stores) > 1):
-        message = "--track keeps whole series against the floor, in the one store that is read: leave the rest out"
+        message = "--track keeps whole series against the floor: leave out --since, --against and a second --uri"
         raise UsageError(message)
     wanted = replace(
         selection.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
@@ -111,4 +113,4 @@ def _track(series: list[Series], store: str) -> None:
     from almaflow.tracking.accuracy.series_runs import track
 
     written = track(store, series)
-    click.echo(f"tracked: {written} of {len(series)} series had news", err=True)
+    click.echo(f"tracked: {written} of {len(series)} series have new points", err=True)

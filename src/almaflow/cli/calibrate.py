@@ -17,13 +17,13 @@ LINE_EVERY = 100
 
 
 @click.command()
-@click.option("--name", default="here", show_default=True, help="What the hardware config is called.")
+@click.option("--name", default="here", show_default=True, help="Name of the hardware config.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="What to measure.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to measure with.  [default: the physical cores]")
 @click.option("--conversions", help="Calibrate these, separated by commas.  [default: eager, inductor, ONNX, OpenVINO]")
 @click.option("--quick", is_flag=True, help="Only the machine's limits, in 20 seconds: enough for roofline.")
-@click.option("--history", is_flag=True, help="Measure nothing: learn again, with the models that the store has.")
-@click.option("--experiment", default="almaflow", show_default=True, help="Whose models, and where versions go.")
+@click.option("--history", is_flag=True, help="Measure nothing: correct by the models that the store has measured.")
+@click.option("--experiment", default="almaflow", show_default=True, help="Experiment to learn from and register in.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the config to FILE.yaml too.")
 def calibrate(  # noqa: PLR0913 - click passes each option
     *,

@@ -30,7 +30,7 @@ def compare(
     everything: bool,  # noqa: FBT001 - click passes a flag so
     uri: str | None,
 ) -> None:
-    """Compare two of WHAT: IDs of runs, jobs or sweeps, the one to compare with first.
+    """Compare two runs, jobs or sweeps by their IDs (WHAT); give the baseline first.
 
     Conversions are paired by model, batch size and name. A difference in latency counts where the intervals of both
     have no point in common.

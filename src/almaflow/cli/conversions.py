@@ -31,14 +31,14 @@ _NAME_WIDTH = 39
     type=click.Choice(["auto", *catalogue.DEVICES]),
     default="auto",
     show_default=True,
-    help="The device to look from; auto is cuda where there is a GPU.",
+    help="Device to check availability for; auto is cuda if there is a GPU.",
 )
 @click.option("--tier", type=click.IntRange(catalogue.TIERS[0], catalogue.TIERS[-1]), help="Only those of this tier.")
 @click.option(
     "--history",
     "with_history",
     is_flag=True,
-    help="Instead: how each has fared in the store, by model and versions.",
+    help="Show past results of each conversion instead, by model and versions.",
 )
 def conversions(
     as_json: bool,  # noqa: FBT001 - click passes a flag so

@@ -27,7 +27,7 @@ def doctor(as_json: bool) -> int:  # noqa: FBT001 - click passes a flag so
     well = all(finding.ok for finding in findings)
     if as_json:
         click.echo(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}, indent=1))
-    console.print(Text("\nAll is well." if well else "\nSomething is to be done."))
+    console.print(Text("\nAll is well." if well else "\nSomething needs attention."))
     return 0 if well else 1
 
 

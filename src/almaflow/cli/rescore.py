@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 )
 @filtered
 def rescore(overrides: tuple[str, ...], run_code: bool, selection: Selection) -> None:  # noqa: FBT001 - click passes a flag so
-    """Ask the predictors of OVERRIDES (predictor=NAME) of what the store has measured, and keep it beside.
+    """Run the predictors of OVERRIDES (predictor=NAME) on stored measurements, and record their errors.
 
-    A predictor is called NAME@VERSION there. What it was learnt from is left out.
+    The predictions are kept as NAME@VERSION. Models that a predictor has learnt from are left out.
     """
     from almaflow.config.composition import compose
     from almaflow.predict.configured import resolve_predictors
@@ -43,7 +43,7 @@ def rescore(overrides: tuple[str, ...], run_code: bool, selection: Selection) ->
         raise UsageError(message)
     runs = [run for run in read_selected(selection) if selection.filter.fits(run)]
     if not runs:
-        message = "nothing was measured that fits: almaflow accuracy --baselines shows what there is"
+        message = "no stored measurement matches: almaflow accuracy --baselines shows what there is"
         raise UsageError(message)
     console = PlainConsole()
     for predictor in predictors:

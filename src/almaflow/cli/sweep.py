@@ -21,7 +21,7 @@ from almaflow.cli import INTERRUPTED
 from almaflow.cli.console import wide_console
 from almaflow.config.overrides import override
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import SweepJob, measurement_overrides
+from almaflow.records import Resume, SweepJob, measurement_overrides
 from almaflow.records.clock import now
 from almaflow.report.progress import duration
 from almaflow.report.sweep import render_sweep
@@ -151,9 +151,14 @@ def sweep_id() -> str | None:
 
 
 def show_remaining(sweep: str, request: Request) -> None:
-    """Show how long the sweep may take from this job on, where earlier jobs allow an estimate."""
+    """Show how long the sweep may take from this job on, where earlier jobs allow an estimate.
+
+    Nothing where it goes on with what the store has: of how much that is, earlier jobs tell nothing.
+    """
     from almaflow.tracking.reader import job_times
 
+    if request.resume is not Resume.NO:
+        return
     try:
         history = job_times(request.uri, request.experiment_name)
     except AlmaflowError:  # an estimate is not worth a warning

@@ -1,4 +1,4 @@
-"""Records from a validated configuration: the specs of its model, machine and measurement that other rooms take."""
+"""Records from a validated configuration: the specs of its model, machine and measurement that other packages take."""
 
 from __future__ import annotations
 

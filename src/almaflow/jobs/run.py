@@ -74,7 +74,8 @@ def run_job(request: Request, progress: Progress) -> Job:
                 starting.close()
                 files.remove()
                 count = len(resumed.job.outcomes)
-                progress.note(f"nothing to measure: the store has the {count} conversions asked for")
+                asked = "the conversion" if count == 1 else f"all {count} conversions"
+                progress.note(f"nothing to measure: the store has {asked} that you asked for")
                 job = replace(resumed.job, ended_at=now(), tracked=True)
                 progress.measured(job)
                 return job

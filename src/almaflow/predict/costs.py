@@ -77,7 +77,7 @@ def vector_of(parameters: Mapping[str, float], device: str = "cpu") -> Vector:
     try:
         return np.log([parameters[name] for name in LAYOUTS[device].names])
     except KeyError as error:
-        message = "what was learnt on this machine is another almaflow's: run `almaflow calibrate` again"
+        message = "another version of almaflow calibrated this machine: run `almaflow calibrate` again"
         raise UsageError(message) from error
 
 

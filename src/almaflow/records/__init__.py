@@ -1,4 +1,4 @@
-"""Records that pass between the rooms: small frozen dataclasses that round-trip through JSON.
+"""Records that pass between the packages: small frozen dataclasses that round-trip through JSON.
 
 Units are in the names. An unknown value is ``None``, never zero.
 """

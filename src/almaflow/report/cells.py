@@ -130,14 +130,14 @@ def title(job: Job) -> str:
 def best(analysis: Analysis) -> str:
     """Name the best conversion, those than which it is not faster for certain, and a busy machine."""
     if analysis.best is None:
-        return "Best: none, no conversion gave a latency that counts"
+        return "Best: none, no conversion has a valid latency"
     metrics = analysis.best.metrics
     speedups = beside(metrics)
     text = f"Best: {analysis.best_conversion}, {latency(metrics)} ms"
     text += f" ({speedups})" if speedups else ""
     text += "".join(f"; {each}" for each in doubts(metrics))
     if analysis.tied_with_best:
-        text += f"; not told apart from {names(analysis.tied_with_best)}"
+        text += f"; tied with {names(analysis.tied_with_best)}"
     return text + ("; the machine was busy: measure again" if analysis.busy else "")
 
 
@@ -150,13 +150,13 @@ def headroom(analysis: Analysis) -> str:
     if inductor is None:
         return ""
     if analysis.best is None or not inductor.counts:
-        return f"Headroom beyond inductor: unknown, {INDUCTOR} gave no latency to compare with"
+        return f"Headroom beyond inductor: unknown, {INDUCTOR} has no valid latency"
     share = analysis.inductor_outside_share or 0.0
     part = f"; inductor compiled only a part, {percent(share)} of the FLOPs ran eagerly" if share >= PART else ""
     if analysis.best is inductor:
         return f"Headroom beyond inductor: none, it is the fastest here{part}"
     if INDUCTOR in analysis.tied_with_best:
-        return f"Headroom beyond inductor: none, it is not told apart from {analysis.best_conversion}{part}"
+        return f"Headroom beyond inductor: none, it is tied with {analysis.best_conversion}{part}"
     text = speedup(analysis.best.metrics, "inductor")
     if text in {UNKNOWN, ""}:
         return f"Headroom beyond inductor: unknown, the rounds of both differ too much{part}"

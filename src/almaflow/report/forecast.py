@@ -36,7 +36,7 @@ def render(forecasts: Sequence[Forecast], console: Console) -> None:
     if bounds := list(dict.fromkeys(each.hardware.name for each in forecasts if each.is_bound)):
         console.print(
             Text(
-                f">=: at best, without the time to launch operations, which nobody gave for {names(bounds)} "
+                f">=: at best, without the time to launch operations, which is not known for {names(bounds)} "
                 "(hardware.limits.overhead_us); small models take many times as long"
             )
         )
@@ -44,7 +44,7 @@ def render(forecasts: Sequence[Forecast], console: Console) -> None:
     for hardware in priced.values():
         console.print(Text(f"{hardware.name}: {hardware.price_per_hour:g} USD an hour; {hardware.price_source}"))
     if any(each.known is None for each in forecasts):
-        console.print(Text("never judged: the store has no measurement on that hardware to judge the predictor by"))
+        console.print(Text("never judged: the store has no measurement on that hardware to compare with"))
 
 
 def to_dict(each: Forecast) -> dict[str, Any]:

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 MARK = "~"
 LATENCY = (
-    f"~ at a latency: its 95% interval is wider than ±{UNSURE_FROM:.0%}, or measure.max_time_s ended before the calls "
-    "or the precision that were asked for"
+    f"~ at a latency: its 95% interval is wider than ±{UNSURE_FROM:.0%}, or measure.max_time_s ended before enough "
+    "calls or the precision that was asked for"
 )
 FLOORS = (
-    "~ at a speedup: its rounds were disturbed or too few, so that it is the ratio of the fastest calls of both, which "
+    "~ at a speedup: its rounds were disturbed or too few, so it is the ratio of the fastest calls of both, which "
     "are disturbed least"
 )
 RANGES = (
-    "a range, or -, at a speedup: the interval of the rounds' ratios is wider than a factor of "
-    f"{SURE:g} either way, and the fastest calls say no more"
+    "a range, or -, at a speedup: not known more precisely, since its 95% interval is wider than a factor of "
+    f"{SURE:g} either way"
 )
 
 

@@ -37,9 +37,9 @@ def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bo
             if tracebacks and each.get("traceback"):
                 console.print(Padding(Text(each["traceback"]), (0, 0, 0, 6)))
     if output["best_conversion"] is None:
-        console.print(Text("Best: none, no conversion gave a latency that counts", style="bold"))
+        console.print(Text("Best: none, no conversion has a valid latency", style="bold"))
         return
-    tied = f"; not told apart from {names(output['tied_with_best'])}" if output["tied_with_best"] else ""
+    tied = f"; tied with {names(output['tied_with_best'])}" if output["tied_with_best"] else ""
     line = f"Best: {output['best_conversion']}, {figure(output['best_latency_ms'])} ms{tied}"
     console.print(Text(line, style="bold"))
 

@@ -77,7 +77,7 @@ def best(summary: SweepSummary) -> str:
     """Name the best conversion of each job, or, of many jobs, how many each conversion is the best of."""
     rows = [row for row in summary.rows if row.figures]
     if not rows:
-        return "Best: none, no job gave a latency that counts"
+        return "Best: none, no job has a valid latency"
     if len(rows) <= MOST_NAMED:
         return "Best: " + "; ".join(f"{row.what}: {row.best}, {_figures(row)}" for row in rows)
     counts = Counter(row.best for row in rows).most_common()

@@ -1,1 +1,1 @@
-"""MLflow: the store, and what is written to it and read from it. Only this room imports mlflow, inside functions."""
+"""MLflow: the store, and what is written to it and read from it. Only this package imports mlflow, inside functions."""

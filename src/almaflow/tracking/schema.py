@@ -140,12 +140,16 @@ def _digests(job: Job) -> dict[str, str]:
 def run_name(job: Job, outcome: Outcome | None = None) -> str:
     """Return the name of a run in lists: ``ONNX_CPU resnet18 b1``, or ``resnet18 b1 tier 2`` for the job's own.
 
+    A job whose conversions were named has their number in place of the tier: ``resnet18 b1, 3 conversions``.
+
     The conversion comes first, since MLflow's table cuts long names and shows the beginning.
     """
     model, batch = job.model.name, f"b{job.model.batch_size}"
-    return cut(
-        f"{outcome.planned.name} {model} {batch}" if outcome else f"{model} {batch} tier {job.tier}", RUN_NAME_LENGTH
-    )
+    if outcome:
+        return cut(f"{outcome.planned.name} {model} {batch}", RUN_NAME_LENGTH)
+    named = len(job.config.get("conversions") or ())
+    of = f", {named} conversion{'' if named == 1 else 's'}" if named else f" tier {job.tier}"
+    return cut(f"{model} {batch}{of}", RUN_NAME_LENGTH)
 
 
 def without_paths(text: str, job: Job) -> str:

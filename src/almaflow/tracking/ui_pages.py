@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from almaflow.tracking.schema import ACCURACY_EXPERIMENT
 from almaflow.tracking.session import session
 from almaflow.tracking.store import newest_of
-from almaflow.tracking.ui_views import TAG, View, series_view, views_of, write
+from almaflow.tracking.ui_views import SWEEP, SWEEP_BEST, TAG, View, series_view, views_of, write
 from almaflow.tracking.uris import is_missing, link_base
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def prepare_pages(uri: str) -> list[Pages]:
         return []
     with session(uri, "nothing can be shown", reach=True) as client:
         found = sorted(_newest(client).items(), key=lambda each: -each[1].info.start_time)
-        pages = [Pages(run.info.experiment_id, name, tuple(_views(run))) for name, run in found]
+        pages = [Pages(run.info.experiment_id, name, tuple(_views(client, run))) for name, run in found]
         for each in pages:
             write(client, each.experiment_id, each.views)
     return pages
@@ -58,10 +58,16 @@ def _newest(client: MlflowClient) -> dict[str, Run]:
     return runs
 
 
-def _views(newest: Run) -> list[View]:
+def _views(client: MlflowClient, newest: Run) -> list[View]:
     if newest.data.tags["almaflow.kind"] == "accuracy":
         return [series_view()]
-    return views_of(newest.info.run_name, newest.info.start_time / 1000, newest.data.tags)
+    views = views_of(newest.info.run_name, newest.info.start_time / 1000, newest.data.tags)
+    if "almaflow.sweep_id" in newest.data.tags:
+        return views
+    # Behind the page of a job that came later, so that the newest is opened.
+    earlier = newest_of(client, [newest.info.experiment_id], "sweep")
+    swept = views_of("", earlier.info.start_time / 1000, earlier.data.tags) if earlier else []
+    return [*views, *(each for each in swept if each.key in {SWEEP, SWEEP_BEST})]
 
 
 def link(base: str, experiment_id: str, view: str, *, charts: bool = False) -> str:

@@ -3,7 +3,7 @@
 A name is a chain: steps that change the model (``FP16``, ``CHANNELS_LAST``, ``TORCHAO_QUANT_INT8`` ...), then one that
 runs it (``EAGER`` if none is named). Each module here lists its steps by name in ``CHANGES`` and ``RUNS``, and
 in ``WITNESSES`` what tells whether a change was made;
-``docs/conversions.md`` shows how to add one.
+``docs/adding-conversions.md`` shows how to add one.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def render_compared(names: tuple[str, str], both: Paired | None, console: Consol
     """Print which of two predictors is nearer."""
     one, other = names
     if both is None:
-        console.print(Text(f"{one} and {other}: no measurement was judged by both"))
+        console.print(Text(f"{one} and {other}: no measurement was predicted by both"))
         return
     gap = both.difference
     between = f", 95% interval {gap.interval.low:+.1f} to {gap.interval.high:+.1f}" if gap.interval else ""

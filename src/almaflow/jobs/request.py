@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config.resolve import resolve_measure
+from almaflow.config.resolve import resolve_choose, resolve_measure
 from almaflow.config.validation import plain
 from almaflow.predict.configured import resolve_job
-from almaflow.records import Resume
+from almaflow.records import Choosing, Resume
 from almaflow.secrets import mask
 from almaflow.tracking.uris import display_uri
 
@@ -34,6 +34,8 @@ class Request:
     """The first one's errors are the headline metrics; the baselines are asked besides."""
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     """What predictors may know of this machine."""
+    choose: Choosing = field(default_factory=Choosing)
+    """Limits under which the best conversion is chosen."""
     fail_fast: bool = False
     resume: Resume = Resume.NO
     sweep_id: str | None = None
@@ -57,6 +59,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         experiment_name=job.experiment_name,
         config=_kept(job),
         fail_fast=job.fail_fast,
+        choose=resolve_choose(job),
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import Prediction
 from almaflow.records.results import Failure, Measurement, ReferenceInfo
-from almaflow.records.specs import MeasureSpec, ModelSpec
+from almaflow.records.specs import Choosing, MeasureSpec, ModelSpec
 from almaflow.records.status import Status
 
 
@@ -87,3 +87,5 @@ class Job:
     """Whether all that was measured is in the store, and the job's run there is closed."""
     references: tuple[Outcome, ...] = ()
     """Outcomes of eager and inductor, timed again beside those of a resumed job, for speedups only."""
+    choose: Choosing = field(default_factory=Choosing)
+    """Limits under which the best conversion is chosen."""

@@ -54,7 +54,7 @@ def test_two_jobs_of_the_same_rounds_never_fail_it(rounds: list[float], random: 
     assert "failed" not in verdicts(found)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_two_jobs_dealt_from_one_disturbed_run_do_not_fail_it(seed: int) -> None:
     """Half the rounds were slowed by a half: medians of either job may lie far from the other's."""
     draw = np.random.default_rng(seed)
@@ -63,16 +63,16 @@ def test_two_jobs_dealt_from_one_disturbed_run_do_not_fail_it(seed: int) -> None
     assert "failed" not in verdicts(found)
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(st.floats(1.2, 10.0), st.integers(0, 99))
 def test_a_slowdown_well_beyond_the_intervals_always_fails_it(factor: float, seed: int) -> None:
     draw = np.random.default_rng(seed)
     before, after = (10 * scale * draw.normal(1, 0.01, 9) for scale in (1.0, factor))
-    found = judged(in_rounds(ok("ONNX_CPU"), before.tolist()), in_rounds(ok("ONNX_CPU"), after.tolist()))
+    sides = in_rounds(ok("ONNX_CPU"), before.tolist()), in_rounds(ok("ONNX_CPU"), after.tolist())
+    found = judged(*sides, metrics=["latency_ms", "latency/floor"])
     assert verdicts(found) == {"failed"}
     assert all(each.worse and each.worse > 5 for each in found)
-    better = judged(in_rounds(ok("ONNX_CPU"), after.tolist()), in_rounds(ok("ONNX_CPU"), before.tolist()))
-    assert verdicts(better) == {"passed"}
+    assert verdicts(judged(sides[1], sides[0])) == {"passed"}
 
 
 def test_processes_that_differ_widen_the_interval() -> None:
@@ -83,7 +83,8 @@ def test_processes_that_differ_widen_the_interval() -> None:
 
 def test_too_few_rounds_are_no_verdict() -> None:
     (found,) = judged(in_rounds(ok("A"), [10.0] * 5), in_rounds(ok("A"), [20.0] * 9), metrics=["latency/floor"])
-    assert (found.verdict, found.worse) == ("not judged", pytest.approx(100, abs=1))
+    assert found.verdict == "not judged"
+    assert found.worse == pytest.approx(100, abs=1)
 
 
 def sides(before: Mapping[str, float], after: Mapping[str, float], **facts: str) -> tuple[Side, Side]:
@@ -108,13 +109,14 @@ def sides(before: Mapping[str, float], after: Mapping[str, float], **facts: str)
 def test_which_way_is_worse_and_in_what(metric: str, before: float, after: float, worse: float, verdict: str) -> None:
     one, other = sides({metric: before}, {metric: after})
     (found,) = gate([one], [compare(one, other)], {metric: 5.0}, lambda _: None)
-    assert (found.verdict, found.worse) == (verdict, pytest.approx(worse, abs=0.1))
+    assert found.verdict == verdict
+    assert found.worse == pytest.approx(worse, abs=0.1)
 
 
 def test_a_metric_that_one_side_lacks() -> None:
     limits = {"quality/top1": 1.0}
     for before, after, verdict in (({}, {"quality/top1": 0.7}, "not judged"), ({"quality/top1": 0.7}, {}, "failed")):
-        one, other = sides(before, after)  # type: ignore[arg-type]
+        one, other = sides(before, after)
         assert verdicts(gate([one], [compare(one, other)], limits, lambda _: None)) == {verdict}
     equal = {"fidelity/max_abs_diff": 0.0}
     one, other = sides({"fidelity/sqnr_db": 110.0}, equal)
@@ -140,5 +142,5 @@ def test_the_interval_holds_the_figure_and_is_the_same_each_time() -> None:
     assert low
     assert low == again
     assert np.quantile(np.concatenate(rounds), 0.05) in low
-    assert interval_over_rounds([rounds, rounds[:5]], np.mean) is None  # type: ignore[arg-type]
-    assert interval_over_rounds([], np.mean) is None  # type: ignore[arg-type]
+    assert interval_over_rounds([rounds, rounds[:5]], np.mean) is None
+    assert interval_over_rounds([], np.mean) is None

@@ -95,4 +95,4 @@ def test_a_result_chooses_under_limits_without_measuring_again() -> None:
     assert result.choose(max={"latency_ms": 1}).conversion is None
     for wrong in ({"max": {"latency/p98": 1}}, {"min": {"x": 1}}, {"by": "x"}):
         with pytest.raises(UsageError, match="no such metric"):
-            result.choose(**wrong)  # type: ignore[arg-type]
+            result.choose(**wrong)

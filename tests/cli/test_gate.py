@@ -44,7 +44,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             run_id = f"{name}-{each.planned.name}"
             kept[run_id] = each
             given, metrics = params(made, each) | facts, outcome_metrics(made, each)
-            runs.append(StoredRun(run_id, "almaflow", 1.0, True, metrics, given, tags(made, each)))  # noqa: FBT003
+            runs.append(StoredRun(run_id, "almaflow", 1.0, True, metrics, given, tags(made, each)))
         jobs[name] = tuple(runs)
 
     monkeypatch.setattr("almaflow.tracking.reader.runs_of", lambda _, name: list(jobs.get(name, ())))
@@ -105,9 +105,14 @@ def test_two_machines_are_no_gate(store: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--fail-above", "5", "--metric", "latency/flor"], "--metric latency/flor: no such metric; nearest: latency/floor"),
+        (
+            ["--fail-above", "5", "--metric", "latency/flor"],
+            "--metric latency/flor: no such metric; nearest: latency/floor",
+        ),
         (["--metric", "latency/floor"], "--metric latency/floor needs a limit: --fail-above 5, or"),
-        (["--fail-above", "nan"], "the limit of latency/floor must be a number"),
+        (["--fail-above", "nan"], "the limit of latency/floor must be a number from 0 on, and is nan"),
+        (["--metric", "latency/floor=-1"], "the limit of latency/floor must be a number from 0 on, and is -1"),
+        (["--metric", "latency/floor=x"], "the limit of latency/floor must be a number from 0 on, and is x"),
         (["--fail-above", "5", "--format", "csv"], "--format csv has no place for the gate's verdict"),
     ],
 )

@@ -33,7 +33,9 @@ def test_a_change_that_is_slower_fails_and_leaves_a_comment(tmp_path: Path, home
     (programs / "almaflow").chmod(0o755)
     paths = os.pathsep.join(map(str, (programs, Path(sys.executable).parent, os.environ["PATH"])))
     environment = os.environ | {"PATH": paths, "ALMAFLOW_HOME": str(home), "BASE": "HEAD", "MODEL": "simple"}
-    environment |= {f"GIT_{who}_{what}": "x@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment |= {
+        f"GIT_{who}_{what}": "x@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+    }
     tree.mkdir()
     (tree / "job").write_text("before", encoding="utf-8")
     for words in (["init", "-q"], ["add", "job"], ["commit", "-q", "-m", "before"]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import replace
 
 import pytest
@@ -73,9 +72,9 @@ def test_the_document_and_a_loaded_result_have_it() -> None:
 def test_the_picture_has_rings_and_steps_for_the_front() -> None:
     entries = to_output(LIMITED)["conversions"]
     drawn = latency_against_accuracy(entries, ["ONNX_CPU", "INT8"])
-    rings = re.compile(r"stroke: #333333; stroke-width: 1.2")
-    assert len(rings.findall(drawn)) == 2
-    assert not rings.search(latency_against_accuracy(entries))
+    ring = "stroke: #333333; stroke-width: 1.2"
+    assert ring in drawn
+    assert ring not in latency_against_accuracy(entries)
     evaluated = [each | {"quality/top1": 0.7 + number / 100} for number, each in enumerate(entries[:3])]
     assert "quality/top1" in latency_against_accuracy(evaluated, ["EAGER"])
 
@@ -97,7 +96,7 @@ def test_the_picture_has_rings_and_steps_for_the_front() -> None:
         ),
         (
             Choice(min={"fidelity/sqnr_db": 40}, by="fidelity/sqnr_db", conversion="A", fitting=["A"]),
-            "Chosen: A, highest fidelity/sqnr_db (equal to eager's); 1 of 1 fits fidelity/sqnr_db >= 40",
+            "Chosen: A, highest fidelity/sqnr_db; 1 of 1 fits fidelity/sqnr_db >= 40",
         ),
     ],
 )

@@ -10,7 +10,9 @@ from almaflow.analysis import analyse
 from almaflow.records import Choosing
 from almaflow.tracking.schema import marks, verdict_tags
 
-MADE = job(*(changed(ok(name, ms), model_mb=mb) for name, ms, mb in (("A", 5.0, 9.0), ("B", 7.0, 3.0), ("C", 8.0, 9.0))))
+MADE = job(
+    *(changed(ok(name, ms), model_mb=mb) for name, ms, mb in (("A", 5.0, 9.0), ("B", 7.0, 3.0), ("C", 8.0, 9.0)))
+)
 
 
 def test_the_front_is_told_of_every_job_and_the_choice_where_there_were_limits() -> None:

@@ -30,7 +30,7 @@ class Choice:
     conversion: str | None = None
     """The best that fits; None where none does."""
     value: float | None = None
-    """Its ``by``; None where none fits, and where it is infinite: the SQNR of an output that is equal to eager's."""
+    """Its ``by``."""
     fitting: list[str] = field(default_factory=list)
     """All that fit, the best first."""
     tied_with_chosen: list[str] = field(default_factory=list)
@@ -66,7 +66,7 @@ def choose(
         min=dict(asked.min),
         by=asked.by,
         conversion=best,
-        value=_finite(value_of(candidates[best], asked.by)) if best else None,
+        value=value_of(candidates[best], asked.by) if best else None,
         fitting=fitting,
         tied_with_chosen=[name for name in fitting[1:] if best and _tied(best, name, candidates, asked.by, tied)],
         rejected={name: reasons for name, reasons in rejected.items() if reasons},
@@ -117,7 +117,3 @@ def _tied(
 def _interval(metrics: Metrics) -> Interval | None:
     low, high = metrics.get("latency/ci_low"), metrics.get("latency/ci_high")
     return None if low is None or high is None else Interval(low, high)
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -86,9 +86,7 @@ def gate(
     return judged
 
 
-def _judge(
-    before: Side, after: Side, metric: str, limit: float, outcome: Callable[[Side], Outcome | None]
-) -> Judged:
+def _judge(before: Side, after: Side, metric: str, limit: float, outcome: Callable[[Side], Outcome | None]) -> Judged:
     first, second = value_of(before.metrics, metric), value_of(after.metrics, metric)
     told = partial(Judged, before.workload, metric, limit=limit, before=first, after=second)
     if first is None:
@@ -96,17 +94,21 @@ def _judge(
     if second is None:
         return told(FAILED, f"no {metric} any more")
     worse = _worse(metric, first, second)
-    told = partial(told, worse=worse)
     if worse <= limit:
-        return told(PASSED, "within the limit")
+        return told(PASSED, "within the limit", worse=worse)
     if metric not in _LOGGED | _OF_SAMPLES:
-        return told(FAILED, "above the limit; this metric has no interval")
-    one, other = (_interval(side, metric, outcome) for side in (before, after))
-    if one is None or other is None:
-        return told(UNKNOWN, "above the limit, and too few rounds for an interval")
-    if one.overlaps(other):
-        return told(NOISE, "above the limit, and the intervals overlap")
-    return told(FAILED, "above the limit, and the intervals have no point in common")
+        return told(FAILED, "above the limit; this metric has no interval", worse=worse)
+    intervals = (_interval(side, metric, outcome) for side in (before, after))
+    return told(*_beside_noise(*intervals), worse=worse)
+
+
+def _beside_noise(before: Interval | None, after: Interval | None) -> tuple[str, str]:
+    """Return the verdict, and why, on a difference above the limit."""
+    if before is None or after is None:
+        return UNKNOWN, "above the limit, and too few rounds for an interval"
+    if before.overlaps(after):
+        return NOISE, "above the limit, and the intervals overlap"
+    return FAILED, "above the limit, and the intervals have no point in common"
 
 
 def _worse(metric: str, before: float, after: float) -> float:

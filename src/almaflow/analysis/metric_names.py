@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -39,7 +38,9 @@ _MORE_IS_BETTER = re.compile(
     r"|quality/(?!(?:.*_)?(?:mse|rmse|mae|error|loss|perplexity|drop|drop_low|drop_high)$).*"
 )
 
-_OF_EQUAL_OUTPUTS = {"fidelity/sqnr_db": math.inf, "fidelity/worst_part_db": math.inf}
+EQUAL_DB = 200.0
+"""SQNR of an output that is equal to eager's, of which the worst part, and older results, have none."""
+_OF_EQUAL_OUTPUTS = {"fidelity/sqnr_db": EQUAL_DB, "fidelity/worst_part_db": EQUAL_DB}
 
 
 def is_metric(name: str) -> bool:
@@ -60,10 +61,7 @@ def more_is_better(name: str) -> bool:
 
 
 def value_of(metrics: Mapping[str, float | None], name: str) -> float | None:
-    """Return a conversion's metric; None where it has none.
-
-    The signal-to-noise ratio of an output that is equal to eager's is infinite, and therefore not logged.
-    """
+    """Return a conversion's metric; None where it has none."""
     value = metrics.get(name)
     if value is None and metrics.get("fidelity/max_abs_diff") == 0:
         return _OF_EQUAL_OUTPUTS.get(name)

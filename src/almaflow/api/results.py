@@ -70,7 +70,11 @@ class ValidationResult:
     ``rejected`` for which reasons; None where the job had no limits."""
 
     def choose(
-        self, *, max: Mapping[str, float] | None = None, min: Mapping[str, float] | None = None, by: str = "latency_ms"
+        self,
+        *,
+        max: Mapping[str, float] | None = None,  # noqa: A002 - the words of the settings
+        min: Mapping[str, float] | None = None,  # noqa: A002 - the words of the settings
+        by: str = "latency_ms",
     ) -> Choice:
         """Choose the best conversion under limits, without measuring again.
 

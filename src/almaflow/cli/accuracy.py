@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from almaflow.accuracy.series import Series
 
 
-
-
 @click.command()
 @filtered
 @click.option("--predictor", "predictors", multiple=True, metavar="PATTERN", help="Only these, baselines included.")

@@ -30,9 +30,9 @@ TWO = 2
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option("--all", "everything", is_flag=True, help="Every metric, not only those that people decide by.")
 @click.option("--fail-above", type=click.FloatRange(0), metavar="PCT",
-              help="Exit 3 where a metric is worse by more percent, and by more than noise.")  # fmt: skip
+              help="Exit 3 where a metric is worse by more, beyond noise.")  # fmt: skip
 @click.option("--metric", "metrics", multiple=True, metavar="NAME[=PCT]",
-              help="With --fail-above: a metric, perhaps with a limit of its own.  [default: latency/floor]")  # fmt: skip
+              help="With --fail-above: a metric, with its own limit or not.  [default: latency/floor]")  # fmt: skip
 @click.option("--uri", help="MLflow store or server to read.  [default: the one that `almaflow run` writes to]")
 def compare(  # noqa: PLR0913, PLR0917 - one for each option
     what: tuple[str, ...],
@@ -96,11 +96,19 @@ def _limits(fail_above: float | None, metrics: Sequence[str]) -> dict[str, float
         if not own and fail_above is None:
             message = f"--metric {name} needs a limit: --fail-above 5, or --metric {name}=5"
             raise UsageError(message)
-        limits[name] = float(click.FloatRange(0).convert(limit, None, None)) if own else float(fail_above or 0)
-        if not math.isfinite(limits[name]):
-            message = f"the limit of {name} must be a number"
-            raise UsageError(message)
+        limits[name] = _limit(name, limit if own else fail_above)
     return limits
+
+
+def _limit(name: str, given: object) -> float:
+    try:
+        limit = float(str(given))
+    except ValueError:
+        limit = math.nan
+    if not (math.isfinite(limit) and limit >= 0):
+        message = f"the limit of {name} must be a number from 0 on, and is {given}"
+        raise UsageError(message)
+    return limit
 
 
 def _judged(

@@ -42,8 +42,8 @@ def chosen(choice: Choice) -> str:
     if choice.conversion is None:
         why = f"no conversion {f'fits {limits}' if limits else f'has {choice.by}'}"
         return f"Chosen: none, {why if count else 'no conversion gave a latency that counts'}"
-    value = "equal to eager's" if choice.value is None else f"{choice.value:.4g}"
-    text = f"Chosen: {choice.conversion}, {'highest' if more_is_better(choice.by) else 'lowest'} {choice.by} ({value})"
+    text = f"Chosen: {choice.conversion}, {'highest' if more_is_better(choice.by) else 'lowest'} {choice.by}"
+    text += "" if choice.value is None else f" ({choice.value:.4g})"
     if limits:
         text += f"; {len(choice.fitting)} of {count} {'fits' if len(choice.fitting) == 1 else 'fit'} {limits}"
     return text + (f"; not told apart from {names(choice.tied_with_chosen)}" if choice.tied_with_chosen else "")

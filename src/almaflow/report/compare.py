@@ -103,7 +103,6 @@ def _unpaired(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> list[
     return [f"only in {side.label}: {workload_text(side.workload)}" for side in alone]
 
 
-
 def _name(each: Comparison) -> str:
     first, second = (workload_text(side.workload) for side in (each.before, each.after))
     return first if first == second else f"{first} and {second}"

@@ -65,7 +65,10 @@ def gate_markdown(judged: Sequence[Judged], before: str, after: str, details: st
 def gate_data(judged: Sequence[Judged]) -> dict[str, Any]:
     """Return the verdicts as plain data for JSON, without infinities."""
     entries = [
-        {name: None if isinstance(value, float) and math.isinf(value) else value for name, value in asdict(each).items()}
+        {
+            name: None if isinstance(value, float) and math.isinf(value) else value
+            for name, value in asdict(each).items()
+        }
         for each in judged
     ]
     return {"failed": any(each.verdict == FAILED for each in judged), "judged": entries}
@@ -82,9 +85,7 @@ def _ordered(judged: Sequence[Judged]) -> list[Judged]:
 
 
 def _figure(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "equal" if math.isinf(value) else f"{value:.4g}"
+    return "" if value is None else f"{value:.4g}"
 
 
 def _worse(each: Judged) -> str:

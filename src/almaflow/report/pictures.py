@@ -50,9 +50,9 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
 def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collection[str] = ()) -> str:
     """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output, or better.
 
-    The height is the quality where it was evaluated, else the SQNR against eager. Those on the Pareto front have a ring,
-    and steps lead from one to the next that is slower and more accurate. Nothing is drawn, and the text is empty, where
-    no accuracy is known.
+    The height is the quality where it was evaluated, else the SQNR against eager. Those on the Pareto front have a
+    ring, and steps lead from one to the next that is slower and more accurate. Nothing is drawn, and the text is empty,
+    where no accuracy is known.
 
     Args:
         entries: Those of ``output=FILE.json``.
@@ -69,8 +69,9 @@ def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collec
     points = [(each["latency_ms"], min(height, most), label(each["conversion"])) for each, height in known]
     for each, (latency_ms, height, _) in zip(shown, points, strict=True):
         on_it = each["conversion"] in front
-        ring = {"edgecolor": "#333333", "linewidth": 1.2} if on_it else {"edgecolor": "white", "linewidth": 0.5}
-        axes.scatter(latency_ms, height, color=COLORS[_width(each)], s=36, zorder=3, **ring)
+        edge, width = ("#333333", 1.2) if on_it else ("white", 0.5)
+        color = COLORS[_width(each)]
+        axes.scatter(latency_ms, height, color=color, s=36, zorder=3, edgecolor=edge, linewidth=width)
     axes.set_xscale("log")
     plain_numbers(axes.xaxis)
     axes.margins(x=0.12)

@@ -124,7 +124,7 @@ class Tracker:
         with session(self.uri, f"{outcome.planned.name}: figures could not be added") as client:
             log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at), _described(note, job))
 
-    def close(
+    def close(  # noqa: PLR0913, PLR0917 - what a job's run has at its end
         self,
         job: Job,
         metrics: Mapping[str, float],

@@ -58,6 +58,7 @@ def test_quality_takes_the_place_of_fidelity_where_any_was_evaluated() -> None:
             "latency_ms": 3.0,
             FIDELITY: 29.0,
             "memory/model_mb": 12.0,
+            "quality/samples": 500.0,
             "quality/top1_drop": -0.01,
             "quality/top1": 0.76,
         },

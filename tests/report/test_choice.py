@@ -92,7 +92,7 @@ def test_the_picture_has_rings_and_steps_for_the_front() -> None:
         ),
         (
             Choice(by="throughput", conversion="A", value=123.45, fitting=["A", "B"], tied_with_chosen=["B"]),
-            "Chosen: A, highest throughput (123.5); not told apart from B",
+            "Chosen: A, highest throughput (123.5); tied with B",
         ),
         (
             Choice(min={"fidelity/sqnr_db": 40}, by="fidelity/sqnr_db", conversion="A", fitting=["A"]),

@@ -15,17 +15,7 @@ from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
-from almaflow.records import (
-    Choosing,
-    HardwareSpec,
-    InputSpec,
-    Limits,
-    MeasureSpec,
-    ModelSpec,
-    TargetSpec,
-    from_dict,
-    to_dict,
-)
+from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, ModelSpec, TargetSpec, from_dict, to_dict
 
 if TYPE_CHECKING:
     from almaflow.config.schema import HardwareConfig, JobConfig
@@ -92,11 +82,6 @@ def resolve_measure(job: JobConfig) -> MeasureSpec:
     """Return the settings of the measurement."""
     jobs = job.measure.prepare_jobs or machine.cpus.usable_cores(parse_cpus(job.hardware.cpus))
     return _record(MeasureSpec, job.measure, prepare_jobs=jobs)
-
-
-def resolve_choose(job: JobConfig) -> Choosing:
-    """Return the limits under which the best conversion is chosen."""
-    return _record(Choosing, job.choose)
 
 
 def _record(kind: type[T], config: object, **computed: Any) -> T:

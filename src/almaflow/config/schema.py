@@ -255,16 +255,6 @@ class MeasureConfig(_Strict):
 
 
 @dataclass
-class TrackingConfig(_Strict):
-    """The store that the runs go to."""
-
-    name: str = "local"
-    """Name of the choice."""
-    uri: str | None = None
-    """An MLflow tracking URI. None: ``MLFLOW_TRACKING_URI`` where it is set, else the store under almaflow's home."""
-
-
-@dataclass
 class ChooseConfig(_Strict):
     """Limits under which the best conversion is chosen."""
 
@@ -274,6 +264,16 @@ class ChooseConfig(_Strict):
     """The least that a metric may be, such as choose.min.fidelity/sqnr_db=40."""
     by: str = Choosing.by
     """The metric by which the best of those that keep to the limits is chosen."""
+
+
+@dataclass
+class TrackingConfig(_Strict):
+    """The store that the runs go to."""
+
+    name: str = "local"
+    """Name of the choice."""
+    uri: str | None = None
+    """An MLflow tracking URI. None: ``MLFLOW_TRACKING_URI`` where it is set, else the store under almaflow's home."""
 
 
 @dataclass
@@ -292,8 +292,6 @@ class JobConfig(_Strict):
     """How long and how precisely each conversion is measured."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """The store that the runs go to."""
-    choose: ChooseConfig = field(default_factory=ChooseConfig)
-    """Limits under which the best conversion is chosen."""
     batch_size: Count = 1
     """Samples in a batch."""
     conversions: list[Any] | None = None
@@ -318,3 +316,5 @@ class JobConfig(_Strict):
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of random weights and inputs."""
+    choose: ChooseConfig = field(default_factory=ChooseConfig)
+    """Limits under which the best conversion is chosen."""

@@ -13,9 +13,10 @@ SCHEMA = "schema"
 def register() -> None:
     """Make the schema known to Hydra. Calling it again changes nothing."""
     schema = OmegaConf.structured(JobConfig)
+    for metrics in (schema.choose.max, schema.choose.min):
+        OmegaConf.set_struct(metrics, value=False)
     limits = schema.hardware.limits
     rates = limits.gflops, limits.conv_gflops
-    choosing = schema.choose.max, schema.choose.min
-    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, *rates, *choosing):
+    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, *rates):
         OmegaConf.set_struct(free, value=False)  # so that model.kwargs.num_classes=10 needs no plus sign
     ConfigStore.instance().store(name=SCHEMA, node=schema)

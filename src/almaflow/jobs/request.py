@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config.resolve import resolve_choose, resolve_measure
+from almaflow.config.resolve import resolve_measure
 from almaflow.config.validation import plain
 from almaflow.predict.configured import resolve_job
-from almaflow.records import Choosing, Resume
+from almaflow.records import Resume
+from almaflow.records.specs import Choosing
 from almaflow.secrets import mask
 from almaflow.tracking.uris import display_uri
 
@@ -59,7 +60,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         experiment_name=job.experiment_name,
         config=_kept(job),
         fail_fast=job.fail_fast,
-        choose=resolve_choose(job),
+        choose=Choosing(**vars(job.choose)),
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
     )

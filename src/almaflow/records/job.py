@@ -77,6 +77,8 @@ class Job:
     interrupted: bool = False
     drift: Drift | None = None
     """Drift of the machine between the job's start and its end."""
+    choose: Choosing = field(default_factory=Choosing)
+    """Limits under which the best conversion is chosen."""
     sweep_id: str | None = None
     """ID that the jobs of a multirun share."""
     plan_fingerprint: str | None = None
@@ -87,5 +89,3 @@ class Job:
     """Whether all that was measured is in the store, and the job's run there is closed."""
     references: tuple[Outcome, ...] = ()
     """Outcomes of eager and inductor, timed again beside those of a resumed job, for speedups only."""
-    choose: Choosing = field(default_factory=Choosing)
-    """Limits under which the best conversion is chosen."""

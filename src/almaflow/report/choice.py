@@ -33,7 +33,7 @@ def front_explained(front: Collection[str], candidates: Mapping[str, Metrics]) -
 
 
 def chosen(choice: Choice) -> str:
-    """Name the conversion that was chosen, by what, and those that are not told apart from it."""
+    """Name the conversion that was chosen, by what, and those that it is tied with."""
     limits = names(
         [f"{name} <= {limit:g}" for name, limit in choice.max.items()]
         + [f"{name} >= {limit:g}" for name, limit in choice.min.items()]
@@ -41,12 +41,12 @@ def chosen(choice: Choice) -> str:
     count = len(choice.fitting) + len(choice.rejected)
     if choice.conversion is None:
         why = f"no conversion {f'fits {limits}' if limits else f'has {choice.by}'}"
-        return f"Chosen: none, {why if count else 'no conversion gave a latency that counts'}"
+        return f"Chosen: none, {why if count else 'no conversion has a valid latency'}"
     text = f"Chosen: {choice.conversion}, {'highest' if more_is_better(choice.by) else 'lowest'} {choice.by}"
     text += "" if choice.value is None else f" ({choice.value:.4g})"
     if limits:
         text += f"; {len(choice.fitting)} of {count} {'fits' if len(choice.fitting) == 1 else 'fit'} {limits}"
-    return text + (f"; not told apart from {names(choice.tied_with_chosen)}" if choice.tied_with_chosen else "")
+    return text + (f"; tied with {names(choice.tied_with_chosen)}" if choice.tied_with_chosen else "")
 
 
 def reasons(choice: Choice) -> list[tuple[str, str]]:

@@ -79,10 +79,11 @@ def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collec
     axes.set_ylabel("SQNR against eager, dB" if in_decibels else accuracy)
     if in_decibels:
         _decibel_axis(axes, [at[1] for at in points])
-    _steps(axes, [at for each, at in zip(shown, points, strict=True) if each["conversion"] in front], accuracy)
+    on_front = [at for each, at in zip(shown, points, strict=True) if each["conversion"] in front]
+    _steps(axes, on_front, accuracy)
     axes.grid(alpha=0.3)
     _legend(axes, shown, above=True)
-    name_points(axes, points[:MOST_NAMES])
+    name_points(axes, [*on_front, *(at for at in points if at not in on_front)][:MOST_NAMES])
     return as_svg(figure)
 
 

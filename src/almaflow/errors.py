@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from almaflow.secrets import mask, printable
 
+ALERT = 3
+"""The exit code of an alert that was asked for, and of limits that nothing meets."""
+
 
 def shortened(text: str, length: int) -> str:
     """Cut a line to ``length`` characters, between two words where there is a blank in its second half."""

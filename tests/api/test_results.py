@@ -84,3 +84,15 @@ def test_what_an_older_almaflow_did_not_write_is_none() -> None:
     output = to_output(DONE)
     del output["inductor_latency_ms"]
     assert result_of(output).inductor_latency_ms is None
+
+
+def test_a_result_chooses_under_limits_without_measuring_again() -> None:
+    result = result_of(to_output(DONE))
+    found = result.choose(max={"latency/mean": 10}, min={"fidelity/sqnr_db": 40}, by="throughput")
+    assert (found.conversion, found.fitting) == ("COMPILE_INDUCTOR_DEFAULT", ["COMPILE_INDUCTOR_DEFAULT"])
+    assert found.rejected == {"EAGER": ["latency/mean 20 > 10"]}
+    assert result.choose().conversion == result.best_conversion
+    assert result.choose(max={"latency_ms": 1}).conversion is None
+    for wrong in ({"max": {"latency/p98": 1}}, {"min": {"x": 1}}, {"by": "x"}):
+        with pytest.raises(UsageError, match="no such metric"):
+            result.choose(**wrong)

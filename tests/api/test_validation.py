@@ -176,6 +176,7 @@ def test_the_arguments_reach_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         tracking_uri=f"sqlite:///{tmp_path}/x.db",
         experiment_name="mine",
         fail_fast=True,
+        choose={"max": {"latency/p99": 20}, "by": "memory/model_mb"},
         overrides=["measure.min_samples=3", "hardware.threads=1"],
     )
     request = runner.request
@@ -187,6 +188,7 @@ def test_the_arguments_reach_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (request.hardware.device, request.hardware.threads, request.tier) == ("cpu", 1, 3)
     assert [planned.name for planned in request.plan] == ["ONNX_CPU", "EAGER"]
     assert (request.measure.min_samples, request.measure.min_time_s) == (3, 10.0)
+    assert (request.choose.max, request.choose.by) == ({"latency/p99": 20.0}, "memory/model_mb")
     (predictor,) = request.predictors
     prediction = predictor.predict(PredictionRequest(request.model, request.hardware, request.plan[0], 2))
     assert prediction

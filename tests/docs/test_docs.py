@@ -24,14 +24,15 @@ from tests.support.markdown_documents import ANY, PAGES, ROOT, anchors, blocks, 
 import almaflow
 from almaflow import cli, machine
 from almaflow.analysis import job_metrics, outcome_metrics
+from almaflow.analysis.metric_names import KNOWN, is_metric
 from almaflow.config import files, resolve, store, validation
-from almaflow.config.overrides import quote_numbers
+from almaflow.config.overrides import as_hydra_reads
 from almaflow.conversions.catalogue import names
 from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.alma import ALMA
 from almaflow.conversions.catalogue.native import NATIVE
 from almaflow.conversions.catalogue.plugins import GROUP
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import ALERT, AlmaflowError, UsageError
 from almaflow.records import (
     Drift,
     Failure,
@@ -46,7 +47,7 @@ from almaflow.records import (
     Status,
     TensorSpec,
 )
-from almaflow.tracking.schema import job_params, job_tags, params, tags
+from almaflow.tracking.schema import MARKS, job_params, job_tags, params, tags
 from almaflow.worker import fidelity
 
 PACKAGE = ROOT / "src" / "almaflow"
@@ -150,7 +151,7 @@ def test_every_other_program_is_one_that_is_checked() -> None:
 
 def expanded(overrides: list[str], *, multirun: bool) -> list[list[str]]:
     """The jobs of a command, as Hydra's own sweeper makes them."""
-    quoted = quote_numbers(overrides)
+    quoted = as_hydra_reads(overrides)
     if not multirun:
         return [quoted]
     loader = GlobalHydra.instance().config_loader()  # for patterns over names
@@ -192,7 +193,7 @@ def test_every_setting_in_the_text_is_one() -> None:
     with initialize_config_dir(str(files.conf_dir()), version_base="1.3"):
         for override in given:
             try:
-                compose("config", quote_numbers([re.sub(r"\[\.\.\.\]$", "[EAGER]", override)]))
+                compose("config", as_hydra_reads([re.sub(r"\[\.\.\.\]$", "[EAGER]", override)]))
             except Exception as error:  # noqa: BLE001 - whatever Hydra raises is shown with what it is about
                 pytest.fail(f"{override}: {error}")
         known = compose("config")
@@ -254,10 +255,12 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         plan_fingerprint="p",
     )
     every = {name for outcome in made.outcomes for name in outcome_metrics(made, outcome)}
+    assert [name for name in sorted(every) if not is_metric(name)] == []
+    assert {*KNOWN} - every == set()
     every |= set(job_metrics(made) | {"time/tracking": 1.0}) | set(job_params(made)) | set(job_tags(made))
     for outcome in made.outcomes:
         every |= set(params(made, outcome)) | set(tags(made, outcome))
-    every |= {"almaflow.job_run_id"}  # of the writer
+    every |= {"almaflow.job_run_id", *MARKS}  # of the writer
 
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))
@@ -305,7 +308,7 @@ def test_the_tiers_are_those_of_the_catalogue() -> None:
 def test_failure_classes_and_exit_codes_are_all_there() -> None:
     assert [row[0] for row in table("docs/troubleshooting.md", "class")] == [kind.value for kind in FailureKind]
     codes_said = [int(row[0]) for row in table("docs/quick-reference.md", "code")]
-    assert codes_said == [0, AlmaflowError.exit_code, UsageError.exit_code, cli.INTERRUPTED]
+    assert codes_said == [0, AlmaflowError.exit_code, UsageError.exit_code, ALERT, cli.INTERRUPTED]
 
 
 def test_every_conversion_that_is_named_is_known() -> None:

@@ -14,7 +14,7 @@ from tests.support.example_jobs import GOOD, changed, failed, in_rounds, job, ok
 from almaflow.analysis import to_output
 from almaflow.records import Status
 from almaflow.report.html_page import document
-from almaflow.report.pictures import latency_against_fidelity, latency_bars
+from almaflow.report.pictures import latency_against_accuracy, latency_bars
 
 OUTCOMES = (
     in_rounds(ok("EAGER"), [20.0 + share / 10 for share in range(8)]),
@@ -60,7 +60,7 @@ def read(text: str) -> list[list[str]]:
 
 def test_figures_and_reasons_are_in_the_document() -> None:
     rows = read(document("resnet18 here", [to_output(job(*OUTCOMES))]))
-    (int8,) = (row for row in rows if row[0] == "ONNX_CPU_INT8_STATIC" and len(row) > 4)
+    (int8,) = (row for row in rows if row[0] == "ONNX_CPU_INT8_STATIC *" and len(row) > 4)
     assert int8[1:] == ["cpu", "int8", "5.04", "5.00 to 5.07", "397.2", "4.04x", "110.0 dB", "+19.2%"]
     assert ["COMPILE_TVM", "error: <b>it & broke</b>"] in rows
     assert ["ONNX_GPU, COMPILE_CUDAGRAPHS", "needs CUDA"] in rows
@@ -113,20 +113,20 @@ def test_outputs_without_a_ratio_of_signal_to_noise_are_not_drawn_as_equal() -> 
     fidelity = replace(GOOD, sqnr_db=math.inf, equal_share=0.99, max_abs_diff=3.0)
     classes = changed(ok("ONNX_CPU", 30.0), fidelity=fidelity)
     entries = to_output(job(ok("EAGER", 900.0), classes))["conversions"]
-    assert "ONNX_CPU" not in latency_against_fidelity(entries)
-    assert latency_against_fidelity([each for each in entries if each["conversion"] == "ONNX_CPU"]) == ""
+    assert "ONNX_CPU" not in latency_against_accuracy(entries)
+    assert latency_against_accuracy([each for each in entries if each["conversion"] == "ONNX_CPU"]) == ""
 
 
 def test_numbers_on_an_axis_are_written_as_people_do() -> None:
     entries = to_output(job(ok("EAGER", 900.0), ok("ONNX_CPU", 30.0)))["conversions"]
-    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", latency_against_fidelity(entries))
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", latency_against_accuracy(entries))
     assert {"100", "300"} <= set(drawn)
     assert not [text for text in drawn if "^" in text or "\u00d7" in text]
 
 
 def test_names_of_points_that_lie_together_are_beside_each_other() -> None:
     made = (ok(f"CONVERSION_{number}", 10.0 + number / 50) for number in range(7))
-    drawn = latency_against_fidelity(to_output(job(*made, ok("EAGER", 80.0)))["conversions"])
+    drawn = latency_against_accuracy(to_output(job(*made, ok("EAGER", 80.0)))["conversions"])
     found = re.findall(r'x="([\d.-]+)" y="([\d.-]+)"[^>]*>CONVERSION_\d', drawn)
     assert len(found) == 7
     width, height = 50, 7  # points
@@ -136,7 +136,7 @@ def test_names_of_points_that_lie_together_are_beside_each_other() -> None:
     )
 
 
-@pytest.mark.parametrize("draw", [latency_bars, latency_against_fidelity])
+@pytest.mark.parametrize("draw", [latency_bars, latency_against_accuracy])
 def test_the_pictures_are_the_same_for_the_same_figures(draw: object) -> None:
     assert callable(draw)
     entries = to_output(job(*OUTCOMES))["conversions"]

@@ -57,7 +57,9 @@ def test_table_verdict_failures_and_machine() -> None:
             unavailable("ONNX_GPU"),
         )
     )
-    assert "| `ONNX_CPU` (best) | cpu | float32 | 4.00 | 3.90-4.10 | 500.0 | 5.0x |  | 110.0 dB ok | +350.0% |" in text
+    assert (
+        "| `ONNX_CPU` (best) \\* | cpu | float32 | 4.00 | 3.90-4.10 | 500.0 | 5.0x |  | 110.0 dB ok | +350.0% |" in text
+    )
     assert "**Best: ONNX_CPU, 4.00 ms (5.0x eager)**" in text
     assert "| cross-platform | `ONNX_CPU` | 4.00 | 5.0x |" in text
     assert "| `JIT_TRACE` | crashed in convert: killed by SIGABRT |" in text

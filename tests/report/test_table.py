@@ -47,7 +47,7 @@ def cpu_job() -> Job:
 def test_one_line_a_conversion_where_it_fits() -> None:
     text = printed(cpu_job())
     figures = " ".join(line_of(text, "ONNX_CPU").split())
-    assert figures == "> ONNX_CPU cpu float32 4.00 3.92-4.08 475.7 5.00x 2.50x 110.0 dB ok +350.0%"
+    assert figures == "> ONNX_CPU * cpu float32 4.00 3.92-4.08 475.7 5.00x 2.50x 110.0 dB ok +350.0%"
     at = [text.index(f" {name} ") for name in ("ONNX_CPU", INDUCTOR, "EAGER")]
     assert at == sorted(at)
     assert text.count(">") == 1

@@ -58,6 +58,13 @@ def test_every_job_and_every_failure_is_shown() -> None:
     assert "1 without a good result" in text
 
 
+def test_limits_that_nothing_keeps_to_are_told_as_such() -> None:
+    made = summary(ended(0), ended(1, code=3))
+    assert [row.problem for row in made.rows] == [None, "no conversion keeps to the limits of choose"]
+    strict = summary(ended(0, code=1), ended(1, code=3))
+    assert strict.rows[0].problem == "a conversion failed, which strict=true counts"
+
+
 def test_a_job_that_never_ended_is_not_hidden() -> None:
     made = summary(ended(0))
     assert [row.problem for row in made.rows] == [None, "did not run"]

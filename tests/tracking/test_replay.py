@@ -12,6 +12,7 @@ from tests.support.example_jobs import failed, job, ok
 
 from almaflow.records import Status, write_json
 from almaflow.tracking.replay import Result, catch_up
+from almaflow.tracking.schema import MARKS
 from almaflow.tracking.writer import NEUTRAL_TAGS, Tracker
 
 if TYPE_CHECKING:
@@ -208,3 +209,15 @@ def test_an_older_copy_of_the_files_takes_no_whole_measurement_out_of_the_store(
     _, written = catch_up(uri, copy, results(copy))
     assert whole(uri, made) == before
     assert written == {name: before[name] for name in written}
+
+
+def test_marks_are_set_and_taken_away_as_the_results_of_the_job_change(uri: str, made: Job) -> None:
+    def marked(**marks: dict[str, str]) -> dict[str, dict[str, str]]:
+        catch_up(uri, made, [replace(each, marks=marks.get(each.outcome.planned.name, {})) for each in results(made)])
+        runs = {name: run.data.tags for name, (run, *_) in stored(uri, made).items() if name != "job"}
+        return {name: {mark: tags[mark] for mark in MARKS if mark in tags} for name, tags in runs.items()}
+
+    both, front = {"almaflow.pareto": "true", "almaflow.chosen": "true"}, {"almaflow.pareto": "true"}
+    assert marked(EAGER=both) == {"EAGER": both, "ONNX_CPU": {}}  # of runs that were made just then
+    assert marked(EAGER=front, ONNX_CPU=both) == {"EAGER": front, "ONNX_CPU": both}
+    assert marked() == {"EAGER": {}, "ONNX_CPU": {}}

@@ -30,6 +30,8 @@ COMPARED = (
 
 ABSOLUTE = ("_pct", "_db", "_agreement", "_share")
 """Ends of the names of metrics that are shares or logarithms: a percentage of these says nothing."""
+SHARES = ("_agreement", "_share")
+"""Those of metrics from 0 to 1."""
 
 MATTERS = (
     "params.model",
@@ -64,11 +66,22 @@ class Side:
     metrics: Mapping[str, float]
     facts: Mapping[str, str]
     """Params and tags, as ``params.model`` and ``tags.env.torch``."""
+    run_id: str = ""
 
     @property
     def workload(self) -> tuple[str, str, str]:
         """Model, batch size and conversion, which two results that are paired have in common."""
         return self.facts.get("params.model", ""), self.facts.get("params.batch_size", ""), self.conversion
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has a latency that counts."""
+        return "latency_ms" in self.metrics
+
+    @property
+    def ending(self) -> str:
+        """The reason why it has no latency that counts, in a word."""
+        return self.facts.get("tags.almaflow.failure") or self.facts.get("tags.almaflow.status") or "no latency"
 
 
 @dataclass(frozen=True)
@@ -106,8 +119,10 @@ class Comparison:
     why: str
     settings: tuple[tuple[str, str, str], ...]
     """Name, first and second value of every param and environment tag that differs."""
+    incomparable: tuple[str, ...]
+    """Settings that have to agree, and do not."""
     warnings: tuple[str, ...]
-    """Reasons why the two are not comparable."""
+    """Reasons why the two are not comparable: those, and another model."""
 
 
 def compare(before: Side, after: Side, *, everything: bool = False) -> Comparison:
@@ -130,14 +145,14 @@ def compare(before: Side, after: Side, *, everything: bool = False) -> Compariso
     differences = tuple(Difference(name, before.metrics.get(name), after.metrics.get(name)) for name in names)
     settings = _settings(before, after)
     differing = {name: (first, second) for name, first, second in settings}
-    warnings = tuple(
+    incomparable = tuple(
         f"{name.split('.', 1)[1]} differs: {differing[name][0] or 'none'}, {differing[name][1] or 'none'}"
         for name in MATTERS
         if name in differing
     )
-    warnings += tuple(_other_model(settings))
+    warnings = (*incomparable, *_other_model(settings))
     verdict, why = _verdict(before, after)
-    return Comparison(before, after, differences, verdict, why, settings, warnings)
+    return Comparison(before, after, differences, verdict, why, settings, incomparable, warnings)
 
 
 def _other_model(settings: Iterable[tuple[str, str, str]]) -> Iterator[str]:
@@ -159,9 +174,8 @@ def _settings(before: Side, after: Side) -> tuple[tuple[str, str, str], ...]:
 
 def _verdict(before: Side, after: Side) -> tuple[str, str]:
     for side in (before, after):
-        if "latency_ms" not in side.metrics:
-            status = side.facts.get("tags.almaflow.failure") or side.facts.get("tags.almaflow.status") or "no latency"
-            return FAILED, f"{side.label}: {status}"
+        if not side.counts:
+            return FAILED, f"{side.label}: {side.ending}"
     first, second = _interval(before), _interval(after)
     if first is None or second is None:
         return UNKNOWN, "too few rounds for an interval"

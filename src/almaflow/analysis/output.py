@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.metrics import HEADLINES
+from almaflow.analysis.pareto import front
 from almaflow.analysis.verdict import analyse
 from almaflow.errors import RecordError
 from almaflow.records import stamp
@@ -20,7 +22,7 @@ _TEXTS = ("conversion", "status", "device", "dtype")
 """Values of a conversion that are there in any case."""
 _UNKNOWN = (
     *("best_conversion", "best_latency_ms", "best_speedup_vs_eager", "best_speedup_vs_inductor", "headroom"),
-    *("inductor_latency_ms", "inductor_error_pct", "price_per_hour", "price_source"),
+    *("inductor_latency_ms", "inductor_error_pct", "price_per_hour", "price_source", "choice"),
 )
 
 
@@ -64,6 +66,8 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "tied_with_best": list(analysis.tied_with_best),
         "recommendations": [asdict(each) for each in analysis.recommendations],
         "headroom": analysis.headroom,
+        "pareto": list(analysis.pareto),
+        "choice": asdict(analysis.choice) if analysis.choice else None,
     }
 
 
@@ -79,7 +83,8 @@ def completed(output: Any) -> dict[str, Any]:
         absent |= {"notes": [], "measure": {}}
         entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message")) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
-        return known | {"conversions": [entry | each for each in output.get("conversions", ())]}
+        known |= {"conversions": [entry | each for each in output.get("conversions", ())]}
+        return {"pareto": front(candidates_of(known)), **known}
     except (TypeError, AttributeError) as error:
         message = "the stored result is damaged: it is no output of a job"
         raise RecordError(message) from error

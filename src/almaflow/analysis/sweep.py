@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from almaflow.errors import ALERT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -122,7 +124,11 @@ def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
     output: dict[str, Any] = (job.output if job else None) or {}
     problem = NOT_RUN if job is None else job.error
     if job and not problem and job.code:
-        problem = "interrupted" if output.get("interrupted") else "a conversion failed, which strict=true counts"
+        problem = "a conversion failed, which strict=true counts"
+        if output.get("interrupted"):
+            problem = "interrupted"
+        elif job.code == ALERT:
+            problem = "no conversion keeps to the limits of choose"
     return SweepRow(
         number=number,
         what=what,

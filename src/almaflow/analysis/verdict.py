@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.choose import Choice, choose
+from almaflow.analysis.pareto import front
 from almaflow.analysis.recommend import Recommendation, recommend
 from almaflow.analysis.rows import Row, is_faster, make_rows
 from almaflow.analysis.warnings import busy, warnings_of
@@ -32,6 +34,10 @@ class Analysis:
     """What speaks against the figures: see ``warnings.warnings_of``."""
     busy: bool
     """Whether others took a noticeable part of the machine."""
+    pareto: tuple[str, ...]
+    """Conversions on the Pareto front of latency, accuracy and size, the fastest first: see ``pareto.front``."""
+    choice: Choice | None
+    """The best under the limits that the job was given; None where it was given none."""
 
     @property
     def inductor_outside_share(self) -> float | None:
@@ -68,6 +74,12 @@ def analyse(job: Job) -> Analysis:
     threads = job.hardware.threads
     tied = tuple(row.name for row in ranked[1:] if best and not is_faster(best, row, threads))
     headroom = best.metrics.get("speedup_vs_inductor") if best else None
+    named = {row.name: row for row in ranked}
+    candidates = {name: row.metrics for name, row in named.items()}
+
+    def tied_by_rounds(one: str, other: str) -> bool:
+        return not is_faster(named[one], named[other], threads)
+
     return Analysis(
         rows=rows,
         best=best,
@@ -76,6 +88,8 @@ def analyse(job: Job) -> Analysis:
         recommendations=recommend(job, ranked),
         warnings=warnings_of(job),
         busy=bool(busy(job)),
+        pareto=tuple(front(candidates)),
+        choice=choose(candidates, job.choose, tied_by_rounds) if job.choose.asked else None,
     )
 
 

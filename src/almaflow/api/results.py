@@ -6,10 +6,14 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from almaflow.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+
+    from almaflow.analysis.choose import Choice
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,41 @@ class ValidationResult:
     recommendations: list[dict[str, Any]]
     headroom: float | None
     """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where they are tied, None if unknown."""
+    pareto: list[str]
+    """Conversions on the Pareto front of latency, accuracy (quality where it was evaluated, else fidelity) and size of
+    the model: no other is as good in all three, and better in one."""
+    choice: dict[str, Any] | None
+    """The best ``conversion`` under the job's limits, with its ``value``, what else was ``fitting``, and what was
+    ``rejected`` for which reasons; None where the job had no limits."""
+
+    def choose(
+        self,
+        *,
+        max: Mapping[str, float] | None = None,  # noqa: A002 - the words of the settings
+        min: Mapping[str, float] | None = None,  # noqa: A002 - the words of the settings
+        by: str = "latency_ms",
+    ) -> Choice:
+        """Choose the best conversion under limits, without measuring again.
+
+        Two are not told apart by their latencies where the 95% intervals of these overlap.
+
+        Args:
+            max: The most that metrics may be, by their names: ``{"latency/p99": 20}``.
+            min: The least.
+            by: The metric by which the best of those that fit is chosen.
+
+        Raises:
+            UsageError: there is no such metric.
+        """
+        from almaflow.analysis.choose import candidates_of, choose
+        from almaflow.analysis.metric_names import is_metric, unknown_metric
+        from almaflow.records import Choosing
+
+        asked = Choosing(dict(max or {}), dict(min or {}), by)
+        for name in (*asked.max, *asked.min, by):
+            if not is_metric(name):
+                raise UsageError(unknown_metric(name))
+        return choose(candidates_of(self.to_dict()), asked)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis import to_output
 from almaflow.api.results import result_of
@@ -51,6 +51,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     experiment_name: str = "almaflow",
     fail_fast: bool = False,
     allow_device_override: bool = True,
+    choose: Mapping[str, Any] | None = None,
     strict: bool = False,
     output: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
@@ -109,6 +110,8 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         experiment_name: The MLflow experiment, created where it is new.
         fail_fast: Stop at the first conversion that fails.
         allow_device_override: Let a conversion run on another device than the hardware's where it knows no other.
+        choose: Limits under which the best conversion is chosen, as ``{"max": {"latency/p99": 20}, "min":
+            {"fidelity/sqnr_db": 40}, "by": "memory/model_mb"}``: ``result.choice`` has the answer.
         strict: Raise if any conversion failed, or one that was asked for cannot run here, after everything was
             recorded.
         output: File that the result is written to as JSON.
@@ -126,7 +129,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         KeyboardInterrupt: interrupted by the user; what was measured by then is recorded.
     """
     from almaflow.config.composition import compose
-    from almaflow.config.overrides import override
+    from almaflow.config.overrides import choose_settings, override
     from almaflow.config.resolve import weights_file
 
     inputs = Inputs(example_input, data_loader, example_kwargs, batch_dim)
@@ -139,6 +142,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "model.padding_mask": padding_mask,
         "model.attention_mask": attention_mask,
         "conversions": conversions,
+        **choose_settings(choose or {}),
         "predicted_latency_ms": predicted_latency_ms,
         "predicted_energy_j": predicted_energy_j,
         "seed": seed,

@@ -72,7 +72,7 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
 def almaflow() -> None:
     """Benchmark a PyTorch model under many ways of deploying it, each one an MLflow run.
 
-    Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 an accuracy alert, 130 interrupted.
+    Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 an alert or limits that nothing meets, 130 interrupted.
     """
 
 

@@ -11,13 +11,11 @@ import click
 
 from almaflow.cli.console import wide_console
 from almaflow.cli.options import Selection, filtered, plotted, read_selected
-from almaflow.errors import UsageError
+from almaflow.errors import ALERT, UsageError
 from almaflow.report.console import PlainConsole
 
 if TYPE_CHECKING:
     from almaflow.accuracy.series import Series
-
-ALERT = 3
 
 
 @click.command()

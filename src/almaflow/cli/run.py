@@ -17,7 +17,7 @@ from almaflow.cli.arguments import check_flags, config_dirs
 from almaflow.cli.surroundings import writable_home
 from almaflow.config import files, overrides, store, validation
 from almaflow.config.explain import explain
-from almaflow.errors import AlmaflowError
+from almaflow.errors import ALERT, AlmaflowError
 from almaflow.processes.interrupts import as_interrupts
 from almaflow.secrets import mask
 
@@ -79,7 +79,7 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
         "ALMAFLOW_HOME": str(machine.home()),
     }
     argv, before = sys.argv, {name: os.environ.get(name) for name in settings}  # Hydra reads sys.argv
-    words = overrides.quote_numbers(overrides.choose_names(arguments, *config_dirs(arguments)))
+    words = overrides.as_hydra_reads(arguments, *config_dirs(arguments))
     sys.argv = ["almaflow" if completing else "almaflow run", *_flags_first(words)]
     os.environ |= settings
     try:
@@ -179,4 +179,5 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     failed = any(outcome.status is Status.FAILED for outcome in job.outcomes)
     if (job_config.fail_fast and failed) or (job_config.strict and shortfalls(job)):
         return AlmaflowError.exit_code
-    return 0
+    choice = ended.output["choice"]
+    return ALERT if choice and choice["conversion"] is None else 0

@@ -34,7 +34,7 @@ Flags, which are Hydra's
 Completion of commands, groups, keys, and of names inside conversions=[...], in this shell:
   eval "$(almaflow run -sc install=bash)"
 
-Exit codes: 0 done, 1 the job failed, 2 wrong input, 130 interrupted."""
+Exit codes: 0 done, 1 the job failed, 2 wrong input, 3 no conversion keeps to the limits of choose, 130 interrupted."""
 
 
 def show_help() -> None:

@@ -20,7 +20,7 @@ from omegaconf import read_write
 from almaflow.cli import INTERRUPTED
 from almaflow.cli.console import wide_console
 from almaflow.config.overrides import override
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import ALERT, AlmaflowError, UsageError
 from almaflow.records import Resume, SweepJob, measurement_overrides
 from almaflow.records.clock import now
 from almaflow.report.progress import duration
@@ -203,4 +203,6 @@ def _closed(files: SweepFiles, code: int) -> int:
         return code
     if all(job.code == UsageError.exit_code for job in jobs):
         return UsageError.exit_code
-    return AlmaflowError.exit_code if summary.failed_jobs else 0
+    if summary.failed_jobs == sum(job.code == ALERT for job in jobs):
+        return ALERT if summary.failed_jobs else 0
+    return AlmaflowError.exit_code

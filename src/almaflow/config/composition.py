@@ -13,7 +13,7 @@ from hydra.version import VersionBase
 
 from almaflow.config.explain import explain
 from almaflow.config.files import conf_dir
-from almaflow.config.overrides import choose_names, quote_numbers
+from almaflow.config.overrides import as_hydra_reads
 from almaflow.config.store import SCHEMA, register
 from almaflow.config.validation import validate
 from almaflow.secrets import mask
@@ -32,7 +32,7 @@ def compose(overrides: Sequence[str]) -> JobConfig:
     """
     try:
         with _own_hydra(), initialize_config_dir(str(conf_dir()), job_name="almaflow", version_base="1.3"):
-            return validate(hydra.compose("config", quote_numbers(choose_names(overrides))))
+            return validate(hydra.compose("config", as_hydra_reads(overrides)))
     except Exception as error:
         usage_error = explain(error)
         if usage_error is None:

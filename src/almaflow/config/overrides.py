@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -18,6 +18,7 @@ from almaflow.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LIMIT = re.compile(r"^(?:\+{0,2}|~)choose\.(?:max|min)\.[^=]*")
 _NAMED = re.compile(r"(?P<group>\+{0,2}(?:model|hardware))=(?P<names>[^()\[\]{}$\\]+)")
 _NUMBERED = re.compile(
     rf"(?P<group>\+{{0,2}}(?:{'|'.join(GROUPS)}))=(?:(?P<plain>[0-9,\s]+)|choice\((?P<choice>[0-9,\s]+)\))"
@@ -56,6 +57,42 @@ def _element(key: str, value: object) -> str:
     raise UsageError(message)
 
 
+def choose_settings(choose: Mapping[str, Any]) -> dict[str, object]:
+    """Return the settings of ``choose`` by their keys: ``{"choose.max.latency/p99": 20}``.
+
+    Args:
+        choose: Limits by metric under ``max`` and ``min``, and the metric ``by`` which the best is chosen.
+
+    Raises:
+        UsageError: there is another key, or the limits are no mapping.
+    """
+    settings: dict[str, object] = {}
+    for key, value in choose.items():
+        if key == "by":
+            settings["choose.by"] = value
+        elif key in {"max", "min"} and isinstance(value, Mapping):
+            settings |= {f"choose.{key}.{name}": limit for name, limit in value.items()}
+        else:
+            message = f"choose: {key!r} is none of max and min, with limits by metric, and by, with a metric"
+            raise UsageError(message)
+    return settings
+
+
+def as_hydra_reads(overrides: Sequence[str], *more: Path) -> list[str]:
+    """Return overrides as people write them in Hydra's grammar: names of choices, numbers as names, metrics as keys.
+
+    Args:
+        overrides: Overrides, and flags, which stay as they are.
+        more: Further configuration directories, whose names stand for themselves.
+    """
+    return quote_numbers(choose_names([_LIMIT.sub(_dotted, each) for each in overrides], *more))
+
+
+def _dotted(match: re.Match[str]) -> str:
+    """Write a metric as a path of keys: ``choose.max.latency/p99`` is none of Hydra's keys, with ``.p99`` it is."""
+    return match[0].replace("/", ".")
+
+
 def expand(overrides: Sequence[str]) -> list[list[str]]:
     """Return every combination of values in commas, as Hydra's own sweeper makes them: ``hardware=a100,h100``.
 
@@ -67,7 +104,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
         [f"{each.get_key_element()}={value}" for value in each.sweep_string_iterator()]
         if each.is_sweep_override()
         else [str(each.input_line)]
-        for each in parser.parse_overrides(quote_numbers(choose_names(overrides)))
+        for each in parser.parse_overrides(as_hydra_reads(overrides))
     ]
     return [list(combination) for combination in product(*parts)]
 

@@ -10,15 +10,26 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from almaflow.records import MeasureSpec
+from almaflow.records import Choosing, MeasureSpec
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Dimension = Annotated[int, Field(ge=0)]
+
+
+def by_metric(limits: Any) -> Any:
+    """Return limits by the names of their metrics: ``{"latency": {"p99": 20}}`` as ``{"latency/p99": 20}``."""
+    if not isinstance(limits, dict):
+        return limits
+    flat: dict[str, Any] = {}
+    for name, value in limits.items():
+        below = by_metric(value)
+        flat |= {f"{name}/{each}": limit for each, limit in below.items()} if isinstance(below, dict) else {name: value}
+    return flat
 
 
 class Device(StrEnum):
@@ -246,6 +257,18 @@ class MeasureConfig(_Strict):
 
 
 @dataclass
+class ChooseConfig(_Strict):
+    """Limits under which the best conversion is chosen."""
+
+    max: Annotated[dict[str, Any], BeforeValidator(by_metric)] = field(default_factory=dict)
+    """The most that a metric of `almaflow run` may be, such as choose.max.latency/p99=20, in the metric's own unit."""
+    min: Annotated[dict[str, Any], BeforeValidator(by_metric)] = field(default_factory=dict)
+    """The least that a metric may be, such as choose.min.fidelity/sqnr_db=40."""
+    by: str = Choosing.by
+    """The metric by which the best of those that keep to the limits is chosen."""
+
+
+@dataclass
 class TrackingConfig(_Strict):
     """The store that the runs go to."""
 
@@ -295,3 +318,5 @@ class JobConfig(_Strict):
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of random weights and inputs."""
+    choose: ChooseConfig = field(default_factory=ChooseConfig)
+    """Limits under which the best conversion is chosen."""

@@ -13,6 +13,8 @@ SCHEMA = "schema"
 def register() -> None:
     """Make the schema known to Hydra. Calling it again changes nothing."""
     schema = OmegaConf.structured(JobConfig)
+    for metrics in (schema.choose.max, schema.choose.min):
+        OmegaConf.set_struct(metrics, value=False)
     limits = schema.hardware.limits
     rates = limits.gflops, limits.conv_gflops
     for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, *rates):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from omegaconf import MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
+from almaflow.analysis.metric_names import is_metric, unknown_metric
 from almaflow.config.cpus import parse_cpus
 from almaflow.config.schema import JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
@@ -132,6 +134,7 @@ def _relations(job: JobConfig) -> list[str]:
         *_tracking(job.tracking),
         *_resume(job.resume),
         *_experiment(job.experiment_name),
+        *_choose(job),
     ]
 
 
@@ -246,3 +249,20 @@ def _output(output: str | None) -> list[str]:
     if not path.parent.is_dir():
         return [f"output={output}: the directory {path.parent} does not exist"]
     return []
+
+
+def _choose(job: JobConfig) -> list[str]:
+    choose, problems = job.choose, []
+    for kind, limits in (("max", choose.max), ("min", choose.min)):
+        for name, limit in limits.items():
+            if not is_metric(name):
+                problems.append(f"choose.{kind}.{unknown_metric(name)}")
+            elif isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+                problems.append(f"choose.{kind}.{name}={limit}: must be a finite number")
+    if not is_metric(choose.by):
+        problems.append(f"choose.by={unknown_metric(choose.by)}")
+    return problems or [
+        f"choose.min.{name}={least:g}: must be no more than choose.max.{name}={choose.max[name]:g}"
+        for name, least in choose.min.items()
+        if least > choose.max.get(name, math.inf)
+    ]

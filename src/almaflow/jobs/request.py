@@ -9,6 +9,7 @@ from almaflow.config.resolve import resolve_measure
 from almaflow.config.validation import plain
 from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
+from almaflow.records.specs import Choosing
 from almaflow.secrets import mask
 from almaflow.tracking.uris import display_uri
 
@@ -34,6 +35,8 @@ class Request:
     """The first one's errors are the headline metrics; the baselines are asked besides."""
     learnt: dict[str, LearnedCosts] = field(default_factory=dict)
     """What predictors may know of this machine."""
+    choose: Choosing = field(default_factory=Choosing)
+    """Limits under which the best conversion is chosen."""
     fail_fast: bool = False
     resume: Resume = Resume.NO
     sweep_id: str | None = None
@@ -57,6 +60,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         experiment_name=job.experiment_name,
         config=_kept(job),
         fail_fast=job.fail_fast,
+        choose=Choosing(**vars(job.choose)),
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
     )

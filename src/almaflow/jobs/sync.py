@@ -16,6 +16,7 @@ from almaflow.jobs.leftovers import remove_dead, take_up
 from almaflow.records import Job, Status
 from almaflow.report.markdown import line
 from almaflow.tracking.replay import Result, catch_up
+from almaflow.tracking.schema import marks, verdict_tags
 from almaflow.tracking.store import answers
 from almaflow.tracking.uris import display_uri
 
@@ -45,8 +46,9 @@ def close_in_store(
     """
     unreadable: list[RecordError] = []
     kept = files.outcomes(unreadable)
+    verdict = analyse(job)
     results = [
-        Result(row.outcome, row.metrics, kept[row.name][0], line(row))
+        Result(row.outcome, row.metrics, kept[row.name][0], line(row), marks(verdict, row.name))
         for row in (make_row(job, outcome) for outcome in job.outcomes)
         if row.outcome.job_id is None and row.name in kept
     ]
@@ -54,8 +56,10 @@ def close_in_store(
     outcomes = (replace(each, run_id=run_ids.get(each.planned.name, each.run_id)) for each in job.outcomes)
     job = replace(job, run_id=tracker.run_id if tracker else None, outcomes=tuple(outcomes))
     if tracker:
-        summary = write_summary(files, job, analyse(job))
-        tracker.close(job, job_metrics(job) | dict(more or {}), summary, files.summary, status)
+        verdict = analyse(job)  # with the IDs of the runs
+        summary = write_summary(files, job, verdict)
+        figures = job_metrics(job) | dict(more or {})
+        tracker.close(job, figures, summary, files.summary, status, verdict_tags(verdict))
     job = replace(job, tracked=not unreadable)
     files.write_job(job)
     return job

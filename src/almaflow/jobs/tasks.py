@@ -37,6 +37,7 @@ def new_job(request: Request) -> Job:
         sweep_id=request.sweep_id,
         environment=machine.environment(name for planned in request.plan for name in planned.traits.runtimes),
         started_at=started,
+        choose=request.choose,
     )
 
 

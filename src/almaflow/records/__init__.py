@@ -23,12 +23,13 @@ from almaflow.records.results import (
     TensorSpec,
     WorkerResult,
 )
-from almaflow.records.specs import InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
+from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, measurement_overrides
 from almaflow.records.workload import Operation, Workload
 
 __all__ = [
+    "Choosing",
     "CostModel",
     "Drift",
     "Failure",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import Prediction
 from almaflow.records.results import Failure, Measurement, ReferenceInfo
-from almaflow.records.specs import MeasureSpec, ModelSpec
+from almaflow.records.specs import Choosing, MeasureSpec, ModelSpec
 from almaflow.records.status import Status
 
 
@@ -77,6 +77,8 @@ class Job:
     interrupted: bool = False
     drift: Drift | None = None
     """Drift of the machine between the job's start and its end."""
+    choose: Choosing = field(default_factory=Choosing)
+    """Limits under which the best conversion is chosen."""
     sweep_id: str | None = None
     """ID that the jobs of a multirun share."""
     plan_fingerprint: str | None = None

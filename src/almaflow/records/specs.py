@@ -109,6 +109,22 @@ class MeasureSpec:
 
 
 @dataclass(frozen=True)
+class Choosing:
+    """Limits that a conversion has to keep to, and the metric by which the best of those that do is chosen."""
+
+    max: dict[str, float] = field(default_factory=dict)
+    """The most that a metric may be, by its name."""
+    min: dict[str, float] = field(default_factory=dict)
+    """The least."""
+    by: str = "latency_ms"
+
+    @property
+    def asked(self) -> bool:
+        """Whether the choice may be another than the fastest conversion."""
+        return bool(self.max or self.min) or self.by != Choosing.by
+
+
+@dataclass(frozen=True)
 class WorkerTask:
     """Everything that one worker process needs. ``conversion`` is None for the reference worker."""
 

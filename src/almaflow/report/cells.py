@@ -9,6 +9,7 @@ from almaflow.analysis.standings import standings
 from almaflow.analysis.wording import UNKNOWN, beside, doubts, figure, names
 from almaflow.records.plan import INDUCTOR
 from almaflow.records.shares import percent
+from almaflow.report.choice import front_explained
 from almaflow.report.marks import MARK, is_unstable, marks_explained
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def legend(analysis: Analysis) -> list[str]:
     """Explain the marks that the table has, and pass on recompilations and the worker's notes."""
     shown = [row for row in analysis.rows if row.counts]
     lines = marks_explained(row.metrics for row in shown)
+    lines += front_explained(analysis.pareto, {row.name: row.metrics for row in shown})
     notes: dict[str, list[str]] = {}
     if any(row.outcome.planned.device_override for row in shown):
         lines.append(OVERRIDDEN)

@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.analysis.compare import SHARES
+from almaflow.report.gate import gate_data, workload_text
 from almaflow.report.markdown import escaped, markdown_table
 
 if TYPE_CHECKING:
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from almaflow.analysis.compare import Comparison, Difference, Side
+    from almaflow.analysis.gate import Judged
 
-SHARES = ("_agreement", "_share")
-"""Ends of the names of metrics from 0 to 1."""
 COLORS = {"faster": "green", "slower": "red", "failed": "red"}
 
 
@@ -59,8 +60,8 @@ def comparisons_markdown(comparisons: Sequence[Comparison], alone: Sequence[Side
     return "\n\n".join(parts) + "\n"
 
 
-def comparisons_json(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> str:
-    """Return comparisons and results without a pair as JSON, for scripts."""
+def comparisons_json(comparisons: Sequence[Comparison], alone: Sequence[Side], judged: Sequence[Judged] = ()) -> str:
+    """Return comparisons, results without a pair, and the verdicts of a gate, as JSON for scripts."""
     pairs = []
     for each in comparisons:
         pair: dict[str, Any] = asdict(each)
@@ -68,7 +69,8 @@ def comparisons_json(comparisons: Sequence[Comparison], alone: Sequence[Side]) -
             as_data["percent"] = difference.percent
             as_data["points"] = difference.points
         pairs.append(pair)
-    return json.dumps({"pairs": pairs, "alone": [asdict(side) for side in alone]}, indent=1)
+    data: dict[str, Any] = {"pairs": pairs, "alone": [asdict(side) for side in alone]}
+    return json.dumps(data | ({"gate": gate_data(judged)} if judged else {}), indent=1)
 
 
 def comparisons_table(comparisons: Sequence[Comparison], kind: str) -> str:
@@ -98,16 +100,11 @@ def _unpaired(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> list[
     if alone and not comparisons:
         labels = " and ".join(dict.fromkeys(side.label for side in alone))
         return [f"{labels} have no conversion of the same model and batch size in common"]
-    return [f"only in {side.label}: {_workload(side)}" for side in alone]
-
-
-def _workload(side: Side) -> str:
-    model, batch_size, conversion = side.workload
-    return " ".join(filter(None, (model, batch_size and f"b{batch_size}", conversion)))
+    return [f"only in {side.label}: {workload_text(side.workload)}" for side in alone]
 
 
 def _name(each: Comparison) -> str:
-    first, second = (_workload(side) for side in (each.before, each.after))
+    first, second = (workload_text(side.workload) for side in (each.before, each.after))
     return first if first == second else f"{first} and {second}"
 
 

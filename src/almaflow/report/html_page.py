@@ -6,13 +6,15 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.sweep import best_entry
 from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.records.plan import INDUCTOR
 from almaflow.report import cells
+from almaflow.report.choice import ON_THE_FRONT, choice_in, chosen, front_explained, reasons
 from almaflow.report.configuration import configuration
 from almaflow.report.marks import marks_explained
-from almaflow.report.pictures import latency_against_fidelity, latency_bars
+from almaflow.report.pictures import latency_against_accuracy, latency_bars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,6 +55,7 @@ def _overview(output: Mapping[str, Any]) -> dict[str, Any]:
 def _job(output: Mapping[str, Any]) -> dict[str, Any]:
     entries = output["conversions"]
     timed = sorted((each for each in entries if each["latency_ms"] is not None), key=lambda each: each["latency_ms"])
+    choice = choice_in(output)
     return {
         "name": f"{output['model']}, batch size {output['batch_size']}",
         "configuration": configuration(output),
@@ -63,9 +66,11 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "failed": [each for each in entries if each["status"] == "failed"],
         "missing": _missing(entries),
         "bars": latency_bars(entries) if timed else "",
-        "scatter": latency_against_fidelity(entries) if timed else "",
+        "scatter": latency_against_accuracy(entries, output["pareto"]) if timed else "",
         "recommendations": [each | {"latency": figure(each["latency_ms"])} for each in output["recommendations"]],
-        "marks": marks_explained(timed),
+        "marks": [*marks_explained(timed), *front_explained(output["pareto"], candidates_of(output))],
+        "chosen": chosen(choice) if choice else "",
+        "rejected": reasons(choice) if choice else [],
         "headroom": _headroom(output),
         "best_latency": None if output["best_latency_ms"] is None else figure(output["best_latency_ms"]),
     }
@@ -83,6 +88,7 @@ def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
     price, rate = output.get("price_per_hour"), entry["throughput"]
     return {
         "conversion": entry["conversion"],
+        "front": ON_THE_FRONT if entry["conversion"] in output["pareto"] else "",
         "best": entry["conversion"] == output["best_conversion"],
         "device": entry["device"],
         "dtype": entry["dtype"],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.output import to_output
 from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.report import cells
+from almaflow.report.choice import ON_THE_FRONT, chosen, reasons
 from almaflow.report.configuration import configuration
 from almaflow.secrets import printable
 
@@ -32,7 +33,7 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
 
     The verdict comes first, without a heading above it: MLflow folds a description to its first lines.
     """
-    parts = [f"**{escaped(cells.best(analysis))}**", escaped(cells.headroom(analysis))]
+    parts = [f"**{escaped(cells.best(analysis))}**", _choice(analysis), escaped(cells.headroom(analysis))]
     parts += [escaped(cells.interrupted(job)), _results(analysis)]
     parts += [escaped(each) for each in (*cells.model_notes(job), *cells.legend(analysis), *analysis.warnings)]
     if predicted := cells.predictions(analysis):
@@ -77,6 +78,15 @@ def line(row: Row) -> str:
     return escaped(", ".join(filter(None, figures)))
 
 
+def _choice(analysis: Analysis) -> str:
+    """Tell what was chosen under limits, and what each other conversion failed by; empty without limits."""
+    if analysis.choice is None:
+        return ""
+    failed_by = [(code(name), reason) for name, reason in reasons(analysis.choice)]
+    table = markdown_table(("does not fit", "why"), failed_by) if failed_by else ""
+    return "\n\n".join(filter(None, (f"**{escaped(chosen(analysis.choice))}**", table)))
+
+
 def _results(analysis: Analysis) -> str:
     rows = [row for row in analysis.rows if row.counts]
     header = [
@@ -95,7 +105,8 @@ def _results(analysis: Analysis) -> str:
         header.append("prediction error")
 
     def cells_of(row: Row) -> list[str]:
-        name = Markdown(code(row.name) + (" (best)" if row is analysis.best else ""))
+        best, front = row is analysis.best, row.name in analysis.pareto
+        name = Markdown(code(row.name) + (" (best)" if best else "") + (f" {escaped(ON_THE_FRONT)}" if front else ""))
         figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
         ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))

@@ -1,4 +1,4 @@
-"""Pictures of a job, as SVG: latency by conversion, and latency against fidelity."""
+"""Pictures of a job, as SVG: latency by conversion, and latency against fidelity or quality."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import re
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.metric_names import more_is_better, value_of
+from almaflow.analysis.pareto import FIDELITY, accuracy_metric
 from almaflow.report.labels import name_points
 from almaflow.secrets import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -45,41 +47,64 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
     return as_svg(figure)
 
 
-def latency_against_fidelity(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output.
+def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collection[str] = ()) -> str:
+    """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output, or better.
 
-    Nothing is drawn, and the text is empty, where no output has a signal-to-noise ratio.
+    The height is the quality where it was evaluated, else the SQNR against eager. Those on the Pareto front have a
+    ring, and steps lead from one to the next that is slower and more accurate. Nothing is drawn, and the text is empty,
+    where no accuracy is known.
+
+    Args:
+        entries: Those of ``output=FILE.json``.
+        front: Names of the conversions on the front.
     """
-    from matplotlib.ticker import MultipleLocator
-
-    known = [(each, decibels) for each in _timed(entries) if (decibels := _decibels(each)) is not None]
+    accuracy = accuracy_metric({each["conversion"]: each for each in _timed(entries)})
+    in_decibels = accuracy == FIDELITY
+    known = [(each, height) for each in _timed(entries) if (height := value_of(each, accuracy)) is not None]
     if not known:
         return ""
     shown = [each for each, _ in known]
     figure, axes = new_figure(3.4)
-    points = [(each["latency_ms"], decibels, label(each["conversion"])) for each, decibels in known]
-    for each, (latency_ms, decibels, _) in zip(shown, points, strict=True):
-        axes.scatter(latency_ms, decibels, color=COLORS[_width(each)], s=36, edgecolor="white", linewidth=0.5)
+    most = EQUAL_DB if in_decibels else math.inf
+    points = [(each["latency_ms"], min(height, most), label(each["conversion"])) for each, height in known]
+    for each, (latency_ms, height, _) in zip(shown, points, strict=True):
+        on_it = each["conversion"] in front
+        edge, width = ("#333333", 1.2) if on_it else ("white", 0.5)
+        color = COLORS[_width(each)]
+        axes.scatter(latency_ms, height, color=color, s=36, zorder=3, edgecolor=edge, linewidth=width)
     axes.set_xscale("log")
     plain_numbers(axes.xaxis)
     axes.margins(x=0.12)
-    low, high = (edge([at[1] for at in points]) for edge in (min, max))
-    axes.set_ylim(min(low, high - LEAST_DB) - 10, high + 10)
-    axes.yaxis.set_major_locator(MultipleLocator(20))
     axes.set_xlabel("ms for one forward call")
-    axes.set_ylabel("SQNR against eager, dB")
-    axes.yaxis.set_major_formatter(lambda value, _: "equal" if value == EQUAL_DB else f"{value:g}")
+    axes.set_ylabel("SQNR against eager, dB" if in_decibels else accuracy)
+    if in_decibels:
+        _decibel_axis(axes, [at[1] for at in points])
+    on_front = [at for each, at in zip(shown, points, strict=True) if each["conversion"] in front]
+    _steps(axes, on_front, accuracy)
     axes.grid(alpha=0.3)
     _legend(axes, shown, above=True)
-    name_points(axes, points[:MOST_NAMES])
+    name_points(axes, [*on_front, *(at for at in points if at not in on_front)][:MOST_NAMES])
     return as_svg(figure)
 
 
-def _decibels(entry: Mapping[str, Any]) -> float | None:
-    if entry.get("fidelity/max_abs_diff") == 0:
-        return EQUAL_DB
-    known = entry.get("fidelity/sqnr_db")
-    return None if known is None else min(float(known), EQUAL_DB)
+def _decibel_axis(axes: Axes, heights: Sequence[float]) -> None:
+    from matplotlib.ticker import MultipleLocator
+
+    low, high = min(heights), max(heights)
+    axes.set_ylim(min(low, high - LEAST_DB) - 10, high + 10)
+    axes.yaxis.set_major_locator(MultipleLocator(20))
+    axes.yaxis.set_major_formatter(lambda value, _: "equal" if value == EQUAL_DB else f"{value:g}")
+
+
+def _steps(axes: Axes, on_front: Sequence[tuple[float, float, str]], accuracy: str) -> None:
+    """Draw the front in the plane: each step leads to the next point that is slower and more accurate."""
+    sign = 1 if more_is_better(accuracy) else -1
+    corners: list[tuple[float, float]] = []
+    for latency_ms, height, _ in sorted(on_front):
+        if not corners or sign * height > sign * corners[-1][1]:
+            corners.append((latency_ms, height))
+    if len(corners) > 1:
+        axes.step(*zip(*corners, strict=True), where="post", color="#999999", linewidth=1, zorder=2)
 
 
 def plain_numbers(axis: Axis) -> None:

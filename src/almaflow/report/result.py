@@ -8,12 +8,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.wording import figure, names
 from almaflow.report import cells
+from almaflow.report.choice import choice_in, chosen, front_explained, marked, reasons
 from almaflow.report.marks import marks_explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -27,8 +29,10 @@ def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bo
     console.print(Text(title, style="bold"))
     # A latency that does not count has no entry: see HEADLINES.
     counting = [each for each in output["conversions"] if each.get("latency_ms") is not None]
-    console.print(_table(sorted(counting, key=lambda each: each["latency_ms"]), wide=console.width >= WIDE))
-    for told in (*marks_explained(counting), *output["warnings"]):
+    shown = sorted(counting, key=lambda each: each["latency_ms"])
+    console.print(_table(shown, output["pareto"], wide=console.width >= WIDE))
+    front = front_explained(output["pareto"], candidates_of(output))
+    for told in (*marks_explained(counting), *front, *output["warnings"]):
         console.print(Text(told))
     for each in output["conversions"]:
         if each.get("latency_ms") is None:
@@ -36,15 +40,21 @@ def render_result(output: Mapping[str, Any], console: Console, *, tracebacks: bo
             console.print(Padding(Text(cells.first_line(each["message"])), (0, 0, 0, 6)))
             if tracebacks and each.get("traceback"):
                 console.print(Padding(Text(each["traceback"]), (0, 0, 0, 6)))
+    console.print(Text(_best(output), style="bold"))
+    if choice := choice_in(output):
+        console.print(Text(chosen(choice), style="bold"))
+        for name, reason in reasons(choice):
+            console.print(Padding(Text(f"{name}: {reason}"), (0, 0, 0, 2)))
+
+
+def _best(output: Mapping[str, Any]) -> str:
     if output["best_conversion"] is None:
-        console.print(Text("Best: none, no conversion has a valid latency", style="bold"))
-        return
+        return "Best: none, no conversion has a valid latency"
     tied = f"; tied with {names(output['tied_with_best'])}" if output["tied_with_best"] else ""
-    line = f"Best: {output['best_conversion']}, {figure(output['best_latency_ms'])} ms{tied}"
-    console.print(Text(line, style="bold"))
+    return f"Best: {output['best_conversion']}, {figure(output['best_latency_ms'])} ms{tied}"
 
 
-def _table(entries: list[Mapping[str, Any]], *, wide: bool) -> Table:
+def _table(entries: list[Mapping[str, Any]], front: Sequence[str], *, wide: bool) -> Table:
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "ms": cells.latency,
         **({"95% interval": cells.interval, "samples/s": cells.throughput} if wide else {}),
@@ -59,5 +69,6 @@ def _table(entries: list[Mapping[str, Any]], *, wide: bool) -> Table:
     for header in columns:
         table.add_column(header, justify="right", no_wrap=True)
     for each in entries:
-        table.add_row(*map(Text, (each["conversion"], *(text(each) for text in columns.values()))))
+        name = marked(each["conversion"], front)
+        table.add_row(*map(Text, (name, *(text(each) for text in columns.values()))))
     return table

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from almaflow.analysis.wording import BASELINES, figure
 from almaflow.report import cells
+from almaflow.report.choice import chosen, marked, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,15 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         for standing in predicted:
             table.add_row(*standing)
         console.print(Padding(table, (0, 0, 0, 2)))
+    _print_choice(analysis, console)
     _print_recommendations(analysis, console)
+
+
+def _print_choice(analysis: Analysis, console: Console) -> None:
+    if analysis.choice:
+        console.print(Text(f"\n{chosen(analysis.choice)}", style="bold"))
+        for name, reason in reasons(analysis.choice):
+            console.print(_indented(f"{name}: {reason}", 2))
 
 
 def _print_recommendations(analysis: Analysis, console: Console) -> None:
@@ -88,15 +97,15 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
     if predicted:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
-        texts = _texts(row, compared, wide=wide, best=row is analysis.best)
+        texts = _texts(row, compared, analysis, wide=wide)
         shown = [*texts, cells.error(row.metrics) + (f"{' ' if wide else chr(10)}{PREDICTED}" if row is only else "")]
         shown = shown if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)
     return table
 
 
-def _texts(row: Row, compared: Sequence[str], *, wide: bool, best: bool) -> list[str]:
-    name = f"{'>' if best else ' '} {row.name}"
+def _texts(row: Row, compared: Sequence[str], analysis: Analysis, *, wide: bool) -> list[str]:
+    name = f"{'>' if row is analysis.best else ' '} {marked(row.name, analysis.pareto)}"
     setup, metrics = [cells.device(row), row.outcome.planned.dtype], row.metrics
     latency = [cells.latency(metrics), cells.interval(metrics)]
     rates = [cells.throughput(metrics), *(cells.speedup(metrics, baseline) for baseline in compared)]

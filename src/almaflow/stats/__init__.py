@@ -15,6 +15,7 @@ from almaflow.stats.errors import (
     trend,
 )
 from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
+from almaflow.stats.resampling import interval_over_rounds
 from almaflow.stats.rounds import (
     UNSURE_FROM,
     Ratio,
@@ -27,7 +28,7 @@ from almaflow.stats.rounds import (
     ratio,
     spread_between,
 )
-from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, not_told_apart, summary
+from almaflow.stats.samples import FLOOR_SAMPLES, PERCENTILE_SAMPLES, Summary, floor_of, not_told_apart, summary
 from almaflow.stats.speedups import SURE, Speedup, TimedRound, is_precise, speedup
 from almaflow.stats.stops import calls_at_once, explained_by_stops
 
@@ -55,8 +56,10 @@ __all__ = [
     "error_pct",
     "error_summary",
     "explained_by_stops",
+    "floor_of",
     "hull",
     "independent_draws",
+    "interval_over_rounds",
     "is_precise",
     "is_settled",
     "is_unsure",

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 FLOOR_QUANTILE = 0.05
 FLOOR_SAMPLES = 20
 """Samples that the floor needs: of fewer, a twentieth is less than one sample."""
@@ -97,7 +100,7 @@ def summary(samples_ms: Sequence[float]) -> Summary:
     )
 
 
-def floor_of(samples_ms: Sequence[float]) -> float:
+def floor_of(samples_ms: Sequence[float] | NDArray[np.float64]) -> float:
     """Return the 5th percentile of timings, at least one; the minimum of fewer than 20."""
     import numpy as np
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.artifacts import copy_to, has
 from almaflow.tracking.figures import milliseconds
 from almaflow.tracking.fingerprints import logical_key
+from almaflow.tracking.schema import MARKS
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
 from almaflow.tracking.writer import Tracker
@@ -35,6 +36,8 @@ class Result:
     """The directory whose files become the run's artifacts."""
     note: str = ""
     """The result in one line."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Those of ``schema.MARKS`` that it has."""
 
 
 def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | None, dict[str, str]]:
@@ -98,18 +101,30 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
 
 
 def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, run: Run | None) -> str:
-    """Write the result, or what its run lacks: later figures, and files that could not be copied."""
+    """Write the result, or what its run lacks: later figures and marks, and files that could not be copied."""
     if run is None:
-        return tracker.log_outcome(job, result.outcome, result.metrics, result.directory, result.note)
+        run_id = tracker.log_outcome(job, result.outcome, result.metrics, result.directory, result.note)
+        _mark(client, run_id, {}, result.marks)
+        return run_id
     run_id = str(run.info.run_id)
     if run.data.tags.get("almaflow.job_run_id") != tracker.run_id:  # the job's own run was made anew
         client.set_tag(run_id, "almaflow.job_run_id", tracker.run_id)
     lacking = {name: result.metrics[name] for name in result.metrics.keys() - run.data.metrics.keys()}
     if lacking:
         tracker.add_metrics(run_id, job, result.outcome, lacking, result.note)
+    _mark(client, run_id, run.data.tags, result.marks)
     if not has(client, run_id, OUTCOME):
         copy_to(client, run_id, result.directory)
     return run_id
+
+
+def _mark(client: MlflowClient, run_id: str, tags: Mapping[str, str], marks: Mapping[str, str]) -> None:
+    """Set the marks that a run lacks, and take away those that it has no longer: a resumed job has other results."""
+    for name in MARKS:
+        if name in marks and tags.get(name) != marks[name]:
+            client.set_tag(run_id, name, marks[name])
+        elif name in tags and name not in marks:
+            client.delete_tag(run_id, name)
 
 
 def _is_whole(run: Run, outcome: Outcome) -> bool:

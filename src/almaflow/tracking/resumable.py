@@ -44,7 +44,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
             newest[name] = run
     outcomes = {}
     for name, run in newest.items():
-        if outcome := _read(uri, run.run_id):
+        if outcome := stored_outcome(uri, run.run_id):
             outcomes[name] = replace(outcome, run_id=run.run_id, job_id=run.tags["almaflow.job_id"])
     return outcomes
 
@@ -101,9 +101,14 @@ def _is_open(run: StoredRun) -> bool:
     return "almaflow.interrupted" in run.tags or run.tags.get("almaflow.failure") == FailureKind.MACHINE
 
 
-def _read(uri: str, run_id: str) -> Outcome | None:
+def stored_outcome(uri: str, run_id: str) -> Outcome | None:
+    """Return the outcome that a run has among its files; None where it has none, or one that cannot be read.
+
+    Raises:
+        TrackingError: the store cannot be reached or read.
+    """
     with (
-        session(uri, "an earlier result could not be read") as client,
+        session(uri, "a result could not be read") as client,
         tempfile.TemporaryDirectory(prefix="almaflow-") as directory,
     ):
         path = fetched(client, run_id, OUTCOME, directory)

@@ -16,6 +16,7 @@ from almaflow.tracking.fingerprints import as_text, digest_tags, fingerprint, in
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from almaflow.analysis import Analysis
     from almaflow.records import Job, Outcome
 
 # MLflow cuts longer values without a word.
@@ -26,6 +27,9 @@ RUN_NAME_LENGTH = 250
 ACCURACY_EXPERIMENT = "{} accuracy"
 """Name of the experiment that has the errors over time of another one, by its name."""
 CUT = "… [cut]"
+PARETO, CHOSEN = "almaflow.pareto", "almaflow.chosen"
+MARKS = (PARETO, CHOSEN)
+"""Tags that a conversion has by what the others of its job are."""
 
 
 def key(name: str) -> str:
@@ -131,6 +135,21 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
         values |= {f"runtime.{name}": value for name, value in measured.runtime.items()}
         values |= {f"threads.{name}": value for name, value in measured.threads.items()}
     return _tags(job, values)
+
+
+def verdict_tags(analysis: Analysis) -> dict[str, str]:
+    """Return tags of the job's own run that tell its Pareto front, and the choice where it was given limits."""
+    tags = {PARETO: ", ".join(analysis.pareto)}
+    if analysis.choice:
+        tags[CHOSEN] = analysis.choice.conversion or "none"
+    return {name: cut(value, TAG_LENGTH) for name, value in tags.items() if value}
+
+
+def marks(analysis: Analysis, conversion: str) -> dict[str, str]:
+    """Return those of ``MARKS`` that a conversion has: they are known when its job is at its end."""
+    chosen = analysis.choice.conversion if analysis.choice else None
+    found = ((PARETO, conversion in analysis.pareto), (CHOSEN, conversion == chosen))
+    return {name: "true" for name, has_it in found if has_it}
 
 
 def _digests(job: Job) -> dict[str, str]:

@@ -124,13 +124,14 @@ class Tracker:
         with session(self.uri, f"{outcome.planned.name}: figures could not be added") as client:
             log_batch(client, run_id, metrics, {}, milliseconds(outcome.ended_at), _described(note, job))
 
-    def close(
+    def close(  # noqa: PLR0913, PLR0917 - what a job's run has at its end
         self,
         job: Job,
         metrics: Mapping[str, float],
         description_markdown: str,
         artifacts_dir: Path | None,
         status: Status = Status.OK,
+        verdict: Mapping[str, str] | None = None,
     ) -> None:
         """Write the job's figures, description and files, and end its run.
 
@@ -140,13 +141,15 @@ class Tracker:
             description_markdown: The text that MLflow shows above the run.
             artifacts_dir: A directory whose files become the run's artifacts.
             status: ``ok``, or ``failed`` for a job that could not do its work.
+            verdict: Tags that tell what the job found; those that it had before are replaced.
 
         Raises:
             TrackingError: the job's run is not, or not wholly, in the store.
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        tags = names.job_tags(job) | {"almaflow.status": "interrupted" if job.interrupted else status.value}
+        tags = names.job_tags(job) | dict(verdict or {})
+        tags["almaflow.status"] = "interrupted" if job.interrupted else status.value
         tags |= _described(description_markdown, job)
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"

@@ -1,0 +1,68 @@
+"""The metrics of a conversion by their names: which there are, and whether more or less of one is better."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from almaflow.analysis.metrics import HEADLINES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SECTIONS = {
+    "speedup": "vs_eager_ci_low vs_eager_ci_high vs_eager_stable floor_vs_eager "
+    "vs_inductor_ci_low vs_inductor_ci_high vs_inductor_stable floor_vs_inductor",
+    "latency": "ci_low ci_high floor mean std iqr min max p90 p95 p99 samples rounds device",
+    "machine": "control_ms cpus_used others_cpus steal_cpus frequency_mhz temperature_c gpu_clock_mhz "
+    "gpu_other_processes",
+    "time": "load convert first_call total convert_cpu first_call_cpu prepared_beside",
+    "memory": "baseline_mb peak_rss_mb device_mb model_mb",
+    "narrow": "weights_share work_share",
+    "compiled": "outside_share",
+    "energy": "j_per_sample",
+    "fidelity": "max_abs_diff cosine sqnr_db top1_agreement worst_part_db equal_share",
+    "noise": "cv stable recompiles processes between_processes",
+}
+KNOWN = (*HEADLINES, *(f"{section}/{name}" for section, names in _SECTIONS.items() for name in names.split()))
+"""Every metric that has one name; the others are those of ``_NAMED_BY_USERS``."""
+
+_PREDICTED = "latency_ms|low_ms|high_ms|energy_j|error_pct|floor_error_pct|scaled_error_pct|energy_error_pct"
+_NAMED_BY_USERS = re.compile(rf"quality/[^/]+|prediction/[^/]+/(?:{_PREDICTED})")
+"""Metrics that have the name of a predictor, or of a figure of quality."""
+
+_MORE_IS_BETTER = re.compile(
+    r"throughput|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*|latency/(?:samples|rounds)|noise/(?:stable|processes)"
+    # Quality is a share of right answers or its like, unless its name says that it is an error or a loss.
+    r"|quality/(?!(?:.*_)?(?:mse|rmse|mae|error|loss|perplexity|drop|drop_low|drop_high)$).*"
+)
+
+EQUAL_DB = 200.0
+"""SQNR of an output that is equal to eager's, of which the worst part, and older results, have none."""
+_OF_EQUAL_OUTPUTS = {"fidelity/sqnr_db": EQUAL_DB, "fidelity/worst_part_db": EQUAL_DB}
+
+
+def is_metric(name: str) -> bool:
+    """Whether conversions may have a metric of this name."""
+    return name in KNOWN or _NAMED_BY_USERS.fullmatch(name) is not None
+
+
+def unknown_metric(name: str) -> str:
+    """Tell that there is no such metric, with the nearest names."""
+    near = get_close_matches(name, KNOWN, n=3) or [each for each in KNOWN if name and each.endswith(name)]
+    offer = f"nearest: {', '.join(near)}" if near else "docs/architecture.md lists them"
+    return f"{name}: no such metric; {offer}"
+
+
+def more_is_better(name: str) -> bool:
+    """Whether a larger value of the metric is the better one."""
+    return _MORE_IS_BETTER.fullmatch(name) is not None
+
+
+def value_of(metrics: Mapping[str, float | None], name: str) -> float | None:
+    """Return a conversion's metric; None where it has none."""
+    value = metrics.get(name)
+    if value is None and metrics.get("fidelity/max_abs_diff") == 0:
+        return _OF_EQUAL_OUTPUTS.get(name)
+    return value

@@ -1,0 +1,96 @@
+"""Limits by metric: names with slashes in overrides, in files and from Python."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from almaflow.analysis.metric_names import KNOWN
+from almaflow.config.composition import compose
+from almaflow.config.overrides import as_hydra_reads, choose_settings, expand, override
+from almaflow.config.validation import plain, validate_stored
+from almaflow.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("choose.max.latency/p99=20", "choose.max.latency.p99=20"),
+        ("+choose.min.quality/top1=0.75", "+choose.min.quality.top1=0.75"),
+        ("++choose.max.latency_ms=5,10", "++choose.max.latency_ms=5,10"),
+        ("~choose.max.latency/p99", "~choose.max.latency.p99"),
+        # Values keep their slashes, and so do other keys.
+        ("choose.by=latency/p99", "choose.by=latency/p99"),
+        ("output=a/choose.max.b", "output=a/choose.max.b"),
+        ("model.weights=choose.max.a/b=c", "model.weights=choose.max.a/b=c"),
+    ],
+)
+def test_a_metric_is_a_path_of_keys_for_hydra(given: str, read: str) -> None:
+    assert as_hydra_reads([given]) == [read]
+
+
+def test_limits_are_kept_by_the_names_of_their_metrics() -> None:
+    limits = ("latency/p99=20", "latency/floor=18.5", "memory/model_mb=300", "latency_ms=15")
+    least = ("fidelity/sqnr_db=40", "quality/top1=0.75", "prediction/calibrated/error_pct=-5")
+    job = compose(
+        [*(f"choose.max.{each}" for each in limits), *(f"choose.min.{each}" for each in least), "choose.by=throughput"]
+    )
+    assert job.choose.max == {"latency/p99": 20, "latency/floor": 18.5, "memory/model_mb": 300, "latency_ms": 15}
+    assert job.choose.min == {"fidelity/sqnr_db": 40, "quality/top1": 0.75, "prediction/calibrated/error_pct": -5}
+    assert job.choose.by == "throughput"
+    assert validate_stored(plain(job)).choose == job.choose
+    assert compose([]).choose.by == "latency_ms"
+    assert compose(["choose.max.latency/p99=20", "~choose.max.latency/p99"]).choose.max == {}
+
+
+def test_a_sweep_over_limits_makes_a_job_of_each() -> None:
+    jobs = expand(["choose.max.latency/p99=10,20", "choose.min.fidelity/sqnr_db=choice(20,40)"])
+    found = [compose(each).choose for each in jobs]
+    assert [(each.max, each.min) for each in found] == [
+        ({"latency/p99": most}, {"fidelity/sqnr_db": least}) for most in (10, 20) for least in (20, 40)
+    ]
+
+
+@given(st.sampled_from(KNOWN), st.floats(-1e9, 1e9))
+def test_every_metric_can_have_a_limit(name: str, limit: float) -> None:
+    (read,) = as_hydra_reads([override(f"choose.max.{name}", limit)])
+    assert expand([read]) == [[read]]  # of Hydra's grammar
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("choose.max.latency/p98=20", "choose.max.latency/p98: no such metric; nearest: latency/p9"),
+        ("choose.min.top1=0.5", "choose.min.top1: no such metric"),
+        ("choose.by=latncy_ms", "choose.by=latncy_ms: no such metric; nearest: latency_ms"),
+        ("choose.max.latency/p99=fast", "choose.max.latency/p99=fast: must be a finite number"),
+        ("choose.max.latency/p99=nan", "choose.max.latency/p99=nan: must be a finite number"),
+        ("choose.max.latency/p99=true", "choose.max.latency/p99=True: must be a finite number"),
+        ("choose.maximum.latency_ms=3", "choose.maximum"),
+        ("choose.max=3", "choose.max=3: "),
+    ],
+)
+def test_a_wrong_limit_is_one_line(given: str, line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        compose([given])
+    assert str(raised.value).startswith(line)
+    assert "\n" not in str(raised.value)
+
+
+def test_limits_that_nothing_can_keep_to_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"^choose.min.latency_ms=9: must be no more than choose.max.latency_ms=5$"):
+        compose(["choose.max.latency_ms=5", "choose.min.latency_ms=9"])
+
+
+def test_from_python_they_are_a_mapping() -> None:
+    settings = choose_settings({"max": {"latency/p99": 20}, "min": {"quality/top1": 0.7}, "by": "memory/model_mb"})
+    job = compose([override(key, value) for key, value in settings.items()])
+    assert (job.choose.max, job.choose.min, job.choose.by) == (
+        {"latency/p99": 20},
+        {"quality/top1": 0.7},
+        "memory/model_mb",
+    )
+    for key in ("most", "max"):
+        with pytest.raises(UsageError, match="none of max and min"):
+            choose_settings({key: 3})

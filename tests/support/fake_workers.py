@@ -146,7 +146,7 @@ class FakeWorker:
             if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
                 return RoundReport(len(samples), median(samples), self.report_wall_s or wall_s)
 
-    def finish(self) -> WorkerExit:
+    def finish(self, *, evaluate: bool = True) -> WorkerExit:  # noqa: ARG002 - it evaluates nothing
         self._notify(f"finish {self.name}")
         self._finished = True
         self.close()

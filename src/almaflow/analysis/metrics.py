@@ -194,6 +194,7 @@ def _details(outcome: Outcome, measured: Measurement) -> dict[str, float | None]
         "time/first_call_cpu": measured.first_call_cpu_s,
         "time/prepared_beside": measured.prepared_beside,
         "time/total": measured.total_s,
+        "time/evaluate": measured.evaluate_s,
         "memory/peak_rss_mb": measured.peak_memory_mb,
         "memory/baseline_mb": measured.baseline_memory_mb,
         "memory/device_mb": measured.device_memory_mb,

@@ -78,7 +78,9 @@ def completed(output: Any) -> dict[str, Any]:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
         absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
         absent |= {"notes": [], "measure": {}}
-        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict")) | dict.fromkeys(_TEXTS, "unknown")
+        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict")) | dict.fromkeys(
+            _TEXTS, "unknown"
+        )
         known: dict[str, Any] = absent | output
         return known | {"conversions": [entry | each for each in output.get("conversions", ())]}
     except (TypeError, AttributeError) as error:

@@ -92,10 +92,11 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to compare with the measurement.
         predicted_energy_j: Predicted joules of one forward call on one batch.
         data_loader: An iterable over batches, which all have the same sizes: tensors, tuples or lists (inputs first,
-            then labels, which ``overrides=["evaluate=top1"]`` judges outputs by), or mappings, of which the keys that are parameters of the model are given
-            by name, but for optional ``labels``, ``label``, ``targets`` and ``target``. Its first batches of
-            ``batch_size`` are used instead of ``example_input``; beside it, ``example_input`` only says how many
-            tensors the model takes, which are those that it requires where it is not given.
+            then labels, which ``overrides=["evaluate=top1"]`` judges outputs by), or mappings, of which the keys that
+            are parameters of the model are given by name, but for optional ``labels``, ``label``, ``targets`` and
+            ``target``. Its first batches of ``batch_size`` are used instead of ``example_input``; beside it,
+            ``example_input`` only says how many tensors the model takes, which are those that it requires where it is
+            not given.
         example_kwargs: Arguments by name beside ``example_input``, as ``torch.export.export`` takes them.
         batch_size: Samples in a batch; by default the first dimension of the first tensor, which it has to agree with.
         batch_dim: The batch dimension of the inputs, such as 1 for (length, batch, features); None where they have

@@ -20,4 +20,6 @@ def shortfalls(job: Job) -> list[Outcome]:
     """
     listed_only = job.tier == EVERYTHING and not job.config.get("conversions")
     lacking = {Status.FAILED} if listed_only else {Status.FAILED, Status.UNAVAILABLE}
-    return [each for each in job.outcomes if each.status in lacking or (each.measurement and each.measurement.quality_error)]
+    return [
+        each for each in job.outcomes if each.status in lacking or (each.measurement and each.measurement.quality_error)
+    ]

@@ -13,7 +13,7 @@ from almaflow.errors import UsageError
 from almaflow.models.batches import check_alike, declared_dims, of_size, opened, rows_of
 from almaflow.models.items import call_of, inputs_of, restored, sample_of
 from almaflow.models.state import set_generators
-from almaflow.models.targets import started_in
+from almaflow.models.targets import described, started_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,9 +73,7 @@ class LabelledLoader:
         left = self._wanted(items, origin)
         iterator = iter(items)
         while left:
-            with started_in(self.spec.directory):
-                item = next(iterator, _END)
-            if item is _END:
+            if (item := _next(iterator, self.spec, origin)) is _END:
                 break
             pairs, labels = sample_of(item, self.spec, self.parameters, origin)
             batch, form = call_of(pairs, self.parameters, origin)
@@ -102,8 +100,8 @@ class LabelledLoader:
         if total is None and isinstance(items, Sized):
             total = len(items) * self.spec.batch_size
         if total is None:
-            message = f"evaluate.samples={self.samples:g}: a share needs a loader with a length, which {origin} lacks"
-            raise UsageError(f"{message}; give a count")
+            message = f"evaluate.samples={self.samples:g}: {origin} has no length to take a share of; give a count"
+            raise UsageError(message)
         return max(1, round(self.samples * total))
 
     def _part(self, batch: Batch, labels: tuple[Any, ...], start: int, stop: int) -> Labelled:
@@ -136,6 +134,15 @@ class LabelledLoader:
             dim if dim is not None and tensor.dim() > dim and tensor.shape[dim] == rows else None
             for tensor, dim in zip(batch, declared_dims(batch, self.spec), strict=True)
         ]
+
+
+def _next(iterator: Iterator[Any], spec: ModelSpec, origin: str) -> Any:
+    try:
+        with started_in(spec.directory):
+            return next(iterator, _END)
+    except Exception as error:
+        message = f"{origin}: giving a batch, it raised {described(error)}"
+        raise UsageError(message) from error
 
 
 def _items(spec: ModelSpec) -> tuple[str, Iterable[Any]]:

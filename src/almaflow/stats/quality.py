@@ -1,9 +1,9 @@
 """What a figure of quality lost against a baseline on the same samples, with a 95% interval.
 
-Scores of 0 and 1 make two paired proportions. Their difference has the score interval of T. Tango ("Equivalence test and
-confidence interval for the difference in proportions for the paired-sample design", Statistics in Medicine 17, 1998):
-it holds the differences that McNemar's test, generalised to them, does not reject, and has a width also where no sample
-changed. The mean difference of other scores has a percentile bootstrap over the samples, seeded.
+Scores of 0 and 1 make two paired proportions. Their difference has the score interval of T. Tango ("Equivalence test
+and confidence interval for the difference in proportions for the paired-sample design", Statistics in Medicine 17,
+1998): it holds the differences that McNemar's test, generalised to them, does not reject, and has a width also where no
+sample changed. The mean difference of other scores has a percentile bootstrap over the samples, seeded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run one conversion in a worker: load, convert, first call, check, on request timed rounds, and at last evaluate it."""
+"""Run one conversion in a worker: load, convert, first call, check, on request timed rounds, at last evaluate it."""
 
 from __future__ import annotations
 
@@ -252,9 +252,7 @@ def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, 
     calibration = []
     if task.model.calibration_loader and is_narrow(planned.dtype):
         calibration = Inputs(torch.load(calibration_path(task), weights_only=True), planned, task).batches
-    build_inputs = BuildInputs(
-        inputs.batches, task.hardware.threads, task.measure.streams, task.traits, calibration
-    )
+    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits, calibration)
     with frozen_decisions_raise(task.traits):
         return build(planned, model, build_inputs, task.measure.log_level)
 

@@ -35,8 +35,8 @@ from almaflow.worker.inputs import Inputs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from almaflow.models.batches import Batch
     from almaflow.conversions.converted import ConvertedModel
+    from almaflow.models.batches import Batch
     from almaflow.models.state import ModelState
     from almaflow.records import EvaluateSpec
     from almaflow.worker.check import Checker
@@ -63,9 +63,7 @@ class Scores:
         return {name: float(scores.mean()) for name, scores in self.by_name.items()}
 
 
-def evaluate(
-    spec: EvaluateSpec, loader: LabelledLoader, call: Callable[[Batch], object], answers: Answers
-) -> Scores:
+def evaluate(spec: EvaluateSpec, loader: LabelledLoader, call: Callable[[Batch], object], answers: Answers) -> Scores:
     """Call a model on all samples, and return the figures of the callable that the spec names.
 
     Args:
@@ -220,7 +218,7 @@ def _joined(parts: Sequence[Any]) -> Any:
 
 def _check(by_name: Mapping[str, torch.Tensor], spec: EvaluateSpec, origin: str) -> None:
     for name, scores in by_name.items():
-        if not re.fullmatch(r"[\w.\-]+", name) or RESERVED.fullmatch(name):
+        if not re.fullmatch(r"\w[\w.\-]*", name) or RESERVED.fullmatch(name):
             message = f"{origin}: gives a figure the name {name!r}; letters, digits, _ . and - make one, and not "
             raise UsageError(message + "samples or ..._drop")
         if not math.isfinite(float(scores.mean())):
@@ -234,7 +232,7 @@ def _check(by_name: Mapping[str, torch.Tensor], spec: EvaluateSpec, origin: str)
 def evaluated(
     spec: EvaluateSpec, checker: Checker, converted: ConvertedModel, state: ModelState | None
 ) -> dict[str, Any]:
-    """Evaluate a conversion beside eager, and return the fields of its ``Measurement``; an error becomes one of them."""
+    """Evaluate a conversion beside eager, and return fields of its ``Measurement``; an error becomes one of them."""
     began = time.perf_counter()
     task, planned, reference = checker.task, checker.planned, checker.reference
 
@@ -250,7 +248,7 @@ def evaluated(
     try:
         scores = evaluate(spec, loader, call, reference.outputs[0])
         lost = drops(spec, Scores(**reference.scores), scores)
-    except Exception as error:  # noqa: BLE001 - whatever user code raises, the measurement stays
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises, the measurement stays
         text = str(error) if isinstance(error, UsageError) else described(error)
         return {"quality_error": text, "evaluate_s": time.perf_counter() - began}
     return {

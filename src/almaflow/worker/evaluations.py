@@ -49,8 +49,9 @@ def text(outputs: Any, labels: Any) -> dict[str, torch.Tensor]:
     """
     logits, wanted = _first(outputs), torch.as_tensor(labels)
     if logits.shape[:-1] != wanted.shape:
-        message = f"logits of shape {tuple(logits.shape)} need labels of shape {tuple(logits.shape[:-1])}"
-        raise ValueError(f"{message}, and they have {tuple(wanted.shape)}")
+        shapes = tuple(logits.shape), tuple(logits.shape[:-1]), tuple(wanted.shape)
+        message = "logits of shape {} need labels of shape {}, and they have {}".format(*shapes)
+        raise ValueError(message)
     counted = wanted != UNLABELLED
     right = (logits.argmax(-1) == wanted) & counted
     if wanted.dim() == 1:

@@ -65,9 +65,7 @@ def build_with_alma(
     exported = TensorOutputs(module, arguments) if planned.family == "onnx" else None
     example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
     sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
-    building = AlmaBuild(
-        planned, model, inputs.threads, examples, calibration, spreading, sessions, inputs.streams
-    )
+    building = AlmaBuild(planned, model, inputs.threads, examples, calibration, spreading, sessions, inputs.streams)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         for patch in PATCHES:

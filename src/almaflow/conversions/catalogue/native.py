@@ -35,9 +35,9 @@ STEPS: dict[str, Step] = SHARED | {
     "OPENVINO": _openvino("in float32"),
     "OPENVINO_FP16": _openvino("weights stored in float16, float32 arithmetic", dtype="float16"),
     "OPENVINO_BF16": _openvino("bfloat16 arithmetic", dtype="bfloat16"),
-    "OPENVINO_INT8": _openvino("int8 by NNCF, calibrated on the model's inputs", "nncf", dtype="int8"),
+    "OPENVINO_INT8": _openvino("int8 by NNCF, calibrated on the example inputs", "nncf", dtype="int8"),
     "ONNX_CPU_INT8_STATIC": Step(
-        "ONNX export, ONNX Runtime's static INT8 quantisation (QDQ), calibrated on the model's inputs",
+        "ONNX export, ONNX Runtime's static INT8 quantisation (QDQ), calibrated on the model's example inputs",
         "onnx",
         "cpu",
         ONNX,

@@ -79,7 +79,7 @@ class LabelledLoader:
             batch, form = call_of(pairs, self.parameters, origin)
             rows = rows_of(batch, self.spec)
             _check_labels(labels, rows, origin)
-            check_alike([self.example, self.padded(batch, 0, self.spec.batch_size)], [self.form, form], origin)
+            check_alike([self.example, self._filled(batch)], [self.form, form], origin)
             for start in range(0, rows, self.spec.batch_size):
                 stop = int(min(start + self.spec.batch_size, rows, start + left))
                 left -= max(0, stop - start)
@@ -122,12 +122,27 @@ class LabelledLoader:
         """Return how many samples these inputs hold."""
         return rows_of(inputs, self.spec)
 
-    def padded(self, batch: Batch, start: int, size: int) -> Batch:
-        """Return ``size`` samples from ``start`` on; the last one is repeated where there are fewer."""
-        rows = rows_of(batch, self.spec)
-        index = torch.arange(start, start + size).clamp(max=rows - 1)
+    def padded(self, batch: Batch) -> Batch:
+        """Return a batch of the size that the model was converted for: the last sample is repeated to fill it up."""
+        rows, size = rows_of(batch, self.spec), self.spec.batch_size
+        if rows == size:
+            return batch
+        index = torch.arange(size).clamp(max=rows - 1)
         dims = self._dims(batch, rows)
         return tuple(t if dim is None else t.index_select(dim, index) for t, dim in zip(batch, dims, strict=True))
+
+    def _filled(self, batch: Batch) -> Batch:
+        """Return a batch of that size without a copy, which holds the first sample only: its sizes are looked at."""
+        size = self.spec.batch_size
+        dims = self._dims(batch, rows_of(batch, self.spec))
+        shapes = [
+            [size if place == dim else each for place, each in enumerate(t.shape)]
+            for t, dim in zip(batch, dims, strict=True)
+        ]
+        return tuple(
+            t if dim is None else t.narrow(dim, 0, 1).expand(shape)
+            for t, dim, shape in zip(batch, dims, shapes, strict=True)
+        )
 
     def _dims(self, batch: Batch, rows: int) -> list[int | None]:
         return [

@@ -125,7 +125,7 @@ class _Predict:
         batch = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
         rows, size = self.loader.rows(batch), self.loader.spec.batch_size
         with torch.no_grad():
-            found = found_outputs(self._call(self.loader.padded(batch, 0, size)))
+            found = found_outputs(self._call(self.loader.padded(batch)))
         _, tensors = matched(self._answers, found)
         expected = [each for each in self._answers if not each[1]]
         names = [name for name, _, _ in (self._answers if len(self._answers) == len(tensors) else expected)]

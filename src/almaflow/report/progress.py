@@ -102,7 +102,7 @@ class TerminalProgress(Progress):
         if phase == "ready":  # warm as well, some time after `ready`
             self._no_more(name)
         if phase == EVALUATE and self._total:
-            self._under_way = {name: (phase, self._clock())}
+            self._turns, self._under_way = "timed", {name: (phase, self._clock())}
             self._refresh()
             return
         if self.estimate.in_turns or phase in {"prepared", "ready"}:  # `ready` and `turns` tell that

@@ -16,6 +16,7 @@ from almaflow.measure.progress import Progress
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
+    EvaluateSpec,
     Failure,
     FailureKind,
     HardwareSpec,
@@ -149,8 +150,10 @@ class FakeWorker:
     def ask_to_finish(self) -> None:
         self._notify(f"ask {self.name}")
 
-    def finish(self) -> WorkerExit:
+    def finish(self, *, evaluate: bool = True) -> WorkerExit:
         self._notify(f"finish {self.name}")
+        if evaluate and self.task.evaluate:
+            self._notify(f"evaluate {self.name}")
         self._finished = True
         self.close()
         return self.exit_state()
@@ -210,6 +213,8 @@ class Rig:
     """What each process that is alive takes from the 1000 MB that are free."""
     keep_fails: BaseException | None = None
     """What keeps the first outcomes from being kept."""
+    evaluate: EvaluateSpec | None = None
+    """What the conversions are evaluated by."""
     looks: Callable[[], None] = lambda: None
     """Called between two looks at workers that are prepared."""
     diary: list[str] = field(default_factory=list)
@@ -317,7 +322,7 @@ class Rig:
     def loop(self, spec: MeasureSpec = SPEC, *, fail_fast: bool = False) -> MeasurementLoop:
         fake: Any = self
         return MeasurementLoop(
-            task=WorkerTask(ModelSpec("m"), HARDWARE, spec, None, "", ""),
+            task=WorkerTask(ModelSpec("m"), HARDWARE, spec, None, "", "", evaluate=self.evaluate),
             launcher=fake,
             probe=fake,
             monitor=fake,

@@ -12,6 +12,7 @@ from almaflow.records.job import Drift, Job, Outcome
 from almaflow.records.json_files import from_dict, read_data, read_json, stamp, to_dict, write_json
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import PastMeasurement, Prediction, PredictionRequest
+from almaflow.records.quality import EvaluateSpec, QualityDrop
 from almaflow.records.results import (
     Failure,
     Fidelity,
@@ -32,6 +33,7 @@ __all__ = [
     "Choosing",
     "CostModel",
     "Drift",
+    "EvaluateSpec",
     "Failure",
     "FailureKind",
     "Fidelity",
@@ -53,6 +55,7 @@ __all__ = [
     "PlannedConversion",
     "Prediction",
     "PredictionRequest",
+    "QualityDrop",
     "RecordedPrediction",
     "ReferenceInfo",
     "Resume",

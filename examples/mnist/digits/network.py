@@ -1,0 +1,43 @@
+"""The network that is trained, quantised and measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+POOLED = 4
+"""The factor by which two poolings make an image smaller along either side."""
+
+
+class Net(nn.Module):
+    """Two convolutions with batch normalisation and a linear layer: images (N, 1, side, side) in, ten scores out."""
+
+    def __init__(self, side: int = 8, width: int = 16, trained_int8: str | None = None) -> None:
+        """Make a network with random weights.
+
+        Args:
+            side: Pixels along one side of an image: 8 for scikit-learn's digits, 28 for MNIST.
+            width: Channels of the first convolution; the second has twice as many.
+            trained_int8: The ``qat.pt2`` that ``python -m digits.quantise`` wrote, which the conversions named QAT run
+                instead of this network.
+        """
+        super().__init__()
+        self.trained_int8 = Path(trained_int8).resolve() if trained_int8 else None
+        self.features = nn.Sequential(*_block(1, width), *_block(width, 2 * width))
+        self.scores = nn.Linear(2 * width * (side // POOLED) ** 2, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the scores (N, 10) of the ten digits."""
+        scores: torch.Tensor = self.scores(self.features(images).flatten(1))
+        return scores
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]

@@ -1,0 +1,78 @@
+"""Quantise exported graphs by torchao (PT2E), for the int8 kernels that inductor has for x86 processors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torchao.quantization.pt2e import (
+    disable_observer,
+    move_exported_model_to_eval,
+    move_exported_model_to_train,
+)
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
+from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+    X86InductorQuantizer,
+    get_default_x86_inductor_quantization_config,
+)
+
+from digits.train import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from digits.data import Split
+
+SUFFIX = ".pt2"
+
+
+def quantiser(weight_bits: int, *, qat: bool) -> X86InductorQuantizer:
+    """Return torchao's quantiser for x86: weights by channel, activations by tensor with a fixed scale."""
+    config = get_default_x86_inductor_quantization_config(is_qat=qat)
+    if weight_bits < 8:  # noqa: PLR2004 - a byte, which they are kept in anyway
+        largest = 2 ** (weight_bits - 1) - 1
+        config = replace(config, weight=replace(config.weight, quant_min=-largest, quant_max=largest))
+    return X86InductorQuantizer().set_global(config)
+
+
+def exported(model: torch.nn.Module, images: torch.Tensor) -> torch.export.ExportedProgram:
+    """Export a model for batches of any size."""
+    return torch.export.export(model, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+def post_training(
+    model: torch.nn.Module, batches: Iterable[torch.Tensor], weight_bits: int = 8
+) -> torch.fx.GraphModule:
+    """Quantise a model in evaluation mode by the ranges that it shows on these batches of images."""
+    images = list(batches)
+    prepared = prepare_pt2e(exported(model, images[0]).module(), quantiser(weight_bits, qat=False))
+    with torch.no_grad():
+        for batch in images:
+            prepared(batch)
+    return convert_pt2e(prepared)
+
+
+def aware_training(
+    model: torch.nn.Module, split: Split, weight_bits: int = 8, *, epochs: int, seed: int
+) -> tuple[torch.fx.GraphModule, dict[str, torch.Tensor]]:
+    """Go on training a model with rounded weights and activations.
+
+    Returns:
+        The int8 graph, and the float weights behind it, which fit the model.
+    """
+    names = list(model.state_dict())
+    prepared = prepare_qat_pt2e(exported(model.train(), split[0][:2]).module(), quantiser(weight_bits, qat=True))
+    move_exported_model_to_train(prepared)
+    fit(prepared, split, epochs, rate=1e-3, seed=seed)
+    prepared.apply(disable_observer)
+    move_exported_model_to_eval(prepared)
+    state = prepared.state_dict()
+    weights = {name: state[name].detach().clone() for name in names}
+    return convert_pt2e(prepared), weights
+
+
+def save(graph: torch.fx.GraphModule, images: torch.Tensor, file: Path) -> None:
+    """Write a quantised graph, which ``torch.export.load`` reads."""
+    torch.export.save(exported(graph, images), file)

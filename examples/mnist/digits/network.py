@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 POOLED = 4
@@ -14,7 +15,7 @@ POOLED = 4
 class Net(nn.Module):
     """Two convolutions with batch normalisation and a linear layer: images (N, 1, side, side) in, ten scores out."""
 
-    def __init__(self, side: int = 8, width: int = 16, trained_int8: str | None = None) -> None:
+    def __init__(self, side: int = 8, width: int = 16, trained_int8: str | Path | None = None) -> None:
         """Make a network with random weights.
 
         Args:
@@ -41,3 +42,19 @@ def _block(inputs: int, outputs: int) -> list[nn.Module]:
         nn.ReLU(),
         nn.MaxPool2d(2),
     ]
+
+
+def trained(weights: str | Path = "trained/float.safetensors", trained_int8: str | Path | None = None) -> Net:
+    """Return a network of the sizes that its weights have, in evaluation mode.
+
+    Args:
+        weights: ``float.safetensors`` of ``python -m digits.train``, or ``qat.safetensors`` of
+            ``python -m digits.quantise``.
+        trained_int8: As ``Net`` takes it.
+    """
+    state = load_file(weights)
+    channels, width = state["features.4.weight"].shape[:2]
+    side = POOLED * round((state["scores.weight"].shape[1] / channels) ** 0.5)
+    model = Net(side, width, trained_int8)
+    model.load_state_dict(state)
+    return model.eval()

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import copy
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from digits import data, fx, pt2e
-from digits.network import POOLED, Net
+from digits import data
+from digits.network import trained
 from digits.scores import Comparison, Score, predicted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MODES = {"pt2e": pt2e, "fx": fx}
-FLOATS = "float.safetensors"
-
-
-def trained(directory: Path, weights: str = FLOATS) -> Net:
-    """Return the network with the weights that ``python -m digits.train`` wrote, in evaluation mode."""
-    state = load_file(directory / weights)
-    channels, width = state["features.4.weight"].shape[:2]
-    side = POOLED * round((state["scores.weight"].shape[1] / channels) ** 0.5)
-    model = Net(side, width)
-    model.load_state_dict(state)
-    return model.eval()
+MODES = ("pt2e", "fx")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
 
-    mode = MODES[asked.mode]
-    model = trained(asked.directory)
+    mode = import_module(f"digits.{asked.mode}")  # PyTorch may have lost FX graph mode; PT2E works all the same
+    model = trained(asked.directory / "float.safetensors")
     calibration, _ = data.saved(asked.directory, "calibration")
     training = data.saved(asked.directory, "train")
     images, labels = data.saved(asked.directory, "test")

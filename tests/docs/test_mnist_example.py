@@ -14,7 +14,6 @@ from zipfile import ZipFile
 
 import pytest
 from markdown_it import MarkdownIt
-from tests.support.empty_stores import copy_empty_store
 
 from almaflow.config.composition import compose
 from almaflow.conversions.catalogue.names import resolve

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import almaflow
 import torch
 
+import almaflow
 from digits.data import batches
 from digits.network import trained
 

@@ -47,15 +47,12 @@ def aware_training(
     """Go on training a model with rounded weights and activations.
 
     Returns:
-        The int8 graph, and the float weights behind it, which fit the model.
+        The int8 graph. And no float weights: FX keeps those of fused layers under other names than the model's.
     """
-    names = list(model.state_dict())
     prepared = prepare_qat_fx(model.train(), _mapping(weight_bits, qat=True), (split[0][:2],))
     fit(prepared, split, epochs, rate=1e-3, seed=seed)
     prepared.apply(disable_observer).eval()
-    state = prepared.state_dict()
-    weights = {name: state[name].detach().clone() for name in names}
-    return convert_fx(prepared), weights
+    return convert_fx(prepared), {}
 
 
 def save(graph: torch.fx.GraphModule, images: torch.Tensor, file: Path) -> None:

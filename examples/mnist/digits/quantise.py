@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "python -m digits.quantise", description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--directory", type=Path, default=Path("trained"), help="what python -m digits.train wrote to")
-    parser.add_argument("--mode", choices=MODES, default="pt2e", help="pt2e: torchao on exported graphs; fx: the older FX")
+    parser.add_argument(
+        "--mode", choices=MODES, default="pt2e", help="pt2e: torchao on exported graphs; fx: the older FX"
+    )
     parser.add_argument("--weight-bits", type=int, default=8, choices=range(2, 9), help="fewer show what QAT is for")
     parser.add_argument("--epochs", type=int, default=5, help="of quantisation-aware training")
     parser.add_argument("--seed", type=int, default=0)
@@ -50,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     mode.save(ptq, images[:2], asked.directory / f"ptq{mode.SUFFIX}")
     mode.save(qat, images[:2], asked.directory / f"qat{mode.SUFFIX}")
-    save_file(weights, asked.directory / "qat.safetensors")
+    if weights:
+        save_file(weights, asked.directory / "qat.safetensors")
 
     right = {name: predicted(each, images) == labels for name, each in {"float": model, "PTQ": ptq, "QAT": qat}.items()}
     for name, each in right.items():

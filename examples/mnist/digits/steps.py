@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from almaflow.conversions import BuiltModel, ExecutionEvidence
 
+from almaflow.conversions import BuiltModel, ExecutionEvidence
 from digits import pt2e
 
 if TYPE_CHECKING:

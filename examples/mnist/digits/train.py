@@ -47,7 +47,9 @@ def fit(model: torch.nn.Module, split: Split, epochs: int, rate: float, seed: in
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, and print the share of test images that are read right."""
-    parser = ArgumentParser("python -m digits.train", description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter)
+    parser = ArgumentParser(
+        "python -m digits.train", description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--data", choices=("digits", "mnist"), help="default: mnist if it is there, else digits")
     parser.add_argument("--folder", type=Path, default=Path("data"), help="where MNIST is, or is downloaded to")
     parser.add_argument("--to", type=Path, default=Path("trained"), help="the folder that is written to")

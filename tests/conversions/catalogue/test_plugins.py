@@ -113,7 +113,8 @@ def test_a_step_before_the_last_has_to_be_a_known_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "replaces_weights", "quantises_graph"), [("own", False, False), ("quanto", True, False), ("pt2e", False, True)]
+    ("family", "replaces_weights", "quantises_graph"),
+    [("own", False, False), ("quanto", True, False), ("pt2e", False, True)],
 )
 def test_the_weights_of_a_known_quantiser_are_looked_at_as_its_own(
     family: str, replaces_weights: bool, quantises_graph: bool

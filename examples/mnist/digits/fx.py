@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.ao.quantization import QConfig, QConfigMapping, disable_observer
+from torch.ao.quantization import (
+    FakeQuantize,
+    MovingAveragePerChannelMinMaxObserver,
+    QConfig,
+    QConfigMapping,
+    disable_observer,
+)
 from torch.ao.quantization.qconfig_mapping import get_default_qat_qconfig_mapping, get_default_qconfig_mapping
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx, prepare_qat_fx
 
@@ -21,12 +27,23 @@ SUFFIX = ".torchscript"
 
 
 def _mapping(weight_bits: int, *, qat: bool) -> QConfigMapping:
+    """Return PyTorch's choices for x86, with so many bits for weights."""
     mapping = (get_default_qat_qconfig_mapping if qat else get_default_qconfig_mapping)("x86")
-    if weight_bits < 8:  # noqa: PLR2004 - a byte, which they are kept in anyway
-        largest = 2 ** (weight_bits - 1) - 1
-        default: Any = mapping.global_qconfig
-        mapping.set_global(QConfig(default.activation, default.weight.with_args(quant_min=-largest, quant_max=largest)))
-    return mapping
+    largest = 2 ** (weight_bits - 1) - 1
+    default: Any = mapping.global_qconfig
+    weight = default.weight.with_args(quant_min=-largest, quant_max=largest)
+    if qat:
+        # The default's fused kernel trains with other scales than those that the model is converted with.
+        weight = FakeQuantize.with_args(
+            observer=MovingAveragePerChannelMinMaxObserver,
+            averaging_constant=1.0,
+            quant_min=-largest,
+            quant_max=largest,
+            dtype=torch.qint8,
+            qscheme=torch.per_channel_symmetric,
+            ch_axis=0,
+        )
+    return mapping.set_global(QConfig(default.activation, weight))
 
 
 def post_training(
@@ -47,12 +64,15 @@ def aware_training(
     """Go on training a model with rounded weights and activations.
 
     Returns:
-        The int8 graph. And no float weights: FX keeps those of fused layers under other names than the model's.
+        The int8 graph, and the float weights behind it, which fit the model.
     """
+    names = list(model.state_dict())
     prepared = prepare_qat_fx(model.train(), _mapping(weight_bits, qat=True), (split[0][:2],))
     fit(prepared, split, epochs, rate=1e-3, seed=seed)
     prepared.apply(disable_observer).eval()
-    return convert_fx(prepared), {}
+    state = prepared.state_dict()
+    weights = {name: state[name].detach().clone() for name in names}
+    return convert_fx(prepared), weights
 
 
 def save(graph: torch.fx.GraphModule, images: torch.Tensor, file: Path) -> None:

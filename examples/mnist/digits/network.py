@@ -13,7 +13,7 @@ POOLED = 4
 
 
 class Net(nn.Module):
-    """Two convolutions with batch normalisation and a linear layer: images (N, 1, side, side) in, ten scores out."""
+    """Two convolutions and a linear layer: images (N, 1, side, side) in, ten scores out."""
 
     def __init__(self, side: int = 8, width: int = 16, trained_int8: str | Path | None = None) -> None:
         """Make a network with random weights.
@@ -36,12 +36,7 @@ class Net(nn.Module):
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    ]
+    return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
 
 
 def trained(weights: str | Path = "trained/float.safetensors", trained_int8: str | Path | None = None) -> Net:
@@ -53,7 +48,7 @@ def trained(weights: str | Path = "trained/float.safetensors", trained_int8: str
         trained_int8: As ``Net`` takes it.
     """
     state = load_file(weights)
-    channels, width = state["features.4.weight"].shape[:2]
+    channels, width = state["features.3.weight"].shape[:2]
     side = POOLED * round((state["scores.weight"].shape[1] / channels) ** 0.5)
     model = Net(side, width, trained_int8)
     model.load_state_dict(state)

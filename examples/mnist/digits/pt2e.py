@@ -6,11 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torchao.quantization.pt2e import (
-    move_exported_model_to_eval,
-    move_exported_model_to_train,
-)
-from torchao.quantization.pt2e.fake_quantize import disable_observer
+from torchao.quantization.pt2e.fake_quantize import FakeQuantize, disable_observer
+from torchao.quantization.pt2e.observer import MovingAveragePerChannelMinMaxObserver
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
     X86InductorQuantizer,
@@ -31,10 +28,13 @@ SUFFIX = ".pt2"
 def quantiser(weight_bits: int, *, qat: bool) -> X86InductorQuantizer:
     """Return torchao's quantiser for x86: weights by channel, activations by tensor with a fixed scale."""
     config = get_default_x86_inductor_quantization_config(is_qat=qat)
-    if weight_bits < 8:  # noqa: PLR2004 - a byte, which they are kept in anyway
-        largest = 2 ** (weight_bits - 1) - 1
-        config = replace(config, weight=replace(config.weight, quant_min=-largest, quant_max=largest))
-    return X86InductorQuantizer().set_global(config)
+    largest = 2 ** (weight_bits - 1) - 1
+    weight = replace(config.weight, quant_min=-largest, quant_max=largest)
+    if qat:
+        # The default's fused kernel trains with other scales than those that the graph is converted with.
+        observer = FakeQuantize.with_args(observer=MovingAveragePerChannelMinMaxObserver, averaging_constant=1.0)
+        weight = replace(weight, observer_or_fake_quant_ctr=observer)
+    return X86InductorQuantizer().set_global(replace(config, weight=weight))
 
 
 def exported(model: torch.nn.Module, images: torch.Tensor) -> torch.export.ExportedProgram:
@@ -59,15 +59,16 @@ def aware_training(
 ) -> tuple[torch.fx.GraphModule, dict[str, torch.Tensor]]:
     """Go on training a model with rounded weights and activations.
 
+    An exported graph does not know modes. A model with dropout or batch normalisation needs torchao's
+    ``move_exported_model_to_train`` before training and ``move_exported_model_to_eval`` after it; this one has neither.
+
     Returns:
         The int8 graph, and the float weights behind it, which fit the model.
     """
     names = list(model.state_dict())
     prepared = prepare_qat_pt2e(exported(model.train(), split[0][:2]).module(), quantiser(weight_bits, qat=True))
-    move_exported_model_to_train(prepared)
     fit(prepared, split, epochs, rate=1e-3, seed=seed)
     prepared.apply(disable_observer)
-    move_exported_model_to_eval(prepared)
     state = prepared.state_dict()
     weights = {name: state[name].detach().clone() for name in names}
     return convert_pt2e(prepared), weights

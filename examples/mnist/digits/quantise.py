@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     mode.save(ptq, images[:2], asked.directory / f"ptq{mode.SUFFIX}")
     mode.save(qat, images[:2], asked.directory / f"qat{mode.SUFFIX}")
-    if weights:
-        save_file(weights, asked.directory / "qat.safetensors")
+    save_file(weights, asked.directory / "qat.safetensors")
 
     right = {name: predicted(each, images) == labels for name, each in {"float": model, "PTQ": ptq, "QAT": qat}.items()}
     for name, each in right.items():

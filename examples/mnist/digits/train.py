@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from digits.data import Split
 
-BATCH = 64
+BATCH = 32
 
 
 def fit(model: torch.nn.Module, split: Split, epochs: int, rate: float, seed: int) -> None:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(asked.seed)
     model = Net(side=splits["test"][0].shape[-1])
     images, labels = splits["train"]
-    fit(model.train(), (data.floats(images), labels), asked.epochs, rate=3e-3, seed=asked.seed)
+    fit(model.train(), (data.floats(images), labels), asked.epochs, rate=5e-3, seed=asked.seed)
     save_file(model.state_dict(), asked.to / "float.safetensors")
     images, labels = splits["test"]
     print(f"{Score.of(predicted(model.eval(), data.floats(images)) == labels)} of {len(labels)} test images are right")

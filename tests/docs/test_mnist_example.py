@@ -28,8 +28,8 @@ import torch
 from digits import quantise, train
 
 torch.set_num_threads(1)
-train.main(["--data", "digits", "--epochs", "8"])
-for more in (["--mode", "fx"], ["--weight-bits", "3"], []):
+train.main(["--data", "digits", "--epochs", "10"])
+for more in (["--mode", "fx"], ["--weight-bits", "2"], []):
     quantise.main(["--epochs", "3", *more])
 """
 
@@ -86,7 +86,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory, surroundings: dict[str, str
 
 def shares(lines: list[str], name: str) -> list[float]:
     """The share of images that a network of this name reads right in each of the ways, in percent."""
-    return [float(line.split()[1].rstrip("%")) for line in lines if line.startswith(f"{name} ")]
+    return [float(found[1]) for line in lines if (found := re.match(rf"{name} +([\d.]+)%", line))]
 
 
 @pytest.mark.slow
@@ -95,10 +95,10 @@ def test_training_with_rounding_is_at_least_as_good_as_rounding_afterwards(learn
     assert {file.suffix for file in (place / "trained").glob("qat.*")} == {".pt2", ".safetensors", ".torchscript"}
     floats, ptq, qat = (shares(lines, name) for name in ("float", "PTQ", "QAT"))
     assert min(floats) > 95
-    fx, three_bits, pt2e = zip(ptq, qat, strict=True)
+    fx, two_bits, pt2e = zip(ptq, qat, strict=True)
     assert fx[1] >= fx[0] - 1
     assert pt2e[1] >= pt2e[0] - 1
-    assert three_bits[1] > three_bits[0] + 5
+    assert two_bits[1] > two_bits[0] + 20
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ def aware_training(
     """
     names = list(model.state_dict())
     prepared = prepare_qat_fx(model.train(), _mapping(weight_bits, qat=True), (split[0][:2],))
-    fit(prepared, split, epochs, rate=1e-3, seed=seed)
+    fit(prepared, split, epochs, rate=2e-3, seed=seed)
     prepared.apply(disable_observer).eval()
     state = prepared.state_dict()
     weights = {name: state[name].detach().clone() for name in names}

@@ -67,7 +67,7 @@ def aware_training(
     """
     names = list(model.state_dict())
     prepared = prepare_qat_pt2e(exported(model.train(), split[0][:2]).module(), quantiser(weight_bits, qat=True))
-    fit(prepared, split, epochs, rate=1e-3, seed=seed)
+    fit(prepared, split, epochs, rate=2e-3, seed=seed)
     prepared.apply(disable_observer)
     state = prepared.state_dict()
     weights = {name: state[name].detach().clone() for name in names}

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--mode", choices=MODES, default="pt2e", help="pt2e: torchao on exported graphs; fx: the older FX"
     )
     parser.add_argument("--weight-bits", type=int, default=8, choices=range(2, 9), help="fewer show what QAT is for")
-    parser.add_argument("--epochs", type=int, default=5, help="of quantisation-aware training")
+    parser.add_argument("--epochs", type=int, default=10, help="of quantisation-aware training")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
 

@@ -57,6 +57,18 @@ def answer(*overrides: str) -> str:
         ("hardware.threads=0", "hardware.threads=0: must be 1 or more"),
         ("hardware.device=gpu", "hardware.device=gpu: must be one of auto, cpu, cuda"),
         ("measure.min_samples=0", "measure.min_samples=0: must be 1 or more"),
+        ("evaluate=top3", "evaluate=top3: no such evaluate; nearest: top5; choices: mse, none, text, top1, top5"),
+        ("evaluate.samples=0", "evaluate.samples=0.0: must be more than 0"),
+        ("evaluate.samples=2.5", "evaluate.samples=2.5: must be a whole number, or a share below 1"),
+        ("evaluate.max_drop=-1", "evaluate.max_drop=-1.0: must be 0 or more"),
+        (
+            "evaluate.max_drop=0.1",
+            (
+                "evaluate.max_drop=0.1: there is no evaluation; choose evaluate=top1 or another one, or "
+                "evaluate._target_=my_package.my_function"
+            ),
+        ),
+        ("model.calibration_samples=0", "model.calibration_samples=0: must be 1 or more"),
         ("measure.min_time_s=50", "measure.min_time_s=50: must be no more than measure.max_time_s=6"),
         ("measure.max_time_s=900", "measure.max_time_s=900: must be no more than measure.time_budget_s=600"),
         ("measure=thorough measure.max_time_s=5", "measure.min_time_s=10: must be no more than measure.max_time_s=5"),
@@ -119,8 +131,8 @@ def answer(*overrides: str) -> str:
         (
             "nope/x=3",
             (
-                "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, tracking, "
-                "experiment"
+                "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, evaluate, "
+                "tracking, experiment"
             ),
         ),
         ("model=null", "a configuration group takes the name of one of its choices, e.g. model=resnet18"),

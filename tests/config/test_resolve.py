@@ -18,7 +18,7 @@ from almaflow.config import files, resolve, store, validation
 from almaflow.config.overrides import quote_numbers
 from almaflow.config.schema import MeasureConfig
 from almaflow.errors import UsageError
-from almaflow.records import HardwareSpec, MeasureSpec, TargetSpec
+from almaflow.records import EvaluateSpec, HardwareSpec, MeasureSpec, TargetSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,3 +326,21 @@ def test_more_threads_than_processors_are_told(
 
 def test_names_of_architectures_may_be_written_otherwise() -> None:
     assert resolve.resolve_model(job("model=torchvision", "model.arch=ViT-B-16")).arch == "vit_b_16"
+
+
+def test_an_evaluation_needs_a_data_loader() -> None:
+    chosen = job("evaluate=top1", "evaluate.samples=500", "evaluate.max_drop=0.01")
+    with pytest.raises(UsageError, match=r"evaluate\._target_=.*top1: needs a model\.data_loader"):
+        resolve.resolve_evaluate(chosen, resolve.resolve_model(chosen))
+    errors = job("evaluate=mse", "model.data_loader._target_=mine.loader", "evaluate.kwargs.a=1")
+    spec = resolve.resolve_evaluate(errors, resolve.resolve_model(errors))
+    assert spec == EvaluateSpec("almaflow.worker.evaluations.mse", {"a": 1}, lower_is_better=("mse",))
+    own = job("evaluate._target_=mine.figures", "model.data_loader._target_=mine.loader")
+    assert resolve.resolve_evaluate(own, resolve.resolve_model(own)) == EvaluateSpec("mine.figures")
+    assert resolve.resolve_evaluate(job(), resolve.resolve_model(job())) is None
+
+
+def test_calibration_data_have_a_loader_of_their_own() -> None:
+    spec = resolve.resolve_model(job("model.calibration_loader._target_=mine.others", "model.calibration_samples=50"))
+    assert spec.calibration_loader == TargetSpec("mine.others")
+    assert spec.calibration_samples == 50

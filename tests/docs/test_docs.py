@@ -34,6 +34,7 @@ from almaflow.conversions.catalogue.plugins import GROUP
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.records import (
     Drift,
+    EvaluateSpec,
     Failure,
     FailureKind,
     HardwareSpec,
@@ -41,6 +42,7 @@ from almaflow.records import (
     MeasureSpec,
     Outcome,
     Prediction,
+    QualityDrop,
     ReferenceInfo,
     Round,
     Status,
@@ -195,6 +197,11 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         convert_cpu_s=1.0,
         first_call_cpu_s=1.0,
         prepared_beside=0.5,
+        quality={"top1": 0.7},
+        quality_drops={"top1": QualityDrop(0.1, 0.0, 0.2)},
+        quality_samples=10,
+        calibration_samples=4,
+        evaluate_s=1.0,
         device_samples_ms=(1.0,),
         rounds=tuple(
             Round(replicate, index, count=50, started_at=0, wall_s=0.05, cpu_s=0.05, control_ms=1, state=STATE)
@@ -212,8 +219,11 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     missing = Outcome(gone, Status.UNAVAILABLE, 0, 0)
     made = replace(
         job(eager, inductor, failed, missing),
-        prepared=ReferenceInfo((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1, digests=dict.fromkeys(DIGESTS, "x")),
+        prepared=ReferenceInfo(
+            *((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1), digests=dict.fromkeys(DIGESTS, "x"), quality={"top1": 0.8}
+        ),
         measure=MeasureSpec(memory_limit_mb=1.0),
+        evaluate=EvaluateSpec("x", max_drop=0.01),
         hardware=HardwareSpec("here", "cpu", threads=1, cpus=(0,)),
         drift=Drift(1.0, 1.1, 0.05),
         environment=dict.fromkeys((*machine.environment(), *ELSEWHERE), "x"),
@@ -229,7 +239,8 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
 
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))
-    assert set(families) == {"prediction/", "measure.", "almaflow.predictor_version.", *RUNTIME, "env."}
+    quality = ("quality/", "evaluate.", "calibration.")
+    assert set(families) == {"prediction/", *quality, "measure.", "almaflow.predictor_version.", *RUNTIME, "env."}
     assert [name for name in sorted(every) if name not in said and not name.startswith(families)] == []
     environment = next(row[1] for row in table("docs/architecture.md", "tag") if row[0] == f"env.{ANY}")
     assert set(environment.split(", ")) == set(made.environment)

@@ -66,7 +66,7 @@ def test_only_workers_get_the_secrets_of_a_model(home: Path) -> None:
     made = new_job(request)
     files = JobFiles.of(made.directory)
     files.create()
-    task = reference_task(made, request.model, files)
+    task = reference_task(made, request, files)
     for each in (task, measuring_task(task, made, 0)):
         assert each.model.kwargs == {"api_key": PLANTED, "pool": {"password": PLANTED}}
     raised = replace(failed("EAGER"), failure=Failure(FailureKind.ERROR, "it broke", "convert", "Traceback"))
@@ -141,7 +141,7 @@ def test_compiled_code_is_loaded_from_a_private_directory_only(home: Path) -> No
     made = new_job(request)
     files = JobFiles.of(made.directory)
     files.create()
-    cache = worker_environment(reference_task(made, request.model, files))["TORCHINDUCTOR_CACHE_DIR"]
+    cache = worker_environment(reference_task(made, request, files))["TORCHINDUCTOR_CACHE_DIR"]
     assert cache == str(home / "compile-cache")
     assert mode(home / "compile-cache") == 0o700
 

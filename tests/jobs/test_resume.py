@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.example_jobs import changed as changed_outcome
 from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
 from tests.support.stored_jobs import PLAN, new, stored
 
@@ -13,7 +14,7 @@ from almaflow.analysis import outcome_metrics
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.resume import Resumed, resume
 from almaflow.jobs.sync import pending
-from almaflow.records import FailureKind, MeasureSpec, Status
+from almaflow.records import EvaluateSpec, FailureKind, MeasureSpec, Status
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
@@ -100,6 +101,7 @@ def test_a_larger_job_takes_over_what_a_smaller_one_measured() -> None:
         {"environment": {"cpu": "Intel Xeon", "torch": "2.15.0"}},
         {"environment": {"cpu": "another", "torch": "2.14.1"}},
         {"experiment_name": "another"},
+        {"evaluate": EvaluateSpec("figures")},
     ],
 )
 def test_what_was_measured_otherwise_is_measured_again(changed: dict[str, object]) -> None:
@@ -110,6 +112,18 @@ def test_what_was_measured_otherwise_is_measured_again(changed: dict[str, object
     if "experiment_name" not in changed:
         assert (left(resumed), known(resumed)) == ([each.name for each in PLAN], [])
         assert resumed.job.job_id == "later"
+
+
+@pytest.mark.slow
+def test_what_could_not_be_evaluated_is_measured_again_where_an_evaluation_is_asked_for() -> None:
+    made = replace(new("earlier"), evaluate=EvaluateSpec("figures"))
+    made = replace(made, plan_fingerprint=plan_fingerprint(made, PLAN))
+    stored("earlier", EAGER, changed_outcome(ONNX, quality_error="it raised"), BROKEN, made=made)
+    for failures_only in (False, True):
+        resumed = resume(replace(made, job_id="later"), PLAN, resolve_uri(None), failures_only=failures_only)
+        assert left(resumed) == ["ONNX_CPU", "COMPILE_TVM"][: 1 + failures_only]
+    without = resume(new("without"), PLAN, resolve_uri(None), failures_only=False)
+    assert left(without) == []  # what was evaluated stands for a job that asks for no evaluation
 
 
 def with_digests(job_id: str, **digests: str) -> Job:

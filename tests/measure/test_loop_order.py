@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.support.fake_workers import EAGER, INDUCTOR, SPEC, Rig, indices, measurement, outcome, status
 
-from almaflow.records import Status
+from almaflow.records import EvaluateSpec, Status
 from almaflow.records.protocol import MINIMUM_ROUNDS
 
 
@@ -106,3 +107,21 @@ def test_processes_of_the_same_conversion_are_one_outcome(rig: Rig) -> None:
 def test_nothing_planned_is_nothing_measured(rig: Rig) -> None:
     assert rig.run() == (True, {})
     assert rig.diary == ["probe start", "probe end"]
+
+
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_each_is_evaluated_once_when_nobody_takes_turns(rig: Rig, replicates: int) -> None:
+    rig.evaluate = EvaluateSpec("figures")
+    rig.run(EAGER, "A", "B", "C", spec=replace(SPEC, interleave=2, replicates=replicates))
+    assert sorted(rig.lines("evaluate")) == ["evaluate A", "evaluate B", "evaluate C", f"evaluate {EAGER}"]
+    for number, line in enumerate(rig.diary):
+        if line.startswith("evaluate"):  # right after its last turn, which ends its process
+            assert rig.diary[number - 1] == line.replace("evaluate", "finish")
+
+
+def test_an_interrupted_job_is_not_evaluated(rig: Rig) -> None:
+    rig.evaluate, rig.interrupt_at = EvaluateSpec("figures"), "turn B 13"
+    _, entries = rig.run(EAGER, "A", "B", spec=replace(SPEC, interleave=2))
+    assert rig.lines("evaluate") == ["evaluate A"]  # before the interrupt
+    assert rig.lines("finish") == ["finish A", f"finish {EAGER}"]
+    assert status(entries)[EAGER] is Status.OK

@@ -130,3 +130,29 @@ def test_closing_a_worker_that_waits_ends_it_and_keeps_what_it_has(tmp_path: Pat
     assert exit_state.result.failure is None
     assert not exit_state.result.finished
     assert len(measurement_of(exit_state.result).rounds) == 2
+
+
+@pytest.mark.parametrize(
+    ("aborts", "settings", "evaluate", "why"),
+    [
+        (True, {}, True, "the worker was killed by SIGABRT"),
+        (False, {}, False, "ended before it was evaluated"),
+        (
+            False,
+            {"time_budget_s": 2.0},
+            True,
+            "not done within measure.time_budget_s=2, ended while in phase 'evaluate'",
+        ),
+    ],
+    ids=["it aborts", "the parent does not wait", "it does not end"],
+)
+def test_whatever_ends_an_evaluation_the_measurement_is_whole(
+    tmp_path: Path, aborts: bool, settings: dict[str, float], evaluate: bool, why: str
+) -> None:
+    with taking_rounds(tmp_path, "cpu", "evaluate", settings, aborts=aborts) as worker:
+        assert worker.turn(turn(1))
+        result = worker.finish(evaluate=evaluate).result
+        assert (result.failure, result.finished) == (None, True)
+        assert measurement_of(result).quality_error == why
+        assert len(measurement_of(result).rounds) == 2
+        assert gone(worker.process.pid)

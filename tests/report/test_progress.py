@@ -293,6 +293,19 @@ def test_a_terminal_shows_whose_turn_it_is() -> None:
     assert "next" not in shown.split("timing round 1")[1]
 
 
+def test_a_terminal_shows_what_is_evaluated() -> None:
+    stream, clock = Terminal(), Clock()
+    progress = TerminalProgress(Console(file=stream, width=80, force_terminal=True), clock)
+    progress.start(PLAN, FIVE, ESTIMATE_S)
+    get_ready(progress, clock, "EAGER", 40.0)
+    take_turns(progress, clock, "EAGER", "ONNX_CPU", rounds=3, took_s=6.0)
+    progress.phase("EAGER", "evaluate")
+    progress.close()
+    shown = stream.getvalue().split("timing round 3")[-1]
+    assert "EAGER: evaluate, 0 s" in shown
+    assert ", timed, " in shown
+
+
 def test_beyond_the_least_rounds_it_tells_how_many_are_precise_enough() -> None:
     stream, clock = Terminal(), Clock()
     progress = TerminalProgress(Console(file=stream, width=100, force_terminal=True), clock)

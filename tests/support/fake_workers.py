@@ -16,6 +16,7 @@ from almaflow.measure.progress import Progress
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.worker_handle import WorkerExit
 from almaflow.records import (
+    EvaluateSpec,
     Failure,
     FailureKind,
     HardwareSpec,
@@ -146,8 +147,10 @@ class FakeWorker:
             if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
                 return RoundReport(len(samples), median(samples), self.report_wall_s or wall_s)
 
-    def finish(self) -> WorkerExit:
+    def finish(self, *, evaluate: bool = True) -> WorkerExit:
         self._notify(f"finish {self.name}")
+        if evaluate and self.task.evaluate:
+            self._notify(f"evaluate {self.name}")
         self._finished = True
         self.close()
         return self.exit_state()
@@ -207,6 +210,8 @@ class Rig:
     """What each process that is alive takes from the 1000 MB that are free."""
     keep_fails: BaseException | None = None
     """What keeps the first outcomes from being kept."""
+    evaluate: EvaluateSpec | None = None
+    """What the conversions are evaluated by."""
     looks: Callable[[], None] = lambda: None
     """Called between two looks at workers that are prepared."""
     diary: list[str] = field(default_factory=list)
@@ -314,7 +319,7 @@ class Rig:
     def loop(self, spec: MeasureSpec = SPEC, *, fail_fast: bool = False) -> MeasurementLoop:
         fake: Any = self
         return MeasurementLoop(
-            task=WorkerTask(ModelSpec("m"), HARDWARE, spec, None, "", ""),
+            task=WorkerTask(ModelSpec("m"), HARDWARE, spec, None, "", "", evaluate=self.evaluate),
             launcher=fake,
             probe=fake,
             monitor=fake,

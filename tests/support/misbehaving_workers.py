@@ -178,6 +178,15 @@ def rounds(_events: EventWriter, turns: TurnInbox, keep: Keep, trouble: str = ""
         _events.enter("ready", REPORT)
 
 
+def evaluate(events: EventWriter, turns: TurnInbox, keep: Keep, aborts: bool) -> None:
+    """Take rounds, and get into trouble while evaluating."""
+    rounds(events, turns, keep)
+    events.enter("evaluate")
+    if aborts:
+        os.abort()
+    time.sleep(600)
+
+
 def die_while_waiting(events: EventWriter, turns: TurnInbox, keep: Keep, code: int) -> None:
     threading.Timer(0.5, os._exit, (code,)).start()
     rounds(events, turns, keep)

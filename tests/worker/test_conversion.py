@@ -9,7 +9,7 @@ import pytest
 from tests.support.example_jobs import planned
 from tests.support.minimal_task import LINEAR, Conversion, Events, TurnInbox, do_prepare, make_task
 
-from almaflow.records import InputSpec
+from almaflow.records import EvaluateSpec, InputSpec, ModelSpec, TargetSpec
 from almaflow.worker.failures import FellBackError, WrongOutputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
     from almaflow.conversions.converted import ConvertedModel
     from almaflow.records import Measurement
+
+LABELLED = "tests.support.labelled_loaders"
+DIGITS = ModelSpec(
+    "digits",
+    target=f"{LABELLED}.Classifier",
+    data_loader=TargetSpec(f"{LABELLED}.digits"),
+    batch_size=2,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
 
@@ -36,6 +44,7 @@ def convert(
     tmp_path: Path,
     turns: int = 0,
     changed: Callable[[ConvertedModel], Any] = lambda converted: converted,
+    evaluate: str | None = None,
     **measure: Any,
 ) -> Done:
     """Prepare and run one eager conversion of ``LINEAR``, changed by the test."""
@@ -44,7 +53,8 @@ def convert(
     from almaflow.worker import conversion as steps
 
     settings = {"min_samples": 27, "min_time_s": 0.0, "warmup_calls": 1, "warmup_time_s": 0.0, **measure}
-    task = make_task(tmp_path, **settings)
+    task = make_task(tmp_path, DIGITS if evaluate else LINEAR, **settings)
+    task = replace(task, evaluate=EvaluateSpec(evaluate) if evaluate else None)
     digest = do_prepare(task).weights_digest
     done = Done(Events(), TurnInbox(turns + 1, first=0), [], None)
     task = replace(task, conversion=planned(), weights_digest=digest, replicate=5)
@@ -182,3 +192,28 @@ def test_code_that_is_edited_while_the_job_runs_is_not_measured(tmp_path: Path) 
             0.0,
             lambda _: None,
         )
+
+
+def test_a_conversion_is_evaluated_when_nothing_is_timed_any_more(tmp_path: Path) -> None:
+    done = convert(tmp_path, turns=1, evaluate="almaflow.worker.evaluations.top1")
+    assert done.error is None
+    assert done.events.phases[-2:] == ["check", "evaluate"]
+    last = done.kept[-1]
+    assert last.quality_error is None
+    assert last.quality == {"top1": pytest.approx(5 / 7)}
+    assert last.quality_drops["top1"].value == 0.0
+    assert last.quality_samples == 7
+    assert last.evaluate_s is not None
+    assert done.kept[-2].quality == {}  # what was timed is kept before
+    assert len(last.rounds) == len(done.kept[-2].rounds) == 2
+
+
+def test_an_evaluation_that_fails_leaves_the_measurement(tmp_path: Path) -> None:
+    done = convert(tmp_path, turns=1, evaluate=f"{LABELLED}.tired")
+    assert done.error is None
+    last = done.kept[-1]
+    assert last.quality_error == f"evaluate._target_={LABELLED}.tired: raised RuntimeError: no more than 4 batches"
+    assert (last.quality, last.quality_drops, last.quality_samples) == ({}, {}, None)
+    assert len(last.rounds) == 2
+    assert last.fidelity is not None
+    assert last.fidelity.ok

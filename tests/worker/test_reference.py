@@ -9,7 +9,7 @@ import pytest
 from tests.support.minimal_task import LINEAR, Events, TurnInbox, do_prepare, make_task
 
 from almaflow.errors import UsageError
-from almaflow.records import InputSpec, ModelSpec
+from almaflow.records import EvaluateSpec, InputSpec, ModelSpec, TargetSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,3 +117,22 @@ def test_tensors_that_code_makes_at_its_first_call_and_keeps_are_real(
     assert prepared.workload
     assert prepared.workload.flops > 0
     assert len(events.reports) == 2
+
+
+def test_eager_is_evaluated_before_anything_else_and_its_scores_are_left_for_the_others(tmp_path: Path) -> None:
+    import torch
+
+    here = "tests.support.labelled_loaders"
+    model = ModelSpec("digits", target=f"{here}.Classifier", data_loader=TargetSpec(f"{here}.digits"), batch_size=2)
+    model = replace(model, calibration_loader=TargetSpec(f"{here}.digits", {"first": 1}), calibration_samples=4)
+    task = replace(make_task(tmp_path, model), evaluate=EvaluateSpec("almaflow.worker.evaluations.top1"))
+    events = Events()
+    prepared = do_prepare(task, events)
+    assert prepared.quality == {"top1": pytest.approx(5 / 7)}
+    assert prepared.quality_samples == 7
+    assert events.phases == ["evaluate", "ready"]
+    scores = torch.load(task.reference_path, weights_only=True)["scores"]
+    assert scores["by_name"]["top1"].tolist() == [1, 1, 1, 1, 1, 0, 0]
+    assert len(torch.load(tmp_path / "calibration.pt", weights_only=True)) == 2
+    with pytest.raises(UsageError, match="hold no labels"):
+        do_prepare(replace(task, model=replace(model, data_loader=TargetSpec(f"{here}.unlabelled"))))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.metrics import HEADLINES
+from almaflow.analysis.quality import verdict
 from almaflow.analysis.verdict import analyse
 from almaflow.errors import RecordError
 from almaflow.records import stamp
@@ -54,7 +55,7 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "measure": {name: value for name, value in asdict(job.measure).items() if value is not None},
         "notes": list(job.prepared.notes) if job.prepared else [],
         "warnings": list(analysis.warnings),
-        "conversions": [_entry(rows[id(outcome)]) for outcome in job.outcomes],
+        "conversions": [_entry(job, rows[id(outcome)]) for outcome in job.outcomes],
         "best_conversion": analysis.best_conversion,
         "best_latency_ms": analysis.best_latency_ms,
         "best_speedup_vs_eager": analysis.best_speedup_vs_eager,
@@ -77,7 +78,9 @@ def completed(output: Any) -> dict[str, Any]:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
         absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
         absent |= {"notes": [], "measure": {}}
-        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message")) | dict.fromkeys(_TEXTS, "unknown")
+        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict")) | dict.fromkeys(
+            _TEXTS, "unknown"
+        )
         known: dict[str, Any] = absent | output
         return known | {"conversions": [entry | each for each in output.get("conversions", ())]}
     except (TypeError, AttributeError) as error:
@@ -85,7 +88,7 @@ def completed(output: Any) -> dict[str, Any]:
         raise RecordError(message) from error
 
 
-def _entry(row: Row) -> dict[str, Any]:
+def _entry(job: Job, row: Row) -> dict[str, Any]:
     planned, measured = row.outcome.planned, row.outcome.measurement
     kind = row.failure_kind
     return {
@@ -93,6 +96,7 @@ def _entry(row: Row) -> dict[str, Any]:
         "status": row.outcome.status.value,
         "failure": kind.value if kind else None,
         "message": row.message,
+        "quality_verdict": verdict(job, row.outcome),
         "traceback": row.outcome.failure.traceback if row.outcome.failure else None,
         "install": planned.install if planned.unavailable else None,
         "run_id": row.outcome.run_id,

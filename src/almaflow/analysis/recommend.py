@@ -34,7 +34,7 @@ def recommend(job: Job, ranked: Sequence[Row]) -> tuple[Recommendation, ...]:
 
     Args:
         job: the job.
-        ranked: its rows that count, the fastest first; no other can be recommended.
+        ranked: its rows that may be recommended, the fastest first.
     """
     if len(ranked) < 2:  # noqa: PLR2004 - no choice
         return ()

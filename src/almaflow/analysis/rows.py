@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import counts, device_type, outcome_metrics, timings
+from almaflow.analysis.quality import too_low
 from almaflow.analysis.rounds import speedup_over
 from almaflow.stats import not_told_apart
 
@@ -24,6 +25,8 @@ class Row:
     """Summary of the timings, also where they do not count."""
     counts: bool
     """Whether the latency may win: see ``metrics.counts``."""
+    too_low: str | None = None
+    """Why its quality on labelled data keeps it from being recommended; None where nothing does."""
 
     @property
     def name(self) -> str:
@@ -71,7 +74,7 @@ def _cut_short(measured: Measurement | None) -> str:
 
 def make_row(job: Job, outcome: Outcome) -> Row:
     """Return the row of one outcome, beside the outcomes that the job has so far."""
-    return Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome))
+    return Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome), too_low(job, outcome))
 
 
 def make_rows(job: Job) -> tuple[Row, ...]:

@@ -23,6 +23,7 @@ class Analysis:
     rows: tuple[Row, ...]
     """Outcomes that count, the fastest first, then the others in plan order."""
     best: Row | None
+    """The fastest that counts and whose quality, where it was evaluated, has not fallen too far."""
     tied_with_best: tuple[str, ...]
     """Conversions than which the best one is not faster for certain (``rows.is_faster``)."""
     headroom: float | None
@@ -41,12 +42,12 @@ class Analysis:
 
     @property
     def best_conversion(self) -> str | None:
-        """The name of the fastest conversion that counts."""
+        """The name of the best one."""
         return self.best.name if self.best else None
 
     @property
     def best_latency_ms(self) -> float | None:
-        """Median of the fastest conversion."""
+        """Median of the best one."""
         return self.best.latency_ms if self.best else None
 
     @property
@@ -63,7 +64,7 @@ class Analysis:
 def analyse(job: Job) -> Analysis:
     """Judge the job by the outcomes it has, whether it is finished or not."""
     rows = make_rows(job)
-    ranked = tuple(row for row in rows if row.counts)
+    ranked = tuple(row for row in rows if row.counts and not row.too_low)
     best = ranked[0] if ranked else None
     threads = job.hardware.threads
     tied = tuple(row.name for row in ranked[1:] if best and not is_faster(best, row, threads))

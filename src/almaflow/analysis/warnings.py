@@ -26,6 +26,7 @@ HOT_C = 95.0
 
 _NAMED = 3
 """Most conversions that a sentence names."""
+_CALIBRATED = "calibrated on samples that its quality is judged on; give a model.calibration_loader with others"
 _NOT_OURS = "torch_interop"
 """Threads that nobody sets, and that inference does not use."""
 
@@ -37,9 +38,10 @@ def warnings_of(job: Job) -> tuple[str, ...]:
     - The machine drifted.
     - More threads were asked for than there are cores, or a library took another number.
     - A conversion ran on a hot processor, on a GPU whose clock was held down, or beside others on the GPU.
+    - A conversion could not be evaluated, or was calibrated on samples that it is judged on.
     """
     timed = {outcome.planned.name: _states(outcome) for outcome in job.outcomes if counts(outcome)}
-    return tuple(filter(None, (busy(job), _drift(job), *_threads(job), *_conversions(timed))))
+    return tuple(filter(None, (busy(job), _drift(job), *_threads(job), *_conversions(timed), *_quality(job))))
 
 
 def busy(job: Job) -> str:
@@ -96,6 +98,20 @@ def _conversions(timed: dict[str, list[MachineState]]) -> Iterator[str]:
     for conversion, states in timed.items():
         for text in _device(states):
             told.setdefault(text, []).append(conversion)
+    for text, conversions in told.items():
+        yield f"{_several(conversions)}: {text}"
+
+
+def _quality(job: Job) -> Iterator[str]:
+    if job.evaluate is None:
+        return
+    told: dict[str, list[str]] = {}
+    for outcome in job.outcomes:
+        measured = outcome.measurement
+        if measured and measured.quality_error:
+            told.setdefault(f"not evaluated: {measured.quality_error}", []).append(outcome.planned.name)
+        if measured and measured.calibration_samples and not job.model.calibration_loader:
+            told.setdefault(_CALIBRATED, []).append(outcome.planned.name)
     for text, conversions in told.items():
         yield f"{_several(conversions)}: {text}"
 

@@ -92,10 +92,11 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to compare with the measurement.
         predicted_energy_j: Predicted joules of one forward call on one batch.
         data_loader: An iterable over batches, which all have the same sizes: tensors, tuples or lists (inputs first,
-            then labels, which are dropped), or mappings, of which the keys that are parameters of the model are given
-            by name, but for optional ``labels``, ``label``, ``targets`` and ``target``. Its first batches of
-            ``batch_size`` are used instead of ``example_input``; beside it, ``example_input`` only says how many
-            tensors the model takes, which are those that it requires where it is not given.
+            then labels, which ``overrides=["evaluate=top1"]`` judges outputs by), or mappings, of which the keys that
+            are parameters of the model are given by name, but for optional ``labels``, ``label``, ``targets`` and
+            ``target``. Its first batches of ``batch_size`` are used instead of ``example_input``; beside it,
+            ``example_input`` only says how many tensors the model takes, which are those that it requires where it is
+            not given.
         example_kwargs: Arguments by name beside ``example_input``, as ``torch.export.export`` takes them.
         batch_size: Samples in a batch; by default the first dimension of the first tensor, which it has to agree with.
         batch_dim: The batch dimension of the inputs, such as 1 for (length, batch, features); None where they have
@@ -127,7 +128,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     """
     from almaflow.config.composition import compose
     from almaflow.config.overrides import override
-    from almaflow.config.resolve import weights_file
+    from almaflow.config.resolve import loader_spec, weights_file
 
     inputs = Inputs(example_input, data_loader, example_kwargs, batch_dim)
     settings = {
@@ -163,11 +164,13 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             batch_dim=job_config.model.batch_dim,
             padding_mask=job_config.model.padding_mask,
             attention_mask=job_config.model.attention_mask,
+            calibration_loader=loader_spec(job_config.model.calibration_loader),
+            calibration_samples=job_config.model.calibration_samples,
             directory=str(Path.cwd()),
             seed=job_config.seed,
         )
         request = make_request(job_config, model=spec)
-        inputs.write(Path(directory, "batches.pt"), spec, job_config.measure.fidelity_inputs)
+        inputs.write(Path(directory, "batches.pt"), spec, job_config.measure.fidelity_inputs, request.evaluate)
         write_model(Path(directory, "model.pkl"), model)
         if verbose:
             announce(request.uri, request.experiment_name)
@@ -198,4 +201,6 @@ def _raise_if_failed(job: Job) -> None:
 def _reason(outcome: Outcome) -> str:
     if outcome.planned.unavailable:
         return outcome.planned.unavailable
+    if outcome.measurement and outcome.measurement.quality_error:
+        return f"not evaluated: {outcome.measurement.quality_error}"
     return str(outcome.failure.kind) if outcome.failure else "no result"

@@ -15,10 +15,20 @@ from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
-from almaflow.records import HardwareSpec, InputSpec, Limits, MeasureSpec, ModelSpec, TargetSpec, from_dict, to_dict
+from almaflow.records import (
+    EvaluateSpec,
+    HardwareSpec,
+    InputSpec,
+    Limits,
+    MeasureSpec,
+    ModelSpec,
+    TargetSpec,
+    from_dict,
+    to_dict,
+)
 
 if TYPE_CHECKING:
-    from almaflow.config.schema import HardwareConfig, JobConfig
+    from almaflow.config.schema import DataLoaderConfig, HardwareConfig, JobConfig
     from almaflow.records import LearnedCosts
 
 T = TypeVar("T")
@@ -53,13 +63,40 @@ def resolve_model(job: JobConfig) -> ModelSpec:
         kwargs=dict(model.kwargs),
         weights=weights_file(job),
         inputs=None if model.inputs is None else tuple(_record(InputSpec, each) for each in model.inputs),
-        data_loader=TargetSpec(loader, dict(model.data_loader.kwargs)) if loader else None,
+        data_loader=loader_spec(model.data_loader),
+        calibration_loader=loader_spec(model.calibration_loader),
+        calibration_samples=model.calibration_samples,
         batch_size=job.batch_size,
         batch_dim=model.batch_dim,
         padding_mask=model.padding_mask,
         attention_mask=model.attention_mask,
-        directory=str(Path.cwd()) if target or loader else None,
+        directory=str(Path.cwd()) if target or loader or model.calibration_loader._target_ else None,
         seed=job.seed,
+    )
+
+
+def loader_spec(loader: DataLoaderConfig) -> TargetSpec | None:
+    """Return the callable that makes a data loader; None where the configuration names none."""
+    return TargetSpec(loader._target_, dict(loader.kwargs)) if loader._target_ else None
+
+
+def resolve_evaluate(job: JobConfig, model: ModelSpec) -> EvaluateSpec | None:
+    """Return the evaluation that is asked for; None where none is.
+
+    Raises:
+        UsageError: the model has no data loader, whose samples have labels.
+    """
+    evaluate = job.evaluate
+    if evaluate._target_ is None:
+        return None
+    if model.data_loader is None and model.batches_path is None:
+        message = (
+            f"evaluate._target_={evaluate._target_}: needs a model.data_loader whose batches hold the inputs, then the "
+            "labels, e.g. model.data_loader._target_=my_package.my_loader"
+        )
+        raise UsageError(message)
+    return EvaluateSpec(
+        evaluate._target_, dict(evaluate.kwargs), evaluate.samples, evaluate.max_drop, tuple(evaluate.lower_is_better)
     )
 
 

@@ -124,6 +124,9 @@ class ModelConfig(_Strict):
     inputs: list[InputConfig] | None = None
     """The model's inputs. None: for ``arch``, one image of the size that its published weights expect."""
     data_loader: DataLoaderConfig = field(default_factory=DataLoaderConfig)
+    calibration_loader: DataLoaderConfig = field(default_factory=DataLoaderConfig)
+    calibration_samples: Count = 300
+    """Most samples of the calibration loader that quantisers are calibrated on."""
     padding_mask: str | None = None
     """The input (N, L) whose elements are other than zero where there is padding, as ``src_key_padding_mask``."""
     attention_mask: str | None = None
@@ -254,6 +257,22 @@ class TrackingConfig(_Strict):
 
 
 @dataclass
+class EvaluateConfig(_Strict):
+    """An evaluation on the labelled samples of the model's data loader; none without a ``_target_``."""
+
+    _target_: str | None = None
+    """Import path of a function (outputs, labels) or (predict, loader) that returns figures of quality by name."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """The function's further keyword arguments."""
+    samples: Positive | None = None
+    """How many samples, or which share of all if below 1; null: all that the loader gives."""
+    max_drop: NotNegative | None = None
+    """Largest loss against eager, in the figure's own unit, with which a conversion is recommended; null: any."""
+    lower_is_better: list[str] = field(default_factory=list)
+    """Names of figures that are errors."""
+
+
+@dataclass
 class JobConfig(_Strict):
     """One job: a model on a machine through the conversions of a tier."""
 
@@ -267,6 +286,8 @@ class JobConfig(_Strict):
     """Predictors by name: callables by ``_target_``, with their arguments."""
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     """How long and how precisely each conversion is measured."""
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """What the model is worth on labelled data, beside each conversion's latency."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """The store that the runs go to."""
     batch_size: Count = 1

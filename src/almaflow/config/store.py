@@ -15,6 +15,7 @@ def register() -> None:
     schema = OmegaConf.structured(JobConfig)
     limits = schema.hardware.limits
     rates = limits.gflops, limits.conv_gflops
-    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, *rates):
+    loaders = schema.model.calibration_loader.kwargs, schema.evaluate.kwargs
+    for free in (schema.model.kwargs, schema.model.data_loader.kwargs, schema.predictor, *rates, *loaders):
         OmegaConf.set_struct(free, value=False)  # so that model.kwargs.num_classes=10 needs no plus sign
     ConfigStore.instance().store(name=SCHEMA, node=schema)

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
 from almaflow.config.cpus import parse_cpus
-from almaflow.config.schema import JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
+from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
 
@@ -123,6 +123,7 @@ def _relations(job: JobConfig) -> list[str]:
     """Return the problems between values that are each in range."""
     return [
         *_times(job.measure),
+        *_evaluate(job.evaluate),
         *_conversions(job.conversions),
         *_inputs(job),
         *_cpus(job.hardware.cpus),
@@ -154,6 +155,17 @@ def _times(measure: MeasureConfig) -> list[str]:
         for low, high in pairwise(names)
         if getattr(measure, low) > getattr(measure, high)
     ]
+
+
+def _evaluate(evaluate: EvaluateConfig) -> list[str]:
+    samples = evaluate.samples
+    if samples is not None and samples > 1 and not samples.is_integer():
+        return [f"evaluate.samples={samples:g}: must be a whole number, or a share below 1"]
+    given = [key for key in ("samples", "max_drop") if getattr(evaluate, key) is not None]
+    if given and evaluate._target_ is None:
+        chosen = "evaluate=top1 or another one, or evaluate._target_=my_package.my_function"
+        return [f"evaluate.{given[0]}={getattr(evaluate, given[0]):g}: there is no evaluation; choose {chosen}"]
+    return []
 
 
 def _conversions(conversions: list[Any] | None) -> list[str]:

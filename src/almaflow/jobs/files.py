@@ -189,7 +189,8 @@ class JobFiles:
         """Remove what only the workers needed."""
         if self.scratch != self.root:
             shutil.rmtree(self.scratch, ignore_errors=True)
-        self.reference.unlink(missing_ok=True)
+        for path in (self.reference, self.reference.with_name("calibration.pt")):
+            path.unlink(missing_ok=True)
         self.server_log.unlink(missing_ok=True)
         for directory in (self.root / "prepare", *self.root.glob("*/*/cache")):
             shutil.rmtree(directory, ignore_errors=True)

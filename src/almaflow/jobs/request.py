@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.config.resolve import resolve_measure
+from almaflow.config.resolve import resolve_evaluate, resolve_measure
 from almaflow.config.validation import plain
 from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
@@ -15,7 +15,7 @@ from almaflow.tracking.uris import display_uri
 if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import HardwareSpec, LearnedCosts, MeasureSpec, ModelSpec, PlannedConversion
+    from almaflow.records import EvaluateSpec, HardwareSpec, LearnedCosts, MeasureSpec, ModelSpec, PlannedConversion
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Request:
     fail_fast: bool = False
     resume: Resume = Resume.NO
     sweep_id: str | None = None
+    evaluate: EvaluateSpec | None = None
+    """What the quality of the outputs is on labelled data."""
 
 
 def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:
@@ -50,8 +52,10 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
     Raises:
         UsageError: the model, the hardware, a conversion or the store is not what it should be.
     """
+    resolved = resolve_job(job, here=True, model=model)
     return Request(
-        **vars(resolve_job(job, here=True, model=model)),
+        **vars(resolved),
+        evaluate=resolve_evaluate(job, resolved.model),
         measure=resolve_measure(job),
         tier=job.tier.number,
         experiment_name=job.experiment_name,

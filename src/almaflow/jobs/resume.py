@@ -67,7 +67,8 @@ def resume(
         plan: Its conversions.
         uri: A resolved store.
         failures_only: Measure again what failed, and nothing else; otherwise measure what the store does not have.
-            What was interrupted, and what failed for the machine's own trouble, is measured again in either case.
+            What was interrupted, could not be evaluated, or failed for the machine's own trouble, is measured again in
+            either case.
         warn: Called with one line where jobs are not in the store.
 
     Raises:
@@ -77,7 +78,8 @@ def resume(
     if waiting:
         warn(f"earlier jobs not wholly in the store: {len(waiting)}; `almaflow sync` writes them, or says why not")
     found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
-    retried = {name for name, each in found.items() if _is_open(each) or (failures_only and _failed(each))}
+    lacking = {name for name, each in found.items() if job.evaluate and _unevaluated(each)}
+    retried = {name for name, each in found.items() if _is_open(each) or (failures_only and _failed(each))} | lacking
     known = {name: each for name, each in found.items() if name not in retried}
     to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
     before = earlier_job(job, uri)
@@ -163,6 +165,10 @@ def _is_open(outcome: Outcome) -> bool:
     """Whether it says nothing about the conversion: it was interrupted, or the machine was in trouble."""
     machines = outcome.failure is not None and outcome.failure.kind is FailureKind.MACHINE
     return outcome.interrupted or machines
+
+
+def _unevaluated(outcome: Outcome) -> bool:
+    return outcome.measurement is not None and outcome.measurement.quality_error is not None
 
 
 def _failed(outcome: Outcome) -> bool:

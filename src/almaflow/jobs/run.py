@@ -61,7 +61,7 @@ def run_job(request: Request, progress: Progress) -> Job:
                 launcher = starting.enter_context(
                     Launcher(request.hardware, files.server_log, modules_for(request.model, request.plan))
                 )
-                reference = starting.enter_context(closing(launcher.ask(reference_task(job, request.model, files))))
+                reference = starting.enter_context(closing(launcher.ask(reference_task(job, request, files))))
             # While the launcher's server imports, and has the model prepared, on another core.
             context.store.prepare(request.experiment_name)
             past = context.store.past(request)

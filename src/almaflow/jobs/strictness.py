@@ -14,10 +14,12 @@ EVERYTHING = 3
 
 
 def shortfalls(job: Job) -> list[Outcome]:
-    """Return the outcomes that make a strict job fail: those that failed, and those that cannot run here.
+    """Return the outcomes that make a strict job fail: those that failed, could not be evaluated, or cannot run here.
 
     What cannot run here does not count where nobody asked for it: tier 3 lists the whole catalogue.
     """
     listed_only = job.tier == EVERYTHING and not job.config.get("conversions")
     lacking = {Status.FAILED} if listed_only else {Status.FAILED, Status.UNAVAILABLE}
-    return [outcome for outcome in job.outcomes if outcome.status in lacking]
+    return [
+        each for each in job.outcomes if each.status in lacking or (each.measurement and each.measurement.quality_error)
+    ]

@@ -17,7 +17,6 @@ from almaflow.secrets import mask
 if TYPE_CHECKING:
     from almaflow.jobs.files import JobFiles
     from almaflow.jobs.request import Request
-    from almaflow.records import ModelSpec
 
 
 def new_job(request: Request) -> Job:
@@ -35,15 +34,17 @@ def new_job(request: Request) -> Job:
         experiment_name=request.experiment_name,
         config=request.config,
         sweep_id=request.sweep_id,
+        evaluate=mask(request.evaluate),
         environment=machine.environment(name for planned in request.plan for name in planned.traits.runtimes),
         started_at=started,
     )
 
 
-def reference_task(job: Job, model: ModelSpec, files: JobFiles) -> WorkerTask:
+def reference_task(job: Job, request: Request, files: JobFiles) -> WorkerTask:
     """Tell the reference worker, whose directory is made, to build the model and run it eagerly."""
     return WorkerTask(
-        model=model,
+        model=request.model,
+        evaluate=request.evaluate,
         hardware=job.hardware,
         measure=job.measure,
         conversion=None,

@@ -195,6 +195,7 @@ class MeasurementLoop:
             conversion=run.planned,
             work_dir=str(make_work_directory(run.directory)),
             replicate=self.task.replicate + replicate,
+            evaluate=None if replicate else self.task.evaluate,  # once
             # Later processes of the same conversion use what the first one compiled: they are for the timed calls.
             cache_dir=str(run.directory / "cache") if self._spec.replicates > 1 else None,
         )
@@ -236,7 +237,7 @@ class MeasurementLoop:
         with suppress(KeyboardInterrupt):
             for worker in [run.worker for run in begun if run.worker and run.worker.done]:
                 with self.interrupts.let_through():
-                    worker.handle.finish()
+                    worker.handle.finish(evaluate=False)
         for run in begun:
             run.give_up(self._spec.replicates)
         yield from self._give(begun)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from almaflow.models.binding import Parameters
     from almaflow.models.call_form import CallForm
     from almaflow.models.items import Pairs
-    from almaflow.records import InputSpec, ModelSpec
+    from almaflow.records import InputSpec, ModelSpec, TargetSpec
 
 Batch = tuple[torch.Tensor, ...]
 """The tensors of one call, flat; a ``CallForm`` says how they become its arguments."""
@@ -42,6 +42,8 @@ class ExampleInputs:
     form: CallForm
     batch_dims: tuple[int | None, ...]
     """The batch dimension of each tensor of a batch; None where it has none."""
+    parameters: Parameters
+    """The parameters of the model's call, to which they are bound."""
 
 
 def build_inputs(spec: ModelSpec, count: int, parameters: Parameters) -> ExampleInputs:
@@ -69,10 +71,10 @@ def build_inputs(spec: ModelSpec, count: int, parameters: Parameters) -> Example
     origin, given = _given(spec, count, parameters)
     with started_in(spec.directory):
         calls = (call_of(pairs, parameters, origin) for pairs in given)
-        kept = of_size(((_rows(call[0], spec), call) for call in calls), spec, count, origin)
+        kept = of_size(((rows_of(call[0], spec), call) for call in calls), spec, count, origin)
     batches, form = [batch for batch, _ in kept], kept[0][1]
-    _check_alike(batches, [form for _, form in kept], origin)
-    return ExampleInputs(batches, form, _batch_dims(batches[0], spec))
+    check_alike(batches, [form for _, form in kept], origin)
+    return ExampleInputs(batches, form, _batch_dims(batches[0], spec), parameters)
 
 
 def take_items(loader: Iterable[object], spec: ModelSpec, count: int, origin: str) -> list[object]:
@@ -121,17 +123,27 @@ def _given(spec: ModelSpec, count: int, parameters: Parameters) -> tuple[str, It
             return "example_input", iter(calls)
         return "data_loader", (inputs_of(item, spec, parameters, "data_loader") for item in items)
     if spec.data_loader is not None:
-        origin = f"model.data_loader._target_={spec.data_loader.target}"
-        with started_in(spec.directory):
-            loader = call_target(spec.data_loader, "model.data_loader")
-        if not isinstance(loader, Iterable):
-            message = f"{origin}: returned a {type(loader).__name__}, and must return an iterable of batches"
-            raise UsageError(message)
+        origin, loader = opened(spec.data_loader, "model.data_loader", spec)
         return origin, (inputs_of(item, spec, parameters, origin) for item in loader)
     generator = torch.Generator().manual_seed(spec.seed + _SEED_OFFSET)
     inputs = _input_specs(spec)
     drawn = (nested([(each.name, draw(each, spec.batch_size, generator)) for each in inputs]) for _ in range(count))
     return "model.inputs", drawn
+
+
+def opened(target: TargetSpec, key: str, spec: ModelSpec) -> tuple[str, Iterable[Any]]:
+    """Make a data loader of the user's; return the name by which messages know it, and the loader.
+
+    Raises:
+        UsageError: it cannot be made, or is no iterable.
+    """
+    origin = f"{key}._target_={target.target}"
+    with started_in(spec.directory):
+        loader = call_target(target, key)
+    if not isinstance(loader, Iterable):
+        message = f"{origin}: returned a {type(loader).__name__}, and must return an iterable of batches"
+        raise UsageError(message)
+    return origin, loader
 
 
 def _input_specs(spec: ModelSpec) -> tuple[InputSpec, ...]:
@@ -167,15 +179,16 @@ def of_size(sized: Iterable[tuple[int, T]], spec: ModelSpec, count: int, origin:
     return kept
 
 
-def _declared_dims(batch: Batch, spec: ModelSpec) -> list[int | None]:
+def declared_dims(batch: Batch, spec: ModelSpec) -> list[int | None]:
+    """Return the batch dimension of each tensor as the spec has it; None where it has none."""
     if spec.inputs and len(spec.inputs) == len(batch):
         return [each.batch_dim for each in spec.inputs]
     return [spec.batch_dim] * len(batch)
 
 
-def _rows(batch: Batch, spec: ModelSpec) -> int:
+def rows_of(batch: Batch, spec: ModelSpec) -> int:
     """Return the size of a batch: of the first tensor that has the batch dimension."""
-    declared = _declared_dims(batch, spec)
+    declared = declared_dims(batch, spec)
     if all(dim is None for dim in declared):
         return spec.batch_size
     sizes = (t.shape[dim] for t, dim in zip(batch, declared, strict=True) if dim is not None and t.dim() > dim)
@@ -185,11 +198,11 @@ def _rows(batch: Batch, spec: ModelSpec) -> int:
 def _batch_dims(batch: Batch, spec: ModelSpec) -> tuple[int | None, ...]:
     return tuple(
         dim if dim is not None and tensor.dim() > dim and tensor.shape[dim] == spec.batch_size else None
-        for tensor, dim in zip(batch, _declared_dims(batch, spec), strict=True)
+        for tensor, dim in zip(batch, declared_dims(batch, spec), strict=True)
     )
 
 
-def _check_alike(batches: list[Batch], forms: list[CallForm], origin: str) -> None:
+def check_alike(batches: list[Batch], forms: list[CallForm], origin: str) -> None:
     """Refuse batches that would make one latency of several, or that no converted model could take alike."""
     if any(form != forms[0] for form in forms):
         message = (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from almaflow.records import ModelSpec
+    from almaflow.records import EvaluateSpec, ModelSpec
 
 
 NOTHING = object()
@@ -87,11 +87,11 @@ class Inputs:
         size = first_size(self._call, self._batch_dim, "example_input")
         return tuple(_spec(each, names.get(index), self._batch_dim, size) for index, each in enumerate(tensors))
 
-    def write(self, path: Path, spec: ModelSpec, count: int) -> None:
-        """Save ``count`` batches on the CPU, or as many as the loader has.
+    def write(self, path: Path, spec: ModelSpec, count: int, evaluate: EvaluateSpec | None = None) -> None:
+        """Save ``count`` batches on the CPU, or as many as the loader has; to evaluate, all that holds the samples.
 
         Raises:
-            UsageError: there is no batch of the spec's ``batch_size``.
+            UsageError: there is no batch of the spec's ``batch_size``, or there are no labels to evaluate on.
         """
         import torch
 
@@ -99,9 +99,14 @@ class Inputs:
         from almaflow.models.call_form import filled, taken_apart
         from almaflow.models.items import stored
 
-        if self._items is not None:
+        if self._items is not None and evaluate:
+            items = list(_holding(self._items, spec, count, evaluate.samples))
+        elif self._items is not None:
             items = take_items(self._items, spec, count, "data_loader")
         else:
+            if evaluate:
+                message = "evaluate: needs a data_loader whose batches hold the inputs, then the labels"
+                raise UsageError(message)
             if spec.batch_size != self.batch_size:
                 message = f"batch_size={spec.batch_size}: example_input is a batch of {self.batch_size}; let both agree"
                 raise UsageError(message)
@@ -111,6 +116,19 @@ class Inputs:
             items = [self._call]
             items += [filled(tree, [_permuted(t.detach().cpu(), generator) for t in tensors]) for _ in range(count - 1)]
         torch.save({"exact": self._items is None, **stored(items)}, path)
+
+
+def _holding(items: Iterable[object], spec: ModelSpec, count: int, samples: float | None) -> Iterator[object]:
+    """Yield items until they hold so many samples, and ``count`` batches of the spec's size; all for a share."""
+    from almaflow.models.batches import first_size
+
+    left = samples if samples is not None and samples >= 1 else float("inf")
+    for item in items:
+        size = first_size(item, spec.batch_dim, "data_loader")
+        left, count = left - size, count - (size == spec.batch_size)
+        yield item
+        if left <= 0 and count <= 0:
+            return
 
 
 def _arguments(example: object, kwargs: Mapping[str, object] | None) -> tuple[tuple[object, ...], dict[str, object]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Batch = tuple[torch.Tensor, ...]
 
 LABELS = frozenset({"labels", "label", "targets", "target"})
-"""Keys of a loader's batches that are left out where the model can do without: it would compute a loss, too."""
+"""Keys of a loader's labels, which the model does not get where it can do without: it would compute a loss, too."""
 
 
 def call_of(pairs: Pairs, parameters: Parameters, origin: str) -> tuple[Batch, CallForm]:
@@ -60,19 +60,32 @@ def inputs_of(item: object, spec: ModelSpec, parameters: Parameters, origin: str
     Raises:
         UsageError: the item does not hold them.
     """
+    return sample_of(item, spec, parameters, origin)[0]
+
+
+def sample_of(item: object, spec: ModelSpec, parameters: Parameters, origin: str) -> tuple[Pairs, tuple[Any, ...]]:
+    """Pick the model's inputs and the labels out of one item of a data loader.
+
+    The labels are what follows the inputs in a tuple or list, or has one of the keys ``LABELS`` in a mapping; there may
+    be none.
+
+    Raises:
+        UsageError: the item does not hold the inputs.
+    """
     names = [each.name for each in spec.inputs or ()]
     fields = fields_of(item)
     if fields is not None and not {*fields}.isdisjoint({*names, *parameters.named}):
         item = fields
     if isinstance(item, Mapping):
-        return _of_mapping(item, names, parameters, origin)
+        return _of_mapping(item, names, parameters, origin), _labels_in(item)
     parts: list[Any] = list(item) if isinstance(item, (tuple, list)) else [item]
     if not names:
         first = parts[0] if parts else None
         if isinstance(first, Mapping) and not {*first}.isdisjoint(parameters.named):
-            return _of_mapping(first, names, parameters, origin)  # (inputs, labels)
+            pairs = _of_mapping(first, names, parameters, origin)
+            return pairs, tuple(parts[1:]) or _labels_in(first)  # (inputs, labels)
         wanted = max(1, sum(name in parameters.positional for name in parameters.required))
-        return [(None, part) for part in parts[:wanted]]
+        return [(None, part) for part in parts[:wanted]], tuple(parts[wanted:])
     taken: list[Any] = []
     while (held := _tensors_in(taken)) < len(names) and len(taken) < len(parts):
         taken.append(parts[len(taken)])
@@ -80,8 +93,12 @@ def inputs_of(item: object, spec: ModelSpec, parameters: Parameters, origin: str
         kinds = ", ".join(type(part).__name__ for part in parts) or "nothing"
         message = f"{origin}: its batches hold ({kinds}), but the model takes {len(names)} tensors, which come first"
         raise UsageError(message)
-    one_each = len(taken) == len(names)
-    return [(name, part) for name, part in zip(names if one_each else [None] * len(taken), taken, strict=True)]
+    given = names if len(taken) == len(names) else [None] * len(taken)
+    return list(zip(given, taken, strict=True)), tuple(parts[len(taken) :])
+
+
+def _labels_in(item: Mapping[Any, Any]) -> tuple[Any, ...]:
+    return tuple(value for key, value in item.items() if key in LABELS)
 
 
 def _of_mapping(item: Mapping[Any, Any], names: list[str | None], parameters: Parameters, origin: str) -> Pairs:

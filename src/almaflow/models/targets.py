@@ -27,7 +27,7 @@ def call_target(spec: TargetSpec, key: str, contract: str = "") -> object:
     Raises:
         UsageError: it does not import, is no callable, raises, or exits the process.
     """
-    return call(_imported(spec.target, key), spec.kwargs, f"{key}._target_={spec.target}", contract)
+    return call(imported(spec.target, key), spec.kwargs, f"{key}._target_={spec.target}", contract)
 
 
 def call(function: Any, kwargs: dict[str, Any], origin: str, contract: str = "") -> object:
@@ -51,8 +51,12 @@ def call(function: Any, kwargs: dict[str, Any], origin: str, contract: str = "")
         raise UsageError(message) from error
 
 
-def _imported(target: str, key: str) -> Any:
-    """Import the object at a dotted path: the longest prefix that is a module, then attributes."""
+def imported(target: str, key: str) -> Any:
+    """Import the object at a dotted path: the longest prefix that is a module, then attributes.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
     parts = target.split(".")
     if not all(part.isidentifier() for part in parts):
         message = f"{key}._target_={target}: is not an import path like my_package.my_module.MyModel"

@@ -13,7 +13,7 @@ HELPERS_INTERVAL_S = 0.2
 GROWN = 1.02
 """Growth of the helpers' resident memory from which on their share is asked for again."""
 
-NOT_THE_CONVERSION = ("start", "load", "check")
+NOT_THE_CONVERSION = ("start", "load", "check", "evaluate")
 """Phases whose memory is not the conversion's: the worker's own peak leaves them out too."""
 
 

@@ -20,7 +20,15 @@ from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_result import read_result
 from almaflow.processes.working_time import WorkingTime
 from almaflow.records import Failure, FailureKind, Measurement, WorkerResult, WorkerTask
-from almaflow.records.protocol import PREPARING, EventReader, RoundReport, RoundRequest, request_line, round_request
+from almaflow.records.protocol import (
+    EVALUATE,
+    PREPARING,
+    EventReader,
+    RoundReport,
+    RoundRequest,
+    request_line,
+    round_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,11 +119,15 @@ class WorkerHandle:
         """Seconds of each stop of the worker, from outside, since it was last waited for."""
         return tuple(self._time.stops.stops_s)
 
-    def finish(self) -> WorkerExit:
-        """Let a worker that is ready finish, wait for its end, and read its result."""
+    def finish(self, *, evaluate: bool = True) -> WorkerExit:
+        """Let a worker that is ready finish, wait for its end, and read its result.
+
+        Args:
+            evaluate: Whether to wait for an evaluation too; else it is ended as soon as all else is done.
+        """
         if self._ready:
             self._tell(None)
-        self._wait(lambda: False)
+        self._wait(lambda: self.phase == EVALUATE and not evaluate)
         self.close()
         return self.exit_state()
 
@@ -128,6 +140,11 @@ class WorkerHandle:
             failure = failure_of_end(self._code, self.phase, directory, self._memory.mb)
         elif failure is None and self._code == 0 and not result.finished:
             failure = Failure(FailureKind.CRASHED, "the worker ended without a result", self.phase)
+        if self.phase == EVALUATE and result.measurement and not result.finished:
+            # What was timed is whole by then, whatever ends the evaluation.
+            why = failure.message if failure else "ended before it was evaluated"
+            result = replace(result, finished=True, measurement=replace(result.measurement, quality_error=why))
+            failure = None
         if failure is not None:
             result = replace(result, failure=failure)
         if result.measurement:

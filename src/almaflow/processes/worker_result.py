@@ -32,6 +32,7 @@ def read_result(directory: Path) -> WorkerResult:
         result,
         failure=mask(result.failure),
         bad_input=mask(result.bad_input),
-        measurement=measured and replace(measured, notes=mask(measured.notes)),
+        measurement=measured
+        and replace(measured, notes=mask(measured.notes), quality_error=mask(measured.quality_error)),
         prepared=prepared and replace(prepared, notes=mask(prepared.notes)),
     )

@@ -12,6 +12,7 @@ from almaflow.records.job import Drift, Job, Outcome
 from almaflow.records.json_files import from_dict, read_data, read_json, stamp, to_dict, write_json
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import PastMeasurement, Prediction, PredictionRequest
+from almaflow.records.quality import EvaluateSpec, QualityDrop
 from almaflow.records.results import (
     Failure,
     Fidelity,
@@ -31,6 +32,7 @@ from almaflow.records.workload import Operation, Workload
 __all__ = [
     "CostModel",
     "Drift",
+    "EvaluateSpec",
     "Failure",
     "FailureKind",
     "Fidelity",
@@ -52,6 +54,7 @@ __all__ = [
     "PlannedConversion",
     "Prediction",
     "PredictionRequest",
+    "QualityDrop",
     "RecordedPrediction",
     "ReferenceInfo",
     "Resume",

@@ -8,6 +8,7 @@ from typing import Any
 from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.prediction import Prediction
+from almaflow.records.quality import EvaluateSpec
 from almaflow.records.results import Failure, Measurement, ReferenceInfo
 from almaflow.records.specs import MeasureSpec, ModelSpec
 from almaflow.records.status import Status
@@ -87,3 +88,5 @@ class Job:
     """Whether all that was measured is in the store, and the job's run there is closed."""
     references: tuple[Outcome, ...] = ()
     """Outcomes of eager and inductor, timed again beside those of a resumed job, for speedups only."""
+    evaluate: EvaluateSpec | None = None
+    """The evaluation on labelled data that was asked for."""

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from almaflow.records import MeasureSpec
 
 
-PHASES = ("start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready")
+PHASES = ("start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready", "evaluate")
 """Phases of a worker, in this order. In ``prepared`` it waits for its first turn, in ``ready`` for the next one."""
+
+EVALUATE = "evaluate"
+"""The phase after which nothing is timed: what happens there does not spoil the measurement."""
 
 PREPARING = PHASES[: PHASES.index("prepared")]
 """Phases that other workers may have at the same time."""

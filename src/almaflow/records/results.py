@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from almaflow.records.quality import QualityDrop
 from almaflow.records.status import FailureKind
 from almaflow.records.workload import Workload
 
@@ -68,6 +69,9 @@ class ReferenceInfo:
     ``files``; those that do not count, or were not taken by an older almaflow, are absent."""
     sources: dict[str, str] = field(default_factory=dict)
     """Digests of the user's own modules by their names."""
+    quality: dict[str, float] = field(default_factory=dict)
+    """Figures of eager on labelled samples, by name."""
+    quality_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,16 @@ class Measurement:
     prepared_beside: float | None = None
     """Number of conversions that were prepared at the same time, as a mean over the time until this one was; set by the
     parent. Where it is not 0, the wall times until then depend on the others."""
+    calibration_samples: int | None = None
+    """Samples that a quantiser was calibrated on; None where nothing was calibrated."""
+    quality: dict[str, float] = field(default_factory=dict)
+    """Figures on labelled samples by name, each the mean over the samples where they have scores of their own."""
+    quality_drops: dict[str, QualityDrop] = field(default_factory=dict)
+    """Of each figure, what it lost against eager's."""
+    quality_samples: int | None = None
+    quality_error: str | None = None
+    """Why there are no figures although they were asked for."""
+    evaluate_s: float | None = None
 
 
 @dataclass(frozen=True)

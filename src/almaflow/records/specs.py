@@ -8,6 +8,7 @@ from typing import Any
 
 from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
+from almaflow.records.quality import EvaluateSpec
 from almaflow.records.results import ModelTraits
 
 
@@ -50,6 +51,10 @@ class ModelSpec:
     """File with the weights to load after building; None: those that building it gave."""
     inputs: tuple[InputSpec, ...] | None = None
     data_loader: TargetSpec | None = None
+    calibration_loader: TargetSpec | None = None
+    """What quantisers are calibrated on; None: the inputs that outputs are compared on."""
+    calibration_samples: int = 300
+    """Most samples that are taken of ``calibration_loader``."""
     pickle_path: str | None = None
     """File with a cloudpickled module, or with a callable that builds one."""
     batches_path: str | None = None
@@ -128,6 +133,7 @@ class WorkerTask:
     """Directory where compilers keep what they compiled; None: in ``work_dir``."""
     compile_jobs: int | None = None
     """Most C++ compilers that inductor runs at once; None: as many as it takes by itself."""
+    evaluate: EvaluateSpec | None = None
     sys_path: tuple[str, ...] = ()
 
 

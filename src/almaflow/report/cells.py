@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import wording
+from almaflow.analysis.quality import figures_in
+from almaflow.analysis.quality import shown as shown_quality
 from almaflow.analysis.standings import standings
 from almaflow.analysis.wording import UNKNOWN, beside, doubts, figure, names
 from almaflow.records.plan import INDUCTOR
@@ -12,7 +14,7 @@ from almaflow.records.shares import percent
 from almaflow.report.marks import MARK, is_unstable, marks_explained
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from almaflow.analysis import Analysis, Row
     from almaflow.records import Job
@@ -71,6 +73,16 @@ def fidelity(row: Row) -> tuple[str, str]:
     return sqnr(row.metrics), "ok" if measured.fidelity.ok else "wrong"
 
 
+def quality(metrics: Metrics) -> str:
+    """Tell the first figure on labelled data, and in brackets what it gained against eager."""
+    return shown_quality(metrics)
+
+
+def quality_name(several: Iterable[Metrics]) -> str:
+    """Name the figure of quality that these conversions have first; empty where none was evaluated."""
+    return next((name for metrics in several for name in figures_in(metrics)[:1]), "")
+
+
 def error(metrics: Metrics) -> str:
     """Signed prediction error in percent."""
     value = metrics.get("prediction_error_pct")
@@ -97,6 +109,7 @@ def legend(analysis: Analysis) -> list[str]:
     notes: dict[str, list[str]] = {}
     if any(row.outcome.planned.device_override for row in shown):
         lines.append(OVERRIDDEN)
+    lines += [f"{row.name}: not recommended, {row.too_low}" for row in shown if row.too_low]
     for row in shown:
         if recompiles := row.metrics.get("noise/recompiles"):
             notes.setdefault(f"compiled anew {recompiles:.0f} times during the timed calls", []).append(row.name)
@@ -106,8 +119,13 @@ def legend(analysis: Analysis) -> list[str]:
 
 
 def model_notes(job: Job) -> tuple[str, ...]:
-    """Pass on what the preparing worker found out about the model."""
-    return job.prepared.notes if job.prepared else ()
+    """Pass on what the preparing worker found out about the model, and what eager is worth on labelled data."""
+    if job.prepared is None:
+        return ()
+    found = ", ".join(f"{name} {value:.4g}" for name, value in job.prepared.quality.items())
+    samples = job.prepared.quality_samples
+    told = f"eager on {samples} labelled samples: {found}; in brackets, what a conversion gained on the same ones"
+    return (*job.prepared.notes, *([told] if found else []))
 
 
 def interrupted(job: Job) -> str:
@@ -130,7 +148,8 @@ def title(job: Job) -> str:
 def best(analysis: Analysis) -> str:
     """Name the best conversion, those than which it is not faster for certain, and a busy machine."""
     if analysis.best is None:
-        return "Best: none, no conversion gave a latency that counts"
+        kept = any(row.counts for row in analysis.rows)  # by its quality alone
+        return f"Best: none, no conversion gave a latency that counts{' and the quality asked for' if kept else ''}"
     metrics = analysis.best.metrics
     speedups = beside(metrics)
     text = f"Best: {analysis.best_conversion}, {latency(metrics)} ms"

@@ -59,6 +59,8 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "output": output,
         "rows": [_row(each, output) for each in timed],
         "priced": output.get("price_per_hour") is not None,
+        "evaluated": cells.quality_name(timed),
+        "too_low": [each for each in timed if "quality/samples" in each and each["quality_verdict"] != "ok"],
         "predicted": any(each["prediction_error_pct"] is not None for each in timed),
         "failed": [each for each in entries if each["status"] == "failed"],
         "missing": _missing(entries),
@@ -91,6 +93,7 @@ def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
         "throughput": cells.throughput(entry),
         "speedup": cells.speedup(entry, "eager"),
         "fidelity": cells.sqnr(entry),
+        "quality": cells.quality(entry),
         "error": cells.error(entry),
         "cost": "" if price is None or not rate else f"{price / SECONDS_PER_HOUR / rate * MILLION:.2f}",
     }

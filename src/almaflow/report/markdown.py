@@ -63,7 +63,7 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
 
 
 def line(row: Row) -> str:
-    """Tell the result of one conversion in a line: latency, speedup and fidelity, or why there are none."""
+    """Tell the result of one conversion in a line: latency, speedup, fidelity and quality, or why there are none."""
     if row.outcome.planned.unavailable:
         return escaped(f"cannot run here: {cells.first_line(row.message)}")
     if not row.counts:
@@ -73,6 +73,8 @@ def line(row: Row) -> str:
         f"{cells.latency(row.metrics)} ms",
         f"{speedup} eager" if speedup not in {"", UNKNOWN} else "",
         " ".join(cells.fidelity(row)).strip(),
+        " ".join(filter(None, (cells.quality_name([row.metrics]), cells.quality(row.metrics)))),
+        f"not recommended: {row.too_low}" if row.too_low else "",
     )
     return escaped(", ".join(filter(None, figures)))
 
@@ -90,6 +92,9 @@ def _results(analysis: Analysis) -> str:
         "vs inductor",
         "fidelity",
     ]
+    evaluated = cells.quality_name(row.metrics for row in rows)
+    if evaluated:
+        header.append(evaluated)
     predicted = any("prediction_error_pct" in row.metrics for row in rows)
     if predicted:
         header.append("prediction error")
@@ -99,8 +104,9 @@ def _results(analysis: Analysis) -> str:
         figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
         ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
+        quality = [cells.quality(row.metrics)] if evaluated else []
         error = [cells.error(row.metrics)] if predicted else []
-        return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *error]
+        return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *quality, *error]
 
     return markdown_table(header, [cells_of(row) for row in rows]) if rows else ""
 

@@ -17,7 +17,7 @@ from almaflow.analysis.rounds import is_stable
 from almaflow.analysis.wording import figure
 from almaflow.measure.progress import Progress
 from almaflow.records import Status
-from almaflow.records.protocol import MINIMUM_ROUNDS
+from almaflow.records.protocol import EVALUATE, MINIMUM_ROUNDS
 from almaflow.report.cells import first_line
 from almaflow.report.console import JobConsole
 from almaflow.report.estimate import Estimate
@@ -92,7 +92,7 @@ class TerminalProgress(Progress):
             self._live.start()
 
     def phase(self, name: str, phase: str) -> None:
-        """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up or measure.
+        """Tell that a conversion is now in this phase: start, load, convert, first call, check, warm-up, measure ...
 
         Before the plan is known, it is the model's, which has a line of its own.
         """
@@ -101,6 +101,10 @@ class TerminalProgress(Progress):
             self._under_way, self._converted = {}, frozenset()
         if phase == "ready":  # warm as well, some time after `ready`
             self._no_more(name)
+        if phase == EVALUATE and self._total:
+            self._turns, self._under_way = "timed", {name: (phase, self._clock())}
+            self._refresh()
+            return
         if self.estimate.in_turns or phase in {"prepared", "ready"}:  # `ready` and `turns` tell that
             return
         if not self._total:

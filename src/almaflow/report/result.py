@@ -52,6 +52,8 @@ def _table(entries: list[Mapping[str, Any]], *, wide: bool) -> Table:
         "vs inductor": lambda each: cells.speedup(each, "inductor"),
         "fidelity": cells.sqnr,
     }
+    if evaluated := cells.quality_name(entries):
+        columns[evaluated] = cells.quality
     if any(each.get("prediction_error_pct") is not None for each in entries):
         columns["pred. error"] = cells.error
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")

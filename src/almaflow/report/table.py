@@ -31,7 +31,7 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
     console.print(Text(cells.title(job), style="bold"))
     if interrupted := cells.interrupted(job):
         console.print(Text(interrupted, style="yellow"))
-    if analysis.best:
+    if any(row.counts for row in analysis.rows):
         console.print(_fitting(analysis, console))
     for line in (*cells.model_notes(job), *cells.legend(analysis)):
         console.print(Text(line))
@@ -85,10 +85,14 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("fidelity", no_wrap=True)
+    evaluated = cells.quality_name(row.metrics for row in rows)
+    if evaluated:
+        table.add_column(evaluated, justify="right", no_wrap=wide)
     if predicted:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
         texts = _texts(row, compared, wide=wide, best=row is analysis.best)
+        texts += [cells.quality(row.metrics)] if evaluated else []
         shown = [*texts, cells.error(row.metrics) + (f"{' ' if wide else chr(10)}{PREDICTED}" if row is only else "")]
         shown = shown if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)

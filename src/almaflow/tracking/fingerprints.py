@@ -101,7 +101,18 @@ def plan_fingerprint(job: Job, plan: Sequence[PlannedConversion]) -> str:
 
 def measure_params(job: Job) -> dict[str, str]:
     """Return the params that a figure's reliability depends on: one with fewer samples cannot replace another."""
-    return {f"measure.{name}": as_text(getattr(job.measure, name)) for name in WORTH_MEASURE}
+    return {f"measure.{name}": as_text(getattr(job.measure, name)) for name in WORTH_MEASURE} | quality_params(job)
+
+
+def quality_params(job: Job) -> dict[str, str]:
+    """Return the params of what figures of quality depend on; none where the job has no evaluation or calibration."""
+    values: dict[str, object] = {}
+    if job.evaluate:
+        values = {f"evaluate.{name}": getattr(job.evaluate, name) for name in ("target", "kwargs", "samples")}
+    if loader := job.model.calibration_loader:
+        values |= {"calibration.target": loader.target, "calibration.kwargs": loader.kwargs}
+        values["calibration.samples"] = job.model.calibration_samples
+    return {name: as_text(value) for name, value in values.items()}
 
 
 def _digest(facts: object) -> str:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.quality import verdict
 from almaflow.analysis.warnings import warnings_of
 from almaflow.machine import home
-from almaflow.tracking.fingerprints import as_text, digest_tags, fingerprint, input_shape, logical_key
+from almaflow.tracking.fingerprints import as_text, digest_tags, fingerprint, input_shape, logical_key, quality_params
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +70,8 @@ def job_params(job: Job) -> dict[str, str]:
         "cpus": None if job.hardware.cpus is None else ",".join(map(str, job.hardware.cpus)),
     }
     values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
+    values |= quality_params(job)
+    values["evaluate.max_drop"] = job.evaluate.max_drop if job.evaluate else None
     return {key(name): cut(as_text(value), PARAM_LENGTH) for name, value in values.items() if value is not None}
 
 
@@ -88,8 +91,9 @@ def params(job: Job, outcome: Outcome) -> dict[str, str]:
 def job_tags(job: Job) -> dict[str, str]:
     """Return tags of the job's own run."""
     warnings = "; ".join(warnings_of(job))
+    figures = ", ".join(job.prepared.quality) if job.prepared else ""
     named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
-    return _tags(job, {**named, "warnings": warnings, **_digests(job)})
+    return _tags(job, {**named, "warnings": warnings, "quality": figures, **_digests(job)})
 
 
 def tags(job: Job, outcome: Outcome) -> dict[str, str]:
@@ -127,6 +131,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
             "device_actual": measured.device_actual,
             "repairs": ", ".join(measured.repairs),
             "notes": "; ".join(measured.notes),
+            "quality": verdict(job, outcome),
         }
         values |= {f"runtime.{name}": value for name, value in measured.runtime.items()}
         values |= {f"threads.{name}": value for name, value in measured.threads.items()}

@@ -90,8 +90,9 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
         tags: Tags of the job's run.
     """
     views = []
+    quality = [f"metrics.`quality/{name}{end}`" for name in _figures(tags) for end in ("", "_drop")]
     if sweep_id := tags.get("almaflow.sweep_id"):
-        columns = [*RESULT, *WORKLOAD, *DETAILS, *FAILURE]
+        columns = [*RESULT, *quality, *WORKLOAD, *DETAILS, *FAILURE]
         state = _page(_conversions("sweep_id", sweep_id), "params.`model`", columns, _bars(CHARTS))
         views.append(View(SWEEP, f"sweep {sweep_id}", started_at, state))
         # A bar for each conversion of each job would be too many to read: the best conversion of each job.
@@ -101,7 +102,7 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
         state |= {"runListHidden": True}
         views.append(View(SWEEP_BEST, f"sweep {sweep_id}, the fastest of each job", started_at, state, charts=True))
     if job_id := tags.get("almaflow.job_id"):
-        columns = [*RESULT, *DETAILS, *PREDICTION, *FAILURE]
+        columns = [*RESULT, *quality, *DETAILS, *PREDICTION, *FAILURE]
         state = _page(_conversions("job_id", job_id), "metrics.`latency_ms`", columns, _bars(CHARTS))
         state["columnWidths"][NAME] = 250  # the model, at the end of the names, is the same for all
         views.append(View(JOB, f"newest job, {name}", started_at, state))
@@ -109,6 +110,11 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
     where = f"{CONVERSIONS} AND metrics.prediction_abs_error_pct >= 0"
     state = _page(where, "attributes.start_time", columns, _bars(ERROR_CHARTS)) | {"orderByAsc": False}
     return [*views, View(ACCURACY, "prediction errors of all jobs", 0, state)]
+
+
+def _figures(tags: Mapping[str, str]) -> list[str]:
+    """Return the names of the figures of quality that a job's conversions have."""
+    return list(filter(None, tags.get("almaflow.quality", "").split(", ")))
 
 
 def series_view() -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -40,6 +41,10 @@ class Reference:
     draws: list[Answer] = field(default_factory=list)
     form: dict[str, Any] = field(default_factory=dict)
     """How a batch becomes the arguments of the caller's model: a ``CallForm`` as plain data."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """The parameters of the model's call: the fields of ``Parameters``."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    """Eager's scores on labelled samples, where they were asked for: the fields of ``evaluate.Scores``."""
 
     @property
     def call_form(self) -> CallForm:
@@ -54,6 +59,11 @@ class Reference:
     def load(cls, path: str) -> Reference:
         """Read what ``save`` wrote."""
         return cls(**torch.load(path, weights_only=True))
+
+
+def calibration_path(task: WorkerTask) -> Path:
+    """Return the file with the batches of ``model.calibration_loader``, beside the reference."""
+    return Path(task.reference_path).with_name("calibration.pt")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Run one conversion in a worker: load, convert, first call, check, and on request warm up and take timed rounds."""
+"""Run one conversion in a worker: load, convert, first call, check, on request timed rounds, at last evaluate it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from almaflow.conversions.build import build
 from almaflow.conversions.built.model import BuildInputs
+from almaflow.conversions.built.narrow import is_narrow
 from almaflow.models.batches import copied
 from almaflow.models.build import build_bound, weights_digest
 from almaflow.models.settle import restore
@@ -17,9 +18,10 @@ from almaflow.models.sources import changed_sources
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
 from almaflow.records.kept_rounds import KeptRound, keep_round
-from almaflow.records.protocol import round_request
+from almaflow.records.protocol import EVALUATE, round_request
 from almaflow.worker import device as devices
-from almaflow.worker.check import Checker, Reference
+from almaflow.worker.check import Checker, Reference, calibration_path
+from almaflow.worker.evaluate import evaluated
 from almaflow.worker.failures import WrongOutputError
 from almaflow.worker.inputs import Inputs
 from almaflow.worker.rounding import fault_of_cast
@@ -79,6 +81,7 @@ def run_conversion(
         if directed:
             run.take_turns(turns)
         run.check_evidence()
+        run.evaluate()
 
 
 class _Run:
@@ -105,6 +108,7 @@ class _Run:
             model(*(tensor.to(planned.device) for tensor in copied(reference.batches[0])))
         state = ModelState(model) if task.traits.keeps_state else None
         self._inputs = Inputs(reference.batches, planned, task, state)
+        self._state = state
         self._checker = Checker(reference, self._inputs, planned, task, lambda: _load(task)[0])
         baseline_mb = devices.resident_mb()
         devices.reset_peak()
@@ -139,8 +143,13 @@ class _Run:
             repairs=self._converted.repairs,
             baseline_memory_mb=baseline_mb,
             model_mb=self._converted.model_mb(),
+            calibration_samples=self._calibration_samples(),
         )
         self._peak_mb = devices.peak_mb()
+
+    def _calibration_samples(self) -> int | None:
+        batches = self._converted.built.calibration_batches
+        return None if batches is None else batches * self._task.model.batch_size
 
     def _call(self, index: int) -> object:
         return self._converted.call(self._inputs.get(index))
@@ -211,6 +220,15 @@ class _Run:
         if fault:
             raise fault
 
+    def evaluate(self) -> None:
+        """Give the converted model figures of quality on labelled samples, when nobody is timed any more."""
+        if self._task.evaluate is None:
+            return
+        self._events.enter(EVALUATE)
+        found = evaluated(self._task.evaluate, self._checker, self._converted, self._state)
+        self._measurement = replace(self._measurement, **found)
+        self._keep(self._measurement)
+
 
 def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     """Return the model with the reference worker's weights, and the reference that it wrote."""
@@ -231,7 +249,10 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
 
 def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask) -> ConvertedModel:
     """Build the conversion with the task's settings; errors of the converter are not caught."""
-    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits)
+    calibration = []
+    if task.model.calibration_loader and is_narrow(planned.dtype):
+        calibration = Inputs(torch.load(calibration_path(task), weights_only=True), planned, task).batches
+    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits, calibration)
     with frozen_decisions_raise(task.traits):
         return build(planned, model, build_inputs, task.measure.log_level)
 

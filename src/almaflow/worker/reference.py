@@ -18,12 +18,15 @@ from almaflow.models.batches import copied
 from almaflow.models.build import build_example, check_forward, weights_digest
 from almaflow.models.digests import digests_of_built, digests_of_called
 from almaflow.models.examine import alike, examine, notes_on
+from almaflow.models.loaded import LabelledLoader, calibration_batches
 from almaflow.models.settle import settle
 from almaflow.models.sources import own_sources
 from almaflow.models.state import ModelState, set_generators
 from almaflow.records import ModelSpec, ReferenceInfo, TensorSpec, WorkerTask, Workload
-from almaflow.worker.check import Reference
+from almaflow.records.protocol import EVALUATE
+from almaflow.worker.check import Reference, calibration_path
 from almaflow.worker.device import device_name, synchronizer
+from almaflow.worker.evaluate import Scores, evaluate
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.threads import read_threads, set_threads
 
@@ -31,8 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.models.batches import Batch
+    from almaflow.models.build import Example
     from almaflow.models.call_form import CallForm
-    from almaflow.models.examine import Answer
+    from almaflow.models.examine import Answer, Examination
     from almaflow.records.protocol import EventWriter
     from almaflow.worker.turns import TurnInbox
 
@@ -58,7 +62,9 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
         msg = f"hardware.device=cuda: PyTorch {torch.__version__} sees no CUDA device here; take hardware=cpu"
         raise UsageError(msg)
     set_threads(task.hardware.threads)
-    model, batches, digest, settled, form = example_model(task)
+    example, digest, settled = _example(task)
+    model, form = example.model, example.form
+    batches = example.batches[: task.measure.fidelity_inputs]
     digests = digests_of_built(task.model, model, digest, batches, form)
     # On the CPU, where `almaflow predict` counts too. For a CPU after the eager calls: tensors that code makes at its
     # first call and keeps are real ones then.
@@ -73,7 +79,17 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     eager_s = _eager_s(model, first, synchronize)
     if device == "cpu":
         workload = _workload(model, batches[0], task.model)
-    Reference(batches, found.outputs, settled, found.sequence, found.draws, form.to_plain()).save(task.reference_path)
+    if task.evaluate:
+        events.enter(EVALUATE)
+    scores = _scores(task, example, found, state)
+    calibration = calibration_batches(task.model, example.parameters, form, batches[0])
+    if calibration:
+        torch.save(calibration, calibration_path(task))
+    Reference(
+        *(batches, found.outputs, settled, found.sequence, found.draws, form.to_plain()),
+        parameters=vars(example.parameters),
+        scores=vars(scores) if scores else {},
+    ).save(task.reference_path)
     keep(
         ReferenceInfo(
             inputs=_specs(batches[0]),
@@ -88,6 +104,8 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             traits=traits,
             digests=digests | digests_of_called(task.model, model, workload),
             sources={} if task.model.built_in else own_sources(),
+            quality=scores.means if scores else {},
+            quality_samples=scores.samples if scores else None,
         )
     )
     events.enter("ready")
@@ -106,6 +124,23 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
                 lambda _: model(*getattr(given, "batch", first)), synchronize, task, events, before_call
             )
             events.enter("ready", rounds.take(turn))
+
+
+def _scores(task: WorkerTask, example: Example, found: Examination, state: ModelState | None) -> Scores | None:
+    """Evaluate eager, whose scores are those that each conversion is paired with; None where nobody asked for it."""
+    if task.evaluate is None:
+        return None
+
+    def call(batch: Batch) -> object:
+        if state:
+            state.put_back()
+        if found.traits.random:
+            set_generators(task.model.seed)
+        return example.model(*(tensor.to(task.hardware.device) for tensor in batch))
+
+    samples = task.evaluate.samples
+    loader = LabelledLoader(task.model, example.parameters, example.form, example.batches[0], samples)
+    return evaluate(task.evaluate, loader, call, found.outputs[0])
 
 
 def _eager_s(model: torch.nn.Module, batch: Batch, synchronize: Callable[[], None]) -> float:
@@ -131,6 +166,13 @@ def example_model(
     Raises:
         UsageError: the model or its inputs are not what the configuration says.
     """
+    example, digest, settled = _example(task)
+    batches = example.batches[: task.measure.fidelity_inputs]
+    return example.model, batches, digest, settled, example.form
+
+
+def _example(task: WorkerTask) -> tuple[Example, str, dict[str, torch.Tensor]]:
+    """Build the model and its inputs, with the digest of the weights as drawn and those that were settled."""
     count = task.measure.fidelity_inputs
     settles = _random(task.model)
     # Enough rows for statistics, however few inputs the outputs are compared on.
@@ -140,7 +182,7 @@ def example_model(
     if settles:
         check_forward(example.model, example.batches[0])
         settled = settle(example.model, example.batches[:SETTLE_BATCHES], task.model.seed, example.batch_dims)
-    return example.model, example.batches[:count], digest, settled, example.form
+    return example, digest, settled
 
 
 def _random(model: ModelSpec) -> bool:

@@ -60,11 +60,12 @@ def build_with_alma(
     packed = casting or (several and not spreading)
     module = Packed(model, len(batches[0])) if packed else model
     examples = _examples([example_of(batches[0]), *batches[1:]], packed=packed)
+    calibration = _examples(inputs.calibration, packed=packed) or examples
     arguments = (batches[0],) if packed else batches[0]
     exported = TensorOutputs(module, arguments) if planned.family == "onnx" else None
     example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
     sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
-    building = AlmaBuild(planned, model, inputs.threads, examples, spreading, sessions, inputs.streams)
+    building = AlmaBuild(planned, model, inputs.threads, examples, calibration, spreading, sessions, inputs.streams)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         for patch in PATCHES:
@@ -96,6 +97,7 @@ def build_with_alma(
         building.float_form,
         takes_turns("AOTInductor", inputs.streams) if building.has("AOT_INDUCTOR") else (),
         executable,
+        building.calibration_batches,
     )
 
 

@@ -22,6 +22,8 @@ class AlmaBuild:
     threads: int
     examples: list[Any]
     """Example inputs in the form that the model takes: a tensor, or a tuple of several."""
+    calibration: list[Any]
+    """What quantisers are calibrated on, in the same form."""
     spreading: bool
     """Whether the converter spreads a tuple over the model's inputs."""
     sessions: OnnxSessions
@@ -32,6 +34,8 @@ class AlmaBuild:
     """Entries that almaflow's own backends add to ``ExecutionEvidence.runtime``."""
     float_form: FloatForm | None = None
     """The call before quantisation, where building gives one on the way."""
+    calibration_batches: int | None = None
+    """Number of batches that a quantiser was calibrated on; None where nothing was calibrated."""
 
     def has(self, *prefixes: str) -> bool:
         """Whether a step of the conversion begins with one of these prefixes."""

@@ -23,7 +23,7 @@ INT4_GROUP = 128
 
 
 def quanto_calibration(building: AlmaBuild) -> Any:
-    """Calibrate the scales of activations on the example inputs before the weights are frozen."""
+    """Calibrate the scales of activations before the weights are frozen."""
     module = importlib.import_module("alma.conversions.options.optimum_quanto")
     freeze = module.freeze
 
@@ -31,15 +31,16 @@ def quanto_calibration(building: AlmaBuild) -> Any:
         from optimum.quanto import Calibration
 
         with torch.no_grad(), Calibration():
-            for example in building.examples:
+            for example in building.calibration:
                 model(example)
+        building.calibration_batches = len(building.calibration)
         freeze(model)
 
     return patch.object(module, "freeze", calibrate_and_freeze)
 
 
 def fx_calibration(building: AlmaBuild) -> Any:
-    """Calibrate on the example inputs, fix the scales, and use the statistics stored in the model."""
+    """Calibrate, fix the scales, and use the statistics stored in the model."""
     module = importlib.import_module("alma.conversions.options.fake_quant")
     prepare = module.prepare_qat_fx
 
@@ -49,8 +50,9 @@ def fx_calibration(building: AlmaBuild) -> Any:
         for quantiser in quantisers:
             quantiser.enable_static_observation()
         with torch.no_grad():
-            for example in building.examples:
+            for example in building.calibration:
                 prepared(example)
+        building.calibration_batches = len(building.calibration)
         for quantiser in quantisers:  # scales are fixed from here on
             quantiser.toggle_observer_update(enabled=False)
             quantiser.toggle_fake_quant(enabled=True)
@@ -95,7 +97,7 @@ def xnnpack_integers(_building: AlmaBuild) -> Any:
 
 
 def pt2e_float_form(building: AlmaBuild) -> Any:
-    """Keep the graph as it was exported, on the weights that the model holds anyway."""
+    """Keep the graph as it was exported, on the weights that the model holds anyway, and calibrate the other one."""
     module = importlib.import_module("alma.conversions.options.export_quant")
     prepare = module.prepare_pt2e
 
@@ -105,7 +107,13 @@ def pt2e_float_form(building: AlmaBuild) -> Any:
         building.float_form = FloatForm(
             lambda: (lambda *inputs: floating(inputs)) if several else floating,
         )
-        return prepare(model, *args)
+        prepared = prepare(model, *args)
+        if own := building.calibration is not building.examples:
+            with torch.no_grad():
+                for example in building.calibration:
+                    prepared(example)
+        building.calibration_batches = len(building.calibration) if own else 1  # Alma shows it one batch
+        return prepared
 
     return patch.object(module, "prepare_pt2e", keep_and_prepare)
 

@@ -20,13 +20,20 @@ class BuildInputs:
     """Example inputs and settings that steps may need."""
 
     batches: list[Batch]
-    """Example inputs on the device in the conversion's types; quantisers are calibrated on them."""
+    """Example inputs on the device in the conversion's types."""
     threads: int
     """Threads that all concurrent calls together may use."""
     streams: int = 1
     """Number of calls that may run at once."""
     traits: ModelTraits = field(default_factory=ModelTraits)
     """What eager calls showed of the model."""
+    calibration: list[Batch] = field(default_factory=list)
+    """Inputs of ``model.calibration_loader``, like ``batches``; none where there is no such loader."""
+
+    @property
+    def calibrated_on(self) -> list[Batch]:
+        """What quantisers are calibrated on."""
+        return self.calibration or self.batches
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class BuiltModel:
     """What the user should know about how it was built, one line each."""
     executable: Any = None
     """What ``forward`` calls, where that tells what it is: a graph module, TorchScript, a compiled model."""
+    calibration_batches: int | None = None
+    """Batches that a quantiser was calibrated on; None where nothing was calibrated."""
 
 
 ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]

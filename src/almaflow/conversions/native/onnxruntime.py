@@ -1,4 +1,4 @@
-"""Build ONNX Runtime models, exported by PyTorch, in floating point or quantised on the example inputs."""
+"""Build ONNX Runtime models, exported by PyTorch, in floating point or quantised."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     quantize_static(
         prepared,
         quantised,
-        _Calibration(prepared, work.batches),
+        _Calibration(prepared, work.calibrated_on),
         quant_format=QuantFormat.QDQ,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
@@ -128,6 +128,7 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         built,
         evidence=lambda: together([built.evidence(), shares()]),
         float_form=FloatForm(lambda: _call(floating, exported, OnnxSessions(CPU, work.threads))),
+        calibration_batches=len(work.calibrated_on),
     )
 
 
@@ -136,7 +137,7 @@ def _is_other_float(parameter: torch.Tensor) -> bool:
 
 
 class _Calibration:
-    """A reader of the example batches for ONNX Runtime's calibration: one feed at a time, then None."""
+    """A reader of batches for ONNX Runtime's calibration: one feed at a time, then None."""
 
     def __init__(self, path: Path, batches: list[Batch]) -> None:
         import onnx

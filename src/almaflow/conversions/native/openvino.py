@@ -34,7 +34,7 @@ def _precision(precision: str, *, compress: bool = False) -> Backend:
 
 
 def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """Quantise by NNCF after training, calibrated on the example inputs; the rest computes in float32.
+    """Quantise by NNCF after training, calibrated on inputs of the model; the rest computes in float32.
 
     Raises:
         NotImplementedError: the model has no weight that could be quantised.
@@ -46,8 +46,8 @@ def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
     transformer = any(isinstance(module, torch.nn.LayerNorm) for module in model.modules())
     quantised = nncf.quantize(
         form.model,
-        nncf.Dataset(work.batches, lambda batch: [given(tensor) for tensor in batch]),
-        subset_size=len(work.batches),
+        nncf.Dataset(work.calibrated_on, lambda batch: [given(tensor) for tensor in batch]),
+        subset_size=len(work.calibrated_on),
         model_type=nncf.ModelType.TRANSFORMER if transformer else None,
     )
     count = sum(operation.get_type_name() == "FakeQuantize" for operation in quantised.get_ops())
@@ -56,7 +56,8 @@ def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         raise NotImplementedError(message)
     path, exported = _saved(quantised, "model.xml"), form.exported
     built = _opened(path, form, work, "f32", fake_quantize_operations=str(count))
-    return replace(built, float_form=FloatForm(lambda: exported.restored(_requests(_compile(floating, work, "f32")))))
+    float_form = FloatForm(lambda: exported.restored(_requests(_compile(floating, work, "f32"))))
+    return replace(built, float_form=float_form, calibration_batches=len(work.calibrated_on))
 
 
 def _saved(model: Any, name: str, *, compress: bool = False) -> Path:

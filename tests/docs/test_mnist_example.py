@@ -107,12 +107,20 @@ def test_the_quantised_networks_stand_in_one_table(
 ) -> None:
     place, _ = learnt
     environment = surroundings | {"ALMAFLOW_HOME": str(stored_home)}
-    words = ["batch_size=16", "conversions=[EAGER,PTQ_INT8,QAT_INT8]", "measure=quick", "output=result.json"]
+    words = [
+        "batch_size=16",
+        "conversions=[EAGER,PTQ_INT8,QAT_INT8]",
+        "evaluate=top1",
+        "measure=quick",
+        "output=r.json",
+    ]
     command = [sys.executable, "-m", "almaflow", "run", "--config-dir", str(EXAMPLE / "conf"), "model=digits", *words]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    eager, *quantised = json.loads((place / "result.json").read_text(encoding="utf-8"))["conversions"]
+    eager, *quantised = json.loads((place / "r.json").read_text(encoding="utf-8"))["conversions"]
     assert [each["status"] for each in (eager, *quantised)] == ["ok"] * 3
     for each in quantised:
         assert each["narrow/weights_share"] > 0.9
-        assert 15 < each["fidelity/sqnr_db"] < 60
+        assert each["fidelity/sqnr_db"] < 60
+        assert each["quality/top1"] > 0.95
+        assert each["quality/top1_drop_low"] <= each["quality/top1_drop"] <= each["quality/top1_drop_high"]

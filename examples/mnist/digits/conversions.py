@@ -3,7 +3,7 @@
 from almaflow.conversions import ConversionPlugin
 
 _NEEDS = ("torchao>=0.11",)
-_PTQ = "torchao's static int8 (PT2E), calibrated on the example inputs"
+_PTQ = "torchao's static int8 (PT2E), calibrated on the calibration inputs"
 _QAT = "the int8 graph that quantisation-aware training left (PT2E)"
 
 CONVERSIONS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,9 +18,9 @@ PRODUCTS = ("qconv_weight_prepack_matcher_count", "qlinear_weight_prepack_matche
 
 
 def ptq(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """Quantise on the example inputs, for any model that ``torch.export`` takes with one tensor as its input."""
-    graph = pt2e.post_training(model, [images for (images,) in work.batches])
-    return BuiltModel(graph, model=graph, executable=graph)
+    """Quantise on the calibration inputs, for any model that ``torch.export`` takes with one tensor as its input."""
+    graph = pt2e.post_training(model, [images for (images,) in work.calibrated_on])
+    return BuiltModel(graph, model=graph, executable=graph, calibration_batches=len(work.calibrated_on))
 
 
 def qat(model: torch.nn.Module, _work: BuildInputs) -> BuiltModel:
@@ -33,7 +34,7 @@ def qat(model: torch.nn.Module, _work: BuildInputs) -> BuiltModel:
 
 
 def compiled_ptq(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-    """Quantise on the example inputs, and compile."""
+    """Quantise on the calibration inputs, and compile."""
     return _compiled(ptq(model, work), work)
 
 
@@ -47,7 +48,7 @@ def _compiled(built: BuiltModel, work: BuildInputs) -> BuiltModel:
     with torch.no_grad(), torch._inductor.config.patch(freezing=True):  # noqa: SLF001 - PyTorch has no public place for it
         compiled = torch.compile(built.model)
         compiled(*work.batches[0])
-    return BuiltModel(compiled, _int8_products, model=built.model, executable=built.executable)
+    return replace(built, forward=compiled, evidence=_int8_products)
 
 
 def _int8_products() -> ExecutionEvidence:

@@ -5,7 +5,7 @@ import torch. The rest runs in a worker process: ``build`` builds a conversion w
 ``native``, and wraps the ``built.BuiltModel`` of either in a ``ConvertedModel``.
 
 A package that brings conversions of its own imports from here: ``ConversionPlugin`` for its entry point,
-``BuildInputs`` and ``BuiltModel`` for its builder.
+``BuildInputs``, ``BuiltModel`` and ``ExecutionEvidence`` for its builder.
 """
 
 from __future__ import annotations
@@ -14,12 +14,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from almaflow.conversions.built.evidence import ExecutionEvidence
     from almaflow.conversions.built.model import BuildInputs, BuiltModel
     from almaflow.conversions.catalogue.plugins import ConversionPlugin
 
-__all__ = ["BuildInputs", "BuiltModel", "ConversionPlugin"]
+__all__ = ["BuildInputs", "BuiltModel", "ConversionPlugin", "ExecutionEvidence"]
 
-_MODULES = {"BuildInputs": "built.model", "BuiltModel": "built.model", "ConversionPlugin": "catalogue.plugins"}
+_MODULES = {
+    "BuildInputs": "built.model",
+    "BuiltModel": "built.model",
+    "ConversionPlugin": "catalogue.plugins",
+    "ExecutionEvidence": "built.evidence",
+}
 
 
 def __getattr__(name: str) -> Any:

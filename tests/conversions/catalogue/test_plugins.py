@@ -112,6 +112,17 @@ def test_a_step_before_the_last_has_to_be_a_known_one() -> None:
         ConversionPlugin("FP17+MINE", "a:b", "does").entry()
 
 
+@pytest.mark.parametrize(
+    ("family", "replaces_weights", "quantises_graph"),
+    [("own", False, False), ("quanto", True, False), ("pt2e", False, True)],
+)
+def test_the_weights_of_a_known_quantiser_are_looked_at_as_its_own(
+    family: str, replaces_weights: bool, quantises_graph: bool
+) -> None:
+    traits = ConversionPlugin("MINE", "a:b", "does", family=family, dtype="int8").entry().traits
+    assert (traits.replaces_weights, traits.quantises_graph) == (replaces_weights, quantises_graph)
+
+
 JOB = """
 import json
 from almaflow.config.composition import compose

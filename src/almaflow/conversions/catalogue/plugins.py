@@ -71,7 +71,7 @@ class ConversionPlugin:
         return compose(self.name, STEPS | {last: own}, needs=("torch>=2.7",), engine="registered", builder=self.builder)
 
     def _own_family(self, package: str | None, step: str) -> Family:
-        """Return the traits: those of a known family about its figures, but not about how almaflow runs it."""
+        """Return the traits: those of a known family about its figures and weights, not about how almaflow runs it."""
         traits = FAMILIES.get(self.family, Family()).traits
         runtimes = self.runtimes
         if runtimes is None:
@@ -85,6 +85,8 @@ class ConversionPlugin:
                 recommended_for=traits.recommended_for,
                 dynamo=compiles,
                 keeps_memory=traits.keeps_memory,
+                replaces_weights=traits.replaces_weights,
+                quantises_graph=traits.quantises_graph,
             )
         )
 

@@ -15,7 +15,8 @@ import psutil
 
 from almaflow.processes.ends import failure_of_end
 from almaflow.processes.memory import TreeMemory
-from almaflow.processes.process import Forked, end_session
+from almaflow.processes.process import Forked
+from almaflow.processes.sessions import end_session
 from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_result import read_result
 from almaflow.processes.working_time import WorkingTime

@@ -11,7 +11,7 @@ descendant of it while it runs, in whatever session, and becomes a child of the 
 
 It is started as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with
 three descriptors (standard input, log, event pipe); the server reports each start and each end by one message. The
-server and all its workers end when the other side of the socket is closed.
+server and all its workers end when the other side of the socket is closed, and at SIGTERM, which also ends an import.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from almaflow.worker import cuda_unstarted, toolchain
 from almaflow.worker.main import end_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DESCRIPTORS = 3
 
@@ -113,13 +113,15 @@ def serve(
     signal.signal(signal.SIGCHLD, lambda *_: None)
     alive: set[int] = set()
     preparation = _Preparation(connection, list(steps))
-    with selectors.DefaultSelector() as selector, wake_read, wake_write:
+    signal.signal(signal.SIGTERM, preparation.end_step)
+    with selectors.DefaultSelector() as selector, wake_read, wake_write, _all_ended(alive):
         selector.register(connection, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
         while True:
             ready = {key.fileobj for key, _ in selector.select(0 if preparation.steps else None)}
             if wake_read in ready:
-                wake_read.recv(MESSAGE_BYTES)
+                if signal.SIGTERM in wake_read.recv(MESSAGE_BYTES):
+                    break
                 _report_ends(connection, alive, preparation.started)
             if connection not in ready:
                 preparation.take_one()
@@ -139,7 +141,6 @@ def serve(
                 _become_worker(request, descriptors, work, fresh=fresh)
             for descriptor in descriptors:
                 os.close(descriptor)
-    _end_all(alive)
 
 
 class _Preparation:
@@ -150,16 +151,28 @@ class _Preparation:
         self.started = set(children(os.getpid()))
         """Processes that modules started when they were imported."""
         self._connection = connection
+        self._in_step = self._ended = False
         self._take_in()
 
     def take_one(self) -> None:
         """Take the next step, if there is one."""
         if self.steps:
             before = set(children(os.getpid()))
+            self._in_step = True
+            if self._ended:  # between two steps
+                raise SystemExit
             self.steps.pop(0)()
+            self._in_step = False
             self.started |= set(children(os.getpid())) - before
             if not self.steps:
                 self._take_in()
+
+    def end_step(self, *_: object) -> None:
+        """End the step under way, or the next one, and the process with it: an import may take long."""
+        self._ended = True
+        if self._in_step:
+            self._in_step = False
+            raise SystemExit
 
     def _take_in(self) -> None:
         # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
@@ -191,7 +204,8 @@ def _become_worker(
     """
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         adopt_orphans()
         standard_input, log, events = descriptors
@@ -228,6 +242,15 @@ def _end_session(pid: int) -> None:
     """Kill all processes that a worker has started; compilers' helpers may outlive it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _all_ended(workers: set[int]) -> Iterator[None]:
+    """Whatever ends the block, end all that has been started."""
+    try:
+        yield
+    finally:
+        _end_all(workers)
 
 
 def _end_all(workers: set[int]) -> None:

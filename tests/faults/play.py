@@ -81,9 +81,7 @@ def held(results: Path) -> set[tuple[str, str]]:
     return {(name, case) for name, case, verdict, _ in map(json.loads, lines) if verdict == "holds"}
 
 
-def main(  # noqa: PLR0913, PLR0917 - one for each option
-    words: str, schedules: int, number: int, processes: int, results: Path | None, *, go_on: bool
-) -> int:
+def main(words: str, schedules: int, number: int, processes: int, results: Path | None, *, go_on: bool) -> int:
     """Play what has the words in its label, keep how each ended, then run random schedules; 1 where one fails."""
     chosen = chosen_cases(words, held(results) if results and go_on else ())
     failed = 0

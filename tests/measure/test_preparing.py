@@ -276,7 +276,7 @@ def test_an_interrupt_ends_all_that_are_at_work(
 
 def out_of_memory_beside_others(rig: Rig, *, ended_by_us: bool) -> None:
     """Let BIG lack memory while A is prepared beside it."""
-    rig.scripts = {"A": Script(takes_s=9.0, megabytes=300.0), "BIG": Script(takes_s=9.0)}
+    rig.scripts = {"A": Script(takes_s=9.0, megabytes=300.0), "B": Script(takes_s=5.0), "BIG": Script(takes_s=20.0)}
     if not ended_by_us:
         rig.scripts["BIG"] = Script(starts=[NO_MEMORY], takes_s=0.5)
 
@@ -293,7 +293,7 @@ def test_an_interrupt_comes_before_one_that_lacked_memory_beside_others_is_put_b
 ) -> None:
     out_of_memory_beside_others(rig, ended_by_us=ended_by_us)
     rig.interrupt_at = "ended BIG"
-    finished, entries = rig.run("A", "BIG", spec=replace(TWO, memory_limit_mb=limit_mb))
+    finished, entries = rig.run("A", "B", "BIG", spec=replace(THREE, memory_limit_mb=limit_mb))
     assert not finished
     assert outcome(entries["BIG"]).interrupted
     assert outcome(entries["BIG"]).failure is None

@@ -56,8 +56,12 @@ LAST_LOOKS, LAST_LOOK_S = 20, 0.01
 """Most times that the server looks for what is left when it ends: what is killed may leave further processes."""
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Import the modules and serve until the other side closes.
+class _Ended(BaseException):
+    """Ends a step under way, whatever errors it is prepared for."""
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Import the modules, serve until the other side closes, and end the process.
 
     Args:
         arguments: The descriptor of the socket; JSON with the processors (``cpus``) and the ``modules``.
@@ -74,8 +78,11 @@ def main(arguments: Sequence[str]) -> None:
     first = 1 + max((modules.index(name) for name in FIRST if name in modules), default=-1)
     for step in steps[:first]:
         step()
-    with socket.socket(fileno=int(arguments[0])) as connection:
+    with socket.socket(fileno=int(arguments[0])) as connection, contextlib.suppress(_Ended):
         serve(connection, lambda task_path, events: worker.main([task_path, str(events)]), steps[first:])
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(0)  # to take down all that was imported takes seconds
 
 
 def adopt_orphans() -> None:
@@ -117,11 +124,10 @@ def serve(
     with selectors.DefaultSelector() as selector, wake_read, wake_write, _all_ended(alive):
         selector.register(connection, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
-        while True:
+        while not preparation.ended:
             ready = {key.fileobj for key, _ in selector.select(0 if preparation.steps else None)}
             if wake_read in ready:
-                if signal.SIGTERM in wake_read.recv(MESSAGE_BYTES):
-                    break
+                wake_read.recv(MESSAGE_BYTES)
                 _report_ends(connection, alive, preparation.started)
             if connection not in ready:
                 preparation.take_one()
@@ -151,7 +157,9 @@ class _Preparation:
         self.started = set(children(os.getpid()))
         """Processes that modules started when they were imported."""
         self._connection = connection
-        self._in_step = self._ended = False
+        self._in_step = False
+        self.ended = False
+        """Whether the process is to end."""
         self._take_in()
 
     def take_one(self) -> None:
@@ -159,8 +167,8 @@ class _Preparation:
         if self.steps:
             before = set(children(os.getpid()))
             self._in_step = True
-            if self._ended:  # between two steps
-                raise SystemExit
+            if self.ended:  # between two steps
+                raise _Ended
             self.steps.pop(0)()
             self._in_step = False
             self.started |= set(children(os.getpid())) - before
@@ -169,10 +177,10 @@ class _Preparation:
 
     def end_step(self, *_: object) -> None:
         """End the step under way, or the next one, and the process with it: an import may take long."""
-        self._ended = True
+        self.ended = True
         if self._in_step:
             self._in_step = False
-            raise SystemExit
+            raise _Ended
 
     def _take_in(self) -> None:
         # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.

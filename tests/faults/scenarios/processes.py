@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from tests.faults.place import Place
 
 
-def called(
-    target: str, *arguments: object, at: str = "start", nth: int = 1, conversion: str | None = None
-) -> Fault:
+def called(target: str, *arguments: object, at: str = "start", nth: int = 1, conversion: str | None = None) -> Fault:
     return Fault("call", at, nth, target=target, arguments=arguments, conversion=conversion)
 
 

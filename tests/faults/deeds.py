@@ -49,4 +49,4 @@ def sleeping_threads(count: int) -> None:
 
 def disturbed(seconds: float) -> None:
     """From now on the model's calls take so much longer, as beside a program that takes the processors."""
-    time.sleep = lambda asked_s: _SLEEP(asked_s + seconds)
+    time.sleep = lambda asked_s, /: _SLEEP(float(asked_s) + seconds)

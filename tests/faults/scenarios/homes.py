@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 NOBODY = "65534"
 WRITES = (("record", 8), ("outcome", 1), ("summary", 1), ("result", 4))
-"""What is written to the home, and which write is the first that the disk refuses. A real one that is mounted anew stays
-writable while somebody writes to it."""
+"""What is written to the home, and which write is the first that the disk refuses. A real one stays writable
+while somebody writes to it."""
 LONG = "/".join(["a-directory-with-a-name-of-forty-letters"] * 6)
 
 

@@ -63,10 +63,10 @@ def test_warnings_that_are_to_be_raised_are_shown_here_and_in_children() -> None
     assert done.stdout == "ignore::ImportWarning\n"
 
 
+@pytest.mark.usefixtures("home")
 def test_a_working_directory_that_was_removed_is_one_line(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert home
     there = tmp_path / "there"
     there.mkdir()
     monkeypatch.chdir(there)

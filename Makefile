@@ -8,6 +8,7 @@
 #   make alma-era                             the tests that must hold on the older set of versions too
 #   make environments                         make both sets of versions; with -j2 at the same time
 #   make faults [WORDS='killed' SCHEDULES=9]  faults injected into real commands, then random schedules; not part of CI
+#                                             (GO_ON=1 leaves out what held in the run before)
 #   make findings                             what the runtimes really do, each shown by a script; not part of CI
 #   make clean                                remove environments, caches and builds
 
@@ -63,7 +64,7 @@ environments: $(CURRENT)/$(READY) $(ERA)/$(READY)
 
 faults: $(CURRENT)/$(READY)
 	$(CURRENT)/bin/python -m tests.faults.play --words '$(WORDS)' --schedules $(SCHEDULES) --seed $(SEED) \
-		--processes $(PROCESSES) --results build/faults.jsonl
+		--processes $(PROCESSES) --results build/faults.jsonl $(if $(GO_ON),--go-on)
 
 # Environments of a run are shared among its scripts; those in $FINDINGS_ENV stay.
 findings:

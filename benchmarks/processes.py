@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from almaflow.processes.logs import last_line, reason_of
-from almaflow.processes.process import end_session
+from almaflow.processes.sessions import end_session
 from shared import BenchmarkError
 
 if TYPE_CHECKING:

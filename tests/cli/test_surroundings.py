@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from almaflow.cli import main
-from almaflow.cli.surroundings import writable_home
+from almaflow.cli.surroundings import existing_directory, writable_home
 from almaflow.errors import AlmaflowError
 from almaflow.sweeps import record as sweeping
 
@@ -61,3 +61,25 @@ def test_warnings_that_are_to_be_raised_are_shown_here_and_in_children() -> None
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "of a library" in done.stderr
     assert done.stdout == "ignore::ImportWarning\n"
+
+
+@pytest.mark.usefixtures("home")
+def test_a_working_directory_that_was_removed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    monkeypatch.chdir(there)
+    there.rmdir()
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "model=simple"])
+    assert ended.value.code == 1
+    said = "the directory in which this was started has been removed: change to another one, as by `cd`"
+    assert capsys.readouterr().err == f"almaflow: {said}\n"
+
+
+def test_another_file_that_is_not_there_is_not_taken_for_it() -> None:
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    with pytest.raises(FileNotFoundError) as raised, existing_directory():
+        raise error
+    assert raised.value is error

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tests.faults.inject import HELD_FOR_S
 
+_SLEEP = time.sleep
+
 
 def without_environment() -> None:
     """Empty the environment."""
@@ -37,3 +39,14 @@ def fill_memory(megabytes: int) -> None:
     for _ in range(megabytes // 10):
         kept.append(bytearray(os.urandom(1000) * 10_000))
         time.sleep(0.005)
+
+
+def sleeping_threads(count: int) -> None:
+    """Leave so many threads that do nothing."""
+    for _ in range(count):
+        threading.Thread(target=time.sleep, args=(HELD_FOR_S,), daemon=True).start()
+
+
+def disturbed(seconds: float) -> None:
+    """From now on the model's calls take so much longer, as beside a program that takes the processors."""
+    time.sleep = lambda asked_s, /: _SLEEP(float(asked_s) + seconds)

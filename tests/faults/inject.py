@@ -53,6 +53,11 @@ class Fault:
     arguments: tuple[Any, ...] = ()
     """What the function is called with."""
 
+    def __post_init__(self) -> None:
+        """Refuse a point that is none: the fault would never come."""
+        when, _, point = self.at.partition(" ")
+        assert self.at == "start" or (when in {"before", "after"} and point in POINTS), self.at
+
     def __str__(self) -> str:
         """Describe it in a few words, as a schedule's steps show it."""
         what = self.do

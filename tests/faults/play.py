@@ -21,7 +21,7 @@ from tests.faults.scenario import NotHereError, Scenario, cases
 from tests.faults.schedules import run_in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,27 @@ def show(played: Played) -> str:
     return f"{line}\n    {played.why}" if played.why else line
 
 
-def main(words: str, schedules: int, number: int, processes: int, results: Path | None) -> int:
+def chosen_cases(words: str, known: Collection[tuple[str, str]]) -> list[tuple[Scenario, str]]:
+    """Those that have the words in their labels and are not known yet: one case of each scenario before the others."""
+    found = [(each, case) for each, case in cases(short=False) if words in each.label(case)]
+    found.sort(key=lambda pair: list(pair[0].cases).index(pair[1]))
+    return [(each, case) for each, case in found if (each.name, case) not in known]
+
+
+def held(results: Path) -> set[tuple[str, str]]:
+    """The cases of which the file says that they hold."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return {(name, case) for name, case, verdict, _ in map(json.loads, lines) if verdict == "holds"}
+
+
+def main(words: str, schedules: int, number: int, processes: int, results: Path | None, *, go_on: bool) -> int:
     """Play what has the words in its label, keep how each ended, then run random schedules; 1 where one fails."""
-    chosen = [(each, case) for each, case in cases(short=False) if words in each.label(case)]
+    chosen = chosen_cases(words, held(results) if results and go_on else ())
     failed = 0
     if results:
         results.parent.mkdir(parents=True, exist_ok=True)
-        results.unlink(missing_ok=True)
+        if not go_on:
+            results.unlink(missing_ok=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="almaflow-faults-") as root, Zygote.start() as zygote:
         Path(root).chmod(0o755)  # for scenarios of other users
@@ -99,5 +113,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**6, help="which schedules  [default: others]")
     parser.add_argument("--processes", type=int, default=2, help="how many of them at a time")
     parser.add_argument("--results", type=Path, help="file that is to say how each scenario ended")
+    parser.add_argument("--go-on", action="store_true", help="leave out what holds by that file, and add to it")
     given = parser.parse_args()
-    sys.exit(main(given.words, given.schedules, given.seed, given.processes, given.results))
+    sys.exit(main(given.words, given.schedules, given.seed, given.processes, given.results, go_on=given.go_on))

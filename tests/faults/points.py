@@ -1,6 +1,6 @@
 """Points in the real product at which a fault can be injected, by the words that schedules and scenarios use.
 
-A point is a function by its import path; a fault comes before or after a call of it. ``test_points.py`` shows that each
+A point is a function by its import path; a fault comes before or after a call of it. ``test_count.py`` shows that each
 still exists and is reached.
 """
 
@@ -39,7 +39,8 @@ POINTS = {
     "predictions": Point("almaflow.predict.job_predictions:JobPredictions.before"),
     "job opened": Point("almaflow.jobs.store:JobStore.open"),
     "record begun": Point("almaflow.jobs.record:JobRecord.begin"),
-    "worker started": Point("almaflow.processes.launcher:Launcher.start"),
+    "worker asked for": Point("almaflow.processes.launcher:Launcher.ask"),
+    "worker started": Point("almaflow.processes.launcher:AskedFor.started"),
     "round": Point("almaflow.processes.worker_handle:WorkerHandle.turn"),
     "worker ended": Point("almaflow.processes.worker_handle:WorkerHandle.finish"),
     "outcome written": Point("almaflow.jobs.files:JobFiles.write_outcome"),

@@ -274,6 +274,38 @@ def test_an_interrupt_ends_all_that_are_at_work(
     assert sum(len(each.rounds) for each in kept if each) >= rounds - 1  # all but the one under way
 
 
+def out_of_memory_beside_others(rig: Rig, *, ended_by_us: bool) -> None:
+    """Let BIG lack memory while A is prepared beside it."""
+    rig.scripts = {"A": Script(takes_s=9.0, megabytes=300.0), "B": Script(takes_s=5.0), "BIG": Script(takes_s=20.0)}
+    if not ended_by_us:
+        rig.scripts["BIG"] = Script(starts=[NO_MEMORY], takes_s=0.5)
+
+    def grow() -> None:
+        for worker in rig.alive:
+            worker.memory_mb = 650.0 if ended_by_us and worker.name == "BIG" else worker.memory_mb
+
+    rig.looks = grow
+
+
+@pytest.mark.parametrize(("ended_by_us", "limit_mb"), [(True, None), (True, 800.0), (False, None)])
+def test_an_interrupt_comes_before_one_that_lacked_memory_beside_others_is_put_back(
+    rig: Rig, ended_by_us: bool, limit_mb: float | None
+) -> None:
+    out_of_memory_beside_others(rig, ended_by_us=ended_by_us)
+    rig.interrupt_at = "ended BIG"
+    finished, entries = rig.run("A", "B", "BIG", spec=replace(THREE, memory_limit_mb=limit_mb))
+    assert not finished
+    assert outcome(entries["BIG"]).interrupted
+    assert outcome(entries["BIG"]).failure is None
+
+
+def test_beyond_the_users_limit_is_a_failure_when_the_interrupt_comes(rig: Rig) -> None:
+    out_of_memory_beside_others(rig, ended_by_us=False)
+    rig.interrupt_at = "ended BIG"
+    _, entries = rig.run("A", "BIG", spec=replace(TWO, memory_limit_mb=9.0))
+    assert outcome(entries["BIG"]).failure == NO_MEMORY
+
+
 def test_one_that_is_to_be_prepared_again_when_the_interrupt_comes_has_no_verdict(rig: Rig) -> None:
     rig.scripts = {"BIG": Script(starts=[NO_MEMORY], takes_s=0.5)}
     rig.interrupt_at = f"ready {EAGER}"

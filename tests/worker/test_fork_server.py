@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +17,7 @@ from tests.support.example_jobs import planned
 from tests.support.misbehaving_launch import TESTS, gone, pids, runs
 
 from almaflow.errors import AlmaflowError
-from almaflow.processes import process
+from almaflow.processes import process, sessions
 from almaflow.processes.process import Forked, Server
 from almaflow.records import HardwareSpec, MeasureSpec, ModelSpec, WorkerTask, write_json
 from almaflow.records.protocol import EventReader, RoundRequest, request_line
@@ -34,15 +34,15 @@ EVERY_CPU = sorted(os.sched_getaffinity(0))
 class Started:
     """A worker, and the parent's ends of its descriptors."""
 
-    worker: Forked
     directory: Path
     events: int
     turns: int
     inodes: list[int]
     """Of its standard input and its log."""
+    worker: Forked = field(init=False)
 
     def code(self) -> int | None:
-        return process.wait(self.worker, 20.0)
+        return sessions.wait(self.worker, 20.0)
 
     def facts(self) -> dict[str, Any]:
         assert self.code() == 0, (self.directory / "log").read_text(encoding="utf-8")
@@ -71,7 +71,12 @@ class Office:
         self._servers.append(server)
         return server
 
-    def start(
+    def start(self, server: Server, function: str, *arguments: Any, **settings: Any) -> Started:
+        started = self.ask(server, function, *arguments, **settings)
+        started.worker = server.started()
+        return started
+
+    def ask(
         self,
         server: Server,
         function: str,
@@ -83,6 +88,7 @@ class Office:
         early: bool = False,
         cpus: tuple[int, ...] | None = None,
     ) -> Started:
+        """Ask for a worker, without waiting until it runs."""
         directory = self.root / name
         directory.mkdir()
         task = WorkerTask(
@@ -102,11 +108,10 @@ class Office:
             server.ask(
                 directory / "task.json", environment or {}, (read_turns, log.fileno(), write_events), early=early
             )
-            worker = server.started()
         os.close(write_events)
         os.close(read_turns)
         self._ends += [read_events, write_turns]
-        return Started(worker, directory, read_events, write_turns, inodes)
+        return Started(directory, read_events, write_turns, inodes)
 
     def close(self) -> None:
         for server in self._servers:
@@ -176,7 +181,7 @@ def test_a_worker_without_a_task_says_so_and_the_server_goes_on(office: Office) 
     with (office.root / "log").open("wb") as log:
         server.ask(office.root / "no_such_task.json", {}, (read_end, log.fileno(), write_end))
         worker = server.started()
-    assert process.wait(worker, 20.0) == exit_code(errno.ENOENT)
+    assert sessions.wait(worker, 20.0) == exit_code(errno.ENOENT)
     assert "FileNotFoundError" in (office.root / "log").read_text(encoding="utf-8")
     assert office.start(server, "good").code() == 0
     for descriptor in (read_end, write_end):
@@ -238,6 +243,21 @@ def test_a_server_that_does_not_heed_the_closing_is_ended(office: Office, monkey
     assert not server.gone
     server.close()
     assert server.gone
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_worker_that_runs_while_the_server_imports_ends_at_once_with_its_helpers(office: Office, known: bool) -> None:
+    (office.root / "imports_for_ever.py").write_text("import time; time.sleep(600)", encoding="utf-8")
+    server = office.server(modules=["threadpoolctl", "imports_for_ever"])
+    settings: dict[str, Any] = {"kwargs": {"megabytes": 1}, "early": True}
+    started = (office.start if known else office.ask)(server, "helper_eats_memory", **settings)
+    running = pids(started.directory)
+    began = time.monotonic()
+    if known:
+        sessions.end_session(started.worker, 20.0)
+    server.close()
+    assert time.monotonic() - began < 4.0  # a second on a quiet machine
+    assert gone(server._popen.pid, *running)
 
 
 def test_processors_are_bound_before_anything_is_imported(office: Office) -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from almaflow.cli.streams import drop_lost_readers
-from almaflow.cli.surroundings import show_warnings, writable_home
+from almaflow.cli.surroundings import existing_directory, show_warnings, writable_home
 from almaflow.errors import AlmaflowError
 from almaflow.secrets import mask, printable
 
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        with writable_home():
+        with writable_home(), existing_directory():
             code = almaflow.main(arguments, prog_name="almaflow", standalone_mode=False)
     except click.ClickException as error:
         error.show()

@@ -1,4 +1,4 @@
-"""The surroundings of a command: a home that it may write, and an interpreter that was told to raise warnings."""
+"""The surroundings of a command: its home and its directory, and an interpreter that was told to raise warnings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,28 @@ def writable_home() -> Iterator[None]:
         what = f"{error.filename} cannot be written ({error.strerror})"
         message = f"{what}: let ALMAFLOW_HOME name a directory that can be written"
         raise AlmaflowError(message) from error
+
+
+@contextmanager
+def existing_directory() -> Iterator[None]:
+    """Let a working directory that has been removed be an error of one line.
+
+    Raises:
+        AlmaflowError: the block asks for the working directory, which is not there.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        if error.filename is not None or _directory_is_there():
+            raise
+        message = "the directory in which this was started has been removed: change to another one, as by `cd`"
+        raise AlmaflowError(message) from error
+
+
+def _directory_is_there() -> bool:
+    with suppress(FileNotFoundError):
+        return bool(Path.cwd())
+    return False
 
 
 def _at_home(error: OSError) -> bool:

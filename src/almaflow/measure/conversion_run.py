@@ -62,13 +62,20 @@ class ConversionRun:
         """Return the outcome that it has if nothing more is measured: what its processes gave is not all."""
         return self._outcome(None, None, interrupted=True)
 
-    def give_up(self, replicates: int) -> None:
-        """End its process: it is interrupted, unless the last of its processes has finished."""
+    def give_up(self, replicates: int, *, no_verdict: bool = False) -> None:
+        """End its process: it is interrupted, unless the last of its processes has finished.
+
+        Args:
+            replicates: How many processes it has.
+            no_verdict: How its process has failed says nothing of the conversion.
+        """
         exit_state = measurement = None
         whole = False
         if self.worker:
             self.close()
             exit_state = self.worker.handle.exit_state()
+            if no_verdict:
+                exit_state = replace(exit_state, result=replace(exit_state.result, failure=None, finished=False))
             ready = bool(self.worker.reports)
             whole = exit_state.result.finished and len(self.measurements) + 1 == replicates
             measurement = self._end_worker(exit_state, len(self.measurements))

@@ -242,7 +242,7 @@ class MeasurementLoop:
                 with self.interrupts.let_through():
                     worker.handle.finish(evaluate=False)
         for run in begun:
-            run.give_up(self._spec.replicates)
+            run.give_up(self._spec.replicates, no_verdict=self._places.preparing.no_verdict(run))
         yield from self._give(begun)
 
 

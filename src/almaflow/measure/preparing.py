@@ -100,6 +100,11 @@ class Preparing:
                 found.append(run)
         return found, again
 
+    def no_verdict(self, run: ConversionRun) -> bool:
+        """Whether its process ended before it was ready, maybe only for want of memory beside others."""
+        worker = run.worker
+        return worker is not None and not worker.reports and self._lacked_memory(run, worker.handle)
+
     def _lacked_memory(self, run: ConversionRun, worker: WorkerHandle) -> bool:
         # The limit that a user has set holds beside others, too.
         return worker in self._made_room or (run.out_of_memory and self._spec.memory_limit_mb is None)

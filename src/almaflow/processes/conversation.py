@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from almaflow.errors import AlmaflowError
 from almaflow.processes.logs import BoundedLog, last_line, reason_of
-from almaflow.processes.process import end_session, wait
+from almaflow.processes.sessions import end_session, wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

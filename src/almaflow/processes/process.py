@@ -7,11 +7,9 @@ import errno
 import json
 import os
 import selectors
-import signal
 import socket
 import subprocess
-import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError
 from almaflow.processes.environment import running
@@ -26,16 +24,6 @@ if TYPE_CHECKING:
 SERVER_MODULE = "almaflow.worker.fork_server"
 WORKER_MODULE = "almaflow.worker.main"
 SERVER_GRACE_S = 5.0
-POLL_INTERVAL_S = 0.02
-
-
-class Process(Protocol):
-    """A process that leads a session of its own."""
-
-    pid: int
-
-    def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while the process runs."""
 
 
 class Server:
@@ -54,6 +42,8 @@ class Server:
         self._codes: dict[int, int] = {}
         self._left: dict[int, list[str]] = {}
         self._alive: set[int] = set()
+        self._asked_for = 0
+        """Workers that were asked for, and of which the server has not told yet."""
         self._imported = False
         self._started: list[tuple[int, int]] = []
         """A process ID and 0, or 0 and the error number with which the system refused."""
@@ -100,6 +90,7 @@ class Server:
             "early": early,
         }
         with self._goes_on():
+            self._asked_for += 1
             socket.send_fds(self._connection, [json.dumps(request).encode()], list(descriptors))
 
     def started(self) -> Forked:
@@ -115,7 +106,6 @@ class Server:
         pid, refused = self._started.pop()
         if refused:
             raise OSError(refused, os.strerror(refused))
-        self._alive.add(pid)
         return Forked(pid, self)
 
     def until_imported(self) -> None:
@@ -169,8 +159,11 @@ class Server:
         if "imported" in message:
             self._imported = True
         elif "started" in message:
+            self._asked_for -= 1
+            self._alive.add(message["started"])
             self._started.append((message["started"], 0))
         elif "refused" in message:
+            self._asked_for -= 1
             self._started.append((0, message["refused"]))
         else:
             self._codes[message["ended"]] = message["code"]
@@ -181,9 +174,12 @@ class Server:
     def close(self) -> None:
         """End the server, and with it every worker that still runs."""
         self._connection.close()
+        # Without a worker the server has nothing to tidy up.
+        workers = self._alive or self._asked_for
+        if workers:
+            self._popen.terminate()  # while it imports, it does not see that the other side has closed
         try:
-            # Without a worker the server has nothing to tidy up, and may still be importing.
-            self._popen.wait(SERVER_GRACE_S if self._alive else 0)
+            self._popen.wait(SERVER_GRACE_S if workers else 0)
         except subprocess.TimeoutExpired:
             self._popen.kill()
             self._popen.wait()
@@ -205,26 +201,3 @@ class Forked:
     def left_running(self) -> list[str]:
         """The names of programs that it had left running in sessions of their own; the server has ended them."""
         return self._server.left(self.pid)
-
-
-def wait(process: Process, timeout_s: float) -> int | None:
-    """The exit code, negative for a signal; None where the process still runs after ``timeout_s`` seconds."""
-    deadline = time.monotonic() + timeout_s
-    while (code := process.poll()) is None and time.monotonic() < deadline:
-        time.sleep(POLL_INTERVAL_S)
-    return code
-
-
-def end_session(process: Process, grace_s: float) -> None:
-    """End a process and everything in its session; one that still runs is asked with SIGTERM first."""
-    if process.poll() is None:
-        _signal_session(process, signal.SIGTERM)
-        wait(process, grace_s)
-    # Compilers' helper processes may outlive the worker.
-    _signal_session(process, signal.SIGKILL)
-    wait(process, grace_s)
-
-
-def _signal_session(process: Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)

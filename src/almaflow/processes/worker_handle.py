@@ -15,7 +15,7 @@ import psutil
 
 from almaflow.processes.ends import failure_of_end
 from almaflow.processes.memory import TreeMemory
-from almaflow.processes.process import Forked, end_session
+from almaflow.processes.sessions import end_session
 from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_result import read_result
 from almaflow.processes.working_time import WorkingTime
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.processes.logs import BoundedLog
+    from almaflow.processes.process import Forked
 
 DEFAULT_MEMORY_SHARE = 0.9
 """Share of the memory that is free when a worker starts: beyond it the kernel would kill somebody, maybe the parent."""

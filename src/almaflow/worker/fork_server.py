@@ -11,7 +11,7 @@ descendant of it while it runs, in whatever session, and becomes a child of the 
 
 It is started as ``python -m almaflow.worker.fork_server SOCKET SETTINGS``. A message on the socket is one request with
 three descriptors (standard input, log, event pipe); the server reports each start and each end by one message. The
-server and all its workers end when the other side of the socket is closed.
+server and all its workers end when the other side of the socket is closed, and at SIGTERM, which also ends an import.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from almaflow.worker import cuda_unstarted, toolchain
 from almaflow.worker.main import end_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DESCRIPTORS = 3
 
@@ -56,8 +56,12 @@ LAST_LOOKS, LAST_LOOK_S = 20, 0.01
 """Most times that the server looks for what is left when it ends: what is killed may leave further processes."""
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Import the modules and serve until the other side closes.
+class _Ended(BaseException):
+    """Ends a step under way, whatever errors it is prepared for."""
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Import the modules, serve until the other side closes, and end the process.
 
     Args:
         arguments: The descriptor of the socket; JSON with the processors (``cpus``) and the ``modules``.
@@ -74,8 +78,11 @@ def main(arguments: Sequence[str]) -> None:
     first = 1 + max((modules.index(name) for name in FIRST if name in modules), default=-1)
     for step in steps[:first]:
         step()
-    with socket.socket(fileno=int(arguments[0])) as connection:
+    with socket.socket(fileno=int(arguments[0])) as connection, contextlib.suppress(_Ended):
         serve(connection, lambda task_path, events: worker.main([task_path, str(events)]), steps[first:])
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(0)  # to take down all that was imported takes seconds
 
 
 def adopt_orphans() -> None:
@@ -113,10 +120,11 @@ def serve(
     signal.signal(signal.SIGCHLD, lambda *_: None)
     alive: set[int] = set()
     preparation = _Preparation(connection, list(steps))
-    with selectors.DefaultSelector() as selector, wake_read, wake_write:
+    signal.signal(signal.SIGTERM, preparation.end_step)
+    with selectors.DefaultSelector() as selector, wake_read, wake_write, _all_ended(alive):
         selector.register(connection, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
-        while True:
+        while not preparation.ended:
             ready = {key.fileobj for key, _ in selector.select(0 if preparation.steps else None)}
             if wake_read in ready:
                 wake_read.recv(MESSAGE_BYTES)
@@ -139,7 +147,6 @@ def serve(
                 _become_worker(request, descriptors, work, fresh=fresh)
             for descriptor in descriptors:
                 os.close(descriptor)
-    _end_all(alive)
 
 
 class _Preparation:
@@ -150,16 +157,30 @@ class _Preparation:
         self.started = set(children(os.getpid()))
         """Processes that modules started when they were imported."""
         self._connection = connection
+        self._in_step = False
+        self.ended = False
+        """Whether the process is to end."""
         self._take_in()
 
     def take_one(self) -> None:
         """Take the next step, if there is one."""
         if self.steps:
             before = set(children(os.getpid()))
+            self._in_step = True
+            if self.ended:  # between two steps
+                raise _Ended
             self.steps.pop(0)()
+            self._in_step = False
             self.started |= set(children(os.getpid())) - before
             if not self.steps:
                 self._take_in()
+
+    def end_step(self, *_: object) -> None:
+        """End the step under way, or the next one, and the process with it: an import may take long."""
+        self.ended = True
+        if self._in_step:
+            self._in_step = False
+            raise _Ended
 
     def _take_in(self) -> None:
         # All objects that exist now stay: no worker's collector need scan them, which would copy their pages.
@@ -191,7 +212,8 @@ def _become_worker(
     """
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         adopt_orphans()
         standard_input, log, events = descriptors
@@ -228,6 +250,15 @@ def _end_session(pid: int) -> None:
     """Kill all processes that a worker has started; compilers' helpers may outlive it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _all_ended(workers: set[int]) -> Iterator[None]:
+    """Whatever ends the block, end all that has been started."""
+    try:
+        yield
+    finally:
+        _end_all(workers)
 
 
 def _end_all(workers: set[int]) -> None:

@@ -39,7 +39,7 @@ FULL = errno.ENOSPC
         "the worker's result": (Fault("raise", "before result written", 2, 0, conversion="BF16-EAGER", number=FULL),),
         "a conversion's outcome": (Fault("raise", "before outcome written", 1, 0, number=FULL),),
         "the job's record": (Fault("raise", "before job written", 2, 0, number=FULL),),
-        "a worker's task": (Fault("raise", "before worker started", 3, number=FULL),),
+        "a worker's task": (Fault("raise", "before worker asked for", 3, number=FULL),),
         "any record from the 5th on": (Fault("raise", "before record written", 5, 0, number=FULL),),
         "any record from the 8th on": (Fault("raise", "before record written", 8, 0, number=FULL),),
     },

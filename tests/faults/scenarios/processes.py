@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tests.faults.place import Place
 
 
-def called(target: str, *arguments: object, at: str = "start", conversion: str | None = None) -> Fault:
-    return Fault("call", at, target=target, arguments=arguments, conversion=conversion)
+def called(target: str, *arguments: object, at: str = "start", nth: int = 1, conversion: str | None = None) -> Fault:
+    return Fault("call", at, nth, target=target, arguments=arguments, conversion=conversion)
 
 
 def ignored(number: int) -> Fault:
@@ -93,7 +93,7 @@ def a_worker_is_stopped_for_good(place: Place) -> None:
     expected="exit code 130 within seconds; `resume=true` measures what is missing, and nothing runs on",
 )
 def the_server_is_stopped_for_good(place: Place) -> None:
-    faults = (Fault("signal", "before worker started", 2, to="server", number=signal.SIGSTOP),)
+    faults = (Fault("signal", "before worker asked for", 2, to="server", number=signal.SIGSTOP),)
     command = place.start(*place.measuring(), faults=faults)
     command.wait_for("fired")
     command.send(signal.SIGINT)
@@ -120,6 +120,7 @@ DEEDS: dict[str, tuple[str, *tuple[object, ...]]] = {
     "no environment": ("tests.faults.deeds:without_environment",),
     "a thread that never ends": ("tests.faults.deeds:endless_thread",),
     "an exit handler that never ends": ("tests.faults.deeds:endless_exit",),
+    "200 threads": ("tests.faults.deeds:sleeping_threads", 200),
     "one processor": ("os:sched_setaffinity", 0, [0]),
 }
 """What converted code calls."""

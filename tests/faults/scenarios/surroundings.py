@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
 from tests.faults.commands import PATIENCE_S
 from tests.faults.inject import Fault
 from tests.faults.scenario import complete, ended_with, fired, one_line, scenario, synced
+from tests.faults.scenarios.processes import called
+
+from almaflow.records.protocol import MINIMUM_ROUNDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,3 +151,20 @@ def a_long_name(place: Place, field: str) -> None:
         assert not place.jobs
     else:
         complete(place, synced(place))
+
+
+@scenario(
+    fault="another program takes the processors in some rounds of eager, whose calls take 80 ms then instead of 1 ms",
+    expected="eager is marked as unstable; its speedups are those of the undisturbed calls, or there is none",
+    cases={f"{count} of {MINIMUM_ROUNDS} rounds": (count,) for count in (4, 7)},
+)
+def a_busy_machine(place: Place, count: int) -> None:
+    busy = called("tests.faults.deeds:disturbed", 0.08, at="before timed calls", conversion="EAGER", nth=3)
+    quiet = called("tests.faults.deeds:disturbed", 0.0, at="before timed calls", conversion="EAGER", nth=3 + count)
+    ended = fired(ended_with(place.run("output=out.json", faults=(busy, quiet)), 0))
+    runs = {run.params["conversion"]: run.metrics for run in synced(place).conversions}
+    assert not runs["EAGER"]["noise/stable"], runs["EAGER"]
+    speedup = runs["BF16+EAGER"].get("speedup_vs_eager")
+    assert speedup is None or 0.5 < speedup < 2, f"{speedup}: {ended}"
+    told = [float(each) for each in re.findall(r"(\d+(?:\.\d+)?)x", ended.out)]
+    assert all(each < 2 for each in told), ended

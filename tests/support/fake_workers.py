@@ -95,6 +95,7 @@ class FakeWorker:
         self.report_wall_s: float | None = None
         self.requests: list[RoundRequest] = []
         self.closed = False
+        self.kept = False
         self.prepared = False
         self.prepared_beside = 0.0
         self.memory_mb = 0.0
@@ -146,8 +147,9 @@ class FakeWorker:
             if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
                 return RoundReport(len(samples), median(samples), self.report_wall_s or wall_s)
 
-    def finish(self) -> WorkerExit:
+    def finish(self, *, keep: bool = False) -> WorkerExit:
         self._notify(f"finish {self.name}")
+        self.kept = keep
         self._finished = True
         self.close()
         return self.exit_state()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.config.resolve import resolve_measure
 from almaflow.config.validation import plain
+from almaflow.jobs.keep_setting import NOTHING, Keep, keep_of
 from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
 from almaflow.secrets import mask
@@ -37,6 +38,8 @@ class Request:
     fail_fast: bool = False
     resume: Resume = Resume.NO
     sweep_id: str | None = None
+    keep: Keep = NOTHING
+    """The converted models that stay on disk."""
 
 
 def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:
@@ -50,8 +53,9 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
     Raises:
         UsageError: the model, the hardware, a conversion or the store is not what it should be.
     """
+    resolved = resolve_job(job, here=True, model=model)
     return Request(
-        **vars(resolve_job(job, here=True, model=model)),
+        **vars(resolved),
         measure=resolve_measure(job),
         tier=job.tier.number,
         experiment_name=job.experiment_name,
@@ -59,6 +63,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         fail_fast=job.fail_fast,
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
+        keep=keep_of(job.keep, resolved.plan, resolved.model),
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.machine.cpus import usable_cores
 from almaflow.measure.interleave import GAP_S, MeasuredWorker, take_rounds
+from almaflow.measure.keeping import Keeping
 from almaflow.measure.places import Places
 from almaflow.measure.preparing import compile_jobs
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
@@ -46,6 +47,8 @@ class MeasurementLoop:
     progress: Progress
     interrupts: Interrupts
     fail_fast: bool = False
+    keeping: Keeping = field(default_factory=Keeping)
+    """Decides which workers write their converted models."""
     free_memory_mb: Callable[[], float] = free_memory_mb
     wait: Wait = wait_for_any
     gap_s: float = GAP_S
@@ -219,13 +222,16 @@ class MeasurementLoop:
 
     def _finish(self, runs: Sequence[ConversionRun], replicate: int) -> Iterator[Sequence[ConversionRun]]:
         """End the processes and take in what they left; after the last one, or a failure, that is the outcome."""
+        last = replicate == self._spec.replicates - 1
         try:
-            for run in runs:
+            for run in self.keeping.in_order(runs):
                 if run.worker is None:
                     continue
+                keep = last and self.keeping.wants(run)
                 with self.interrupts.let_through():
-                    exit_state = run.worker.handle.finish()
-                run.take_in(exit_state, replicate, last=replicate == self._spec.replicates - 1)
+                    exit_state = run.worker.handle.finish(keep=keep)
+                run.take_in(exit_state, replicate, last=last)
+                self.keeping.learn(run)
         finally:  # what is known is given after an interrupt too
             yield from self._give(runs)
 

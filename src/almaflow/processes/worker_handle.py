@@ -20,7 +20,15 @@ from almaflow.processes.watching import wait_for_any
 from almaflow.processes.worker_result import read_result
 from almaflow.processes.working_time import WorkingTime
 from almaflow.records import Failure, FailureKind, Measurement, WorkerResult, WorkerTask
-from almaflow.records.protocol import PREPARING, EventReader, RoundReport, RoundRequest, request_line, round_request
+from almaflow.records.protocol import (
+    KEEPING,
+    PREPARING,
+    EventReader,
+    RoundReport,
+    RoundRequest,
+    request_line,
+    round_request,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,10 +119,14 @@ class WorkerHandle:
         """Seconds of each stop of the worker, from outside, since it was last waited for."""
         return tuple(self._time.stops.stops_s)
 
-    def finish(self) -> WorkerExit:
-        """Let a worker that is ready finish, wait for its end, and read its result."""
+    def finish(self, *, keep: bool = False) -> WorkerExit:
+        """Let a worker that is ready finish, wait for its end, and read its result.
+
+        Args:
+            keep: Whether it writes its converted model to its directory before.
+        """
         if self._ready:
-            self._tell(None)
+            self._tell(None, keep=keep)
         self._wait(lambda: False)
         self.close()
         return self.exit_state()
@@ -128,7 +140,9 @@ class WorkerHandle:
             failure = failure_of_end(self._code, self.phase, directory, self._memory.mb)
         elif failure is None and self._code == 0 and not result.finished:
             failure = Failure(FailureKind.CRASHED, "the worker ended without a result", self.phase)
-        if failure is not None:
+        if self.phase == KEEPING and result.measurement and (failure or not result.finished):
+            result = replace(result, measurement=_not_written(result.measurement, failure), finished=True)
+        elif failure is not None:
             result = replace(result, failure=failure)
         if result.measurement:
             result = replace(result, measurement=self._seen_from_here(result.measurement))
@@ -144,10 +158,10 @@ class WorkerHandle:
         os.close(self._requests)
         self._log.close()
 
-    def _tell(self, request: RoundRequest | None) -> None:
+    def _tell(self, request: RoundRequest | None, *, keep: bool = False) -> None:
         self._ready = False
         with contextlib.suppress(OSError):  # it has ended, or closed its standard input
-            os.write(self._requests, request_line(request))
+            os.write(self._requests, request_line(request, keep=keep))
 
     def _wait(self, enough: Callable[[], bool]) -> None:
         """Wait until ``enough`` says so or the worker has ended."""
@@ -223,6 +237,12 @@ class WorkerHandle:
             prepared_beside=self._time.prepared_beside,
             notes=measurement.notes + notes,
         )
+
+
+def _not_written(measurement: Measurement, failure: Failure | None) -> Measurement:
+    """All was measured before a worker writes its model: how it ended then says nothing about the conversion."""
+    why = failure.message if failure else "it was ended before the model was written"
+    return measurement if measurement.export_mb is not None else replace(measurement, not_kept=why)
 
 
 def free_memory_mb() -> float:

@@ -186,6 +186,10 @@ class Measurement:
     prepared_beside: float | None = None
     """Number of conversions that were prepared at the same time, as a mean over the time until this one was; set by the
     parent. Where it is not 0, the wall times until then depend on the others."""
+    export_mb: float | None = None
+    """Size of the files to which the converted model was written; None where it was not."""
+    not_kept: str | None = None
+    """Why the converted model could not be written, where it was to be."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from almaflow.conversions.built.float_form import FloatForm
@@ -32,6 +34,12 @@ class AlmaBuild:
     """Entries that almaflow's own backends add to ``ExecutionEvidence.runtime``."""
     float_form: FloatForm | None = None
     """The call before quantisation, where building gives one on the way."""
+    program: torch.export.ExportedProgram | None = None
+    """What ``torch.export`` made last."""
+    compile_settings: dict[str, Any] = field(default_factory=dict)
+    """The keyword arguments of ``torch.compile``."""
+    files: tuple[Path, ...] = ()
+    """Files of the model that a session was opened on."""
 
     def has(self, *prefixes: str) -> bool:
         """Whether a step of the conversion begins with one of these prefixes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,11 @@ from almaflow.conversions.built.evidence import ExecutionEvidence
 from almaflow.records import ModelTraits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
+    from almaflow.conversions.built.tensor_outputs import TensorOutputs
     from almaflow.models.batches import Batch
 
 
@@ -51,6 +54,14 @@ class BuiltModel:
     """What the user should know about how it was built, one line each."""
     executable: Any = None
     """What ``forward`` calls, where that tells what it is: a graph module, TorchScript, a compiled model."""
+    files: tuple[Path, ...] = ()
+    """Files that the runtime opened, the one of the graph first; empty where it runs none."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the runtime was opened with, or the keyword arguments of ``torch.compile``."""
+    outputs: TensorOutputs | None = None
+    """What was exported, where the runtime returns only the distinct tensors of the model's output."""
+    program: torch.export.ExportedProgram | None = None
+    """What ``torch.export`` made, where that is what runs or is compiled."""
 
 
 ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]

@@ -18,7 +18,7 @@ from almaflow.jobs.kept_check import check_export
 from almaflow.jobs.kept_export import export_kept, job_of
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.work_directory import export_of
-from almaflow.records import FailureKind, ModelSpec, TensorSpec, write_json
+from almaflow.records import FailureKind, ModelSpec, Status, TensorSpec, write_json
 from almaflow.records.export import Export, Format, kept_exports, read_export
 from almaflow.report.terminal import kept_lines
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from almaflow.records import Job, Outcome
 
 MODEL = ModelSpec("mine", target="a.b")
-PLAN = tuple(planned(name) for name in ("EAGER", "ONNX_CPU", "OPENVINO", "COMPILE_TVM"))
-LOAD = "import numpy as np\ndef load():\n    return lambda x: {factor} * x\n"
+TVM = replace(planned("COMPILE_TVM"), family="tvm")
+PLAN = (*(planned(name) for name in ("EAGER", "ONNX_CPU", "OPENVINO")), TVM)
+LOAD = "import numpy as np\ndef load():\n    return lambda x: {factor} * np.asarray(x)\n"
 
 
 def export_at(directory: Path, name: str, factor: int = 2) -> Export:
@@ -72,7 +73,11 @@ def kept_names(root: Path) -> set[str]:
 
 def test_a_new_best_takes_the_place_of_the_older_one(tmp_path: Path) -> None:
     kept, outcomes = KeptModels(tmp_path, only_best=True, warn=pytest.fail), []
-    for name, latency_ms, left in (("EAGER", 20.0, "EAGER"), ("ONNX_CPU", 9.0, "ONNX_CPU"), ("OPENVINO", 10.0, "ONNX_CPU")):
+    for name, latency_ms, left in (
+        ("EAGER", 20.0, "EAGER"),
+        ("ONNX_CPU", 9.0, "ONNX_CPU"),
+        ("OPENVINO", 10.0, "ONNX_CPU"),
+    ):
         run, outcome = written(tmp_path, name, latency_ms)
         outcomes.append(outcome)
         kept.take(run, outcome)
@@ -86,7 +91,7 @@ def test_all_stay_where_all_are_asked_for_and_what_does_not_count_never(tmp_path
     for name in ("EAGER", "ONNX_CPU"):
         kept.take(*written(tmp_path, name, 20.0))
     run, outcome = written(tmp_path, "OPENVINO", 1.0)
-    kept.take(run, replace(outcome, interrupted=True, status=failed().status))
+    kept.take(run, replace(outcome, interrupted=True, status=Status.FAILED))
     kept.prune(job())
     assert kept_names(tmp_path) == {"EAGER", "ONNX_CPU"}
 
@@ -140,7 +145,7 @@ def done(home: Path) -> Job:
         ok("EAGER", 20.0),
         changed(ok("ONNX_CPU", 10.0), export_mb=0.001),
         failed("OPENVINO", FailureKind.CRASHED, message="killed by SIGABRT"),
-        ok("COMPILE_TVM", 5.0),
+        replace(ok("COMPILE_TVM", 5.0), planned=TVM),
         changed(ok("JIT_TRACE", 30.0), not_kept="No space left on device"),
     )
     made = replace(
@@ -177,7 +182,7 @@ def test_the_folder_is_checked_where_almaflow_cannot_be_imported(done: Job, tmp_
     (exported.directory / "load.py").write_text(LOAD.format(factor=3), encoding="utf-8")
     assert "SQNR" in (check_export(exported).fault or "")
     (exported.directory / "load.py").write_text("import no_such_runtime\n", encoding="utf-8")
-    with pytest.raises(AlmaflowError, match="cannot be checked: .*no_such_runtime"):
+    with pytest.raises(AlmaflowError, match=r"cannot be checked: .*no_such_runtime"):
         check_export(exported)
 
 

@@ -40,7 +40,9 @@ def test_named_ones_write_and_no_others(tmp_path: Path) -> None:
 
 def test_of_the_best_the_fastest_ends_first_and_slower_ones_write_nothing(tmp_path: Path) -> None:
     keeping = Keeping(NAMES, only_best=True)
-    eager, onnx, openvino = (run_of(tmp_path, name, ms) for name, ms in zip(sorted(NAMES), (30.0, 10.0, 10.2), strict=True))
+    eager, onnx, openvino = (
+        run_of(tmp_path, name, ms) for name, ms in zip(sorted(NAMES), (30.0, 10.0, 10.2), strict=True)
+    )
     assert keeping.in_order([eager, onnx, openvino]) == [onnx, openvino, eager]
     assert keeping.wants(onnx)
     keeping.learn(end(onnx, 10.0))

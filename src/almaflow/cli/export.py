@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("job")
 @click.argument("conversion", required=False)
-@click.option(
-    "--to", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty directory."
-)
+@click.option("--to", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty directory.")
 @click.option(
     "--check/--no-check",
     "check",

@@ -6,7 +6,6 @@ import re
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import analyse, counts
@@ -16,6 +15,7 @@ from almaflow.records.export import KEPT, kept_exports
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from almaflow.measure.conversion_run import ConversionRun
     from almaflow.records import Job, Outcome

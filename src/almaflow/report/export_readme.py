@@ -23,6 +23,11 @@ _FIGURES = (
     ("export/size_mb", "size of the model's files", "MB"),
 )
 
+_USE = (
+    "`pip install -r requirements.txt` installs the versions that it was measured with. `python check.py` runs the "
+    "example of `example.npz` and compares the outputs with those that were measured."
+)
+
 
 def export_readme(export: Export, job: Job, row: Row) -> str:
     """Return the README of an export in Markdown.
@@ -45,8 +50,7 @@ def export_readme(export: Export, job: Job, row: Row) -> str:
         "```python\nfrom load import load\n\nmodel = load()\n" + f"output = model({_call(export)})\n```",
         "Inputs, by position or by name:\n\n" + _tensors(export.inputs),
         "Outputs:\n\n" + _tensors(export.outputs),
-        "`pip install -r requirements.txt` installs the versions that it was measured with. `python check.py` runs the "
-        "example of `example.npz` and compares the outputs with those that were measured.",
+        _USE,
         f"Measured with {threads} and batches of {job.model.batch_size} on {escaped(cpu)}, in job {job.job_id}:",
         "\n".join(["| figure | value |", "| --- | --- |", *figures]),
         "| file | what it is |\n| --- | --- |\n"

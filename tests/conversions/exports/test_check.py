@@ -17,7 +17,10 @@ LABELS = np.array([3, 1])
 LOAD = """
 import numpy as np
 def load():
-    return lambda x: {answer}
+    def model(x):
+        x = np.asarray(x)
+        return {answer}
+    return model
 """
 
 

@@ -47,7 +47,7 @@ def what_is_made(building: AlmaBuild) -> Iterator[None]:
 
 
 def own_sessions(building: AlmaBuild) -> Any:
-    """Open sessions with the configured threads, and feed them every input; the file stays when Alma has deleted its."""
+    """Open sessions with the configured threads, and feed every input; the file stays when Alma has deleted its own."""
 
     def open_and_feed(path: Any, _provider: str | None = None) -> Callable[[Any], list[Any]]:
         building.files = tuple(Path(shutil.move(each, Path.cwd() / each.name)) for each in files_of(Path(path)))

@@ -68,7 +68,8 @@ def _flat(output: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if hasattr(output, "detach"):
         tensor = output.detach().cpu()
         tensor = tensor.dequantize() if tensor.is_quantized else tensor
-        yield name, np.array(tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor.resolve_conj())
+        tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor.resolve_conj().resolve_neg()
+        yield name, tensor.numpy().copy()
     elif isinstance(output, np.ndarray | np.generic | bool | int | float | complex):
         yield name, np.array(output)
     elif hasattr(output, "items"):

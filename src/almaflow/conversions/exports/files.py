@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.conversions.built.onnx_sessions import input_positions
@@ -16,6 +15,8 @@ from almaflow.conversions.exports.loader import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from almaflow.conversions.exports.loader import Work
 
 
@@ -132,4 +133,3 @@ def _moved(work: Work, directory: Path) -> tuple[str, ...]:
     for path in work.built.files:
         shutil.move(path, directory / path.name)
     return tuple(path.name for path in work.built.files)
-

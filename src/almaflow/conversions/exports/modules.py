@@ -1,4 +1,4 @@
-"""Export models that PyTorch runs: TorchScript, exported programs, and weights for a module that the user's code builds.
+"""Export models that PyTorch runs: TorchScript, exported programs, and weights of a module that the user's code builds.
 
 What ``torch.compile`` made stays in the memory of its process. Its export compiles again, with the same settings.
 """
@@ -39,9 +39,8 @@ PT2E_OPERATORS = "import torch.ao.quantization.fx._decomposed  # registers the q
 
 def torchscript(directory: Path, work: Work) -> Loader:
     """Save the module in TorchScript."""
-    module = work.built.executable
-    owner = module if isinstance(module, torch.jit.ScriptModule) else module.owner()
-    torch.jit.save(owner, directory / "model.pt")
+    runs = work.built.executable
+    getattr(runs, "owner", runs).save(str(directory / "model.pt"))  # of a method, its module
     return Loader(
         "TorchScript",
         torch_imports(),

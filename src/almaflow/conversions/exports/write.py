@@ -89,7 +89,7 @@ def write_export(  # noqa: PLR0913 - what an export consists of
         (directory / "requirements.txt").write_text("".join(f"{each}\n" for each in export.requirements), "utf-8")
         arrays = {f"input_{number}": _array(each) for number, each in enumerate(inputs)}
         arrays |= {f"output_{number}": _array(each.tensor) for number, each in enumerate(outputs)}
-        np.savez(directory / "example.npz", **arrays)  # type: ignore[arg-type] # one array by each name
+        np.savez(directory / "example.npz", **arrays)
         write_json(directory / EXPORT_FILE, export)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)

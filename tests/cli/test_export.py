@@ -51,7 +51,7 @@ def test_the_folder_is_written_checked_and_its_figures_are_in_the_store(
     told = run(done.job_id, "--to", tmp_path / "out")
     assert told.exit_code == 0, told.exception
     assert told.stdout.splitlines() == [
-        f"ONNX_CPU of mine, 0.0 MB: {tmp_path / 'out'}",
+        f"ONNX_CPU of mine, 1 kB: {tmp_path / 'out'}",
         LINE,
     ]
     (found,) = runs_of(resolve_uri(None), "exported")

@@ -163,7 +163,7 @@ def test_the_best_that_is_kept_becomes_a_folder_with_a_readme(done: Job, tmp_pat
     assert names == {"README.md", "check.py", "example.npz", "export.json", "load.py", "model.onnx"}
     readme = (exported.directory / "README.md").read_text(encoding="utf-8")
     assert "# ONNX_CPU of mine" in readme
-    assert "| latency, median | 10 ms |" in readme
+    assert "| latency, median | 10.00 ms |" in readme
     assert "output = model(x)" in readme
     assert read_export(exported.directory).conversion == "ONNX_CPU"
 
@@ -230,7 +230,7 @@ def test_a_job_that_is_not_here_is_told(home: Path) -> None:
 
 def test_the_end_of_a_job_tells_what_was_kept_and_how_to_export_it(done: Job, tmp_path: Path) -> None:
     (line,) = kept_lines(done)
-    assert line.startswith("Kept: ONNX_CPU, 0.0 MB; as a folder that works by itself: ")
+    assert line.startswith("Kept: ONNX_CPU, 1 kB; as a folder that works by itself: ")
     assert f"export {done.job_id} ONNX_CPU --to DIR" in line
     assert "(COMPILE_TVM is the fastest, and not kept: almaflow's own torch.compile backend" in line
     bare = replace(done, directory=str(tmp_path))

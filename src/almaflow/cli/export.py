@@ -19,28 +19,24 @@ if TYPE_CHECKING:
 @click.argument("job")
 @click.argument("conversion", required=False)
 @click.option("--to", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty directory.")
-@click.option(
-    "--check/--no-check",
-    "check",
-    default=True,
-    help="Run the example in a fresh process, and compare and time it.  [default: check]",
-)
+@click.option("--no-check", is_flag=True, help="Do not run the example in a fresh process afterwards.")
 @click.option("--uri", help="MLflow store or server of the job.  [default: the job's own]")
-def export(job: str, conversion: str | None, to: Path, *, check: bool, uri: str | None) -> int:
+def export(job: str, conversion: str | None, to: Path, *, no_check: bool, uri: str | None) -> int:
     """Write a converted model of JOB, the ID of a job or of its run, as a folder that works without almaflow.
 
     CONVERSION is one of those that the job has kept (keep=best, all or a list of names); the fastest where it is left
     out. Exit code 1 where the exported model does not answer as it did when it was measured.
     """
     from almaflow.jobs.kept_export import export_kept, job_of
+    from almaflow.report.terminal import size
 
     found, named = job_of(job, resolve_uri(uri))
     exported = export_kept(found, conversion or named, to)
     made = exported.export
-    click.echo(f"{made.conversion} of {made.model}, {made.size_mb:.1f} MB: {to}")
+    click.echo(f"{made.conversion} of {made.model}, {size(made.size_mb)}: {to}")
     if made.builder:
         click.echo(f"It needs your code: load.py calls {made.builder}")
-    if not check:
+    if no_check:
         return 0
     checked = _checked(exported, uri)
     if checked.fault:

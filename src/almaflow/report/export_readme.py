@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.wording import figure
 from almaflow.report.markdown import escaped
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _FIGURES = (
     ("throughput", "throughput", "samples/s"),
     ("speedup_vs_eager", "times faster than eager", ""),
     ("fidelity/sqnr_db", "SQNR against eager", "dB"),
-    ("fidelity/top1_agreement", "same largest output as eager", "share"),
+    ("fidelity/top1_agreement", "share of rows with the same largest output as eager", ""),
     ("memory/peak_rss_mb", "peak memory", "MB"),
     ("export/size_mb", "size of the model's files", "MB"),
 )
@@ -40,7 +41,7 @@ def export_readme(export: Export, job: Job, row: Row) -> str:
     threads = "1 thread" if export.threads == 1 else f"{export.threads} threads"
     cpu = job.environment.get("gpu" if export.device == "cuda" else "cpu", job.hardware.name)
     figures = [
-        f"| {what} | {row.metrics[name]:.4g} {unit} |".replace("  |", " |")
+        f"| {what} | {figure(row.metrics[name])} {unit} |".replace("  |", " |")
         for name, what, unit in _FIGURES
         if name in row.metrics
     ]

@@ -63,7 +63,12 @@ def kept_lines(job: Job) -> list[str]:
     size_mb = sum(export.size_mb for _, export in kept.values())
     named = best if len(kept) == 1 else f"{len(kept)} converted models"
     command = shlex.join([*_almaflow(), "export", job.job_id, best, "--to", "DIR"])
-    return [f"Kept: {named}, {size_mb:.1f} MB; as a folder that works by itself: {command}{lacking}"]
+    return [f"Kept: {named}, {size(size_mb)}; as a folder that works by itself: {command}{lacking}"]
+
+
+def size(megabytes: float) -> str:
+    """Return the size of files as text, in kB where they are small."""
+    return f"{megabytes:.1f} MB" if megabytes >= 0.1 else f"{1000 * megabytes:.3g} kB"  # noqa: PLR2004 - a tenth
 
 
 def _not_kept(outcome: Outcome, job: Job) -> str:

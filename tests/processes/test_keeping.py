@@ -21,7 +21,9 @@ MEASURED = measured(20.0)
 TIMEOUT = Failure(FailureKind.TIMEOUT, "not done in time", KEEPING)
 
 
-def ended(directory: Path, phase: str, *, code: int | None = 0, failure: Failure | None = None, **result: Any) -> WorkerResult:
+def ended(
+    directory: Path, phase: str, *, code: int | None = 0, failure: Failure | None = None, **result: Any
+) -> WorkerResult:
     """What the parent makes of a worker that has ended in a phase."""
     write_json(directory / "result.json", WorkerResult(**{"measurement": MEASURED, **result}))
     handle: Any = SimpleNamespace(

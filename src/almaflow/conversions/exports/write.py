@@ -14,6 +14,7 @@ from almaflow.conversions.catalogue.formats import export_format
 from almaflow.conversions.exports import check, files, modules
 from almaflow.conversions.exports.loader import script
 from almaflow.records import TensorSpec, write_json
+from almaflow.records.distribution import distribution
 from almaflow.records.export import EXPORT_FILE, Export, Format
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _requirements(loader: Loader) -> tuple[str, ...]:
     wanted = {"numpy", *loader.distributions}
     if loader.builder:
         top = loader.builder.partition(".")[0]
-        # A package in the user's own directory is in no distribution.
-        wanted |= {*metadata.packages_distributions().get(top, ())}
+        # A package in the user's own directory is in no distribution, and one that is installed by a link names none.
+        ours = {distribution().name} if top == "almaflow" else set()
+        wanted |= {*metadata.packages_distributions().get(top, ())} | ours
     return tuple(f"{name}=={Version(metadata.version(name)).public}" for name in sorted(wanted))

@@ -29,7 +29,8 @@ def measured(tmp_path: Path, *, keep: bool = True) -> tuple[Events, list[Measure
     task = make_task(tmp_path, min_samples=27, min_time_s=0.0, warmup_calls=1, warmup_time_s=0.0)
     digest = do_prepare(task).weights_digest
     task = replace(task, conversion=planned(), weights_digest=digest)
-    events, kept, turns = Events(), [], TurnInbox(1, first=0, keep=keep)
+    events, turns = Events(), TurnInbox(1, first=0, keep=keep)
+    kept: list[Measurement] = []
     run_conversion(task, events, turns, time.perf_counter(), kept.append)  # type: ignore[arg-type]
     return events, kept
 

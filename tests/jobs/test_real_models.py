@@ -57,10 +57,18 @@ def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
     command += [f"conversions=[{','.join(conversions)}]", f"output={output}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = {row["conversion"]: row for row in json.loads(output.read_text(encoding="utf-8"))["conversions"]}
+    job = json.loads(output.read_text(encoding="utf-8"))
+    rows = {row["conversion"]: row for row in job["conversions"]}
     assert {name: row["status"] for name, row in rows.items()} == dict.fromkeys(conversions, "ok")
     for name in ("ONNX_CPU", "OPENVINO"):
         assert rows[name]["fidelity/sqnr_db"] > 90, f"{name} does not compute in float32"
+    # The fastest one stays, and works by itself.
+    best = job["best_conversion"]
+    assert f"Kept: {best}, {rows[best]['export/size_mb']:.1f} MB; " in done.stdout
+    export = [sys.executable, "-m", "almaflow", "export", job["job_id"], "--to", "shipped"]
+    done = subprocess.run(export, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Checked in a fresh process: outputs equal within 50 dB" in done.stdout
 
 
 @pytest.mark.alma

@@ -13,6 +13,7 @@ from tests.support.example_jobs import in_rounds, job, ok, planned
 
 from almaflow.errors import AlmaflowError
 from almaflow.jobs.files import JobFiles
+from almaflow.jobs.keep_setting import NOTHING
 from almaflow.jobs.record import JobRecord
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.progress import Progress
@@ -59,7 +60,7 @@ def files(tmp_path: Path) -> JobFiles:
 
 @pytest.fixture
 def record(store: Store, files: JobFiles) -> JobRecord:
-    request = SimpleNamespace(plan=PLAN)
+    request = SimpleNamespace(plan=PLAN, keep=NOTHING)
     context: Any = SimpleNamespace(request=request, store=store, progress=Progress())
     predictions: Any = SimpleNamespace(outcomes=lambda _job, outcomes: outcomes)
     return JobRecord(context, replace(job(), directory=str(files.root)), files, predictions)
@@ -168,7 +169,7 @@ def test_the_table_comes_before_the_store_is_brought_up_to_date_and_cannot_keep_
             message = "stdout is closed"
             raise ValueError(message)
 
-    context: Any = SimpleNamespace(request=SimpleNamespace(plan=PLAN), store=store, progress=Shows())
+    context: Any = SimpleNamespace(request=SimpleNamespace(plan=PLAN, keep=NOTHING), store=store, progress=Shows())
     predictions: Any = SimpleNamespace(outcomes=lambda _job, outcomes: outcomes)
     shown = JobRecord(context, replace(job(), directory=str(files.root)), files, predictions)
     with pytest.raises(ValueError, match="stdout is closed"), shown.closed_at_end():

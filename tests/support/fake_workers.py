@@ -96,6 +96,7 @@ class FakeWorker:
         self.report_wall_s: float | None = None
         self.requests: list[RoundRequest] = []
         self.closed = False
+        self.kept = False
         self.prepared = False
         self.prepared_beside = 0.0
         self.memory_mb = 0.0
@@ -147,11 +148,13 @@ class FakeWorker:
             if wall_s >= request.max_time_s or (len(samples) >= request.min_calls and wall_s >= request.min_time_s):
                 return RoundReport(len(samples), median(samples), self.report_wall_s or wall_s)
 
-    def ask_to_finish(self) -> None:
+    def ask_to_finish(self, *, keep: bool = False) -> None:
         self._notify(f"ask {self.name}")
+        self.kept = self.kept or keep
 
-    def finish(self, *, evaluate: bool = True) -> WorkerExit:
+    def finish(self, *, keep: bool = False, evaluate: bool = True) -> WorkerExit:
         self._notify(f"finish {self.name}")
+        self.kept = self.kept or keep
         if evaluate and self.task.evaluate:
             self._notify(f"evaluate {self.name}")
         self._finished = True

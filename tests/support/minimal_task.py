@@ -59,6 +59,8 @@ class TurnInbox:
     first: int = 1
     """The number of the first round."""
     asked: int = 0
+    keep: bool = False
+    """Whether the converted model is to be written at the end."""
 
     def next(self) -> RoundRequest | None:
         self.asked += 1

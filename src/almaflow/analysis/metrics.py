@@ -199,6 +199,7 @@ def _details(outcome: Outcome, measured: Measurement) -> dict[str, float | None]
         "memory/baseline_mb": measured.baseline_memory_mb,
         "memory/device_mb": measured.device_memory_mb,
         "memory/model_mb": measured.model_mb,
+        "export/size_mb": measured.export_mb,
         "narrow/weights_share": measured.narrow_weights_share,
         "narrow/work_share": measured.narrow_work_share,
         "compiled/outside_share": measured.outside_share,

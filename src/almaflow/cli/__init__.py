@@ -24,6 +24,7 @@ COMMANDS = {
     "rescore": "Run another predictor on stored measurements, without measuring again.",
     "compare": "Compare runs, jobs or sweeps: what differs, and whether it is more than noise.",
     "report": "Write a job or a sweep as one HTML file to send.",
+    "export": "Write a converted model of a job as a folder that works without almaflow.",
     "sync": "Write to the store what it missed while it could not be reached.",
     "ui": "Open the MLflow UI on the store.",
     "doctor": "Check the installation.",

@@ -14,6 +14,7 @@ from rich.text import Text
 from almaflow.cli.console import wide_console
 from almaflow.conversions.catalogue import tiers as catalogue
 from almaflow.conversions.catalogue.availability import Availability, check
+from almaflow.conversions.catalogue.formats import export_format
 from almaflow.machine import has_cuda
 
 if TYPE_CHECKING:
@@ -67,7 +68,10 @@ def _fields(entry: Conversion, here: Availability, device: str) -> dict[str, Any
     """Return every field of an entry, with its tiers on this device and whether it can run here."""
     fields = asdict(entry) | {"tiers": catalogue.tiers_on(entry, device)}
     del fields["traits"], fields["checks"]
+    exportable = export_format(entry)
     return fields | {
+        "export": exportable.format,
+        "no_export": exportable.reason,
         "available": here.available,
         "runs_on": here.device,
         "device_override": here.device_override,

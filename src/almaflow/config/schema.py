@@ -335,6 +335,8 @@ class JobConfig(_Strict):
     """Stop at the first conversion that fails."""
     resume: Any = False
     """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
+    keep: Any = "best"
+    """Converted models that stay on disk for `almaflow export`: best (the fastest), all, none, or a list of names."""
     allow_device_override: bool = True
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -134,6 +134,7 @@ def _relations(job: JobConfig) -> list[str]:
         *_output(job.output),
         *_tracking(job.tracking),
         *_resume(job.resume),
+        *_keep(job.keep),
         *_experiment(job.experiment_name),
         *_choose(job),
     ]
@@ -250,6 +251,13 @@ def _tracking(tracking: TrackingConfig) -> list[str]:
 
 def _resume(resume: Any) -> list[str]:
     return [] if str(resume).lower() in set(Resume) else [f"resume={resume}: must be true, false or failed"]
+
+
+def _keep(keep: Any) -> list[str]:
+    named = keep if isinstance(keep, list) else [keep]
+    if all(isinstance(each, str | int) and not isinstance(each, bool) for each in named):
+        return []
+    return [f"keep={keep}: must be best, all, none, or a list of conversions"]
 
 
 def _output(output: str | None) -> list[str]:

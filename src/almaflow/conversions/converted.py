@@ -85,7 +85,7 @@ class ConvertedModel:
         if planned is not None:
             parts.append(executable_evidence(planned.steps, runs))
         if self.traits.quantises_graph and isinstance(runs, torch.fx.GraphModule) and example is not None:
-            parts.append(graph_evidence(runs, _taken(runs, example), self.before))
+            parts.append(graph_evidence(runs, taken(runs, example), self.before))
         elif self.traits.replaces_weights and model is not None:
             dtype = planned.dtype if planned else "int8"
             parts.append(replaced_evidence(model, dtype, self.before))
@@ -95,7 +95,7 @@ class ConvertedModel:
         return together(parts)
 
 
-def _taken(graph: torch.fx.GraphModule, example: Batch) -> tuple[Any, ...]:
+def taken(graph: torch.fx.GraphModule, example: Batch) -> tuple[Any, ...]:
     """Return the inputs as the graph takes them: one by one, or several in one tuple."""
     placeholders = sum(node.op == "placeholder" for node in graph.graph.nodes)
     return example if placeholders == len(example) and not _packs(graph) else (example,)

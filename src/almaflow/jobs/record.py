@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.rows import make_row
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.jobs.artifacts import write_reproduction
+from almaflow.jobs.kept import KeptModels
 from almaflow.jobs.leftovers import take_up
 from almaflow.jobs.store import disk_error
 from almaflow.measure.conversion_run import ConversionRun
@@ -40,6 +41,7 @@ class JobRecord:
         self._progress = context.progress
         self._files = files
         self._predictions = predictions
+        self._kept = KeptModels(files.root, only_best=context.request.keep.only_best, warn=context.progress.warn)
         self._outcomes: dict[int, Outcome] = {}
         self._references: set[str] = set()
         self._unwritten: list[tuple[ConversionRun, Outcome]] = []
@@ -64,6 +66,9 @@ class JobRecord:
         self._progress.start(planned, self._request.measure, self._expected_s())
         for note in self.job.prepared.notes if self.job.prepared else ():
             self._progress.warn(note)
+        if lacking := self._request.keep.not_exportable:
+            names = ", ".join(lacking)
+            self._progress.note(f"keep=all: cannot be exported: {names}; `almaflow conversions --json` says why")
         self._files.write_job(self.job)  # so that a job that is killed from here on can be closed by `almaflow sync`
         self.keep([_unavailable(run) for run in runs if run.planned.unavailable])
         return [*references, *(run for run in runs if not run.planned.unavailable)]
@@ -85,6 +90,7 @@ class JobRecord:
         full: OSError | None = None
         try:
             self._write()
+            self._kept.prune(self.job)
             if known:
                 self._files.write_job(self.job)
         except OSError as error:  # what is not kept here may still reach the store
@@ -147,6 +153,8 @@ class JobRecord:
             run, outcome = self._unwritten[0]
             self._files.write_outcome(run.directory, outcome)
             write_reproduction(run.directory, outcome, self.job)
+            if run.planned.name not in self._references:
+                self._kept.take(run, outcome)
             run.tidy()
             self._unwritten.pop(0)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.config.resolve import resolve_evaluate, resolve_measure
 from almaflow.config.validation import plain
+from almaflow.jobs.keep_setting import NOTHING, Keep, keep_of
 from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
 from almaflow.records.specs import Choosing
@@ -42,6 +43,8 @@ class Request:
     sweep_id: str | None = None
     evaluate: EvaluateSpec | None = None
     """What the quality of the outputs is on labelled data."""
+    keep: Keep = NOTHING
+    """The converted models that stay on disk."""
 
 
 def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:
@@ -67,6 +70,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         choose=Choosing(**vars(job.choose)),
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
+        keep=keep_of(job.keep, resolved.plan, resolved.model),
     )
 
 

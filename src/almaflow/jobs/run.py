@@ -18,6 +18,7 @@ from almaflow.jobs.tasks import measuring_task, new_job, reference_task
 from almaflow.machine.lock import alone
 from almaflow.machine.monitor import StateWatch
 from almaflow.measure.drift import DriftProbe
+from almaflow.measure.keeping import Keeping
 from almaflow.measure.loop import MeasurementLoop
 from almaflow.measure.reference import reference_info
 from almaflow.predict import PredictorPool
@@ -188,6 +189,7 @@ def _measure(context: JobContext, record: JobRecord, resumed: Resumed, workers: 
             progress=context.progress,
             interrupts=interrupts,
             fail_fast=request.fail_fast,
+            keeping=Keeping(request.keep.names, only_best=request.keep.only_best),
         )
         with closing(loop.run(runs)) as measured:  # the workers have ended before what they left is looked at
             for known in measured:

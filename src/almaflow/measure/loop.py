@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.machine.cpus import usable_cores
 from almaflow.measure.interleave import GAP_S, MeasuredWorker, take_rounds
+from almaflow.measure.keeping import Keeping
 from almaflow.measure.places import Places
 from almaflow.measure.preparing import compile_jobs
 from almaflow.measure.work_directory import end_work_directory, make_work_directory
@@ -47,6 +48,8 @@ class MeasurementLoop:
     progress: Progress
     interrupts: Interrupts
     fail_fast: bool = False
+    keeping: Keeping = field(default_factory=Keeping)
+    """Decides which workers write their converted models."""
     free_memory_mb: Callable[[], float] = free_memory_mb
     wait: Wait = wait_for_any
     gap_s: float = GAP_S
@@ -223,13 +226,20 @@ class MeasurementLoop:
         """End the processes and take in what they left; after the last one, or a failure, that is the outcome.
 
         What they do at their end, such as looking once more at what ran, they do side by side: nothing is timed then.
+        One that may have to write its model waits for those before it: whether it has to depends on them.
         """
-        ending = [run for run in runs if run.worker]
+        ending = [run for run in self.keeping.in_order(runs) if run.worker]
+        last = replicate == self._spec.replicates - 1
         try:
             for number, run in enumerate(ending):
+                keep = last and self.keeping.wants(run)
+                beside = ending[number + 1 : number + self._spec.prepare_jobs]
                 with self.interrupts.let_through():
-                    exit_state = _end_first(ending[number : number + self._spec.prepare_jobs])
-                run.take_in(exit_state, replicate, last=replicate == self._spec.replicates - 1)
+                    exit_state = _end_first(
+                        run, [each for each in beside if not (last and self.keeping.wants(each))], keep=keep
+                    )
+                run.take_in(exit_state, replicate, last=last)
+                self.keeping.learn(run)
         finally:  # what is known is given after an interrupt too
             yield from self._give(runs)
 
@@ -246,9 +256,12 @@ class MeasurementLoop:
         yield from self._give(begun)
 
 
-def _end_first(runs: Sequence[ConversionRun]) -> WorkerExit:
-    """Let all finish, and wait for the first of them."""
-    handles = [run.worker.handle for run in runs if run.worker]
-    for handle in handles:
-        handle.ask_to_finish()
-    return handles[0].finish()
+def _end_first(run: ConversionRun, beside: Sequence[ConversionRun], *, keep: bool) -> WorkerExit:
+    """Let all finish, and wait for the first one, which writes its model if it is to."""
+    assert run.worker is not None  # noqa: S101 - only those that have one end
+    handle = run.worker.handle
+    handle.ask_to_finish(keep=keep)
+    for each in beside:
+        if each.worker:
+            each.worker.handle.ask_to_finish()
+    return handle.finish()

@@ -101,5 +101,7 @@ def merged(measurements: Sequence[Measurement]) -> Measurement:
         stable=all(each.stable for each in measurements),
         peak_memory_mb=max(peaks, default=None),
         recompiles=max(recompiles, default=None),
+        export_mb=measurements[-1].export_mb,  # the last process writes the model
+        not_kept=measurements[-1].not_kept,
         notes=tuple(dict.fromkeys(chain.from_iterable(each.notes for each in measurements))),
     )

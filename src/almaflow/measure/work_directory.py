@@ -8,6 +8,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from almaflow.records.export import EXPORT_DIRECTORY
 from almaflow.secrets import mask_file
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 def log_name(replicate: int) -> str:
     """Name the log of a conversion's first process (0), or of a further one."""
     return f"worker-{replicate}.log" if replicate else "worker.log"
+
+
+def export_of(conversion: Path) -> Path:
+    """Name the directory in which the conversion's process has written the converted model, if it was asked to."""
+    return conversion / "work" / EXPORT_DIRECTORY
 
 
 def make_work_directory(conversion: Path) -> Path:

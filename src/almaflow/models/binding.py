@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+BOUND = "almaflow.bound"
+"""Marks the graph that ``bind`` makes, among what PyTorch keeps of a graph module."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,15 @@ def bind(model: torch.nn.Module, form: CallForm) -> torch.nn.Module:
     graph.output(graph.call_module("model", args, kwargs))
     bound = torch.fx.GraphModule({"model": model}, graph, "Bound")
     bound.training = model.training  # of this module alone: `train` would set the model's parts alike
+    bound.meta[BOUND] = True
     return bound
+
+
+def unbound(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the caller's own module that ``bind`` has wrapped, or the module itself."""
+    while getattr(model, "meta", {}).get(BOUND):
+        model = model.get_submodule("model")
+    return model
 
 
 def _identifiers(names: Sequence[str]) -> list[str]:

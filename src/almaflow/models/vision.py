@@ -26,10 +26,16 @@ def build_arch(arch: str, kwargs: dict[str, Any], *, default_size: bool) -> obje
     Raises:
         UsageError: there is no such model, or it does not take these arguments.
     """
-    kwargs = dict(kwargs)
+    builder = _builder(arch)
+    return call(builder, arch_arguments(arch, kwargs, default_size=default_size), f"model.arch={arch}")
+
+
+def arch_arguments(arch: str, kwargs: dict[str, Any], *, default_size: bool) -> dict[str, Any]:
+    """Return the keyword arguments that ``build_arch`` gives to torchvision's builder."""
+    arguments = {"weights": None, **kwargs}
     if default_size and arch.startswith("vit_"):  # the only ones whose layers depend on the size of the image
-        kwargs.setdefault("image_size", _crop_size(arch))
-    return call(_builder(arch), {"weights": None, **kwargs}, f"model.arch={arch}")
+        arguments.setdefault("image_size", _crop_size(arch))
+    return arguments
 
 
 def default_input(arch: str, kwargs: dict[str, Any]) -> InputSpec:

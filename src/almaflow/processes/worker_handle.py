@@ -22,6 +22,7 @@ from almaflow.processes.working_time import WorkingTime
 from almaflow.records import Failure, FailureKind, Measurement, WorkerResult, WorkerTask
 from almaflow.records.protocol import (
     EVALUATE,
+    KEEPING,
     PREPARING,
     EventReader,
     RoundReport,
@@ -120,18 +121,23 @@ class WorkerHandle:
         """Seconds of each stop of the worker, from outside, since it was last waited for."""
         return tuple(self._time.stops.stops_s)
 
-    def ask_to_finish(self) -> None:
-        """Let a worker that is ready finish, without waiting for it."""
-        if self._ready:
-            self._tell(None)
+    def ask_to_finish(self, *, keep: bool = False) -> None:
+        """Let a worker that is ready finish, without waiting for it.
 
-    def finish(self, *, evaluate: bool = True) -> WorkerExit:
+        Args:
+            keep: Whether it writes its converted model to its directory before.
+        """
+        if self._ready:
+            self._tell(None, keep=keep)
+
+    def finish(self, *, keep: bool = False, evaluate: bool = True) -> WorkerExit:
         """Let a worker that is ready finish, wait for its end, and read its result.
 
         Args:
+            keep: Whether it writes its converted model to its directory before.
             evaluate: Whether to wait for an evaluation too; else it is ended as soon as all else is done.
         """
-        self.ask_to_finish()
+        self.ask_to_finish(keep=keep)
         self._wait(lambda: self.phase == EVALUATE and not evaluate)
         self.close()
         return self.exit_state()
@@ -149,8 +155,9 @@ class WorkerHandle:
             # What was timed is whole by then, whatever ends the evaluation.
             why = failure.message if failure else "ended before it was evaluated"
             result = replace(result, finished=True, measurement=replace(result.measurement, quality_error=why))
-            failure = None
-        if failure is not None:
+        elif self.phase == KEEPING and result.measurement and (failure or not result.finished):
+            result = replace(result, measurement=_not_written(result.measurement, failure), finished=True)
+        elif failure is not None:
             result = replace(result, failure=failure)
         if result.measurement:
             result = replace(result, measurement=self._seen_from_here(result.measurement))
@@ -166,10 +173,10 @@ class WorkerHandle:
         os.close(self._requests)
         self._log.close()
 
-    def _tell(self, request: RoundRequest | None) -> None:
+    def _tell(self, request: RoundRequest | None, *, keep: bool = False) -> None:
         self._ready = False
         with contextlib.suppress(OSError):  # it has ended, or closed its standard input
-            os.write(self._requests, request_line(request))
+            os.write(self._requests, request_line(request, keep=keep))
 
     def _wait(self, enough: Callable[[], bool]) -> None:
         """Wait until ``enough`` says so or the worker has ended."""
@@ -245,6 +252,12 @@ class WorkerHandle:
             prepared_beside=self._time.prepared_beside,
             notes=measurement.notes + notes,
         )
+
+
+def _not_written(measurement: Measurement, failure: Failure | None) -> Measurement:
+    """All was measured before a worker writes its model: how it ended then says nothing about the conversion."""
+    why = failure.message if failure else "it was ended before the model was written"
+    return measurement if measurement.export_mb is not None else replace(measurement, not_kept=why)
 
 
 def free_memory_mb() -> float:

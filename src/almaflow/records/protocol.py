@@ -19,11 +19,16 @@ if TYPE_CHECKING:
     from almaflow.records import MeasureSpec
 
 
-PHASES = ("start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready", "evaluate")
-"""Phases of a worker, in this order. In ``prepared`` it waits for its first turn, in ``ready`` for the next one."""
+KEEPING = "keep"
+"""The phase in which a worker writes its converted model. All is measured by then, whatever becomes of it."""
 
 EVALUATE = "evaluate"
 """The phase after which nothing is timed: what happens there does not spoil the measurement."""
+
+PHASES = (
+    "start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready", KEEPING, EVALUATE,
+)  # fmt: skip
+"""Phases of a worker, in this order. In ``prepared`` it waits for its first turn, in ``ready`` for the next one."""
 
 PREPARING = PHASES[: PHASES.index("prepared")]
 """Phases that other workers may have at the same time."""
@@ -98,15 +103,25 @@ def _event(line: bytes) -> Event | None:
     return Event(phase)
 
 
-def request_line(turn: RoundRequest | None) -> bytes:
-    """Write the line for a worker's standard input that asks for a turn, or with None to finish."""
-    return json.dumps(asdict(turn) if turn else {"finish": True}).encode() + b"\n"
+def request_line(turn: RoundRequest | None, *, keep: bool = False) -> bytes:
+    """Write the line for a worker's standard input that asks for a turn, or with None to finish.
+
+    Args:
+        turn: The round to take.
+        keep: Whether a worker that is to finish writes its converted model before.
+    """
+    return json.dumps(asdict(turn) if turn else {"finish": True, "keep": keep}).encode() + b"\n"
 
 
 def read_request(line: bytes) -> RoundRequest | None:
     """Read a line that ``request_line`` wrote; None where it asks to finish."""
     message = _object(line)
     return None if message.get("finish") else RoundRequest(**message)
+
+
+def asks_to_keep(line: bytes) -> bool:
+    """Whether a line asks a worker to write its converted model before it ends."""
+    return bool(_object(line).get("keep"))
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -200,6 +200,10 @@ class Measurement:
     quality_error: str | None = None
     """Why there are no figures although they were asked for."""
     evaluate_s: float | None = None
+    export_mb: float | None = None
+    """Size of the files to which the converted model was written; None where it was not."""
+    not_kept: str | None = None
+    """Why the converted model could not be written, where it was to be."""
 
 
 @dataclass(frozen=True)

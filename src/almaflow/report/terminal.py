@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from almaflow.analysis import analyse
+from almaflow.conversions.catalogue.formats import export_format
+from almaflow.errors import RecordError
+from almaflow.records.export import kept_exports
 from almaflow.report.console import JobConsole
 from almaflow.report.table import render
 from almaflow.tracking.uris import display_uri, resolve_uri
@@ -18,7 +21,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from almaflow.records import Job
+    from almaflow.records import Job, Outcome
 
 
 def announce(uri: str, experiment_name: str) -> None:
@@ -39,9 +42,42 @@ def show_places(uri: str, job: Job) -> None:
     console = JobConsole()
     if Path(job.directory).exists():  # there is none if other jobs had all the results
         _line(console, f"Files: {job.directory}")
+        for line in kept_lines(job):
+            _line(console, line)
     if not job.tracked:
         _line(console, f"Not all of it is in the store yet: {shlex.join([*_almaflow(), 'sync', *_chosen(uri)])}")
     _line(console, f"Open the runs in the MLflow UI: {ui_command(uri)}")
+
+
+def kept_lines(job: Job) -> list[str]:
+    """Return which converted models were kept, how large they are, and the command that exports the best."""
+    try:
+        kept = kept_exports(job.directory)
+    except RecordError as error:
+        return [f"Kept: {error}"]
+    ranked = [row for row in analyse(job).rows if row.counts]
+    lacking = _not_kept(ranked[0].outcome, job) if ranked and ranked[0].name not in kept else ""
+    if not kept:
+        return [f"Kept: nothing{lacking}"] if lacking else []
+    best = next((row.name for row in ranked if row.name in kept), next(iter(kept)))
+    size_mb = sum(export.size_mb for _, export in kept.values())
+    named = best if len(kept) == 1 else f"{len(kept)} converted models"
+    command = shlex.join([*_almaflow(), "export", job.job_id, best, "--to", "DIR"])
+    return [f"Kept: {named}, {size(size_mb)}; as a folder that works by itself: {command}{lacking}"]
+
+
+def size(megabytes: float) -> str:
+    """Return the size of files as text, in kB where they are small."""
+    return f"{megabytes:.1f} MB" if megabytes >= 0.1 else f"{1000 * megabytes:.3g} kB"  # noqa: PLR2004 - a tenth
+
+
+def _not_kept(outcome: Outcome, job: Job) -> str:
+    """Return why the fastest conversion is not among those that are kept; nothing where it was not to be."""
+    reason = export_format(outcome.planned, job.model).reason
+    if reason is None and outcome.measurement:
+        reason = outcome.measurement.not_kept
+    to_be_kept = job.config.get("keep") not in {None, "none"}
+    return f" ({outcome.planned.name} is the fastest, and not kept: {reason})" if reason and to_be_kept else ""
 
 
 def ui_command(uri: str) -> str:

@@ -102,22 +102,31 @@ class Checker:
         Raises:
             WrongOutputError: There is no output to compare.
         """
-        reference, traits = self.reference, self.task.traits
-        asked = arithmetic(coarser(traits.dtype, dtype or self.planned.dtype), self.planned.device)
+        reference = self.reference
+        asked = self._arithmetic(dtype)
         tolerance = tolerance_of(asked)
         tolerance = tolerance if least_db is None else replace(tolerance, least_db=least_db)
-        outputs = [self._output(call, i) for i in range(len(reference.outputs))]
+        outputs = [self.output(call, i) for i in range(len(reference.outputs))]
         found = self._compare(reference.outputs, outputs, tolerance)
         if not found.ok and reference.sequence:
             # The runtime may keep the state itself, where it cannot be put back.
             in_a_row = self._compare(reference.sequence[1:], outputs, tolerance)
             found = in_a_row if in_a_row.ok else found
         if not found.ok and reference.draws:
-            draws = [self._output(call, 0, seeded=False) for _ in range(DRAWS)]
+            draws = [self.output(call, 0, seeded=False) for _ in range(DRAWS)]
             pairs = [matched(*each) for each in zip(reference.draws, draws, strict=True)]
             found = compare_random([ref for ref, _ in pairs], [out for _, out in pairs], asked)
         hint = None if found.ok else unmarked_masks(self.task.model, reference.call_form, reference.batches[0])
         return replace(found, reason=f"{found.reason}; {hint}") if hint else found
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What is asked of the conversion's outputs."""
+        return tolerance_of(self._arithmetic())
+
+    def _arithmetic(self, dtype: str | None = None) -> str:
+        coarsest = coarser(self.task.traits.dtype, dtype or self.planned.dtype)
+        return arithmetic(coarsest, self.planned.device)
 
     def _compare(self, references: list[Answer], outputs: list[list[Output]], tolerance: Tolerance) -> Fidelity:
         """Compare answers to the batches in their order."""
@@ -132,7 +141,7 @@ class Checker:
             batch_sizes=[model.batch_size] * len(pairs),
         )
 
-    def _output(self, call: Callable[[Batch], object], index: int, *, seeded: bool = True) -> list[Output]:
+    def output(self, call: Callable[[Batch], object], index: int, *, seeded: bool = True) -> list[Output]:
         """Return copies of the output's tensors on the CPU, since runtimes reuse their output buffers.
 
         Raises:

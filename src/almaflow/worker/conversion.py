@@ -18,12 +18,13 @@ from almaflow.models.sources import changed_sources
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
 from almaflow.records.kept_rounds import KeptRound, keep_round
-from almaflow.records.protocol import EVALUATE, round_request
+from almaflow.records.protocol import EVALUATE, KEEPING, round_request
 from almaflow.worker import device as devices
 from almaflow.worker.check import Checker, Reference, calibration_path
 from almaflow.worker.evaluate import evaluated
 from almaflow.worker.failures import WrongOutputError
 from almaflow.worker.inputs import Inputs
+from almaflow.worker.keeping import keep_model
 from almaflow.worker.rounding import fault_of_cast
 from almaflow.worker.rounds import Rounds
 from almaflow.worker.stopwatch import Stopwatch
@@ -81,6 +82,8 @@ def run_conversion(
         if directed:
             run.take_turns(turns)
         run.check_evidence()
+        if turns.keep:
+            run.keep_model()
         run.evaluate()
 
 
@@ -228,6 +231,11 @@ class _Run:
         found = evaluated(self._task.evaluate, self._checker, self._converted, self._state)
         self._measurement = replace(self._measurement, **found)
         self._keep(self._measurement)
+
+    def keep_model(self) -> None:
+        """Write the converted model to the worker's directory; what was measured stands whatever becomes of it."""
+        self._events.enter(KEEPING)
+        self._keep(keep_model(self._checker, self._converted, self._measurement))
 
 
 def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:

@@ -8,13 +8,16 @@ import signal
 import threading
 import time
 
-from almaflow.records.protocol import RoundRequest, read_request
+from almaflow.records.protocol import RoundRequest, asks_to_keep, read_request
 
 PARENT_CHECK_INTERVAL_S = 1.0
 
 
 class TurnInbox:
     """An inbox of the parent's requests. The process ends when standard input closes, since the parent is gone then."""
+
+    keep = False
+    """Whether the converted model is to be written; known once ``next`` has given None."""
 
     def __init__(self) -> None:
         self._waiting: queue.SimpleQueue[RoundRequest | None] = queue.SimpleQueue()
@@ -30,6 +33,7 @@ class TurnInbox:
             while data := os.read(0, 1024):
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
+                    self.keep = asks_to_keep(line)
                     self._waiting.put(read_request(line))
         except OSError:  # closed by converted code: no request can come any more
             self._waiting.put(None)

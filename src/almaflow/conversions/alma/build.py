@@ -29,7 +29,7 @@ from almaflow.conversions.alma.inputs import (
     one_by_one,
 )
 from almaflow.conversions.alma.patches import PATCHES
-from almaflow.conversions.alma.patches_runtimes import openvino_precision
+from almaflow.conversions.alma.patches_runtimes import openvino_precision, what_is_made
 from almaflow.conversions.alma.repairs import apply_repairs
 from almaflow.conversions.built import evidence as evidences
 from almaflow.conversions.built.layout import takes_turns
@@ -68,6 +68,7 @@ def build_with_alma(
     building = AlmaBuild(planned, model, inputs.threads, examples, calibration, spreading, sessions, inputs.streams)
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
+        stack.enter_context(what_is_made(building))
         for patch in PATCHES:
             if patch.name not in skip and patch.concerns(building):
                 stack.enter_context(patch.enter(building))
@@ -98,6 +99,10 @@ def build_with_alma(
         takes_turns("AOTInductor", inputs.streams) if building.has("AOT_INDUCTOR") else (),
         executable,
         building.calibration_batches,
+        building.files,
+        building.compile_settings,
+        exported,
+        building.program,
     )
 
 

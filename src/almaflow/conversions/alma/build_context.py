@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from almaflow.conversions.built.float_form import FloatForm
@@ -36,6 +38,12 @@ class AlmaBuild:
     """The call before quantisation, where building gives one on the way."""
     calibration_batches: int | None = None
     """Number of batches that a quantiser was calibrated on; None where nothing was calibrated."""
+    program: torch.export.ExportedProgram | None = None
+    """What ``torch.export`` made last."""
+    compile_settings: dict[str, Any] = field(default_factory=dict)
+    """The keyword arguments of ``torch.compile``."""
+    files: tuple[Path, ...] = ()
+    """Files of the model that a session was opened on."""
 
     def has(self, *prefixes: str) -> bool:
         """Whether a step of the conversion begins with one of these prefixes."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -12,7 +14,7 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten, treespec_loads
 
 from almaflow.conversions.built.layout import LaidOutAs
-from almaflow.conversions.built.onnx_sessions import feed
+from almaflow.conversions.built.onnx_sessions import feed, files_of
 from almaflow.conversions.built.onnx_sessions import input_names as input_names_of
 from almaflow.conversions.built.tensor_outputs import NamedTensors, example_of
 from almaflow.conversions.dynamo_backends.onnxruntime import OnnxRuntime
@@ -27,11 +29,29 @@ if TYPE_CHECKING:
 COMPILE = "alma.conversions.options.compile"
 
 
+@contextmanager
+def what_is_made(building: AlmaBuild) -> Iterator[None]:
+    """Note the program that ``torch.export`` makes, and what ``torch.compile`` is given: an export is made of them."""
+    export, compile_model = torch.export.export, torch.compile
+
+    def noted_export(*args: Any, **kwargs: Any) -> Any:
+        building.program = export(*args, **kwargs)
+        return building.program
+
+    def noted_compile(*args: Any, **kwargs: Any) -> Any:
+        building.compile_settings = kwargs
+        return compile_model(*args, **kwargs)
+
+    with patch("torch.export.export", noted_export), patch("torch.compile", noted_compile):
+        yield
+
+
 def own_sessions(building: AlmaBuild) -> Any:
-    """Open sessions with the configured threads, and feed them every input."""
+    """Open sessions with the configured threads, and feed every input; the file stays when Alma has deleted its own."""
 
     def open_and_feed(path: Any, _provider: str | None = None) -> Callable[[Any], list[Any]]:
-        return feed(building.sessions.open(path))
+        building.files = tuple(Path(shutil.move(each, Path.cwd() / each.name)) for each in files_of(Path(path)))
+        return feed(building.sessions.open(building.files[0]))
 
     return patch("alma.conversions.options.onnx._get_onnx_forward_call", open_and_feed)
 

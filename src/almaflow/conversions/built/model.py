@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,11 @@ from almaflow.conversions.built.evidence import ExecutionEvidence
 from almaflow.records import ModelTraits
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
+    from almaflow.conversions.built.tensor_outputs import TensorOutputs
     from almaflow.models.batches import Batch
 
 
@@ -60,6 +63,14 @@ class BuiltModel:
     """What ``forward`` calls, where that tells what it is: a graph module, TorchScript, a compiled model."""
     calibration_batches: int | None = None
     """Batches that a quantiser was calibrated on; None where nothing was calibrated."""
+    files: tuple[Path, ...] = ()
+    """Files that the runtime opened, the one of the graph first; empty where it runs none."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the runtime was opened with, or the keyword arguments of ``torch.compile``."""
+    outputs: TensorOutputs | None = None
+    """What was exported, where the runtime returns only the distinct tensors of the model's output."""
+    program: torch.export.ExportedProgram | None = None
+    """What ``torch.export`` made, where that is what runs or is compiled."""
 
 
 ModelChange = Callable[["torch.nn.Module", BuildInputs], "torch.nn.Module"]

@@ -62,6 +62,11 @@ class OnnxSessions:
         return onnx_evidence(self.opened[0], self.provider) if self.opened else ExecutionEvidence()
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return an ONNX file, and the one with its weights where they are beside it."""
+    return tuple(each for each in (path.absolute(), path.absolute().with_name(f"{path.name}.data")) if each.exists())
+
+
 def feed(session: onnxruntime.InferenceSession) -> Callable[[Any], list[Any]]:
     """Return a forward call that takes a tensor or a tuple of tensors.
 

@@ -65,20 +65,25 @@ class TensorOutputs(torch.nn.Module):
         self._places.of = places
         return tuple(outputs) or (given[0].clone(),)  # exporters want an output
 
+    @property
+    def places(self) -> tuple[tuple[str, Any], ...]:
+        """The origin of each figure of the output: ``("output" or "input", position)``, or ``("number", value)``."""
+        if not self._places.of and self._places.example is not None:
+            with torch.no_grad():
+                self(*self._places.example)
+        return tuple(self._places.of)
+
     def restored(self, call: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
         """Wrap the call of what was exported; it takes the tensors of the inputs one by one.
 
         Raises:
             RuntimeError: the model was not exported.
         """
-        if not self._places.of and self._places.example is not None:
-            with torch.no_grad():
-                self(*self._places.example)
-        places = self._places.of
+        places = self.places
         if not places:
             message = "outputs can be restored only after the model was exported"
             raise RuntimeError(message)
-        if places == [("output", position) for position in range(len(places))]:
+        if places == tuple(("output", position) for position in range(len(places))):
             return call
 
         def restoring(*inputs: torch.Tensor) -> list[Any]:

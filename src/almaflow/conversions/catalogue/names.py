@@ -35,11 +35,12 @@ def _index() -> dict[str, Conversion]:
     return _spellings() | {str(entry.number): entry for entry in everything() if entry.number is not None}
 
 
-def resolve(requested: Sequence[str | int]) -> list[tuple[str, Conversion]]:
+def resolve(requested: Sequence[str | int], setting: str = "conversions") -> list[tuple[str, Conversion]]:
     """Return the requested entries in order, each with the user's spelling; one requested twice comes once.
 
     Args:
         requested: Names or aliases in any case, or Alma's numbers.
+        setting: The setting that they come from, for the message.
 
     Raises:
         UsageError: names are not in the catalogue; the error lists all of them, each with the nearest names.
@@ -47,7 +48,7 @@ def resolve(requested: Sequence[str | int]) -> list[tuple[str, Conversion]]:
     texts = [requested] if isinstance(requested, str) else [str(item) for item in requested]
     unknown = list(dict.fromkeys(text for text in texts if _key(text) not in _index()))
     if unknown:
-        raise UsageError(_complaint(texts, unknown))
+        raise UsageError(_complaint(setting, texts, unknown))
     entries: dict[str, tuple[str, Conversion]] = {}
     for text in texts:
         conversion = _index()[_key(text)]
@@ -61,8 +62,8 @@ def nearest(text: str) -> list[str]:
     return list(dict.fromkeys(_index()[match].name for match in matches))[:_NEAREST]
 
 
-def _complaint(texts: list[str], unknown: list[str]) -> str:
-    setting = f"conversions=[{','.join(map(_shown, texts))}]" if len(texts) <= len(ALMA) else "conversions"
+def _complaint(setting: str, texts: list[str], unknown: list[str]) -> str:
+    setting = f"{setting}=[{','.join(map(_shown, texts))}]" if len(texts) <= len(ALMA) else setting
     if len(unknown) == 1:
         fault = f"unknown conversion {_shown(unknown[0])}; {_hint(unknown[0])}"
     else:

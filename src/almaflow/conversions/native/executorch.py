@@ -48,7 +48,9 @@ def executorch_xnnpack(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         return ExecutionEvidence(runtime, None if delegated else "XNNPACK took nothing of the model", "cpu")
 
     notes = takes_turns("ExecuTorch", work.streams)
-    return BuiltModel(wrapped.restored(forward), evidence, file_mb(path), notes=notes)
+    return BuiltModel(
+        wrapped.restored(forward), evidence, file_mb(path), notes=notes, files=(path.absolute(),), outputs=wrapped
+    )
 
 
 def _loaded(path: Path) -> Any:

@@ -26,6 +26,7 @@ from almaflow.conversions.built.onnx_sessions import (
     CUDA,
     OnnxSessions,
     feed,
+    files_of,
     input_names,
     input_positions,
     weights_outside,
@@ -67,6 +68,8 @@ def _opened(path: Path, exported: TensorOutputs, sessions: OnnxSessions, **runti
         lambda: together([ExecutionEvidence(runtime), sessions.evidence()]),
         sessions.file_mb,
         sessions=tuple(sessions.opened),
+        files=files_of(path),
+        outputs=exported,
     )
 
 

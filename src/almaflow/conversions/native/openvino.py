@@ -100,19 +100,30 @@ def _opened(path: Path, form: Converted, work: BuildInputs, precision: str, **co
 
     weights = path.with_suffix(".bin")
     file_mb = (path.stat().st_size + weights.stat().st_size) / 1e6
-    return BuiltModel(form.exported.restored(_requests(compiled)), evidence, file_mb, notes=form.notes)
+    return BuiltModel(
+        form.exported.restored(_requests(compiled)),
+        evidence,
+        file_mb,
+        notes=form.notes,
+        files=(path, weights),
+        settings=_settings(work, precision),
+        outputs=form.exported,
+    )
 
 
 def _compile(path: Path, work: BuildInputs, precision: str) -> Any:
     import openvino
 
-    settings = {
+    return openvino.Core().compile_model(path, "CPU", _settings(work, precision))
+
+
+def _settings(work: BuildInputs, precision: str) -> dict[str, Any]:
+    return {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": work.threads,
         # The latency hint gives one stream all threads.
         **({"NUM_STREAMS": work.streams} if work.streams > 1 else {"PERFORMANCE_HINT": "LATENCY"}),
     }
-    return openvino.Core().compile_model(path, "CPU", settings)
 
 
 def _requests(compiled: Any) -> Callable[..., list[torch.Tensor]]:

@@ -34,7 +34,12 @@ def _inductor(*, freezing: bool = False) -> Backend:
         watch = FreezingWatch()
         compiled = torch.compile(model, backend=watch if freezing else "inductor")
         compiled(*work.batches[0])
-        return BuiltModel(compiled, watch.evidence if freezing else ExecutionEvidence, model=model)
+        return BuiltModel(
+            compiled,
+            watch.evidence if freezing else ExecutionEvidence,
+            model=model,
+            settings={"backend": "inductor"},
+        )
 
     return run
 
@@ -56,6 +61,8 @@ def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltMode
         lambda: ExecutionEvidence({"aot_inductor_runners": str(runners)}),
         file_mb=file_mb(path),
         notes=takes_turns("AOTInductor", work.streams),
+        files=(Path(path),),
+        outputs=wrapped,
     )
 
 

@@ -1,0 +1,134 @@
+"""Exports a converted model that a job has kept, to a folder that works without almaflow."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from almaflow import machine
+from almaflow.analysis import analyse
+from almaflow.analysis.rows import make_row
+from almaflow.conversions.catalogue.formats import export_format
+from almaflow.conversions.catalogue.names import resolve
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.jobs.files import JobFiles
+from almaflow.records.export import kept_exports
+from almaflow.report.export_readme import export_readme
+from almaflow.tracking.reader import runs_of
+
+if TYPE_CHECKING:
+    from almaflow.analysis import Row
+    from almaflow.records import Job
+    from almaflow.records.export import Export
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder that was written, and what was measured of the model in it."""
+
+    directory: Path
+    export: Export
+    job: Job
+    row: Row
+
+
+def job_of(named: str, uri: str) -> tuple[Job, str | None]:
+    """Return a job of this machine, and the conversion whose run was named.
+
+    Args:
+        named: The ID of a job, or of its run, or of a run of one of its conversions.
+        uri: A resolved store, which is read where the ID is not that of a job in almaflow's home.
+
+    Raises:
+        UsageError: there is no such job, or its files are not on this machine.
+        TrackingError: the store cannot be reached or read.
+    """
+    jobs, conversion = machine.home() / "jobs", None
+    directory = jobs / named
+    if Path(named).name != named or not directory.is_dir():
+        runs = runs_of(uri, named)
+        ids = {run.tags.get("almaflow.job_id", "") for run in runs}
+        if not ids:
+            message = f"{named}: there is no such job, neither in {jobs} nor in the store"
+            raise UsageError(message)
+        if len(ids) > 1:
+            message = f"{named}: is a sweep of {len(ids)} jobs; name one of them: {', '.join(sorted(ids))}"
+            raise UsageError(message)
+        directory = jobs / ids.pop()
+        conversion = runs[0].params.get("conversion") if runs[0].run_id == named else None
+    if not (directory / "job.json").is_file():
+        message = f"{named}: {directory} is not on this machine, or is empty; export it where it was measured"
+        raise UsageError(message)
+    return JobFiles.of(directory).read_job(), conversion
+
+
+def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
+    """Write a folder with a converted model that the job has kept.
+
+    Args:
+        job: The job.
+        conversion: A name or an alias; None for the fastest that is kept.
+        to: A directory that is empty or does not exist.
+
+    Raises:
+        UsageError: the conversion is not kept, or ``to`` is not empty.
+        AlmaflowError: the folder cannot be written; then nothing of it is left.
+    """
+    kept = kept_exports(job.directory)
+    name = _chosen(job, conversion, frozenset(kept))
+    source, export = kept[name]
+    if to.is_file() or (to.is_dir() and any(to.iterdir())):
+        message = f"--to {to}: is there already, and is not an empty directory; name a new one"
+        raise UsageError(message)
+    row = make_row(job, next(each for each in job.outcomes if each.planned.name == name))
+    existed = to.is_dir()
+    try:
+        shutil.copytree(source, to, dirs_exist_ok=True)
+        (to / "README.md").write_text(export_readme(export, job, row), encoding="utf-8")
+    except OSError as error:  # copytree gathers those of single files
+        for path in to.iterdir() if existed else [to]:
+            shutil.rmtree(path, ignore_errors=True)
+            path.unlink(missing_ok=True)
+        message = f"--to {to}: cannot be written ({error.strerror or 'the disk may be full'}); nothing is left there"
+        raise AlmaflowError(message) from error
+    return Exported(to, export, job, row)
+
+
+def _chosen(job: Job, conversion: str | None, kept: frozenset[str]) -> str:
+    """Return the name of a conversion that is kept.
+
+    Raises:
+        UsageError: it is not kept, or nothing is.
+    """
+    ranked = [row.name for row in analyse(job).rows if row.counts]
+    if conversion is None:
+        if not kept:
+            first = ranked[0] if ranked else None
+            why = _why_not(job, first) if first else "no conversion gave a figure that counts"
+            message = f"{job.job_id}: the job has kept no converted model: {why}"
+            raise UsageError(message)
+        return next((name for name in ranked if name in kept), min(kept))
+    ((_, entry),) = resolve([conversion], "CONVERSION")
+    if entry.name not in kept:
+        also = f"; kept are {', '.join(sorted(kept))}" if kept else ""
+        message = f"{entry.name}: {_why_not(job, entry.name)}{also}"
+        raise UsageError(message)
+    return entry.name
+
+
+def _why_not(job: Job, name: str) -> str:
+    """Return why a conversion's model is not there, and what to do."""
+    outcome = next((each for each in job.outcomes if each.planned.name == name), None)
+    if outcome is None:
+        return f"the job did not run it; it ran {', '.join(each.planned.name for each in job.outcomes)}"
+    if reason := export_format(outcome.planned, job.model).reason:
+        return f"it cannot be exported: {reason}"
+    if message := make_row(job, outcome).message:
+        return f"nothing that works could be kept: {message}"
+    if outcome.measurement and outcome.measurement.not_kept:
+        return f"it could not be kept: {outcome.measurement.not_kept}"
+    if outcome.job_id and outcome.job_id != job.job_id:
+        return f"job {outcome.job_id} measured it: export it from there"
+    return f"it was not kept; run the job with keep=[{name}] or keep=all"

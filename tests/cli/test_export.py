@@ -1,0 +1,93 @@
+"""``almaflow export``: a folder, what its check found, and the figures in the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from tests.jobs.test_kept import export_at
+from tests.support.example_jobs import changed, ok
+from tests.support.stored_jobs import new, stored
+
+from almaflow.cli.export import export as command
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.jobs import kept_check
+from almaflow.jobs.files import JobFiles
+from almaflow.jobs.kept_check import Checked
+from almaflow.tracking.reader import runs_of
+from almaflow.tracking.uris import resolve_uri
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from almaflow.records import Job
+
+CHECKED = Checked(None, load_s=0.5, first_call_s=0.02, floor_ms=10.5, calls=200, floor_ratio=1.05)
+LINE = (
+    "Checked in a fresh process: outputs equal within 50 dB; loaded in 0.50 s, first call 0.02 s, "
+    "floor of 200 calls 10.5 ms, 1.05 times the job's"
+)
+
+
+@pytest.fixture
+def done(stored_home: Path) -> Job:
+    made = stored("exported", changed(ok("ONNX_CPU", 10.0), export_mb=0.001), made=replace(new("exported"), config={}))
+    export_at(stored_home / "jobs" / "exported" / "kept" / "ONNX_CPU", "ONNX_CPU")
+    made = replace(made, store=resolve_uri(None))
+    JobFiles.of(made.directory).write_job(made)
+    return made
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(command, [str(each) for each in arguments])
+
+
+def test_the_folder_is_written_checked_and_its_figures_are_in_the_store(
+    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_check, "check_export", lambda _exported: CHECKED)
+    told = run(done.job_id, "--to", tmp_path / "out")
+    assert told.exit_code == 0, told.exception
+    assert told.stdout.splitlines() == [
+        f"ONNX_CPU of mine, 1 kB: {tmp_path / 'out'}",
+        LINE,
+    ]
+    (found,) = runs_of(resolve_uri(None), "exported")
+    assert {name: value for name, value in found.metrics.items() if name.startswith("export/")} == {
+        "export/size_mb": 0.001,
+        "export/load_s": 0.5,
+        "export/first_call_s": 0.02,
+        "export/floor_ms": 10.5,
+        "export/floor_ratio": 1.05,
+    }
+    # The run of the conversion names it too.
+    assert run(found.run_id, "--to", tmp_path / "again", "--no-check").exit_code == 0
+
+
+def test_a_model_that_answers_otherwise_ends_it_with_1(
+    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = replace(CHECKED, fault="output 0: SQNR 3.0 dB, at least 50")
+    monkeypatch.setattr(kept_check, "check_export", lambda _exported: wrong)
+    told = run(done.job_id, "--to", tmp_path / "out")
+    assert isinstance(told.exception, AlmaflowError)
+    assert not isinstance(told.exception, UsageError)
+    assert "answers otherwise" in str(told.exception)
+
+
+def test_a_store_that_cannot_be_reached_costs_one_line(
+    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_check, "check_export", lambda _exported: CHECKED)
+    told = run(done.job_id, "--to", tmp_path / "out", "--uri", "http://127.0.0.1:9")
+    assert told.exit_code == 0, told.exception
+    assert len(told.stderr.splitlines()) == 1
+    assert "could not be written" in told.stderr
+
+
+def test_wrong_words_are_told(stored_home: Path, tmp_path: Path) -> None:
+    del stored_home
+    assert "no such job" in str(run("nobody", "--to", tmp_path / "out").exception)
+    assert run("nobody").exit_code == 2  # --to is missing

@@ -1,0 +1,244 @@
+"""Converted models stay on disk as ``keep`` says, and are exported from there; what cannot be says why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.support.example_jobs import changed, failed, job, ok, planned
+
+from almaflow import machine
+from almaflow.errors import AlmaflowError, UsageError
+from almaflow.jobs.files import JobFiles
+from almaflow.jobs.keep_setting import NOTHING, keep_of
+from almaflow.jobs.kept import KeptModels
+from almaflow.jobs.kept_check import check_export
+from almaflow.jobs.kept_export import export_kept, job_of
+from almaflow.measure.conversion_run import ConversionRun
+from almaflow.measure.work_directory import export_of
+from almaflow.records import FailureKind, ModelSpec, Status, TensorSpec, write_json
+from almaflow.records.export import Export, Format, kept_exports, read_export
+from almaflow.report.terminal import kept_lines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from almaflow.records import Job, Outcome
+
+MODEL = ModelSpec("mine", target="a.b")
+TVM = replace(planned("COMPILE_TVM"), family="tvm")
+PLAN = (*(planned(name) for name in ("EAGER", "ONNX_CPU", "OPENVINO")), TVM)
+LOAD = "import numpy as np\ndef load():\n    return lambda x: {factor} * np.asarray(x)\n"
+
+
+def export_at(directory: Path, name: str, factor: int = 2) -> Export:
+    """Write an export as a worker does: a model that doubles, or does something else."""
+    import numpy as np
+
+    from almaflow.conversions.exports import check
+
+    directory.mkdir(parents=True)
+    x = np.ones((2, 3), np.float32)
+    np.savez(directory / "example.npz", input_0=x, output_0=2 * x)
+    (directory / "model.onnx").write_bytes(b"0" * 1000)
+    (directory / "load.py").write_text(LOAD.format(factor=factor), encoding="utf-8")
+    (directory / "check.py").write_text(check_source(check), encoding="utf-8")
+    tensor = TensorSpec((2, 3), "float32", "x")
+    export = Export(
+        name, "mine", Format.ONNX, ("model.onnx",), (tensor,), (replace(tensor, name=""),), ("numpy==2",), 50.0, 0.99,
+        1, "cpu", 0.001,
+    )  # fmt: skip
+    write_json(directory / "export.json", export)
+    return export
+
+
+def check_source(module: Any) -> str:
+    with open(module.__file__, encoding="utf-8") as stream:  # noqa: PTH123 - a module's file
+        return stream.read()
+
+
+def written(root: Path, name: str, latency_ms: float) -> tuple[ConversionRun, Outcome]:
+    """A conversion whose worker has written its model."""
+    run = ConversionRun(planned(name), root / "conversions" / name)
+    run.outcome = changed(ok(name, latency_ms), export_mb=0.001)
+    export_at(export_of(run.directory), name)
+    return run, run.outcome
+
+
+def kept_names(root: Path) -> set[str]:
+    return set(kept_exports(root))
+
+
+def test_a_new_best_takes_the_place_of_the_older_one(tmp_path: Path) -> None:
+    kept, outcomes = KeptModels(tmp_path, only_best=True, warn=pytest.fail), []
+    for name, latency_ms, left in (
+        ("EAGER", 20.0, "EAGER"),
+        ("ONNX_CPU", 9.0, "ONNX_CPU"),
+        ("OPENVINO", 10.0, "ONNX_CPU"),
+    ):
+        run, outcome = written(tmp_path, name, latency_ms)
+        outcomes.append(outcome)
+        kept.take(run, outcome)
+        kept.prune(job(*outcomes))
+        assert kept_names(tmp_path) == {left}
+        assert not export_of(run.directory).exists()
+
+
+def test_all_stay_where_all_are_asked_for_and_what_does_not_count_never(tmp_path: Path) -> None:
+    kept = KeptModels(tmp_path, only_best=False, warn=pytest.fail)
+    for name in ("EAGER", "ONNX_CPU"):
+        kept.take(*written(tmp_path, name, 20.0))
+    run, outcome = written(tmp_path, "OPENVINO", 1.0)
+    kept.take(run, replace(outcome, interrupted=True, status=Status.FAILED))
+    kept.prune(job())
+    assert kept_names(tmp_path) == {"EAGER", "ONNX_CPU"}
+
+
+def test_what_could_not_be_written_or_moved_is_told_in_one_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    kept = KeptModels(tmp_path, only_best=False, warn=said.append)
+    run, outcome = written(tmp_path, "EAGER", 20.0)
+    kept.take(run, changed(outcome, export_mb=None, not_kept="No space left on device"))
+    (tmp_path / "kept").write_text("in the way", encoding="utf-8")
+    kept.take(run, outcome)
+    assert said[0] == "EAGER: its converted model is not kept (No space left on device)"
+    assert said[1].startswith("EAGER: its converted model is not kept (")
+    assert len(said) == 2
+
+
+def test_the_setting_names_what_can_be_kept() -> None:
+    assert keep_of("none", PLAN, MODEL) == NOTHING
+    best = keep_of("best", PLAN, MODEL)
+    assert best.only_best
+    assert best.names == {"EAGER", "ONNX_CPU", "OPENVINO"}
+    everything = keep_of("all", PLAN, MODEL)
+    assert (everything.only_best, everything.not_exportable) == (False, ("COMPILE_TVM",))
+    assert keep_of("ONNX_CPU", PLAN, MODEL).names == {"ONNX_CPU"}
+    assert keep_of(["openvino", 0], PLAN, MODEL).names == {"OPENVINO", "EAGER"}
+    assert keep_of("all", PLAN, ModelSpec("mine", pickle_path="x")).not_exportable == ("EAGER", "COMPILE_TVM")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (["ONX_CPU"], "keep=[ONX_CPU]: unknown conversion ONX_CPU; nearest: ONNX_CPU"),
+        (["JIT_TRACE"], "keep=JIT_TRACE: the job does not run it"),
+        (["COMPILE_TVM"], "keep=COMPILE_TVM: cannot be exported: almaflow's own torch.compile backend"),
+    ],
+)
+def test_a_setting_that_cannot_be_met_is_refused(setting: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match="keep=") as raised:
+        keep_of(setting, PLAN, MODEL)
+    assert message in str(raised.value)
+
+
+@pytest.fixture
+def done(home: Path) -> Job:
+    """A job that has kept ONNX_CPU, in almaflow's home."""
+    root = home / "jobs" / "20260101-000000-abcdef"
+    files = JobFiles.of(root)
+    files.create()
+    export_at(root / "kept" / "ONNX_CPU", "ONNX_CPU")
+    outcomes = (
+        ok("EAGER", 20.0),
+        changed(ok("ONNX_CPU", 10.0), export_mb=0.001),
+        failed("OPENVINO", FailureKind.CRASHED, message="killed by SIGABRT"),
+        replace(ok("COMPILE_TVM", 5.0), planned=TVM),
+        changed(ok("JIT_TRACE", 30.0), not_kept="No space left on device"),
+    )
+    made = replace(
+        job(*outcomes), job_id=root.name, directory=str(root), model=MODEL, config={"keep": "best"}, ended_at=1.0
+    )
+    files.write_job(made)
+    return made
+
+
+def test_the_best_that_is_kept_becomes_a_folder_with_a_readme(done: Job, tmp_path: Path) -> None:
+    found, conversion = job_of(done.job_id, "sqlite:///nowhere.db")
+    assert conversion is None
+    exported = export_kept(found, None, tmp_path / "out")
+    names = {path.name for path in exported.directory.iterdir()}
+    assert names == {"README.md", "check.py", "example.npz", "export.json", "load.py", "model.onnx"}
+    readme = (exported.directory / "README.md").read_text(encoding="utf-8")
+    assert "# ONNX_CPU of mine" in readme
+    assert "| latency, median | 10.00 ms |" in readme
+    assert "output = model(x)" in readme
+    assert read_export(exported.directory).conversion == "ONNX_CPU"
+
+
+def test_the_folder_is_checked_where_almaflow_cannot_be_imported(done: Job, tmp_path: Path) -> None:
+    exported = export_kept(done, "onnx_cpu", tmp_path / "out")
+    (exported.directory / "load.py").write_text(
+        "try:\n    import almaflow\nexcept ImportError:\n    pass\nelse:\n    raise SystemExit('almaflow is there')\n"
+        + LOAD.format(factor=2),
+        encoding="utf-8",
+    )
+    checked = check_export(exported)
+    assert checked.fault is None
+    assert checked.floor_ratio == pytest.approx(checked.floor_ms / exported.row.metrics["latency/floor"])
+    assert set(checked.metrics) == {"export/load_s", "export/first_call_s", "export/floor_ms", "export/floor_ratio"}
+    (exported.directory / "load.py").write_text(LOAD.format(factor=3), encoding="utf-8")
+    assert "SQNR" in (check_export(exported).fault or "")
+    (exported.directory / "load.py").write_text("import no_such_runtime\n", encoding="utf-8")
+    with pytest.raises(AlmaflowError, match=r"cannot be checked: .*no_such_runtime"):
+        check_export(exported)
+
+
+@pytest.mark.parametrize(
+    ("conversion", "message"),
+    [
+        ("EAGER", "EAGER: it was not kept; run the job with keep=[EAGER] or keep=all; kept are ONNX_CPU"),
+        ("OPENVINO", "OPENVINO: nothing that works could be kept: killed by SIGABRT"),
+        ("COMPILE_TVM", "COMPILE_TVM: it cannot be exported: almaflow's own torch.compile backend"),
+        ("JIT_TRACE", "JIT_TRACE: it could not be kept: No space left on device"),
+        ("TORCH_SCRIPT", "TORCH_SCRIPT: the job did not run it; it ran EAGER"),
+        ("ONX", "CONVERSION=[ONX]: unknown conversion ONX"),
+    ],
+)
+def test_what_cannot_be_exported_says_why(done: Job, tmp_path: Path, conversion: str, message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        export_kept(done, conversion, tmp_path / "out")
+    assert message in str(raised.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_with_something_in_it_is_left_alone(done: Job, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    for to in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(UsageError, match="is not an empty directory"):
+            export_kept(done, None, to)
+    (tmp_path / "empty").mkdir()
+    assert export_kept(done, None, tmp_path / "empty").directory == tmp_path / "empty"
+
+
+def test_a_job_that_kept_nothing_says_why(done: Job, tmp_path: Path) -> None:
+    bare = replace(done, directory=str(tmp_path))
+    with pytest.raises(UsageError, match="has kept no converted model: it cannot be exported"):
+        export_kept(bare, None, tmp_path / "out")
+
+
+def test_a_job_that_is_not_here_is_told(home: Path) -> None:
+    for named in ("nobody", "../jobs", ""):
+        with pytest.raises(UsageError, match="no such job"):
+            job_of(named, f"sqlite:///{home}/none.db")
+    (machine.home() / "jobs" / "empty").mkdir(parents=True)
+    with pytest.raises(UsageError, match="is not on this machine"):
+        job_of("empty", f"sqlite:///{home}/none.db")
+
+
+def test_the_end_of_a_job_tells_what_was_kept_and_how_to_export_it(done: Job, tmp_path: Path) -> None:
+    (line,) = kept_lines(done)
+    assert line.startswith("Kept: ONNX_CPU, 1 kB; as a folder that works by itself: ")
+    assert f"export {done.job_id} ONNX_CPU --to DIR" in line
+    assert "(COMPILE_TVM is the fastest, and not kept: almaflow's own torch.compile backend" in line
+    bare = replace(done, directory=str(tmp_path))
+    assert kept_lines(bare)[0].startswith("Kept: nothing (COMPILE_TVM is the fastest")
+    assert kept_lines(replace(bare, config={"keep": "none"})) == []
+
+
+def test_an_export_reads_back_what_was_written(tmp_path: Path) -> None:
+    export = export_at(tmp_path / "kept" / "ONNX_CPU", "ONNX_CPU")
+    assert kept_exports(tmp_path) == {"ONNX_CPU": (tmp_path / "kept" / "ONNX_CPU", export)}
+    assert json.loads((tmp_path / "kept" / "ONNX_CPU" / "export.json").read_text(encoding="utf-8"))["form"] == 1

@@ -153,7 +153,7 @@ def test_none_is_best_where_all_lost_too_much() -> None:
     made = labelled(evaluated("OPENVINO_INT8", 4.0, LOSSY), failed("EAGER"))
     assert analyse(made).best is None
     text = summary_markdown(made, analyse(made))
-    assert text.startswith("**Best: none, no conversion gave a latency that counts and the quality asked for**")
+    assert text.startswith("**Best: none, no conversion has a valid latency and the quality asked for**")
     assert "0.726" in text
 
 

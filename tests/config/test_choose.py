@@ -34,7 +34,12 @@ def test_limits_are_kept_by_the_names_of_their_metrics() -> None:
     limits = ("latency/p99=20", "latency/floor=18.5", "memory/model_mb=300", "latency_ms=15")
     least = ("fidelity/sqnr_db=40", "quality/top1=0.75", "prediction/calibrated/error_pct=-5")
     job = compose(
-        [*(f"choose.max.{each}" for each in limits), *(f"choose.min.{each}" for each in least), "choose.by=throughput"]
+        [
+            *(f"choose.max.{each}" for each in limits),
+            *(f"choose.min.{each}" for each in least),
+            "choose.by=throughput",
+            "evaluate._target_=made.up",
+        ]
     )
     assert job.choose.max == {"latency/p99": 20, "latency/floor": 18.5, "memory/model_mb": 300, "latency_ms": 15}
     assert job.choose.min == {"fidelity/sqnr_db": 40, "quality/top1": 0.75, "prediction/calibrated/error_pct": -5}
@@ -69,6 +74,7 @@ def test_every_metric_can_have_a_limit(name: str, limit: float) -> None:
         ("choose.max.latency/p99=true", "choose.max.latency/p99=True: must be a finite number"),
         ("choose.maximum.latency_ms=3", "choose.maximum"),
         ("choose.max=3", "choose.max=3: "),
+        ("choose.min.quality/top1=0.7", "choose: quality/top1 is measured by an evaluation only, such as evaluate=top1"),
     ],
 )
 def test_a_wrong_limit_is_one_line(given: str, line: str) -> None:
@@ -85,7 +91,7 @@ def test_limits_that_nothing_can_keep_to_are_refused() -> None:
 
 def test_from_python_they_are_a_mapping() -> None:
     settings = choose_settings({"max": {"latency/p99": 20}, "min": {"quality/top1": 0.7}, "by": "memory/model_mb"})
-    job = compose([override(key, value) for key, value in settings.items()])
+    job = compose([*(override(key, value) for key, value in settings.items()), "evaluate._target_=made.up"])
     assert (job.choose.max, job.choose.min, job.choose.by) == (
         {"latency/p99": 20},
         {"quality/top1": 0.7},

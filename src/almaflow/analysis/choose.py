@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.metric_names import more_is_better, value_of
+from almaflow.analysis.quality import fell_too_much
 from almaflow.stats import PERCENTILE_SAMPLES, Interval
 
 if TYPE_CHECKING:
@@ -74,8 +75,15 @@ def choose(
 
 
 def candidates_of(output: Mapping[str, Any]) -> dict[str, Metrics]:
-    """Return the conversions of ``output=FILE.json`` that may be chosen, by name: those whose latency counts."""
-    return {each["conversion"]: each for each in output["conversions"] if each["latency_ms"] is not None}
+    """Return the conversions of ``output=FILE.json`` that may be chosen, by name.
+
+    Their latency counts, and their quality on labelled data did not fall by more than was allowed.
+    """
+    return {
+        each["conversion"]: each
+        for each in output["conversions"]
+        if each["latency_ms"] is not None and not fell_too_much(each.get("quality_verdict"))
+    }
 
 
 def apart(value: float, limit: float) -> tuple[str, str]:

@@ -17,12 +17,14 @@ _SECTIONS = {
     "latency": "ci_low ci_high floor mean std iqr min max p90 p95 p99 samples rounds device",
     "machine": "control_ms cpus_used others_cpus steal_cpus frequency_mhz temperature_c gpu_clock_mhz "
     "gpu_other_processes",
-    "time": "load convert first_call total convert_cpu first_call_cpu prepared_beside",
+    "time": "load convert first_call total convert_cpu first_call_cpu prepared_beside evaluate",
     "memory": "baseline_mb peak_rss_mb device_mb model_mb",
     "narrow": "weights_share work_share",
     "compiled": "outside_share",
     "energy": "j_per_sample",
     "fidelity": "max_abs_diff cosine sqnr_db top1_agreement worst_part_db equal_share",
+    "calibration": "samples",
+    "export": "size_mb",
     "noise": "cv stable recompiles processes between_processes",
 }
 KNOWN = (*HEADLINES, *(f"{section}/{name}" for section, names in _SECTIONS.items() for name in names.split()))

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 _FIGURE = re.compile(r"quality/(?!samples$)(?P<name>[^/]+?)(?<!_drop)(?<!_drop_low)(?<!_drop_high)")
 
+NOT_EVALUATED = "not evaluated"
+"""How the verdict on a conversion begins that has no figures although they were asked for."""
+
 
 def quality_metrics(measured: Measurement) -> dict[str, float | None]:
     """Return the figures, what each lost against eager on the same samples with its interval, and the samples."""
@@ -51,7 +54,12 @@ def verdict(job: Job, outcome: Outcome) -> str | None:
     measured = outcome.measurement
     if measured is None or not (measured.quality or measured.quality_error):
         return None
-    return f"not evaluated: {measured.quality_error}" if measured.quality_error else too_low(job, outcome) or "ok"
+    return f"{NOT_EVALUATED}: {measured.quality_error}" if measured.quality_error else too_low(job, outcome) or "ok"
+
+
+def fell_too_much(verdict: str | None) -> bool:
+    """Whether a verdict that ``verdict`` gave tells of a figure that fell by more than was allowed."""
+    return verdict is not None and verdict != "ok" and not verdict.startswith(NOT_EVALUATED)
 
 
 def shown(metrics: Mapping[str, float | None]) -> str:

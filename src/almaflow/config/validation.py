@@ -279,6 +279,9 @@ def _choose(job: JobConfig) -> list[str]:
                 problems.append(f"choose.{kind}.{unknown_metric(name)}")
             elif isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
                 problems.append(f"choose.{kind}.{name}={limit}: must be a finite number")
+    named = [name for name in (*choose.max, *choose.min, choose.by) if name.startswith("quality/")]
+    if named and job.evaluate._target_ is None:
+        problems.append(f"choose: {named[0]} is measured by an evaluation only, such as evaluate=top1")
     if not is_metric(choose.by):
         problems.append(f"choose.by={unknown_metric(choose.by)}")
     return problems or [

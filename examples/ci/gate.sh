@@ -3,7 +3,7 @@
 #
 # BASE is the commit that the change is compared with. Both are measured here and now: figures of another day or another
 # machine would say nothing about the change. Exit codes are almaflow's own: 0 all is well, 1 a job failed, 2 wrong
-# input, 3 the gate failed. comment.md is for the pull request.
+# input or no verdict, 3 the gate failed. comment.md is for the pull request.
 set -eu
 
 base=${BASE:-origin/main}

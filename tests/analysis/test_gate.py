@@ -14,6 +14,7 @@ from tests.support.example_jobs import in_rounds, job, ok
 from almaflow.analysis import outcome_metrics
 from almaflow.analysis.compare import Side, compare
 from almaflow.analysis.gate import Judged, gate
+from almaflow.records import MachineState
 from almaflow.stats import interval_over_rounds
 
 if TYPE_CHECKING:
@@ -79,6 +80,19 @@ def test_processes_that_differ_widen_the_interval() -> None:
     before = in_rounds(ok("ONNX_CPU"), [10.0] * 8, [12.0] * 8)
     after = in_rounds(ok("ONNX_CPU"), [11.5] * 8, [13.0] * 8)
     assert verdicts(judged(before, after, metrics=["latency/floor", "latency_ms"])) == {"within noise"}
+
+
+def test_a_machine_that_was_busy_after_the_change_is_no_verdict_and_one_that_was_before_it_is() -> None:
+    quiet, slow = in_rounds(ok("A"), [10.0] * 9), in_rounds(ok("A"), [20.0] * 9)
+    for load in (MachineState(others_cpus=1.2), MachineState(steal_cpus=0.5)):
+        busy = in_rounds(ok("A"), [20.0] * 9, states=[load] * 9)
+        found = judged(quiet, busy, metrics=["latency_ms", "latency/floor"])
+        assert verdicts(found) == {"not judged"}
+        assert "CPUs meanwhile: measure again" in found[0].why
+        still = in_rounds(ok("A"), [10.0] * 9, states=[load] * 9)
+        assert verdicts(judged(still, slow, metrics=["latency/floor"])) == {"failed"}
+    light = in_rounds(ok("A"), [20.0] * 9, states=[MachineState(others_cpus=0.05, steal_cpus=0.0)] * 9)
+    assert verdicts(judged(quiet, light, metrics=["latency/floor"])) == {"failed"}
 
 
 def test_too_few_rounds_are_no_verdict() -> None:

@@ -125,12 +125,21 @@ def test_wrong_input_is_told_before_the_store_is_read(arguments: list[str], mess
 def test_where_nothing_can_be_judged_there_is_no_verdict(store: Callable[..., None]) -> None:
     store("base", in_rounds(ok("EAGER"), [20.0] * 3))
     store("head", in_rounds(ok("EAGER"), [30.0] * 3))
-    with pytest.raises(UsageError, match="could judge nothing: above the limit, and too few rounds"):
+    with pytest.raises(
+        UsageError, match=r"^no verdict: 1 of 1 could not be judged, the first one is above the limit, and"
+    ):
         ran("--fail-above", "5")
+    # Nor where one may have become worse, and another one has not.
+    store("base", steady("ONNX_CPU", 20.0), in_rounds(ok("EAGER"), [20.0] * 3))
+    store("head", steady("ONNX_CPU", 20.0), in_rounds(ok("EAGER"), [30.0] * 3))
+    with pytest.raises(UsageError, match=r"^no verdict: 1 of 2 could not be judged"):
+        ran("--fail-above", "5")
+    # A metric that was not there before the change cannot have become worse.
+    assert ran("--metric", "latency/floor=60", "--metric", "quality/top1=1").return_value == 0
     store("base", failed("EAGER"))
     with pytest.raises(UsageError, match="no conversion has a latency that counts"):
         ran("--fail-above", "5")
-    store("base", steady("ONNX_CPU", 20.0), steady("OPENVINO", 20.0))
+    store("base", steady("COMPILE_TVM", 20.0), steady("OPENVINO", 20.0))
     with pytest.raises(UsageError, match="no conversion of the same model and batch size in common"):
         ran("--fail-above", "5")
 

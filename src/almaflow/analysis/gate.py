@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.compare import ABSOLUTE, INTERVAL, SHARES
 from almaflow.analysis.metric_names import more_is_better, value_of
 from almaflow.analysis.stops import rounds_with_samples
+from almaflow.analysis.warnings import OTHERS_CPUS, STEAL_CPUS
 from almaflow.stats import Interval, floor_of, interval_over_rounds
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def gate(
     """Judge all conversions that gave a latency that counts before the change.
 
     One that gives none after it, or is not there, fails. A metric fails where it became worse by more than its limit,
-    and the 95% intervals of both, where it has any, have no point in common.
+    and the 95% intervals of both, where it has any, have no point in common; not where the machine was busy after it.
 
     Args:
         before: All results before the change.
@@ -86,6 +87,15 @@ def gate(
     return judged
 
 
+def undecided(judged: Sequence[Judged]) -> list[Judged]:
+    """Return what keeps the gate from a verdict where nothing failed.
+
+    That is whatever became worse by more than its limit and could not be judged; or all, where nothing was.
+    """
+    unknown = [each for each in judged if each.verdict == UNKNOWN]
+    return unknown if len(unknown) == len(judged) else [each for each in unknown if each.worse is not None]
+
+
 def _judge(before: Side, after: Side, metric: str, limit: float, outcome: Callable[[Side], Outcome | None]) -> Judged:
     first, second = value_of(before.metrics, metric), value_of(after.metrics, metric)
     told = partial(Judged, before.workload, metric, limit=limit, before=first, after=second)
@@ -98,16 +108,25 @@ def _judge(before: Side, after: Side, metric: str, limit: float, outcome: Callab
         return told(PASSED, "within the limit", worse=worse)
     if metric not in _LOGGED | _OF_SAMPLES:
         return told(FAILED, "above the limit; this metric has no interval", worse=worse)
-    intervals = (_interval(side, metric, outcome) for side in (before, after))
-    return told(*_beside_noise(*intervals), worse=worse)
+    first_interval, second_interval = (_interval(side, metric, outcome) for side in (before, after))
+    return told(*_beside_noise(first_interval, second_interval, after.metrics), worse=worse)
 
 
-def _beside_noise(before: Interval | None, after: Interval | None) -> tuple[str, str]:
-    """Return the verdict, and why, on a difference above the limit."""
+def _beside_noise(
+    before: Interval | None, after: Interval | None, metrics_after: Mapping[str, float]
+) -> tuple[str, str]:
+    """Return the verdict, and why, on a difference above the limit.
+
+    Others that took processors make what was timed slower, so that it says nothing. Before the change they do not
+    matter: what is slower than even that became slower.
+    """
     if before is None or after is None:
         return UNKNOWN, "above the limit, and too few rounds for an interval"
     if before.overlaps(after):
         return NOISE, "above the limit, and the intervals overlap"
+    for name, least in (("machine/others_cpus", OTHERS_CPUS), ("machine/steal_cpus", STEAL_CPUS)):
+        if (taken := metrics_after.get(name, 0.0)) >= least:
+            return UNKNOWN, f"above the limit, and others took {taken:.1f} CPUs meanwhile: measure again"
     return FAILED, "above the limit, and the intervals have no point in common"
 
 

@@ -48,7 +48,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one for each option
     Conversions are paired by model, batch size and name. A difference in latency counts where the intervals of both
     have no point in common.
 
-    Exit code 3: a metric that --fail-above or --metric gave a limit became worse than that.
+    Exit code 3: a metric that --fail-above or --metric gave a limit became worse than that; 2: no verdict.
     """
     from almaflow.analysis.compare import compare as compare_sides
     from almaflow.analysis.compare import pair
@@ -141,14 +141,16 @@ def _exit_code(judged: Sequence[Judged]) -> int:
     """Return the exit code of the gate's verdicts.
 
     Raises:
-        UsageError: not one metric could be judged, so that there is no verdict.
+        UsageError: nothing failed, and what may have become worse could not be judged.
     """
-    from almaflow.analysis.gate import FAILED, UNKNOWN
+    from almaflow.analysis.gate import FAILED, undecided
 
     if any(each.verdict == FAILED for each in judged):
         return ALERT
-    if judged and all(each.verdict == UNKNOWN for each in judged):
-        message = f"the gate could judge nothing: {judged[0].why}"
+    if open_ones := undecided(judged):
+        message = (
+            f"no verdict: {len(open_ones)} of {len(judged)} could not be judged, the first one is {open_ones[0].why}"
+        )
         raise UsageError(message)
     return 0
 

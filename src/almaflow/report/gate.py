@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.compare import ABSOLUTE
-from almaflow.analysis.gate import FAILED, NOISE, PASSED, UNKNOWN
+from almaflow.analysis.gate import FAILED, NOISE, PASSED, UNKNOWN, undecided
 from almaflow.report.markdown import code, escaped, markdown_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def headline(judged: Sequence[Judged]) -> str:
     """Tell whether the gate lets the change pass, and how many verdicts there are of each kind."""
     counts = {verdict: sum(each.verdict == verdict for each in judged) for verdict in ORDER}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    return f"Gate {FAILED if counts[FAILED] else PASSED}: {told}"
+    verdict = FAILED if counts[FAILED] else "without a verdict" if undecided(judged) else PASSED
+    return f"Gate {verdict}: {told}"
 
 
 def gate_lines(judged: Sequence[Judged]) -> list[str]:

@@ -107,13 +107,8 @@ def test_the_quantised_networks_stand_in_one_table(
 ) -> None:
     place, _ = learnt
     environment = surroundings | {"ALMAFLOW_HOME": str(stored_home)}
-    words = [
-        "batch_size=16",
-        "conversions=[EAGER,PTQ_INT8,QAT_INT8]",
-        "evaluate=top1",
-        "measure=quick",
-        "output=r.json",
-    ]
+    words = ["batch_size=16", "conversions=[EAGER,PTQ_INT8,QAT_INT8]", "evaluate=top1", "output=r.json"]
+    words += ["hardware.threads=1", "measure=quick", "measure.max_time_s=0.2", "measure.min_samples=4"]
     command = [sys.executable, "-m", "almaflow", "run", "--config-dir", str(EXAMPLE / "conf"), "model=digits", *words]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,7 +19,6 @@ CASES = {
     "ONNX_CPU": "tokens and floats",
     "ONNX_CPU_INT8_STATIC": "convolutions",
     "OPENVINO": "tokens and floats",
-    "OPENVINO_INT8": "convolutions",
     "JIT_TRACE": "two floats",
     "BF16+TORCH_SCRIPT": "linear",
     "EXPORT+EAGER": "tokens and floats",
@@ -36,7 +35,7 @@ CASES = {
     "TORCHAO_QUANT_I4_WEIGHT_ONLY": "attention",
 }
 """A conversion, and a model of ``tests.support.example_models``."""
-PACKAGES = {"EXECUTORCH_XNNPACK": "executorch", "OPENVINO_INT8": "nncf"}
+PACKAGES = {"EXECUTORCH_XNNPACK": "executorch"}
 HERE = {name: model for name, model in CASES.items() if name not in PACKAGES or find_spec(PACKAGES[name])}
 
 CHECK_ALL = """

@@ -74,7 +74,10 @@ def test_every_metric_can_have_a_limit(name: str, limit: float) -> None:
         ("choose.max.latency/p99=true", "choose.max.latency/p99=True: must be a finite number"),
         ("choose.maximum.latency_ms=3", "choose.maximum"),
         ("choose.max=3", "choose.max=3: "),
-        ("choose.min.quality/top1=0.7", "choose: quality/top1 is measured by an evaluation only, such as evaluate=top1"),
+        (
+            "choose.min.quality/top1=0.7",
+            "choose: quality/top1 is measured by an evaluation only, such as evaluate=top1",
+        ),
     ],
 )
 def test_a_wrong_limit_is_one_line(given: str, line: str) -> None:

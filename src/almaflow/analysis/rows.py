@@ -34,6 +34,11 @@ class Row:
         return self.outcome.planned.name
 
     @property
+    def may_win(self) -> bool:
+        """Whether it may be recommended: its latency counts, and its quality did not fall too far."""
+        return self.counts and self.too_low is None
+
+    @property
     def latency_ms(self) -> float | None:
         """Median of one forward call; None where it does not count."""
         return self.metrics.get("latency_ms")

@@ -70,7 +70,7 @@ class Analysis:
 def analyse(job: Job) -> Analysis:
     """Judge the job by the outcomes it has, whether it is finished or not."""
     rows = make_rows(job)
-    ranked = tuple(row for row in rows if row.counts and not row.too_low)
+    ranked = tuple(row for row in rows if row.may_win)
     best = ranked[0] if ranked else None
     threads = job.hardware.threads
     tied = tuple(row.name for row in ranked[1:] if best and not is_faster(best, row, threads))

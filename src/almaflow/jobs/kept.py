@@ -57,7 +57,7 @@ class KeptModels:
             return
         with suppress(RecordError, OSError):
             kept = kept_exports(self.root)
-            best = next((row.name for row in analyse(job).rows if row.counts and row.name in kept), None)
+            best = next((row.name for row in analyse(job).rows if row.may_win and row.name in kept), None)
             for name, (directory, _) in kept.items():
                 if name != best:
                     shutil.rmtree(directory, ignore_errors=True)

@@ -102,7 +102,7 @@ def _chosen(job: Job, conversion: str | None, kept: frozenset[str]) -> str:
     Raises:
         UsageError: it is not kept, or nothing is.
     """
-    ranked = [row.name for row in analyse(job).rows if row.counts]
+    ranked = [row.name for row in analyse(job).rows if row.may_win]
     if conversion is None:
         if not kept:
             first = ranked[0] if ranked else None

@@ -55,7 +55,7 @@ def kept_lines(job: Job) -> list[str]:
         kept = kept_exports(job.directory)
     except RecordError as error:
         return [f"Kept: {error}"]
-    ranked = [row for row in analyse(job).rows if row.counts]
+    ranked = [row for row in analyse(job).rows if row.may_win]
     lacking = _not_kept(ranked[0].outcome, job) if ranked and ranked[0].name not in kept else ""
     if not kept:
         return [f"Kept: nothing{lacking}"] if lacking else []

@@ -36,6 +36,9 @@ WORKER_LIBRARIES = {
 UNPUBLISHED = {"graphs"}
 """On no index, so that no extra can name it: it is installed from its repository."""
 
+WRITTEN = {"load"}
+"""A module that an export writes beside the one that imports it."""
+
 OPTIONAL = {"torch_tensorrt": "torch-tensorrt", "tvm": "apache-tvm"}
 """The libraries of the extras that an index calls by another name; they need not be installed."""
 
@@ -143,6 +146,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
         {name for _, file in modules() for name, _ in imports(file)}
         - sys.stdlib_module_names
         - UNPUBLISHED
+        - WRITTEN
         - {"almaflow"}
     )
     homes = {name: {*installed.get(name, ()), OPTIONAL.get(name, name)} for name in ours}

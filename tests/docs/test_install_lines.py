@@ -43,7 +43,10 @@ def packages(text: str) -> list[str]:
     """The names behind each `pip install`, up to the first word that is none."""
     found = []
     for match in LINE.finditer(text):
-        for word in match["rest"].split():
+        words = iter(match["rest"].split())
+        for word in words:
+            if word in {"-r", "-c"}:
+                next(words, None)  # a file
             if word.startswith("-"):
                 continue
             named = WORD.match(word.rstrip(".,;:)\"'"))
@@ -57,6 +60,7 @@ def test_the_names_behind_pip_install_are_seen() -> None:
     assert packages("run `pip install 'almaflow[yolo]'` now") == ["almaflow"]
     assert packages("`pip install almaflow`, then") == ["almaflow"]
     assert packages("pip install --upgrade torch 'torchao==0.11.*'") == ["torch", "torchao"]
+    assert packages("`pip install -r requirements.txt torch` installs") == ["torch"]
     assert packages("`pip install -e '.[yolo]'` and pip install -c constraints/current.txt -e .") == []
 
 

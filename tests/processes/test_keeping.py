@@ -73,6 +73,6 @@ def test_one_that_ends_before_has_failed_and_one_that_ends_well_has_nothing_to_t
     assert (of(well).not_kept, well.failure, well.finished) == (None, None, True)
 
 
-def test_the_phase_is_the_last_one_and_its_memory_is_not_the_conversions() -> None:
+def test_the_phase_follows_the_last_round_and_its_memory_is_not_the_conversions() -> None:
     assert PHASES.index(KEEPING) == PHASES.index("ready") + 1
     assert KEEPING in NOT_THE_CONVERSION

@@ -9,6 +9,7 @@ from tests.support.example_jobs import changed, ok, planned
 
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.keeping import Keeping
+from almaflow.records import QualityDrop
 from almaflow.records.protocol import RoundReport
 
 if TYPE_CHECKING:
@@ -56,4 +57,13 @@ def test_what_does_not_count_or_was_not_written_stops_no_other(tmp_path: Path) -
     keeping.learn(end(fast, 10.0, written=False))
     assert keeping.wants(slow)
     keeping.learn(run_of(tmp_path, "OPENVINO", 5.0))  # without an outcome
+    assert keeping.wants(slow)
+
+
+def test_what_lost_too_much_quality_stops_no_other(tmp_path: Path) -> None:
+    keeping = Keeping(NAMES, only_best=True, max_drop=0.01)
+    fast, slow = run_of(tmp_path, "ONNX_CPU", 10.0), run_of(tmp_path, "EAGER", 30.0)
+    drops = {"top1": QualityDrop(0.05, 0.02, 0.08)}
+    fast.outcome = changed(ok("ONNX_CPU", 10.0), export_mb=4.0, quality_drops=drops)
+    keeping.learn(fast)
     assert keeping.wants(slow)

@@ -22,12 +22,18 @@ TIMEOUT = Failure(FailureKind.TIMEOUT, "not done in time", KEEPING)
 
 
 def ended(
-    directory: Path, phase: str, *, code: int | None = 0, failure: Failure | None = None, **result: Any
+    directory: Path,
+    phase: str,
+    *,
+    code: int | None = 0,
+    failure: Failure | None = None,
+    evaluate: object = None,
+    **result: Any,
 ) -> WorkerResult:
     """What the parent makes of a worker that has ended in a phase."""
     write_json(directory / "result.json", WorkerResult(**{"measurement": MEASURED, **result}))
     handle: Any = SimpleNamespace(
-        task=SimpleNamespace(work_dir=str(directory)),
+        task=SimpleNamespace(work_dir=str(directory), evaluate=evaluate),
         phase=phase,
         _failure=failure,
         _code=code,
@@ -65,6 +71,12 @@ def test_a_worker_that_dies_when_the_model_is_written_has_written_it(tmp_path: P
     assert of(result).not_kept is not None
     whole = ended(tmp_path, KEEPING, code=-11, measurement=replace(MEASURED, export_mb=4.0), finished=True)
     assert (of(whole).export_mb, of(whole).not_kept, whole.failure) == (4.0, None, None)
+
+
+def test_a_worker_that_dies_before_it_is_evaluated_says_that_it_was_not(tmp_path: Path) -> None:
+    assert of(ended(tmp_path, KEEPING, code=-11, evaluate="top1")).quality_error is not None
+    assert of(ended(tmp_path, KEEPING, code=-11)).quality_error is None
+    assert of(ended(tmp_path, KEEPING, code=-11, evaluate="top1", finished=True)).quality_error is None
 
 
 def test_one_that_ends_before_has_failed_and_one_that_ends_well_has_nothing_to_tell(tmp_path: Path) -> None:

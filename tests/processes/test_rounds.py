@@ -47,6 +47,18 @@ def test_a_worker_takes_rounds_when_it_is_asked_and_finishes_when_it_is_asked(tm
     assert [each.index for each in measurement_of(exit_state.result).rounds] == [0, 1, 2]
 
 
+def test_a_worker_that_is_in_a_round_ends_it_and_finishes(tmp_path: Path, device: str) -> None:
+    task = make_task(tmp_path, "rounds", device, converts=True)
+    with launching(tmp_path, device) as launcher, closing(launcher.start(task)) as worker:
+        assert worker.until_ready()
+        worker._tell(turn(1))  # an interrupt came while it was waited for
+        began = time.monotonic()
+        exit_state = worker.finish(evaluate=False)
+    assert exit_state.result.finished
+    assert [each.index for each in measurement_of(exit_state.result).rounds] == [0, 1]
+    assert time.monotonic() - began < task.measure.time_budget_s / 2
+
+
 @pytest.mark.parametrize(
     ("function", "code", "kind", "message"),
     [

@@ -152,7 +152,8 @@ class FakeWorker:
         self._notify(f"ask {self.name}")
         self.kept = self.kept or keep
 
-    def finish(self, *, keep: bool = False, evaluate: bool = True) -> WorkerExit:
+    def finish(self, *, keep: bool = False, evaluate: bool = True, beside: Sequence[object] = ()) -> WorkerExit:
+        del beside
         self._notify(f"finish {self.name}")
         self.kept = self.kept or keep
         if evaluate and self.task.evaluate:

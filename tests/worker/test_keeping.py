@@ -44,6 +44,18 @@ def test_the_model_is_written_after_the_evidence(tmp_path: Path) -> None:
     assert kept[-1].samples_ms == kept[-2].samples_ms
 
 
+def test_an_evaluation_after_it_leaves_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from almaflow.worker import conversion
+
+    def evaluate(run: Any) -> None:
+        run._keep(replace(run._measurement, quality={"top1": 0.5}))
+
+    monkeypatch.setattr(conversion._Run, "evaluate", evaluate)
+    _, kept = measured(tmp_path)
+    assert kept[-1].quality == {"top1": 0.5}
+    assert kept[-1].export_mb is not None
+
+
 def test_nothing_is_written_where_nobody_asks(tmp_path: Path) -> None:
     events, kept = measured(tmp_path, keep=False)
     assert "keep" not in events.phases

@@ -189,7 +189,11 @@ def _measure(context: JobContext, record: JobRecord, resumed: Resumed, workers: 
             progress=context.progress,
             interrupts=interrupts,
             fail_fast=request.fail_fast,
-            keeping=Keeping(request.keep.names, only_best=request.keep.only_best),
+            keeping=Keeping(
+                request.keep.names - {each.name for each in resumed.to_remeasure},  # those are for comparing only
+                only_best=request.keep.only_best,
+                max_drop=request.evaluate.max_drop if request.evaluate else None,
+            ),
         )
         with closing(loop.run(runs)) as measured:  # the workers have ended before what they left is looked at
             for known in measured:

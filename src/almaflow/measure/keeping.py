@@ -25,6 +25,8 @@ class Keeping:
     names: frozenset[str] = frozenset()
     """Conversions that can be written and are asked for."""
     only_best: bool = False
+    max_drop: float | None = None
+    """Largest loss of quality with which a conversion may be the best; None: any."""
     best_ms: float | None = None
     """Median of the fastest that has been written and counts."""
 
@@ -46,7 +48,9 @@ class Keeping:
         outcome = run.outcome
         timed = timings(outcome) if outcome and counts(outcome) else None
         written = outcome is not None and outcome.measurement is not None and outcome.measurement.export_mb is not None
-        if timed and written and (self.best_ms is None or timed.median < self.best_ms):
+        drops = outcome.measurement.quality_drops.values() if outcome and outcome.measurement else ()
+        lost = self.max_drop is not None and any(drop.value > self.max_drop for drop in drops)
+        if timed and written and not lost and (self.best_ms is None or timed.median < self.best_ms):
             self.best_ms = timed.median
 
 

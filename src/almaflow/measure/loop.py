@@ -235,22 +235,28 @@ class MeasurementLoop:
                 keep = last and self.keeping.wants(run)
                 beside = ending[number + 1 : number + self._spec.prepare_jobs]
                 with self.interrupts.let_through():
-                    exit_state = _end_first(
-                        run, [each for each in beside if not (last and self.keeping.wants(each))], keep=keep
-                    )
+                    exit_state = _end_first(run, [each for each in beside if self._may_end(each, last=last)], keep=keep)
                 run.take_in(exit_state, replicate, last=last)
                 self.keeping.learn(run)
         finally:  # what is known is given after an interrupt too
             yield from self._give(runs)
+
+    def _may_end(self, run: ConversionRun, *, last: bool) -> bool:
+        """Whether it may end beside others: it has no model to write, and no GPU to share."""
+        return run.planned.device == "cpu" and not (last and self.keeping.wants(run))
 
     def _give_up(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
         """End everything: what has all that was asked for counts, what was under way is interrupted."""
         begun = [run for run in runs if run.outcome is None and (run.worker or run.measurements)]
         # Those that need no more still look at what really ran. Another interrupt does not wait for it.
         with suppress(KeyboardInterrupt):
-            for worker in [run.worker for run in begun if run.worker and run.worker.done]:
+            for run in begun:
+                if not (run.worker and run.worker.done):
+                    continue
+                last = len(run.measurements) + 1 == self._spec.replicates
+                keep = last and not self.keeping.only_best and self.keeping.wants(run)
                 with self.interrupts.let_through():
-                    worker.handle.finish(evaluate=False)
+                    run.worker.handle.finish(keep=keep, evaluate=False)
         for run in begun:
             run.give_up(self._spec.replicates, no_verdict=self._places.preparing.no_verdict(run))
         yield from self._give(begun)
@@ -261,7 +267,7 @@ def _end_first(run: ConversionRun, beside: Sequence[ConversionRun], *, keep: boo
     assert run.worker is not None  # noqa: S101 - only those that have one end
     handle = run.worker.handle
     handle.ask_to_finish(keep=keep)
-    for each in beside:
-        if each.worker:
-            each.worker.handle.ask_to_finish()
-    return handle.finish()
+    others = [each.worker.handle for each in beside if each.worker]
+    for other in others:
+        other.ask_to_finish()
+    return handle.finish(keep=keep, beside=others)

@@ -32,7 +32,7 @@ from almaflow.records.protocol import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from almaflow.processes.logs import BoundedLog
     from almaflow.processes.process import Forked
@@ -130,15 +130,24 @@ class WorkerHandle:
         if self._ready:
             self._tell(None, keep=keep)
 
-    def finish(self, *, keep: bool = False, evaluate: bool = True) -> WorkerExit:
-        """Let a worker that is ready finish, wait for its end, and read its result.
+    def finish(self, *, keep: bool = False, evaluate: bool = True, beside: Sequence[WorkerHandle] = ()) -> WorkerExit:
+        """Let a worker finish, wait for its end, and read its result.
+
+        One that is in a round, as after an interrupt, ends that first.
 
         Args:
             keep: Whether it writes its converted model to its directory before.
             evaluate: Whether to wait for an evaluation too; else it is ended as soon as all else is done.
+            beside: Others that finish meanwhile, whose limits are heeded too.
         """
+
+        def enough() -> bool:
+            return self._ready or (self.phase == EVALUATE and not evaluate)
+
         self.ask_to_finish(keep=keep)
-        self._wait(lambda: self.phase == EVALUATE and not evaluate)
+        self._wait(enough, beside)
+        self.ask_to_finish(keep=keep)
+        self._wait(enough, beside)
         self.close()
         return self.exit_state()
 
@@ -156,7 +165,10 @@ class WorkerHandle:
             why = failure.message if failure else "ended before it was evaluated"
             result = replace(result, finished=True, measurement=replace(result.measurement, quality_error=why))
         elif self.phase == KEEPING and result.measurement and (failure or not result.finished):
-            result = replace(result, measurement=_not_written(result.measurement, failure), finished=True)
+            measurement = _not_written(result.measurement, failure)
+            if self.task.evaluate and not result.finished:
+                measurement = replace(measurement, quality_error="the worker ended while the model was written")
+            result = replace(result, measurement=measurement, finished=True)
         elif failure is not None:
             result = replace(result, failure=failure)
         if result.measurement:
@@ -178,9 +190,10 @@ class WorkerHandle:
         with contextlib.suppress(OSError):  # it has ended, or closed its standard input
             os.write(self._requests, request_line(request, keep=keep))
 
-    def _wait(self, enough: Callable[[], bool]) -> None:
-        """Wait until ``enough`` says so or the worker has ended."""
-        wait_for_any([self], lambda _: enough())
+    def _wait(self, enough: Callable[[], bool], beside: Sequence[WorkerHandle] = ()) -> None:
+        """Wait until ``enough`` says so or the worker has ended; look at others meanwhile."""
+        while self.running and not enough():
+            wait_for_any([self, *(each for each in beside if each.running)], lambda each: each is self and enough())
 
     def attend(self) -> None:
         """Begin a series of looks: the time until the first of them counts, what was before does not."""

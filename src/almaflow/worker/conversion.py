@@ -235,7 +235,8 @@ class _Run:
     def keep_model(self) -> None:
         """Write the converted model to the worker's directory; what was measured stands whatever becomes of it."""
         self._events.enter(KEEPING)
-        self._keep(keep_model(self._checker, self._converted, self._measurement))
+        self._measurement = keep_model(self._checker, self._converted, self._measurement)
+        self._keep(self._measurement)
 
 
 def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:

@@ -50,12 +50,12 @@ def keep_model(checker: Checker, converted: ConvertedModel, measurement: Measure
             least_equal=checker.tolerance.least_equal,
             comparable=not (traits.random or traits.keeps_state),
         )
-    except Exception as error:  # noqa: BLE001 - whatever a library raises while it saves
+    except BaseException as error:  # noqa: BLE001 - whatever a library raises while it saves, even SystemExit
         return replace(measurement, not_kept=_reason(error))
     return replace(measurement, export_mb=export.size_mb)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Return in one line why a model could not be written."""
     number = error.errno if isinstance(error, OSError) else None
     if number := number or number_in(str(error)):

@@ -13,8 +13,9 @@ from tests.support.example_jobs import in_rounds, job, ok
 
 from almaflow.analysis import outcome_metrics
 from almaflow.analysis.compare import Side, compare
-from almaflow.analysis.gate import Judged, gate
+from almaflow.analysis.gate import UNKNOWN, Judged, gate
 from almaflow.records import MachineState
+from almaflow.report.gate import gate_lines
 from almaflow.stats import interval_over_rounds
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def sides(before: Mapping[str, float], after: Mapping[str, float], **facts: str)
         ("memory/model_mb", 100.0, 104.0, 4.0, "passed"),
         ("memory/model_mb", 100.0, 110.0, 10.0, "failed"),
         ("memory/model_mb", 0.0, 1.0, float("inf"), "failed"),
-        ("quality/top1", 0.80, 0.70, 12.5, "failed"),
-        ("quality/top1", 0.70, 0.80, -14.3, "passed"),
+        ("quality/top1", 0.80, 0.70, 10.0, "failed"),
+        ("quality/top1", 0.70, 0.80, -10.0, "passed"),
         ("quality/mse", 0.70, 0.80, 14.3, "failed"),
         ("fidelity/sqnr_db", 110.0, 104.0, 6.0, "failed"),
         ("fidelity/top1_agreement", 1.0, 0.96, 4.0, "passed"),
@@ -158,3 +159,15 @@ def test_the_interval_holds_the_figure_and_is_the_same_each_time() -> None:
     assert np.quantile(np.concatenate(rounds), 0.05) in low
     assert interval_over_rounds([rounds, rounds[:5]], np.mean) is None
     assert interval_over_rounds([], np.mean) is None
+
+
+def test_a_share_of_right_answers_changes_by_points_and_what_is_unknown_has_no_figures() -> None:
+    sides = (side(ok("ONNX_CPU"), label) for label in ("base", "head"))
+    base, head = (
+        replace(each, metrics={**each.metrics, "quality/top1": top1})
+        for each, top1 in zip(sides, (0.8966, 0.8816), strict=True)
+    )
+    (found,) = gate([base], [compare(base, head)], {"quality/top1": 1.0}, lambda _: None)
+    assert found.worse == pytest.approx(1.5)
+    unknown = replace(found, before=None, after=None, verdict=UNKNOWN, why="head has no quality/top1")
+    assert gate_lines([unknown])[1] == "not judged: resnet18 b1 ONNX_CPU quality/top1: head has no quality/top1"

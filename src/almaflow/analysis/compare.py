@@ -28,10 +28,10 @@ COMPARED = (
 )
 """Metrics in the order in which they are shown; ``everything`` adds the others."""
 
-ABSOLUTE = ("_pct", "_db", "_agreement", "_share")
+SHARES = ("_agreement", "_share", "/top1", "/top5", "/accuracy", "/top1_drop", "/top5_drop", "/accuracy_drop")
+"""Ends of the names of metrics from 0 to 1."""
+ABSOLUTE = ("_pct", "_db", *SHARES)
 """Ends of the names of metrics that are shares or logarithms: a percentage of these says nothing."""
-SHARES = ("_agreement", "_share")
-"""Those of metrics from 0 to 1."""
 
 MATTERS = (
     "params.model",

@@ -101,7 +101,7 @@ def _edge(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     if not weighed:
         return None
     row = min(weighed, key=lambda row: row.metrics[key])
-    least = f"the least peak memory, {row.metrics[key]:.0f} MB; no quantised conversion has a valid latency"
+    least = f"the least peak memory, {row.metrics[key]:.0f} MB; no quantised conversion may be recommended"
     return _made("edge devices", row, least, _pace(job, row, ranked))
 
 

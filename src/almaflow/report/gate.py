@@ -31,7 +31,8 @@ def gate_lines(judged: Sequence[Judged]) -> list[str]:
     lines = [headline(judged)]
     for each in _ordered(judged):
         if each.verdict != PASSED:
-            figures = f" {_figure(each.before)} to {_figure(each.after)}, {_worse(each)}" if each.metric else ""
+            known = each.metric and each.before is not None and each.after is not None
+            figures = f" {_figure(each.before)} to {_figure(each.after)}, {_worse(each)}" if known else ""
             lines.append(f"{each.verdict}: {' '.join(filter(None, (workload_text(each.workload), each.metric)))}"
                          f"{figures}: {each.why}")  # fmt: skip
     return lines

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from almaflow.jobs.kept_check import check_export
 from almaflow.jobs.kept_export import export_kept, job_of
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.work_directory import export_of
-from almaflow.records import FailureKind, ModelSpec, Status, TensorSpec, write_json
+from almaflow.records import EvaluateSpec, FailureKind, ModelSpec, QualityDrop, Status, TensorSpec, write_json
 from almaflow.records.export import Export, Format, kept_exports, read_export
 from almaflow.report.terminal import kept_lines
 
@@ -209,8 +211,43 @@ def test_a_directory_with_something_in_it_is_left_alone(done: Job, tmp_path: Pat
     for to in (tmp_path, tmp_path / "mine.txt"):
         with pytest.raises(UsageError, match="is not an empty directory"):
             export_kept(done, None, to)
+    (tmp_path / "link").symlink_to(tmp_path / "not there yet")
+    os.mkfifo(tmp_path / "pipe")
+    for to in (tmp_path / "link", tmp_path / "pipe"):
+        with pytest.raises(UsageError, match="is not an empty directory"):
+            export_kept(done, None, to)
+        assert os.path.lexists(to)
     (tmp_path / "empty").mkdir()
     assert export_kept(done, None, tmp_path / "empty").directory == tmp_path / "empty"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+@pytest.mark.parametrize("existed", [True, False])
+def test_half_a_folder_is_removed(
+    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, *, existed: bool
+) -> None:
+    to = tmp_path / "out"
+    if existed:
+        to.mkdir()
+
+    def copy_half(_source: Path, directory: Path, **_options: object) -> None:
+        directory.mkdir(exist_ok=True)
+        (directory / "model.onnx").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr("almaflow.jobs.kept_export.shutil.copytree", copy_half)
+    with pytest.raises(type(error) if isinstance(error, KeyboardInterrupt) else AlmaflowError):
+        export_kept(done, None, to)
+    assert (list(to.iterdir()) if existed else to.exists()) in ([], False)
+
+
+def test_what_lost_too_much_quality_is_exported_only_by_its_name(done: Job, tmp_path: Path) -> None:
+    lossy = changed(ok("ONNX_CPU", 10.0), export_mb=0.001, quality_drops={"top1": QualityDrop(0.05, 0.02, 0.08)})
+    made = replace(done, outcomes=(ok("EAGER", 20.0), lossy), evaluate=EvaluateSpec("a.b", max_drop=0.01))
+    with pytest.raises(UsageError, match="nothing that is kept may be recommended; name one of ONNX_CPU"):
+        export_kept(made, None, tmp_path / "out")
+    assert export_kept(made, "ONNX_CPU", tmp_path / "out").export.conversion == "ONNX_CPU"
+    assert "CONVERSION --to DIR" in kept_lines(made)[0]
 
 
 def test_a_job_that_kept_nothing_says_why(done: Job, tmp_path: Path) -> None:

@@ -182,3 +182,16 @@ def test_calibration_takes_whole_batches_of_its_own_loader() -> None:
     wrong = ModelSpec("digits", calibration_loader=TargetSpec(f"{HERE}.digits", {"classes": 4}), batch_size=2)
     with pytest.raises(UsageError, match=r"model\.calibration_loader.*differ in size"):
         calibration_batches(wrong, parameters, form, example)
+
+
+def test_logits_without_numbers_are_no_right_answer() -> None:
+    lost = torch.full((4, 3), float("nan"))
+    labels = torch.tensor([0, 1, 2, 0], dtype=torch.uint8)
+    assert evaluations.top1(lost, labels)["top1"].tolist() == [0.0] * 4
+    assert evaluations.text(lost, labels.long())["accuracy"].tolist() == [0.0] * 4
+    assert evaluations.top1(torch.eye(3), torch.arange(3, dtype=torch.uint8))["top1"].tolist() == [1.0] * 3
+
+
+def test_a_score_that_a_batch_of_one_loses_is_told() -> None:
+    with pytest.raises(UsageError, match=r"right has scores of \d+ of \d+ samples: .* a tensor of shape \(1,\)"):
+        scores(f"{HERE}.squeezed")

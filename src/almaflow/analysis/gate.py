@@ -104,7 +104,7 @@ def _judge(before: Side, after: Side, metric: str, limit: float, outcome: Callab
     if second is None:
         return told(FAILED, f"no {metric} any more")
     worse = _worse(metric, first, second)
-    if worse <= limit:
+    if worse <= limit or math.isclose(worse, limit, rel_tol=1e-9):
         return told(PASSED, "within the limit", worse=worse)
     if metric not in _LOGGED | _OF_SAMPLES:
         return told(FAILED, "above the limit; this metric has no interval", worse=worse)

@@ -55,7 +55,7 @@ def _checked(exported: Exported, uri: str | None) -> Checked:
         checked = check_export(exported)
     if not checked.fault:
         click.echo(f"Checked in a fresh process: {_line(exported, checked)}")
-    run_id = exported.row.outcome.run_id
+    run_id = None if checked.fault else exported.row.outcome.run_id
     if run_id:
         try:
             log_export(_store(exported.job.store, uri), run_id, checked.metrics)

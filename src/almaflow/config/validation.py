@@ -15,7 +15,7 @@ from omegaconf import MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-from almaflow.analysis.metric_names import is_metric, unknown_metric
+from almaflow.analysis.metric_names import is_metric, more_is_better, unknown_metric
 from almaflow.config.cpus import parse_cpus
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
@@ -162,6 +162,9 @@ def _times(measure: MeasureConfig) -> list[str]:
 
 
 def _evaluate(evaluate: EvaluateConfig) -> list[str]:
+    if wrong := [name for name in evaluate.lower_is_better if more_is_better(f"quality/{name}")]:
+        message = "is taken for a share of right answers where conversions are chosen and compared"
+        return [f"evaluate.lower_is_better: {wrong[0]} {message}; call it {wrong[0]}_error"]
     samples = evaluate.samples
     if samples is not None and samples > 1 and not samples.is_integer():
         return [f"evaluate.samples={samples:g}: must be a whole number, or a share below 1"]

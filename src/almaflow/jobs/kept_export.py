@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ def job_of(named: str, uri: str) -> tuple[Job, str | None]:
         if len(ids) > 1:
             message = f"{named}: is a sweep of {len(ids)} jobs; name one of them: {', '.join(sorted(ids))}"
             raise UsageError(message)
-        directory = jobs / ids.pop()
+        directory = jobs / Path(ids.pop()).name  # a tag of a store, which others may write
         conversion = runs[0].params.get("conversion") if runs[0].run_id == named else None
     if not (directory / "job.json").is_file():
         message = f"{named}: {directory} is not on this machine, or is empty; export it where it was measured"
@@ -79,7 +80,7 @@ def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
     kept = kept_exports(job.directory)
     name = _chosen(job, conversion, frozenset(kept))
     source, export = kept[name]
-    if to.is_file() or (to.is_dir() and any(to.iterdir())):
+    if to.is_symlink() or (to.exists() and not to.is_dir()) or (to.is_dir() and any(to.iterdir())):
         message = f"--to {to}: is there already, and is not an empty directory; name a new one"
         raise UsageError(message)
     row = make_row(job, next(each for each in job.outcomes if each.planned.name == name))
@@ -88,12 +89,25 @@ def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
         shutil.copytree(source, to, dirs_exist_ok=True)
         (to / "README.md").write_text(export_readme(export, job, row), encoding="utf-8")
     except OSError as error:  # copytree gathers those of single files
-        for path in to.iterdir() if existed else [to]:
-            shutil.rmtree(path, ignore_errors=True)
-            path.unlink(missing_ok=True)
+        _remove_half(to, existed=existed)
         message = f"--to {to}: cannot be written ({error.strerror or 'the disk may be full'}); nothing is left there"
         raise AlmaflowError(message) from error
+    except BaseException:  # an interrupt
+        _remove_half(to, existed=existed)
+        raise
     return Exported(to, export, job, row)
+
+
+def _remove_half(to: Path, *, existed: bool) -> None:
+    """Remove what was written to a directory, and the directory unless it was there before."""
+    with suppress(OSError):
+        for path in list(to.iterdir()):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        if not existed:
+            to.rmdir()
 
 
 def _chosen(job: Job, conversion: str | None, kept: frozenset[str]) -> str:
@@ -109,7 +123,10 @@ def _chosen(job: Job, conversion: str | None, kept: frozenset[str]) -> str:
             why = _why_not(job, first) if first else "no conversion gave a figure that counts"
             message = f"{job.job_id}: the job has kept no converted model: {why}"
             raise UsageError(message)
-        return next((name for name in ranked if name in kept), min(kept))
+        if found := next((name for name in ranked if name in kept), None):
+            return found
+        message = f"{job.job_id}: nothing that is kept may be recommended; name one of {', '.join(sorted(kept))}"
+        raise UsageError(message)
     ((_, entry),) = resolve([conversion], "CONVERSION")
     if entry.name not in kept:
         also = f"; kept are {', '.join(sorted(kept))}" if kept else ""

@@ -33,6 +33,11 @@ def read_result(directory: Path) -> WorkerResult:
         failure=mask(result.failure),
         bad_input=mask(result.bad_input),
         measurement=measured
-        and replace(measured, notes=mask(measured.notes), quality_error=mask(measured.quality_error)),
+        and replace(
+            measured,
+            notes=mask(measured.notes),
+            quality_error=mask(measured.quality_error),
+            not_kept=mask(measured.not_kept),
+        ),
         prepared=prepared and replace(prepared, notes=mask(prepared.notes)),
     )

@@ -59,7 +59,7 @@ def kept_lines(job: Job) -> list[str]:
     lacking = _not_kept(ranked[0].outcome, job) if ranked and ranked[0].name not in kept else ""
     if not kept:
         return [f"Kept: nothing{lacking}"] if lacking else []
-    best = next((row.name for row in ranked if row.name in kept), next(iter(kept)))
+    best = next((row.name for row in ranked if row.name in kept), "CONVERSION")
     size_mb = sum(export.size_mb for _, export in kept.values())
     named = best if len(kept) == 1 else f"{len(kept)} converted models"
     command = shlex.join([*_almaflow(), "export", job.job_id, best, "--to", "DIR"])

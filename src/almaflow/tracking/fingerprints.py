@@ -46,6 +46,9 @@ WORTH_MEASURE = (
 )
 """Settings that a figure's reliability depends on, beside those that change what it measures."""
 
+FIGURES_DEPEND_ON = ("target", "kwargs", "samples", "lower_is_better")
+"""Settings of an evaluation by which its figures, and the signs of what they lost, differ."""
+
 
 def fingerprint(job: Job, planned: PlannedConversion) -> str:
     """Return sixteen hexadecimal digits that are equal where two figures may be compared.
@@ -110,7 +113,7 @@ def quality_params(job: Job) -> dict[str, str]:
     """Return the params of what figures of quality depend on; none where the job has no evaluation or calibration."""
     values: dict[str, object] = {}
     if job.evaluate:
-        values = {f"evaluate.{name}": getattr(job.evaluate, name) for name in ("target", "kwargs", "samples")}
+        values = {f"evaluate.{name}": getattr(job.evaluate, name) for name in FIGURES_DEPEND_ON}
     if loader := job.model.calibration_loader:
         values |= {"calibration.target": loader.target, "calibration.kwargs": loader.kwargs}
         values["calibration.samples"] = job.model.calibration_samples

@@ -32,7 +32,7 @@ def earlier_results(job: Job, plan: Sequence[PlannedConversion], uri: str) -> di
         TrackingError: the store cannot be reached or read.
     """
     names = {fingerprint(job, each): each.name for each in plan}
-    wanted = measure_params(job)
+    wanted = {"calibration.target": "None"} | measure_params(job)  # without a loader only those that had none
     where = condition({"params.model": job.model.name, "params.batch_size": str(job.model.batch_size)})
     newest: dict[str, StoredRun] = {}
     for run in conversion_runs(uri, job.experiment_name, where):

@@ -100,6 +100,9 @@ def drops(spec: EvaluateSpec, eager: Scores, found: Scores) -> dict[str, Quality
     Raises:
         UsageError: the samples were others than eager's.
     """
+    if eager.by_name.keys() != found.by_name.keys():
+        message = f"it gave the figures {', '.join(found.by_name)}, and of eager {', '.join(eager.by_name)}"
+        raise UsageError(message)
     if eager.digest != found.digest or eager.samples != found.samples:
         message = "the data loader gave other samples than it gave eager: seed what it draws, or let it not shuffle"
         raise UsageError(message)
@@ -178,6 +181,10 @@ def _of_batches(function: Callable[..., Any], predict: _Predict) -> dict[str, to
         if of_whole:
             kept.append((outputs, labels))
     made = {name: torch.cat(parts) for name, parts in scores.items()}
+    for name, each in made.items():
+        if len(each) != predict.loader.taken:
+            message = f"{name} has scores of {len(each)} of {predict.loader.taken} samples: one of each is needed, "
+            raise ValueError(message + "also of a batch of one sample: a tensor of shape (1,)")
     if of_whole:
         together = function(_joined([each for each, _ in kept]), _joined([each for _, each in kept]))
         made |= {str(name): _number(name, value) for name, value in _mapping(together).items() if str(name) not in made}

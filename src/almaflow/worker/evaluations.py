@@ -53,7 +53,7 @@ def text(outputs: Any, labels: Any) -> dict[str, torch.Tensor]:
         message = "logits of shape {} need labels of shape {}, and they have {}".format(*shapes)
         raise ValueError(message)
     counted = wanted != UNLABELLED
-    right = (logits.argmax(-1) == wanted) & counted
+    right = (logits.argmax(-1) == wanted) & counted & ~logits.isnan().any(-1)
     if wanted.dim() == 1:
         right, counted = right[:, None], counted[:, None]
     right, counted = right.flatten(1).sum(1), counted.flatten(1).sum(1)
@@ -69,7 +69,7 @@ def _among(outputs: Any, labels: Any, count: int) -> torch.Tensor:
     if logits.dim() != 2 or wanted.shape != logits.shape[:1] or wanted.is_floating_point():  # noqa: PLR2004 - rows and classes
         message = f"logits (N, C) need labels (N,) of whole numbers, and these are {tuple(logits.shape)} and "
         raise ValueError(message + f"{tuple(wanted.shape)} {str(wanted.dtype).removeprefix('torch.')}")
-    classes = logits.shape[1]
+    classes, wanted = logits.shape[1], wanted.long()
     if not bool(((wanted >= 0) & (wanted < classes)).all()):
         message = f"labels of {classes} classes go from 0 to {classes - 1}, and one is "
         raise ValueError(message + str(int(wanted[(wanted < 0) | (wanted >= classes)][0])))
@@ -77,7 +77,8 @@ def _among(outputs: Any, labels: Any, count: int) -> torch.Tensor:
     of_label = logits.gather(1, wanted[:, None])
     better = (logits > of_label).sum(1)
     earlier = ((logits == of_label) & (torch.arange(classes) < wanted[:, None])).sum(1)
-    return (better + earlier < count).double()
+    # Compared with NaN nothing is larger, which is no right answer.
+    return ((better + earlier < count) & ~logits.isnan().any(1)).double()
 
 
 def _first(outputs: Any) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 300
 
+LEFT_MB = 200.0
+"""Room on the disk that a model must leave, beside as much again as its own size."""
+
 
 def keep_model(checker: Checker, converted: ConvertedModel, measurement: Measurement) -> Measurement:
     """Write the model with its loader and the first batch as an example.
@@ -29,6 +33,7 @@ def keep_model(checker: Checker, converted: ConvertedModel, measurement: Measure
     """
     task, planned, reference, traits = checker.task, checker.planned, checker.reference, checker.task.traits
     try:
+        _require_room(Path(task.work_dir), converted.model_mb())
         outputs = checker.output(converted.call, 0)
         checker.inputs.prepare(0)
         names = [name for name, _, _ in reference.outputs[0]]
@@ -53,6 +58,14 @@ def keep_model(checker: Checker, converted: ConvertedModel, measurement: Measure
     except BaseException as error:  # noqa: BLE001 - whatever a library raises while it saves, even SystemExit
         return replace(measurement, not_kept=_reason(error))
     return replace(measurement, export_mb=export.size_mb)
+
+
+def _require_room(directory: Path, model_mb: float | None) -> None:
+    """Refuse to write a model that would leave a nearly full disk to those that write what they measured."""
+    free_mb = shutil.disk_usage(directory).free / 1e6
+    if free_mb < 2 * (model_mb or 0.0) + LEFT_MB:
+        message = f"the disk has {free_mb:.0f} MB left"
+        raise NotImplementedError(message)
 
 
 def _reason(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from almaflow.conversions.converted import taken
 from almaflow.conversions.exports.loader import Loader, called, settings_source, threads_line, torch_imports
 from almaflow.conversions.native.model_changes import ChannelsLast
 from almaflow.models.binding import unbound
+from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def torch_export(directory: Path, work: Work) -> Loader:
         (threads_line(work), *before, 'network = torch.export.load(HERE / "model.pt2").module()', *compiling),
         called("network", "tuple(given.values())" if packed else "*given.values()"),
         ("model.pt2",),
-        ("torch", *classes),
+        ("torch", *{name.partition(".")[0] for name in classes}, *_compilers(work)),
         compiles=bool(compiling),
     )
 
@@ -107,6 +108,7 @@ def state_dict(directory: Path, work: Work) -> Loader:
         (
             threads_line(work),
             *before,
+            f"torch.manual_seed({work.model.seed})  # for what is drawn when it is built and is no weight",
             f"network = {builds}.eval()",
             *((f"network.to(torch.{dtype})",) if dtype else ()),
             *loads,
@@ -116,7 +118,11 @@ def state_dict(directory: Path, work: Work) -> Loader:
         ),
         called("network", _arguments(work, names)),
         ("weights.pt",),
-        ("torch", *({"quanto": ("optimum-quanto",), "torchao": ("torchao",)}.get(work.planned.family, ()))),
+        (
+            "torch",
+            *({"quanto": ("optimum-quanto",), "torchao": ("torchao",)}.get(work.planned.family, ())),
+            *_compilers(work),
+        ),
         builder=builder,
         compiles=bool(compiling),
     )
@@ -125,6 +131,9 @@ def state_dict(directory: Path, work: Work) -> Loader:
 def _building(work: Work) -> tuple[tuple[str, ...], str, str]:
     """Return the imports and the expression that build the module, and the import path of what is called."""
     model = work.model
+    if mask(model.kwargs) != model.kwargs:
+        message = "the arguments that build its module hold a secret, which load.py would show"
+        raise NotImplementedError(message)
     if model.target is None:
         if model.arch is None:
             message = "no import path builds the model"
@@ -192,6 +201,11 @@ def _compiling(work: Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str,
     return config, (compiled,), tuple(modules)
 
 
+def _compilers(work: Work) -> tuple[str, ...]:
+    """Return the distributions by whose entry points ``torch.compile`` finds its backend."""
+    return ("openvino",) if "COMPILE_OPENVINO" in work.planned.steps else ()
+
+
 def _arguments(work: Work, inputs: list[str]) -> list[str]:
     """Return the arguments of the module's own call, as they are written."""
     by_position = [_source(tree, inputs) for tree in work.form.args]
@@ -217,15 +231,18 @@ def _source(tree: Tree, inputs: list[str]) -> str:
 
 
 def _output_modules(spec: Any) -> tuple[str, ...]:
-    """Return the packages that register the classes in a program's output, such as transformers."""
+    """Return the modules that register the classes in a program's output, such as those of transformers.
+
+    The whole modules: a package may import its parts only when they are asked for.
+    """
     found: set[str] = set()
     waiting = [spec]
     while waiting:
         each = waiting.pop()
         if not isinstance(each, TreeSpec):
             continue
-        package = getattr(each.type, "__module__", "builtins").partition(".")[0]
-        if package not in {"builtins", "collections", "torch"}:
-            found.add(package)
+        module = getattr(each.type, "__module__", "builtins")
+        if module.partition(".")[0] not in {"builtins", "collections", "torch"}:
+            found.add(module)
         waiting += each.children()
     return tuple(sorted(found))

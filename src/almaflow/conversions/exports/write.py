@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from almaflow.conversions.catalogue.formats import export_format
@@ -111,12 +112,26 @@ def _specs(names: Iterable[str], tensors: Iterable[torch.Tensor]) -> tuple[Tenso
     )
 
 
+def _version(name: str) -> str | None:
+    """Return the version that an index knows; None where it is no distribution, such as a module of the user's own."""
+    try:
+        return Version(metadata.version(name)).public
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _installed(name: str) -> str:
+    """Return the distribution that has a package here: ``onnxruntime-gpu`` may stand in for ``onnxruntime``."""
+    homes = metadata.packages_distributions().get(name, ())
+    return name if not homes or canonicalize_name(name) in map(canonicalize_name, homes) else homes[0]
+
+
 def _requirements(loader: Loader) -> tuple[str, ...]:
     """Return the distributions that a loader needs, with the versions that are installed here."""
-    wanted = {"numpy", *loader.distributions}
+    wanted = {"numpy", *map(_installed, loader.distributions)}
     if loader.builder:
         top = loader.builder.partition(".")[0]
         # A package in the user's own directory is in no distribution, and one that is installed by a link names none.
         ours = {distribution().name} if top == "almaflow" else set()
         wanted |= {*metadata.packages_distributions().get(top, ())} | ours
-    return tuple(f"{name}=={Version(metadata.version(name)).public}" for name in sorted(wanted))
+    return tuple(f"{name}=={version}" for name in sorted(wanted) if (version := _version(name)))

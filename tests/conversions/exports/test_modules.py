@@ -12,16 +12,14 @@ from almaflow.records import ModelSpec
 
 
 def built(**kwargs: object) -> tuple[tuple[str, ...], str, str]:
-    work: Any = SimpleNamespace(model=ModelSpec("mine", target="my_models.nets.Net", kwargs=kwargs))
+    work: Any = SimpleNamespace(model=ModelSpec("mine", target="torch.nn.Linear", kwargs=kwargs))
     return _building(work)
 
 
 def test_it_is_called_as_the_job_called_it() -> None:
-    assert built(width=8, name="wide") == (
-        ("from my_models.nets import Net",),
-        "Net(width=8, name='wide')",
-        "my_models.nets.Net",
-    )
+    imports, call, target = built(in_features=8, out_features=2)
+    assert imports == ("from torch.nn import Linear",)
+    assert (call, target) == ("Linear(in_features=8, out_features=2)", "torch.nn.Linear")
 
 
 def test_secrets_among_its_arguments_are_not_written() -> None:

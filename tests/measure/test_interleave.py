@@ -13,7 +13,7 @@ from tests.support.fake_workers import HARDWARE, RAISED, SPEC, FakeWorker
 
 from almaflow.measure.interleave import MeasuredWorker, settled, take_rounds
 from almaflow.records import MachineState, MeasureSpec, ModelSpec, WorkerTask
-from almaflow.records.protocol import MINIMUM_ROUNDS, RoundReport, RoundRequest
+from almaflow.records.protocol import MINIMUM_ROUNDS, RoundReport, RoundRequest, round_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,6 +106,23 @@ def test_each_turn_is_a_ninth_of_what_is_asked_in_all() -> None:
     one = turns("EAGER", spec=spec)
     take([one])
     assert worker(one).requests[0] == RoundRequest(1, 8, pytest.approx(0.1), pytest.approx(10.0))  # type: ignore[arg-type]
+
+
+def test_one_that_needs_no_more_takes_short_rounds_for_the_sake_of_the_others() -> None:
+    spec = replace(SPEC, min_samples=64, min_time_s=0.06, rel_precision=0.01)
+    steady = turns("EAGER", spec=spec)
+    slow = turns("JIT_TRACE", noise(10.0, 20.0), replace(spec, max_time_s=1.0))
+    take([steady, slow], anchors=[steady])
+    needed = worker(steady).requests[: MINIMUM_ROUNDS - 1]
+    assert {(each.min_calls, round(each.min_time_s, 3)) for each in needed} == {(8, 0.007)}
+    further = worker(steady).requests[MINIMUM_ROUNDS - 1 :]
+    assert {(each.min_calls, round(each.min_time_s, 3)) for each in further} == {(3, 0.002)}
+    assert {each.min_calls for each in worker(slow).requests} == {8}
+
+
+@pytest.mark.parametrize(("min_samples", "calls"), [(1, 1), (18, 2), (64, 3), (81, 3), (662, 25)])
+def test_a_short_round_is_a_third_and_has_three_calls_where_a_whole_one_has(min_samples: int, calls: int) -> None:
+    assert round_request(replace(SPEC, min_samples=min_samples), 1, short=True).min_calls == calls
 
 
 def test_all_that_have_time_take_part_as_long_as_anybody_needs_it() -> None:

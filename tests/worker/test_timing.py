@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.minimal_task import Events, make_task
 
 from almaflow.records import MeasureSpec
 from almaflow.records.protocol import MINIMUM_ROUNDS, RoundRequest, round_request
@@ -19,6 +20,7 @@ from almaflow.worker import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MS = 1_000_000
 
@@ -221,7 +223,16 @@ def test_noise_does_not_prolong_the_warm_up_for_ever(
 
 @pytest.mark.parametrize(
     ("call_ms", "last_s", "expected"),
-    [(1.0, 0.001, 30), (20.0, 0.02, 2), (100.0, 0.1, 1), (400.0, 0.4, 0), (300.0, 0.3, 0), (400.0, 0.001, 1)],
+    [
+        (1.0, 0.001, 30),
+        (20.0, 0.02, 2),
+        (25.0, 0.025, 1),
+        (14.0, 0.014, 2),
+        (100.0, 0.1, 1),
+        (400.0, 0.4, 0),
+        (300.0, 0.3, 0),
+        (400.0, 0.001, 1),
+    ],
 )
 def test_a_round_begins_with_untimed_calls_for_a_while_unless_one_takes_long(
     monkeypatch: pytest.MonkeyPatch, call_ms: float, last_s: float, expected: int
@@ -272,3 +283,15 @@ def test_a_call_that_computes_is_seen_in_the_processor_time() -> None:
 
     taken = timing.take(compute, lambda: None, RoundRequest(0, min_calls=5, min_time_s=0.0, max_time_s=30.0))
     assert taken.cpu_s == pytest.approx(0.1, rel=0.1)
+
+
+def test_what_was_there_before_the_rounds_is_not_looked_through_before_each(tmp_path: Path) -> None:
+    from almaflow.worker.rounds import Rounds
+
+    task = make_task(tmp_path, warmup_calls=1, warmup_time_s=0.0)
+    try:
+        Rounds(lambda _: None, lambda: None, task, Events())  # type: ignore[arg-type]
+        assert gc.get_freeze_count() > 0
+        assert len(gc.get_objects()) < gc.get_freeze_count() / 10
+    finally:
+        gc.unfreeze()

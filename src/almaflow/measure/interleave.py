@@ -55,11 +55,11 @@ class MeasuredWorker:
         return not self.ended
 
     def take(self, index: int, monitor: StateWatch) -> None:
-        """Let the worker take a round, unless it has ended."""
+        """Let the worker take a round, which is short where it needs no more itself."""
         time.sleep(self.gap_s)
         began = time.perf_counter()
         monitor.begin(self.handle.process.pid)
-        report = self.handle.turn(round_request(self.spec, index))
+        report = self.handle.turn(round_request(self.spec, index, short=self.done))
         stops_s = self.handle.stops_s
         self.states.append(replace(monitor.end(), watched_s=time.perf_counter() - began, stops_s=stops_s))
         if report is None:
@@ -108,9 +108,9 @@ def take_rounds(
 ) -> int:
     """Give turns until no worker needs any more; returns the number after the last round.
 
-    A worker that needs no more goes on as long as others do and it has time. So all were timed under the same
-    conditions, and their medians can be ranked. A worker that settled early, while the machine was fast, would win
-    otherwise.
+    A worker that needs no more goes on as long as others do and it has time, with fewer calls a round. So all were
+    timed under the same conditions, and their medians can be ranked. A worker that settled early, while the machine was
+    fast, would win otherwise.
 
     Args:
         everybody: All workers that are measured now.

@@ -142,11 +142,26 @@ MINIMUM_ROUNDS = 9
 """A 95% interval needs six independent rounds; nine leave room for some that are alike, and tell whether they are."""
 
 
-def round_request(spec: MeasureSpec, index: int) -> RoundRequest:
-    """Ask for one of ``MINIMUM_ROUNDS`` equal parts of the samples and times of the spec."""
+FEWEST_CALLS = 3
+"""Fewest calls whose median leaves out one that was disturbed."""
+
+SHORT = 3
+"""How many times shorter a round is of a worker that needs no more."""
+
+
+def round_request(spec: MeasureSpec, index: int, *, short: bool = False) -> RoundRequest:
+    """Ask for one of ``MINIMUM_ROUNDS`` equal parts of the samples and times of the spec.
+
+    Args:
+        spec: The settings of the job.
+        index: The number of the round.
+        short: Whether the worker has all that was asked for, and takes part for the others' sake: then a part of that,
+            and not fewer than ``FEWEST_CALLS`` where a whole one has so many.
+    """
+    calls = ceil(spec.min_samples / MINIMUM_ROUNDS)
     return RoundRequest(
         index=index,
-        min_calls=ceil(spec.min_samples / MINIMUM_ROUNDS),
-        min_time_s=spec.min_time_s / MINIMUM_ROUNDS,
+        min_calls=max(ceil(calls / SHORT), min(calls, FEWEST_CALLS)) if short else calls,
+        min_time_s=spec.min_time_s / MINIMUM_ROUNDS / (SHORT if short else 1),
         max_time_s=spec.max_time_s / MINIMUM_ROUNDS,
     )

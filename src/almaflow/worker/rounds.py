@@ -52,7 +52,7 @@ class Rounds:
         self.busy_s = time.perf_counter() - began
         """Seconds spent on warm-up and rounds so far, without waiting for turns."""
         self._last_s = self.busy_s / max(self.warmup_calls, 1)
-        # What loading and compiling left stays: else the collection before each round scans it for tens of milliseconds.
+        # What loading and compiling left stays: else the collection before each round takes tens of milliseconds.
         gc.collect()
         gc.freeze()
 

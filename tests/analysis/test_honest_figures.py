@@ -13,7 +13,7 @@ from tests.support.example_jobs import in_rounds, job, ok
 from tests.support.made_rounds import Disturbance, made_job
 
 from almaflow.analysis import outcome_metrics
-from almaflow.analysis.rows import make_row, tied
+from almaflow.analysis.rows import Compared, compare, make_row
 from almaflow.analysis.wording import ratio, speedup
 from almaflow.records import MachineState, Outcome
 
@@ -144,7 +144,7 @@ def test_on_a_busy_machine_that_tells_no_ratio_the_two_are_not_told_apart() -> N
     )
     eager, onnx = (make_row(made, outcome) for outcome in made.outcomes)
     assert speedup(onnx.metrics, "eager") == "-"
-    assert tied(onnx, eager, made.hardware.threads)
+    assert compare(onnx, eager, made.hardware.threads) is Compared.UNKNOWN
 
 
 def test_a_clock_that_reads_zero_gives_no_speedup() -> None:

@@ -104,6 +104,27 @@ def test_inductor_that_is_tied_with_eager_by_its_rounds_is_not_recommended_for_a
     assert "tied with" in reason(found, "quick deploy")
 
 
+def test_two_whose_ratio_is_not_known_are_not_called_tied() -> None:
+    """On a busy machine one took between a third and three times as long as the other."""
+    busy = [25.0, 70.0, 25.0, 70.0, 25.0, 70.0, 25.0, 70.0, 25.0]
+    found = analyse(job(in_rounds(ok("ONNX_CPU"), busy), in_rounds(ok(INDUCTOR), [75.0, 24.0] * 4 + [75.0])))
+    assert (found.best_conversion, found.tied_with_best) == ("ONNX_CPU", ())
+    assert found.unclear_beside_best == (INDUCTOR,)
+    assert found.headroom is None
+
+
+def test_eager_is_recommended_and_not_called_tied_where_its_ratio_to_compiling_is_not_known() -> None:
+    eager = in_rounds(ok("EAGER"), [75.0, 24.0] * 4 + [75.0])
+    inductor = in_rounds(ok(INDUCTOR), [25.0, 70.0, 25.0, 70.0, 25.0, 70.0, 25.0, 70.0, 25.0])
+    slow, quick = (
+        analyse(job(eager, inductor)),
+        analyse(job(replace(eager, planned=inductor.planned), in_rounds(ok("EAGER"), [25.0, 70.0] * 4 + [25.0]))),
+    )
+    assert for_use(slow, "quick deploy") == for_use(quick, "quick deploy") == "EAGER"
+    assert reason(slow, "quick deploy").startswith(f"nothing to change; whether {INDUCTOR} is faster is not known")
+    assert reason(quick, "quick deploy").startswith("nothing to change; whether torch.compile is faster is not known")
+
+
 def test_a_job_where_nothing_counts_has_no_verdict() -> None:
     found = analyse(job(failed("EAGER", samples_ms=1.0), unavailable("ONNX_GPU")))
     assert (found.best_conversion, found.best_latency_ms, found.headroom) == (None, None, None)

@@ -65,6 +65,7 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "inductor_latency_ms": inductor.get("latency_ms"),
         "inductor_error_pct": inductor.get("prediction_error_pct"),
         "tied_with_best": list(analysis.tied_with_best),
+        "unclear_beside_best": list(analysis.unclear_beside_best),
         "recommendations": [asdict(each) for each in analysis.recommendations],
         "headroom": analysis.headroom,
         "pareto": list(analysis.pareto),
@@ -80,7 +81,14 @@ def completed(output: Any) -> dict[str, Any]:
     """
     try:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
-        absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
+        absent |= {
+            "environment": {},
+            "tied_with_best": [],
+            "unclear_beside_best": [],
+            "recommendations": [],
+            "warnings": [],
+            "threads": None,
+        }
         absent |= {"notes": [], "measure": {}}
         entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict")) | dict.fromkeys(
             _TEXTS, "unknown"

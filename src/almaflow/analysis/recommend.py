@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import device_type
-from almaflow.analysis.rows import Row, is_faster, tied
+from almaflow.analysis.rows import Compared, Row, compare
 from almaflow.analysis.wording import UNKNOWN, doubts, speedup
 from almaflow.records.plan import EAGER
 
@@ -61,12 +61,17 @@ def _pace(job: Job, row: Row, rows: Sequence[Row]) -> str:
     eager = next((other for other in rows if other.name == EAGER), None)
     if eager is None:
         return "eager has no valid latency to compare with"
-    if is_faster(row, eager, job.hardware.threads):
+    found = compare(row, eager, job.hardware.threads)
+    if found is Compared.FASTER:
         return ""
     text = speedup(row.metrics, "eager")
     shown = "" if text in {UNKNOWN, ""} else f" ({text})"
-    slower = is_faster(eager, row, job.hardware.threads)
-    return f"slower than eager{shown}" if slower else f"tied with eager{shown}"
+    words = {
+        Compared.SLOWER: "slower than",
+        Compared.TIED: "tied with",
+        Compared.UNKNOWN: "not known to be faster than",
+    }
+    return f"{words[found]} eager{shown}"
 
 
 def _gpu(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
@@ -122,10 +127,14 @@ def _quick(job: Job, ranked: Sequence[Row]) -> Recommendation | None:
     first = rows[0]
     eager = next((row for row in rows if row.name == EAGER), None)
     if eager and first is eager:
-        only = "nothing to change" if len(rows) == 1 else "nothing to change, and torch.compile is not faster"
-        return _made("quick deploy", eager, only)
-    if eager and tied(first, eager, job.hardware.threads):
-        return _made("quick deploy", eager, f"nothing to change; {first.name} is tied with it")
+        others = {compare(eager, row, job.hardware.threads) for row in rows[1:]}
+        known = ", and torch.compile is not faster" if others else ""
+        unknown = "; whether torch.compile is faster is not known"
+        return _made("quick deploy", eager, f"nothing to change{unknown if Compared.UNKNOWN in others else known}")
+    beside = compare(first, eager, job.hardware.threads) if eager else Compared.FASTER
+    if eager and beside is not Compared.FASTER:
+        tied, unknown = f"{first.name} is tied with it", f"whether {first.name} is faster is not known"
+        return _made("quick deploy", eager, f"nothing to change; {unknown if beside is Compared.UNKNOWN else tied}")
     cost = first.metrics.get("time/convert", 0) + first.metrics.get("time/first_call", 0)
     return _made(
         "quick deploy", first, _lines(first), _pace(job, first, ranked), f"{cost:.1f} s before the first answer"

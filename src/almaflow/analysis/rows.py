@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import counts, device_type, outcome_metrics, timings
 from almaflow.analysis.quality import too_low
 from almaflow.analysis.rounds import speedup_over
-from almaflow.stats import not_told_apart
+from almaflow.stats import SURE, not_told_apart
 
 if TYPE_CHECKING:
     from almaflow.records import FailureKind, Job, Measurement, Outcome
@@ -111,6 +112,28 @@ def is_faster(one: Row, other: Row, threads: int) -> bool:
     return lower and not not_told_apart(one.timed, other.timed)
 
 
-def tied(one: Row, other: Row, threads: int) -> bool:
-    """Whether neither of two rows that count is faster for certain."""
-    return not is_faster(one, other, threads) and not is_faster(other, one, threads)
+class Compared(Enum):
+    """How the first of two rows that count compares with the second."""
+
+    FASTER = auto()
+    SLOWER = auto()
+    TIED = auto()
+    """Neither is faster for certain, and their ratio is known to be near 1."""
+    UNKNOWN = auto()
+    """Neither is faster for certain, and the ratio may be far from 1: the rounds tell too little."""
+
+
+def compare(one: Row, other: Row, threads: int) -> Compared:
+    """Compare two rows that count; tied are only two whose ratio is known within ``stats.SURE`` either way."""
+    if is_faster(one, other, threads):
+        return Compared.FASTER
+    if is_faster(other, one, threads):
+        return Compared.SLOWER
+    found = speedup_over(other.outcome, one.outcome, threads)
+    if found is None or found.sure:
+        return Compared.TIED
+    if found.interval:
+        near_one = found.interval.high <= SURE and found.interval.low >= 1 / SURE
+    else:
+        near_one = found.value is not None
+    return Compared.TIED if near_one else Compared.UNKNOWN

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.choose import Choice, choose
 from almaflow.analysis.pareto import front
 from almaflow.analysis.recommend import Recommendation, recommend
-from almaflow.analysis.rows import Row, is_faster, make_rows
+from almaflow.analysis.rows import Compared, Row, compare, make_rows
 from almaflow.analysis.warnings import busy, warnings_of
 from almaflow.records import Status
 from almaflow.records.clock import now
@@ -27,7 +27,9 @@ class Analysis:
     best: Row | None
     """The fastest that counts and whose quality, where it was evaluated, has not fallen too far."""
     tied_with_best: tuple[str, ...]
-    """Conversions than which the best one is not faster for certain (``rows.is_faster``)."""
+    """Conversions that are as fast as the best one, as far as can be told (``rows.Compared.TIED``)."""
+    unclear_beside_best: tuple[str, ...]
+    """Those of which the rounds do not tell how they compare with the best one."""
     headroom: float | None
     """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where inductor is the best or tied."""
     recommendations: tuple[Recommendation, ...]
@@ -73,19 +75,22 @@ def analyse(job: Job) -> Analysis:
     ranked = tuple(row for row in rows if row.may_win)
     best = ranked[0] if ranked else None
     threads = job.hardware.threads
-    tied = tuple(row.name for row in ranked[1:] if best and not is_faster(best, row, threads))
+    beside = {row.name: compare(best, row, threads) for row in ranked[1:]} if best else {}
+    unclear = tuple(name for name, found in beside.items() if found is Compared.UNKNOWN)
+    tied = tuple(name for name, found in beside.items() if found in {Compared.TIED, Compared.SLOWER})
     headroom = best.metrics.get("speedup_vs_inductor") if best else None
     named = {row.name: row for row in ranked}
     candidates = {name: row.metrics for name, row in named.items()}
 
     def tied_by_rounds(one: str, other: str) -> bool:
-        return not is_faster(named[one], named[other], threads)
+        return compare(named[one], named[other], threads) in {Compared.TIED, Compared.SLOWER}
 
     return Analysis(
         rows=rows,
         best=best,
         tied_with_best=tied,
-        headroom=1.0 if INDUCTOR in tied else headroom,
+        unclear_beside_best=unclear,
+        headroom=1.0 if INDUCTOR in tied else None if INDUCTOR in unclear else headroom,
         recommendations=recommend(job, ranked),
         warnings=warnings_of(job),
         busy=bool(busy(job)),

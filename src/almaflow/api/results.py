@@ -59,6 +59,9 @@ class ValidationResult:
     inductor_error_pct: float | None
     """Error of the prediction for it: 100 (predicted - measured) / measured."""
     tied_with_best: list[str]
+    """Conversions that are as fast as the best one, as far as can be told."""
+    unclear_beside_best: list[str]
+    """Conversions of which the rounds do not tell how they compare with the best one."""
     recommendations: list[dict[str, Any]]
     headroom: float | None
     """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where they are tied, None if unknown."""

@@ -148,7 +148,7 @@ def title(job: Job) -> str:
 
 
 def best(analysis: Analysis) -> str:
-    """Name the best conversion, those than which it is not faster for certain, and a busy machine."""
+    """Name the best conversion, those that are as fast, those of which that is not known, and a busy machine."""
     if analysis.best is None:
         kept = any(row.counts for row in analysis.rows)  # by its quality alone
         return f"Best: none, no conversion has a valid latency{' and the quality asked for' if kept else ''}"
@@ -159,6 +159,8 @@ def best(analysis: Analysis) -> str:
     text += "".join(f"; {each}" for each in doubts(metrics))
     if analysis.tied_with_best:
         text += f"; tied with {names(analysis.tied_with_best)}"
+    if analysis.unclear_beside_best:
+        text += f"; not known to be faster than {names(analysis.unclear_beside_best)}"
     return text + ("; the machine was busy: measure again" if analysis.busy else "")
 
 
@@ -179,7 +181,7 @@ def headroom(analysis: Analysis) -> str:
     if INDUCTOR in analysis.tied_with_best:
         return f"Headroom beyond inductor: none, it is tied with {analysis.best_conversion}{part}"
     text = speedup(analysis.best.metrics, "inductor")
-    if text in {UNKNOWN, ""}:
+    if text in {UNKNOWN, ""} or INDUCTOR in analysis.unclear_beside_best:
         return f"Headroom beyond inductor: unknown, the rounds of both differ too much{part}"
     return f"Headroom beyond inductor: {text} with {analysis.best_conversion}{part}"
 

@@ -80,7 +80,7 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
 
 def _headroom(output: Mapping[str, Any]) -> str:
     """Tell how many times faster than inductor the best one is, as far as that is known; empty where it is not."""
-    names = (output["best_conversion"], *output["tied_with_best"])
+    names = (output["best_conversion"], *output["tied_with_best"], *output["unclear_beside_best"])
     best = next((each for each in output["conversions"] if each["conversion"] == names[0]), None)
     text = "" if best is None or INDUCTOR in names else cells.speedup(best, "inductor")
     return "" if text == UNKNOWN else text

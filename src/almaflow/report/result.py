@@ -51,7 +51,9 @@ def _best(output: Mapping[str, Any]) -> str:
     if output["best_conversion"] is None:
         return "Best: none, no conversion has a valid latency"
     tied = f"; tied with {names(output['tied_with_best'])}" if output["tied_with_best"] else ""
-    return f"Best: {output['best_conversion']}, {figure(output['best_latency_ms'])} ms{tied}"
+    unclear = output["unclear_beside_best"]
+    unknown = f"; not known to be faster than {names(unclear)}" if unclear else ""
+    return f"Best: {output['best_conversion']}, {figure(output['best_latency_ms'])} ms{tied}{unknown}"
 
 
 def _table(entries: list[Mapping[str, Any]], front: Sequence[str], *, wide: bool) -> Table:

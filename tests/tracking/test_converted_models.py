@@ -98,6 +98,17 @@ def test_half_a_model_is_removed(
     assert files_of(made[0]) == set()
 
 
+def test_what_a_killed_process_left_is_replaced(model: ModelFiles) -> None:
+    experiment = client().get_run(model.run_id).info.experiment_id
+    half = client().create_logged_model(
+        experiment, source_run_id=model.run_id, tags={"almaflow.format": "openvino"}
+    )
+    others = client().create_logged_model(experiment, source_run_id=model.run_id)
+    model_id = log_model(resolve_uri(None), model)
+    assert {each.model_id for each in logged_models(model.run_id)} == {model_id, others.model_id}
+    assert half.model_id != model_id
+
+
 def test_a_run_that_was_deleted_gets_no_model(model: ModelFiles) -> None:
     client().delete_run(model.run_id)
     assert log_model(resolve_uri(None), model) is None

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from almaflow.errors import UsageError
 from almaflow.tracking.artifacts import copy_to_model, discard_model
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from almaflow.records.export import Export
 
-READY = "READY"
+READY: Final = "READY"
 TAGS = FORMAT, JOB_ID, BUILDER = "almaflow.format", "almaflow.job_id", "almaflow.builder"
 """Tags of a logged model, and of the versions that it is registered as."""
 VERSIONS = "mlflow.modelVersions"
@@ -66,8 +66,12 @@ def log_model(uri: str, model: ModelFiles) -> str | None:
 
 
 def _logged(client: MlflowClient, run: Run) -> LoggedModel | None:
-    """Return the whole model that a run has; MLflow cannot search by its status."""
-    found = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    """Return the whole model that was logged of a run, and discard what is half logged."""
+    every = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    found = [each for each in every if FORMAT in each.tags]
+    for each in found:
+        if each.status != READY:  # the process that logged it was killed
+            discard_model(client, each)
     return next((each for each in found if each.status == READY), None)
 
 
@@ -105,12 +109,12 @@ def check_registration(uri: str, name: str, alias: str | None) -> None:
         UsageError: the registry takes no model of this name, or no such alias.
         TrackingError: the store cannot be reached, or keeps no models.
     """
-    from mlflow.exceptions import MlflowException
-
     if alias is not None and (not re.fullmatch(r"[\w-]{1,255}", alias) or re.fullmatch(r"latest|v\d+", alias.lower())):
         message = f"--alias {alias}: MLflow takes letters, digits, _ and -, and keeps latest, v1, v2 ... to itself"
         raise UsageError(message)
     with session(uri, f"{name} cannot be registered", reach=True) as client:
+        from mlflow.exceptions import MlflowException
+
         try:
             client.get_registered_model(name)
         except MlflowException as error:

@@ -12,13 +12,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import mlflow
 import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel
 
 HERE = Path(__file__).resolve().parent
 
 
-class ExportedModel(mlflow.pyfunc.PythonModel):
+class ExportedModel(PythonModel):
     """Answers arrays by the names of inputs with an array, or with arrays by the names of outputs."""
 
     def load_context(self, context: Any) -> None:  # noqa: ARG002 - MLflow's arguments
@@ -79,4 +80,4 @@ def _advice(about: dict[str, Any], error: ModuleNotFoundError) -> str:
     return f"{lacks}: pip install -r {HERE / 'requirements.txt'}"
 
 
-mlflow.models.set_model(ExportedModel())
+set_model(ExportedModel())

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from almaflow.records import Job
 
 CHECKED = Checked(None, load_s=0.5, first_call_s=0.02, floor_ms=10.5, calls=200, floor_ratio=1.05)
+SERVE = "mlflow models serve --env-manager local --host 127.0.0.1 --model-uri"
 LINE = (
     "Checked in a fresh process: outputs equal within 50 dB; loaded in 0.50 s, first call 0.02 s, "
     "floor of 200 calls 10.5 ms, 1.05 times the job's"
@@ -94,9 +95,7 @@ def test_wrong_words_are_told(stored_home: Path, tmp_path: Path) -> None:
     assert run("nobody").exit_code == 2  # neither --to nor --register
 
 
-def test_a_model_is_registered_after_it_was_checked(
-    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_is_registered_after_it_was_checked(done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_check, "check_export", lambda _exported: CHECKED)
     made_folder = tmp_path / "out"
     told = run(done.job_id, "--to", made_folder, "--register", "mine", "--alias", "champion")
@@ -106,18 +105,19 @@ def test_a_model_is_registered_after_it_was_checked(
         f"ONNX_CPU of mine, 1 kB: {made_folder}",
         LINE,
         "Registered as version 1 of mine, alias champion",
-        f"Serve it: MLFLOW_TRACKING_URI={store} mlflow models serve --env-manager local --host 127.0.0.1 "
-        "--model-uri models:/mine@champion",
+        f"Serve it: MLFLOW_TRACKING_URI={store} {SERVE} models:/mine@champion",
     ]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     told = run(done.job_id, "--register", "mine", "--no-check")
     assert told.stdout.splitlines() == [
         "ONNX_CPU of mine, 1 kB",
         "Registered as version 1 of mine",
-        "Serve it: mlflow models serve --env-manager local --host 127.0.0.1 --model-uri models:/mine/1",
+        f"Serve it: {SERVE} models:/mine/1",
     ]
-    version = connect(store).get_model_version("mine", "1")
-    figures = {each.key: each.value for each in connect(store).get_logged_model(version.model_id).metrics}
+    client = connect(store)
+    (logged,) = client.search_logged_models([each.experiment_id for each in client.search_experiments()])
+    assert client.get_model_version("mine", "1").source == logged.artifact_location
+    figures = {each.key: each.value for each in logged.metrics or ()}
     assert (figures["latency_ms"], figures["export/load_s"]) == (10.0, 0.5)
 
 

@@ -159,7 +159,8 @@ def test_every_command_of_mlflow_can_be_given() -> None:
     given = [words[1:] for words in commands() if words[0] == "mlflow"]
     assert given
     for words in given:
-        command, rest = mlflow_cli.cli, list(words)
+        command: click.Command = mlflow_cli.cli
+        rest = list(words)
         while isinstance(command, click.Group):
             command = command.commands[rest.pop(0)]
         command.make_context(words[0], rest)

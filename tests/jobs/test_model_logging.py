@@ -20,6 +20,7 @@ from almaflow.jobs.store import JobStore
 from almaflow.jobs.sync import sync
 from almaflow.measure.progress import Progress
 from almaflow.records import EvaluateSpec, QualityDrop, Status, write_json
+from almaflow.tracking import converted_models
 from almaflow.tracking.session import connect
 from almaflow.tracking.uris import resolve_uri
 
@@ -52,9 +53,7 @@ def measured_job(home: Path, log_models: str, *outcomes: Outcome) -> Job:
         name = outcome.planned.name
         files.write_outcome(files.conversion_dir(index, outcome.planned), outcome)
         folder = home / "jobs" / "j" / "kept" / name
-        write_json(
-            folder / "export.json", replace(made_export(folder, "args[0]", {"x": X}, {"": X}), conversion=name)
-        )
+        write_json(folder / "export.json", replace(made_export(folder, "args[0]", {"x": X}, {"": X}), conversion=name))
     files.write_job(made)
     return made
 
@@ -78,16 +77,16 @@ def test_the_setting_says_what_is_logged_and_kept(home: Path) -> None:
     }
     assert names == {"none": [], "best": ["ONNX_CPU"], "all": ["ONNX_CPU", "EAGER"]}
     assert to_log(replace(made, config={})) == []
-    # What may not be recommended, was measured in part, or has no run.
+    # What may not be recommended, or has no run.
     lossy = with_run("ONNX_CPU", 10.0, quality_drops={"top1": QualityDrop(0.05, 0.02, 0.08)})
     judged = replace(made, outcomes=(outcomes[0], lossy), evaluate=EvaluateSpec("a.b", max_drop=0.01))
     best = replace(judged, config={"log_models": "best"})
     assert [each.export.conversion for each in to_log(best)] == ["EAGER"]
     assert [each.export.conversion for each in to_log(judged)] == ["ONNX_CPU", "EAGER"]
-    cut = replace(made, outcomes=(replace(outcomes[0], interrupted=True), replace(outcomes[1], run_id=None)))
-    assert to_log(cut) == []
+    bare = replace(made, outcomes=tuple(replace(each, run_id=None) for each in outcomes))
+    assert to_log(bare) == []
     with pytest.raises(TrackingError, match="ONNX_CPU: its run is not in the store yet"):
-        model_files(replace(to_log(made)[0], row=replace(to_log(made)[0].row, outcome=cut.outcomes[1])))
+        model_files(replace(to_log(made)[0], row=replace(to_log(made)[0].row, outcome=bare.outcomes[1])))
     assert with_logged("best", "all") == "all"
     assert with_logged("all", "best") == "all"
     assert with_logged("none", "best") == "best"
@@ -97,7 +96,7 @@ def test_the_setting_says_what_is_logged_and_kept(home: Path) -> None:
 
 def test_sync_logs_what_the_store_missed(stored_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, progress = measured_job(stored_home, "all", ok("EAGER", 20.0), ok("ONNX_CPU", 10.0)), Said()
-    log, failed = model_logging.log_model, iter([TrackingError("no room"), None])
+    log, failed = converted_models.log_model, iter([TrackingError("no room"), None])
 
     def log_or_fail(uri: str, model: Any) -> str | None:
         if error := next(failed, None):

@@ -1,4 +1,4 @@
-"""Converted models as an MLflow client finds them: linked to their runs, with the figures, registered, or not at all."""
+"""Converted models as an MLflow client finds them: linked to their runs, with their figures, registered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.made_exports import made_export
 from tests.support.stored_jobs import new, stored
 
 from almaflow.errors import TrackingError, UsageError
-from almaflow.tracking import converted_models
+from almaflow.tracking import artifacts, converted_models
 from almaflow.tracking.converted_models import ModelFiles, check_registration, log_model, register_model
 from almaflow.tracking.session import connect
 from almaflow.tracking.uris import resolve_uri
@@ -58,7 +58,7 @@ def test_a_logged_model_has_the_figures_and_the_link_and_is_logged_once(model: M
     assert (found.model_id, found.status, found.name) == (model_id, "READY", "ONNX_CPU resnet18 b2")
     assert found.params["conversion"] == "ONNX_CPU"
     assert found.tags == {"almaflow.format": "openvino", "almaflow.job_id": "j", "almaflow.builder": "a.Net"}
-    assert {each.key: each.value for each in found.metrics} == before
+    assert {each.key: each.value for each in found.metrics or ()} == before
     assert before["latency/floor"] > 0
     run = client().get_run(model.run_id)
     assert run.data.metrics == before
@@ -73,14 +73,12 @@ def test_a_figure_that_comes_later_is_on_the_model_too(model: ModelFiles) -> Non
     client().log_metric(model.run_id, "export/load_s", 0.5)
     log_model(uri, model)
     (found,) = logged_models(model.run_id)
-    assert {each.key: each.value for each in found.metrics}["export/load_s"] == 0.5
+    assert {each.key: each.value for each in found.metrics or ()}["export/load_s"] == 0.5
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
-def test_half_a_model_is_removed(
-    model: ModelFiles, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    copy, made = converted_models.copy_to_model, []
+def test_half_a_model_is_removed(model: ModelFiles, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    copy, made = artifacts.copy_to_model, []
 
     def copy_half(client: Any, logged: LoggedModel, directory: Path) -> None:
         made.append(logged)
@@ -100,9 +98,7 @@ def test_half_a_model_is_removed(
 
 def test_what_a_killed_process_left_is_replaced(model: ModelFiles) -> None:
     experiment = client().get_run(model.run_id).info.experiment_id
-    half = client().create_logged_model(
-        experiment, source_run_id=model.run_id, tags={"almaflow.format": "openvino"}
-    )
+    half = client().create_logged_model(experiment, source_run_id=model.run_id, tags={"almaflow.format": "openvino"})
     others = client().create_logged_model(experiment, source_run_id=model.run_id)
     model_id = log_model(resolve_uri(None), model)
     assert {each.model_id for each in logged_models(model.run_id)} == {model_id, others.model_id}
@@ -121,7 +117,8 @@ def test_a_version_has_an_alias_and_is_made_once(model: ModelFiles) -> None:
     assert register_model(uri, model_id, "it's mine", None) == "1"
     assert register_model(uri, model_id, "it's mine", "champion") == "1"
     version = client().get_model_version_by_alias("it's mine", "champion")
-    assert (str(version.version), version.run_id, version.model_id) == ("1", model.run_id, model_id)
+    assert (str(version.version), version.run_id) == ("1", model.run_id)
+    assert version.source == client().get_logged_model(model_id).artifact_location
     assert version.tags["almaflow.format"] == "openvino"
     assert register_model(uri, model_id, "another", None) == "1"
     (found,) = logged_models(model.run_id)

@@ -81,7 +81,7 @@ def discard_model(client: MlflowClient, model: LoggedModel) -> None:
     with suppress(Exception):
         served = _once_served(client, location, f"model {model.model_id}")
         place = served or get_artifact_repository(location, tracking_uri=client.tracking_uri)
-        place.delete_artifacts()
+        place.delete_artifacts()  # type: ignore[no-untyped-call]
 
 
 def _of_run(client: MlflowClient, run_id: str) -> ArtifactRepository | None:

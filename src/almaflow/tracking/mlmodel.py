@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +50,8 @@ def write_mlmodel(directory: Path, export: Export, folder: Path, logged: LoggedM
         model_id=logged.model_id,
     )
     onnx = export.format is Format.ONNX
-    with TemporaryDirectory() as empty:
+    with TemporaryDirectory() as empty, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where the example is too large to be given
         mlflow.pyfunc.save_model(
             path=str(directory),
             python_model=str(CODE),
@@ -77,10 +79,12 @@ def signature_of(export: Export) -> ModelSignature:
 
 
 def _schema(specs: Sequence[TensorSpec]) -> Schema | None:
-    from mlflow.types import Schema
+    from mlflow.types import ColSpec, Schema
     from mlflow.types import TensorSpec as MlflowTensorSpec
 
-    tensors = [MlflowTensorSpec(_dtype(each), _shape(each), each.name or None) for each in specs]
+    tensors: list[ColSpec | MlflowTensorSpec] = [
+        MlflowTensorSpec(_dtype(each), _shape(each), each.name or None) for each in specs
+    ]
     return Schema(tensors) if tensors else None
 
 

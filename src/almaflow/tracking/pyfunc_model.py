@@ -1,7 +1,8 @@
 """Loads the exported model beside this file for MLflow, as its pyfunc.
 
-MLflow runs this file when it loads the model (models from code). ``load.py`` loads the model's files, ``check.py`` takes
-its answer apart, and ``export.json`` names its inputs and outputs. Only MLflow and what these need has to be installed.
+MLflow runs this file when it loads the model (models from code). ``load.py`` loads the model's files, ``check.py``
+takes its answer apart, and ``export.json`` names its inputs and outputs. Only MLflow and what these need has to be
+installed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 HERE = Path(__file__).resolve().parent
 
@@ -42,12 +43,13 @@ class ExportedModel(PythonModel):
                 self._model(*(example[f"input_{number}"] for number in range(len(self._inputs))))
 
     # MLflow gives a dict of arrays. It warns where there is no type, and checks once more by most of them.
-    def predict(self, context: Any, model_input: np.ndarray) -> Any:  # noqa: ARG002 - MLflow's arguments
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> Any:  # noqa: ARG002 - MLflow's
         """Return the model's answer.
 
         Args:
             context: What MLflow hands over.
             model_input: An array for each input, by its name, as the signature says.
+            params: Nothing; the model has none.
         """
         given = [model_input[name] for name in self._inputs]
         with self._one_by_one:

@@ -12,11 +12,12 @@ from tests.support.example_jobs import changed, ok
 from tests.support.stored_jobs import new, stored
 
 from almaflow.cli.export import export as command
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.jobs import kept_check
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.kept_check import Checked
 from almaflow.tracking.reader import runs_of
+from almaflow.tracking.session import connect
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from almaflow.records import Job
 
 CHECKED = Checked(None, load_s=0.5, first_call_s=0.02, floor_ms=10.5, calls=200, floor_ratio=1.05)
+SERVE = "mlflow models serve --env-manager local --host 127.0.0.1 --model-uri"
 LINE = (
     "Checked in a fresh process: outputs equal within 50 dB; loaded in 0.50 s, first call 0.02 s, "
     "floor of 200 calls 10.5 ms, 1.05 times the job's"
@@ -90,4 +92,46 @@ def test_a_store_that_cannot_be_reached_costs_one_line(
 def test_wrong_words_are_told(stored_home: Path, tmp_path: Path) -> None:
     del stored_home
     assert "no such job" in str(run("nobody", "--to", tmp_path / "out").exception)
-    assert run("nobody").exit_code == 2  # --to is missing
+    assert run("nobody").exit_code == 2  # neither --to nor --register
+
+
+def test_a_model_is_registered_after_it_was_checked(done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_check, "check_export", lambda _exported: CHECKED)
+    made_folder = tmp_path / "out"
+    told = run(done.job_id, "--to", made_folder, "--register", "mine", "--alias", "champion")
+    assert told.exit_code == 0, told.exception
+    store = resolve_uri(None)
+    assert told.stdout.splitlines() == [
+        f"ONNX_CPU of mine, 1 kB: {made_folder}",
+        LINE,
+        "Registered as version 1 of mine, alias champion",
+        f"Serve it: MLFLOW_TRACKING_URI={store} {SERVE} models:/mine@champion",
+    ]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    told = run(done.job_id, "--register", "mine", "--no-check")
+    assert told.stdout.splitlines() == [
+        "ONNX_CPU of mine, 1 kB",
+        "Registered as version 1 of mine",
+        f"Serve it: {SERVE} models:/mine/1",
+    ]
+    client = connect(store)
+    (logged,) = client.search_logged_models([each.experiment_id for each in client.search_experiments()])
+    assert client.get_model_version("mine", "1").source == logged.artifact_location
+    figures = {each.key: each.value for each in logged.metrics or ()}
+    assert (figures["latency_ms"], figures["export/load_s"]) == (10.0, 0.5)
+
+
+def test_what_cannot_be_registered_is_told_before_anything_is_written(
+    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = ("--to", tmp_path / "out")
+    assert "--register a/b: Invalid model name" in str(run(done.job_id, *to, "--register", "a/b").exception)
+    assert "--alias v1: MLflow takes" in str(run(done.job_id, *to, "--register", "a", "--alias", "v1").exception)
+    down = run(done.job_id, *to, "--register", "a", "--uri", "http://127.0.0.1:9")
+    assert isinstance(down.exception, TrackingError)
+    assert run(done.job_id, *to, "--alias", "champion").exit_code == 2
+    assert not (tmp_path / "out").exists()
+    wrong = replace(CHECKED, fault="output 0: SQNR 3.0 dB, at least 50")
+    monkeypatch.setattr(kept_check, "check_export", lambda _exported: wrong)
+    assert "answers otherwise" in str(run(done.job_id, "--register", "mine").exception)
+    assert connect(resolve_uri(None)).search_registered_models() == []

@@ -50,6 +50,7 @@ def answer(*overrides: str) -> str:
         ("predicted_latency_ms=fast", "predicted_latency_ms=fast: must be a number"),
         ("seed=-1", "seed=-1: must be 0 or more"),
         ("strict=perhaps", "strict=perhaps: must be true or false"),
+        ("log_models=some", "log_models=some: must be one of none, best, all"),
         ("experiment_name=''", "experiment_name: must not be empty"),
         (f"experiment_name={'n' * 256}", "experiment_name: has 256 bytes, and the store can keep 255 at most"),
         (f"experiment_name='{'ü' * 128}'", "experiment_name: has 256 bytes, and the store can keep 255 at most"),

@@ -50,6 +50,7 @@ from almaflow.records import (
     Status,
     TensorSpec,
 )
+from almaflow.tracking.converted_models import TAGS as MODEL_TAGS
 from almaflow.tracking.schema import MARKS, job_params, job_tags, params, tags
 from almaflow.worker import fidelity
 
@@ -144,12 +145,25 @@ def test_every_make_target_is_there() -> None:
 
 
 def test_every_other_program_is_one_that_is_checked() -> None:
-    assert {command[0] for command in commands()} == {"make", "almaflow", ".", "pip"}
+    assert {command[0] for command in commands()} == {"make", "almaflow", ".", "pip", "mlflow"}
     assert [command for command in commands() if command[0] == "."] == [(".", ".venv/bin/activate")]
     assert "CURRENT := .venv\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     installed = [command[2:] for command in commands() if command[0] == "pip"]
     assert [package for packages in installed for package in packages if package not in declared] == []
+
+
+def test_every_command_of_mlflow_can_be_given() -> None:
+    from mlflow import cli as mlflow_cli
+
+    given = [words[1:] for words in commands() if words[0] == "mlflow"]
+    assert given
+    for words in given:
+        command: click.Command = mlflow_cli.cli
+        rest = list(words)
+        while isinstance(command, click.Group):
+            command = command.commands[rest.pop(0)]
+        command.make_context(words[0], rest)
 
 
 def expanded(overrides: list[str], *, multirun: bool) -> list[list[str]]:
@@ -272,7 +286,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     every |= set(job_metrics(made) | {"time/tracking": 1.0}) | set(job_params(made)) | set(job_tags(made))
     for outcome in made.outcomes:
         every |= set(params(made, outcome)) | set(tags(made, outcome))
-    every |= {"almaflow.job_run_id", *MARKS, *EXPORT_METRICS}  # of the writer
+    every |= {"almaflow.job_run_id", *MARKS, *EXPORT_METRICS, *MODEL_TAGS}  # of the writers
 
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))

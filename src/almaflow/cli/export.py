@@ -1,51 +1,88 @@
-"""``almaflow export``: a converted model as a folder that works without almaflow."""
+"""``almaflow export``: a converted model as a folder that works without almaflow, and as an MLflow model."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from almaflow.errors import AlmaflowError
+from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.jobs.kept_check import Checked
     from almaflow.jobs.kept_export import Exported
+    from almaflow.tracking.converted_models import ModelFiles
 
 
 @click.command()
 @click.argument("job")
 @click.argument("conversion", required=False)
-@click.option("--to", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty directory.")
+@click.option("--to", type=click.Path(path_type=Path), metavar="DIR", help="A new or empty directory.")
+@click.option("--register", metavar="NAME", help="Register it as a version of this model in MLflow.")
+@click.option("--alias", metavar="ALIAS", help="With --register: an alias that names this version from now on.")
 @click.option("--no-check", is_flag=True, help="Do not run the example in a fresh process afterwards.")
 @click.option("--uri", help="MLflow store or server of the job.  [default: the job's own]")
-def export(job: str, conversion: str | None, to: Path, *, no_check: bool, uri: str | None) -> int:
+def export(  # noqa: PLR0913 - one for each option
+    job: str,
+    conversion: str | None,
+    to: Path | None,
+    *,
+    register: str | None,
+    alias: str | None,
+    no_check: bool,
+    uri: str | None,
+) -> int:
     """Write a converted model of JOB, the ID of a job or of its run, as a folder that works without almaflow.
 
     CONVERSION is one of those that the job has kept (keep=best, all or a list of names); the fastest where it is left
-    out. Exit code 1 where the exported model does not answer as it did when it was measured.
+    out. With --register it becomes an MLflow model, with or without a folder. Exit code 1 where the exported model does
+    not answer as it did when it was measured; then it is not registered.
     """
-    from almaflow.jobs.kept_export import export_kept, job_of
-    from almaflow.report.terminal import size
+    from almaflow.jobs.kept_export import export_kept, job_of, kept_model
+    from almaflow.jobs.model_logging import model_files
+    from almaflow.tracking.converted_models import check_registration
 
+    if to is None and register is None:
+        message = "name --to DIR for a folder, --register NAME for an MLflow model, or both"
+        raise click.UsageError(message)
+    if alias is not None and register is None:
+        message = "--alias names a version of --register NAME"
+        raise click.UsageError(message)
     found, named = job_of(job, resolve_uri(uri))
-    exported = export_kept(found, conversion or named, to)
-    made = exported.export
-    click.echo(f"{made.conversion} of {made.model}, {size(made.size_mb)}: {to}")
-    if made.builder:
-        click.echo(f"It needs your code: load.py calls {made.builder}")
-    if no_check:
-        return 0
-    checked = _checked(exported, uri)
-    if checked.fault:
-        message = f"{to}: the exported model answers otherwise than when it was measured: {checked.fault}"
-        raise AlmaflowError(message)
+    store = _store(found.store, uri)
+    exported = kept_model(found, conversion or named)
+    model = None
+    if register is not None:
+        model = model_files(exported)
+        check_registration(store, register, alias)
+    if to is not None:
+        exported = export_kept(found, conversion or named, to)
+    _tell(exported, to)
+    if not no_check:
+        checked = _checked(exported, store)
+        if checked.fault:
+            place = exported.directory
+            message = f"{place}: the exported model answers otherwise than when it was measured: {checked.fault}"
+            raise AlmaflowError(message)
+    if model and register:
+        _register(model, store, register, alias)
     return 0
 
 
-def _checked(exported: Exported, uri: str | None) -> Checked:
+def _tell(exported: Exported, to: Path | None) -> None:
+    from almaflow.report.terminal import size
+
+    made = exported.export
+    click.echo(f"{made.conversion} of {made.model}, {size(made.size_mb)}{f': {to}' if to else ''}")
+    if made.builder:
+        click.echo(f"It needs your code: load.py calls {made.builder}")
+
+
+def _checked(exported: Exported, store: str) -> Checked:
     """Check the folder while nothing else measures here, show what was found, and write it to the store."""
     from almaflow.jobs.kept_check import check_export
     from almaflow.machine.lock import alone
@@ -58,7 +95,7 @@ def _checked(exported: Exported, uri: str | None) -> Checked:
     run_id = None if checked.fault else exported.row.outcome.run_id
     if run_id:
         try:
-            log_export(_store(exported.job.store, uri), run_id, checked.metrics)
+            log_export(store, run_id, checked.metrics)
         except AlmaflowError as error:
             click.echo(f"almaflow: {error}", err=True)
     return checked
@@ -72,6 +109,27 @@ def _line(exported: Exported, checked: Checked) -> str:
         f"{outputs}; loaded in {checked.load_s:.2f} s, first call {checked.first_call_s:.3g} s, "
         f"floor of {checked.calls} calls {checked.floor_ms:.3g} ms{ratio}"
     )
+
+
+def _register(model: ModelFiles, store: str, name: str, alias: str | None) -> None:
+    """Log the model, register it, and show how it is served.
+
+    Raises:
+        TrackingError: the store cannot be written, or the run of the conversion was deleted.
+    """
+    from almaflow.tracking.converted_models import log_model, register_model
+
+    model_id = log_model(store, model)
+    if model_id is None:
+        message = f"{model.export.conversion}: its run {model.run_id} was deleted; restore it in MLflow's pages"
+        raise TrackingError(message)
+    version = register_model(store, model_id, name, alias)
+    click.echo(f"Registered as version {version} of {name}{f', alias {alias}' if alias else ''}")
+    command = ["mlflow", "models", "serve", "--env-manager", "local", "--host", "127.0.0.1"]
+    command += ["--model-uri", f"models:/{name}{f'@{alias}' if alias else f'/{version}'}"]
+    known = os.environ.get("MLFLOW_TRACKING_URI") == store
+    where = "" if known else f"MLFLOW_TRACKING_URI={shlex.quote(display_uri(store))} "
+    click.echo(f"Serve it: {where}{shlex.join(command)}")
 
 
 def _store(of_job: str | None, uri: str | None) -> str:

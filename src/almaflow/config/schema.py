@@ -72,6 +72,14 @@ class Exclusive(StrEnum):
     ignore = "ignore"
 
 
+class LogModels(StrEnum):
+    """The converted models that are logged as MLflow models."""
+
+    none = "none"
+    best = "best"
+    all = "all"
+
+
 class LogLevel(StrEnum):
     """Least severe message that a worker's log keeps."""
 
@@ -337,6 +345,8 @@ class JobConfig(_Strict):
     """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
     keep: Any = "best"
     """Converted models that stay on disk for `almaflow export`: best (the fastest), all, none, or a list of names."""
+    log_models: LogModels = LogModels.none
+    """Converted models that become MLflow models, linked to their runs: best (the fastest), all that are kept, none."""
     allow_device_override: bool = True
     """A conversion may run on another device than the hardware's where it knows no other."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from almaflow.records import ModelSpec, PlannedConversion
 
-BEST, ALL, NONE = "best", "all", "none"
+NONE, BEST, ALL = LEVELS = "none", "best", "all"
+"""Words of the settings ``keep`` and ``log_models``: each asks for all that the one before it does."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,15 @@ class Keep:
 
 
 NOTHING = Keep()
+
+
+def with_logged(keep: Any, log_models: str) -> Any:
+    """Return the setting ``keep``, so that what is to be logged is kept: logging reads it from there.
+
+    Conversions that ``keep`` names stay those; they are what is logged.
+    """
+    word = str(keep or NONE).lower()
+    return max(word, log_models, key=LEVELS.index) if word in LEVELS else keep
 
 
 def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec) -> Keep:

@@ -73,7 +73,7 @@ def check_export(exported: Exported) -> Checked:
     failed = f"{exported.directory}: the export cannot be checked"
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-I", "-c", code],
+            [sys.executable, "-B", "-P", "-I", "-c", code],
             cwd=exported.directory, env=os.environ | server_environment(hardware, cuda=export.device == "cuda"),
             capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=TIMEOUT_S,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,22 @@ def job_of(named: str, uri: str) -> tuple[Job, str | None]:
     return JobFiles.of(directory).read_job(), conversion
 
 
+def kept_model(job: Job, conversion: str | None) -> Exported:
+    """Return a converted model that the job has kept, where it is.
+
+    Args:
+        job: The job.
+        conversion: A name or an alias; None for the fastest that is kept.
+
+    Raises:
+        UsageError: the conversion is not kept.
+    """
+    kept = kept_exports(job.directory)
+    name = _chosen(job, conversion, frozenset(kept))
+    row = make_row(job, next(each for each in job.outcomes if each.planned.name == name))
+    return Exported(*kept[name], job, row)
+
+
 def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
     """Write a folder with a converted model that the job has kept.
 
@@ -77,17 +93,14 @@ def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
         UsageError: the conversion is not kept, or ``to`` is not empty.
         AlmaflowError: the folder cannot be written; then nothing of it is left.
     """
-    kept = kept_exports(job.directory)
-    name = _chosen(job, conversion, frozenset(kept))
-    source, export = kept[name]
+    found = kept_model(job, conversion)
     if to.is_symlink() or (to.exists() and not to.is_dir()) or (to.is_dir() and any(to.iterdir())):
         message = f"--to {to}: is there already, and is not an empty directory; name a new one"
         raise UsageError(message)
-    row = make_row(job, next(each for each in job.outcomes if each.planned.name == name))
     existed = to.is_dir()
     try:
-        shutil.copytree(source, to, dirs_exist_ok=True)
-        (to / "README.md").write_text(export_readme(export, job, row), encoding="utf-8")
+        shutil.copytree(found.directory, to, dirs_exist_ok=True)
+        (to / "README.md").write_text(export_readme(found.export, job, found.row), encoding="utf-8")
     except OSError as error:  # copytree gathers those of single files
         _remove_half(to, existed=existed)
         message = f"--to {to}: cannot be written ({error.strerror or 'the disk may be full'}); nothing is left there"
@@ -95,7 +108,7 @@ def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
     except BaseException:  # an interrupt
         _remove_half(to, existed=existed)
         raise
-    return Exported(to, export, job, row)
+    return replace(found, directory=to)
 
 
 def _remove_half(to: Path, *, existed: bool) -> None:

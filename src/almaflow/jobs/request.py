@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.config.resolve import resolve_evaluate, resolve_measure
 from almaflow.config.validation import plain
-from almaflow.jobs.keep_setting import NOTHING, Keep, keep_of
+from almaflow.jobs.keep_setting import NOTHING, Keep, keep_of, with_logged
 from almaflow.predict.configured import resolve_job
 from almaflow.records import Resume
 from almaflow.records.specs import Choosing
@@ -70,7 +70,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         choose=Choosing(**vars(job.choose)),
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
-        keep=keep_of(job.keep, resolved.plan, resolved.model),
+        keep=keep_of(with_logged(job.keep, job.log_models), resolved.plan, resolved.model),
     )
 
 

@@ -13,6 +13,7 @@ from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.jobs.leftovers import remove_dead, take_up
+from almaflow.jobs.model_logging import log_kept
 from almaflow.records import Job, Status
 from almaflow.report.markdown import line
 from almaflow.tracking.replay import Result, catch_up
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def close_in_store(
     files: JobFiles, job: Job, uri: str, *, status: Status = Status.OK, more: Mapping[str, float] | None = None
 ) -> Job:
-    """Bring the store up to date with a job and end its run there.
+    """Bring the store up to date with a job, end its run there, and log its models where it asks for that.
 
     Args:
         files: The job's files, which are brought up to date first.
@@ -60,6 +61,7 @@ def close_in_store(
         summary = write_summary(files, job, verdict)
         figures = job_metrics(job) | dict(more or {})
         tracker.close(job, figures, summary, files.summary, status, verdict_tags(verdict))
+        log_kept(job, uri)
     job = replace(job, tracked=not unreadable)
     files.write_job(job)
     return job

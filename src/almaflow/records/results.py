@@ -16,6 +16,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     name: str | None = None
+    dynamic: tuple[str | None, ...] = ()
+    """Of each dimension the name under which its size may change, None where it is fixed; empty: all are fixed."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from almaflow.tracking.uris import artifact_root, display_uri, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 LARGEST_MB = 256
@@ -30,7 +32,7 @@ def fetched(client: MlflowClient, run_id: str, name: str, scratch: str) -> Path 
     Raises:
         TrackingError: the file is too large to be one of almaflow's, or is with a server that is not named.
     """
-    served = _once_served(client, run_id)
+    served = _of_run(client, run_id)
     files = served.list_artifacts() if served else client.list_artifacts(run_id)
     entry = next((each for each in files if each.path == name and not each.is_dir), None)
     if entry is None:
@@ -47,22 +49,49 @@ def fetched(client: MlflowClient, run_id: str, name: str, scratch: str) -> Path 
 
 def has(client: MlflowClient, run_id: str, name: str) -> bool:
     """Return whether a run has a file of this name at its top."""
-    served = _once_served(client, run_id)
+    served = _of_run(client, run_id)
     files = served.list_artifacts() if served else client.list_artifacts(run_id)
     return name in {entry.path for entry in files}
 
 
 def copy_to(client: MlflowClient, run_id: str, directory: Path) -> None:
     """Copy a directory's files to a run."""
-    served = _once_served(client, run_id)
+    served = _of_run(client, run_id)
     if served:
         served.log_artifacts(str(directory))  # type: ignore[no-untyped-call]
     else:
         client.log_artifacts(run_id, str(directory))
 
 
-def _once_served(client: MlflowClient, run_id: str) -> ArtifactRepository | None:
-    """Return the files of a run that a server wrote to this sqlite store; None where MLflow finds them by itself.
+def copy_to_model(client: MlflowClient, model: LoggedModel, directory: Path) -> None:
+    """Copy a directory's files to a logged model."""
+    served = _once_served(client, model.artifact_location, f"model {model.model_id}")
+    if served:
+        served.log_artifacts(str(directory))  # type: ignore[no-untyped-call]
+    else:
+        client.log_model_artifacts(model.model_id, str(directory))
+
+
+def discard_model(client: MlflowClient, model: LoggedModel) -> None:
+    """Delete a logged model and its files, which MLflow would keep; files that cannot be deleted stay."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client.delete_logged_model(model.model_id)
+    location = model.artifact_location
+    with suppress(Exception):
+        served = _once_served(client, location, f"model {model.model_id}")
+        place = served or get_artifact_repository(location, tracking_uri=client.tracking_uri)
+        place.delete_artifacts()  # type: ignore[no-untyped-call]
+
+
+def _of_run(client: MlflowClient, run_id: str) -> ArtifactRepository | None:
+    if sqlite_path(client.tracking_uri) is None:
+        return None
+    return _once_served(client, client.get_run(run_id).info.artifact_uri, f"run {run_id}")
+
+
+def _once_served(client: MlflowClient, artifact_uri: str, owner: str) -> ArtifactRepository | None:
+    """Return the files of a run or a model that a server wrote to this sqlite store; None where MLflow finds them.
 
     A server names no place in their URIs (``mlflow-artifacts:/1/ID/artifacts``), and keeps them in ``mlartifacts``
     beside the database unless it is told otherwise. MLflow itself reads them through a server only.
@@ -72,7 +101,7 @@ def _once_served(client: MlflowClient, run_id: str) -> ArtifactRepository | None
     """
     if sqlite_path(client.tracking_uri) is None:
         return None
-    uri = urlsplit(client.get_run(run_id).info.artifact_uri)
+    uri = urlsplit(artifact_uri)
     if uri.scheme != "mlflow-artifacts":
         return None
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -82,7 +111,7 @@ def _once_served(client: MlflowClient, run_id: str) -> ArtifactRepository | None
     if uri.netloc or not root.is_dir() or not place.is_relative_to(root):
         shown = display_uri(client.tracking_uri)
         message = (
-            f"the files of run {run_id} are with the MLflow server that wrote it, and not in {root}: put its directory "
+            f"the files of {owner} are with the MLflow server that wrote it, and not in {root}: put its directory "
             f"of artifacts there, or give the server's address by --uri in place of {shown}"
         )
         raise TrackingError(message)

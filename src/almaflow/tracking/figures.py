@@ -25,8 +25,10 @@ def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
     params: Mapping[str, str],
     timestamp: int,
     tags: Mapping[str, str] | None = None,
+    *,
+    model_id: str | None = None,
 ) -> None:
-    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow.
+    """Write figures, settings and tags of one run, in as few calls as MLflow's limits allow; figures also of a model.
 
     The latency goes first: MLflow's page that compares runs opens on the metric that was logged first. Predictions,
     which may be the same for all, go last.
@@ -34,7 +36,7 @@ def log_batch(  # noqa: PLR0913, PLR0917 - one batch call, whose parts these are
     from mlflow.entities import Metric, Param, RunTag
 
     ordered = sorted(metrics, key=lambda name: (name != "latency_ms", name.startswith("predict")))
-    figures = [Metric(name, rounded(metrics[name]), timestamp, 0) for name in ordered]
+    figures = [Metric(name, rounded(metrics[name]), timestamp, 0, model_id=model_id) for name in ordered]
     settings = [Param(name, value) for name, value in params.items()]
     calls = max(ceil(len(figures) / METRICS_PER_CALL), ceil(len(settings) / PARAMS_PER_CALL), 1)
     for call in range(calls):

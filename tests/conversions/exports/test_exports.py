@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.support.conversion_child import ROOT, in_child
+
+from almaflow.records.export import read_export
+from almaflow.tracking.mlmodel import write_mlmodel
+from almaflow.tracking.session import quiet
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +44,9 @@ CASES = {
 PACKAGES = {"EXECUTORCH_XNNPACK": "executorch"}
 HERE = {name: model for name, model in CASES.items() if name not in PACKAGES or find_spec(PACKAGES[name])}
 
+FORMATS = ("ONNX_CPU", "OPENVINO", "JIT_TRACE", "EXPORT+EAGER", "AOT_INDUCTOR_PACKAGE", "EXECUTORCH_XNNPACK", "EAGER")
+"""One of each: these are loaded by MLflow too."""
+
 CHECK_ALL = """
 import contextlib, io, json, os, runpy, sys
 sys.modules["almaflow"] = None
@@ -56,6 +65,21 @@ for name in sorted(os.listdir()):
     except BaseException as error:
         found[name] = f"{{type(error).__name__}}: {{error}}"
     sys.path[:] = before
+import mlflow, numpy as np
+served = {{}}
+for name in sorted(os.listdir("../models")):
+    whole = os.path.join("../models", name)
+    with open(os.path.join(whole, "export.json")) as stream:
+        about = json.load(stream)
+    with np.load(os.path.join(whole, "example.npz")) as stored:
+        given = {{each["name"]: stored[f"input_{{number}}"] for number, each in enumerate(about["inputs"])}}
+        wanted = stored["output_0"]
+    try:
+        answer = mlflow.pyfunc.load_model(whole).predict(given)
+        served[name] = [answer.dtype == wanted.dtype, float(abs(answer - wanted).max())]
+    except BaseException as error:
+        served[name] = f"{{type(error).__name__}}: {{error}}"
+found["MLflow"] = served
 print(json.dumps(found))
 """
 
@@ -127,13 +151,23 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     directory = tmp_path_factory.mktemp("exports")
     (directory / "exports").mkdir()
     written = in_child(in_child_exports, directory)
+    for name in FORMATS:
+        if written.get(name, "") is None:
+            as_mlflow_model(directory / "exports" / name, directory / "models" / name)
     done = subprocess.run(
         [sys.executable, "-P", "-I", "-c", CHECK_ALL.format(root=str(ROOT))],
         cwd=directory / "exports", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     checked = json.loads(done.stdout.splitlines()[-1])
-    return {name: why or checked[name] for name, why in written.items()}
+    return {name: why or checked[name] for name, why in written.items()} | {"MLflow": checked["MLflow"]}
+
+
+def as_mlflow_model(folder: Path, whole: Path) -> None:
+    logged: Any = SimpleNamespace(artifact_location="", model_id="m-1", source_run_id="r1")
+    with quiet():
+        write_mlmodel(whole, read_export(folder), folder, logged)
+    shutil.copytree(folder, whole, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -141,3 +175,12 @@ def test_it_answers_as_it_did_when_it_was_measured(found: dict[str, Any], name: 
     if name not in HERE:
         pytest.skip(f"{PACKAGES[name]} is not installed: it fits the newer set of versions only")
     assert found[name] is None, found[name]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mlflow_loads_each_format_and_gets_the_same_answer(found: dict[str, Any], name: str) -> None:
+    if name not in HERE:
+        pytest.skip(f"{PACKAGES[name]} is not installed: it fits the newer set of versions only")
+    same_type, furthest = found["MLflow"][name]
+    assert same_type
+    assert furthest < 1e-4

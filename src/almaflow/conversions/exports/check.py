@@ -32,7 +32,7 @@ def main() -> int:
     model = importlib.import_module("load").load()
     load_s = time.perf_counter() - started
     output, first_call_ms = _timed(model, inputs)
-    fault = _fault(expected, list(_flat(output)), about)
+    fault = _fault(expected, list(flat(output)), about)
     samples: list[float] = []
     began = time.perf_counter()
     while len(samples) < WARM_CALLS + MOST_CALLS and (len(samples) < 2 or time.perf_counter() - began < MOST_S):  # noqa: PLR2004 - the first one is cold
@@ -63,7 +63,7 @@ def _timed(model: Any, inputs: dict[str, Any]) -> tuple[Any, float]:
     return output, 1000 * (time.perf_counter() - started)
 
 
-def _flat(output: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def flat(output: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the arrays of an output with their names: its keys and positions, nested to any depth."""
     if hasattr(output, "detach"):
         tensor = output.detach().cpu()
@@ -74,12 +74,12 @@ def _flat(output: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, np.array(output)
     elif hasattr(output, "items"):
         for key, value in output.items():
-            yield from _flat(value, f"{name}.{key}" if name else str(key))
+            yield from flat(value, f"{name}.{key}" if name else str(key))
     elif isinstance(output, tuple | list):
         for position, value in enumerate(output):
-            yield from _flat(value, f"{name}.{position}" if name else str(position))
+            yield from flat(value, f"{name}.{position}" if name else str(position))
     elif hasattr(output, "__dataclass_fields__"):
-        yield from _flat({key: getattr(output, key) for key in output.__dataclass_fields__}, name)
+        yield from flat({key: getattr(output, key) for key in output.__dataclass_fields__}, name)
 
 
 def _fault(expected: list[tuple[str, Any]], found: list[tuple[str, Any]], about: dict[str, Any]) -> str | None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tests.support.shared_home import SHARED_HOME, share_toolchain
 
 from almaflow.machine.lock import NAME_FOR_TESTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.faults.commands import Zygote
     from tests.support.fake_workers import Rig
 
 # How long an example takes says how busy the machine is.
@@ -23,6 +27,11 @@ settings.load_profile("almaflow")
 
 # A lock of this run's own: neither a job that measures here nor another run of the tests is waited for.
 os.environ[NAME_FOR_TESTS] = f"almaflow-tests-{os.getpid()}"
+
+# The processes of a run that are started later find the directory of the first one, which removes it at its end.
+if SHARED_HOME not in os.environ:
+    _shared = tempfile.TemporaryDirectory(prefix="almaflow-tests-")
+    os.environ[SHARED_HOME] = _shared.name
 
 # Where tests run beside others, threads that spin would keep these waiting. Workers of jobs have what their job says.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -71,6 +80,21 @@ def stored_home(home: Path) -> Path:
 
     copy_empty_store(home / "mlflow.db")
     return home
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """What forks commands that need not be started as by a shell: a job then takes a second and not ten."""
+    from tests.faults.commands import Zygote
+
+    with Zygote.start() as started:
+        yield started
+
+
+@pytest.fixture
+def shared_toolchain(home: Path) -> None:
+    """What inductor found out about the C++ compiler for other tests, which spares a job ten seconds."""
+    share_toolchain(home)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import inspect
 import io
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -136,12 +137,13 @@ def _become_command(request: dict[str, Any]) -> None:
         os.setgroups([])
         os.setgid(int(user))
         os.setuid(int(user))
-    sys.path.insert(0, request["directory"])
+    paths = [request["directory"], *filter(None, request["environment"].get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = [path for path in paths if path not in sys.path]
     _own_streams()
     importlib.invalidate_caches()
-    injection = Injection(decoded(request["faults"]), Path(request["control"]))
+    injection = Injection(decoded(request["faults"] or "[]"), Path(request["control"]))
     _injections.append(injection)
-    if request["arguments"][0] == "almaflow":
+    if request["arguments"][0] == "almaflow" and request["faults"] is not None:
         injection.arm()
         _tell_workers(injection)
 
@@ -190,6 +192,10 @@ def _run(request: dict[str, Any]) -> None:
         from almaflow.cli import main
 
         main(arguments)
+    elif program == "scripts":
+        for script in arguments:
+            sys.argv = [script]
+            runpy.run_path(script, run_name="__main__")
     elif program == "template":
         from mlflow import MlflowClient
 
@@ -202,7 +208,6 @@ def _run(request: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import, then fork for each request until the other side closes."""
-    sys.dont_write_bytecode = True  # a model that is edited twice within a second is read anew
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     from almaflow.conversions.alma.repairs import apply_repairs
 
@@ -212,6 +217,7 @@ def main() -> None:
     from almaflow import machine
 
     machine.describe()
+    sys.dont_write_bytecode = True  # a model that is edited twice within a second is read anew
     subprocess.Popen = ForkingPopen  # type: ignore[misc]
     gc.collect()
     gc.freeze()

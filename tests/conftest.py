@@ -41,6 +41,14 @@ DEVICES = {"spawned": "cuda", "forked": "cpu"}
 """Workers for a GPU are spawned where their server has started CUDA, which that of the troubled ones always has."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files without a test of the one mark that is asked for are not imported: all of them take ten seconds."""
+    mark = config.getoption("-m")
+    if mark not in {"alone", "alma"} or collection_path.suffix != ".py":
+        return None
+    return None if f"mark.{mark}" in collection_path.read_text(encoding="utf-8") else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that at the end no processor waits for a file that takes minutes."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

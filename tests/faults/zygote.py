@@ -108,10 +108,12 @@ def _default_signals(*, all_of_them: bool = False) -> None:
 
 def _own_streams() -> None:
     """Standard output and error as the interpreter makes them."""
+    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         raw = io.FileIO(descriptor, "w", closefd=False)
         errors = "strict" if name == "stdout" else "backslashreplace"
-        stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors, line_buffering=name == "stderr")
+        buffer: Any = raw if at_once else io.BufferedWriter(raw)
+        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=name == "stderr", write_through=at_once)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

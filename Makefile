@@ -94,6 +94,7 @@ $(CURRENT)/$(READY): EXTRAS := dev,all
 $(ERA)/$(READY): EXTRAS := dev,tvm
 
 # The stamp goes first and comes back last: an environment without one was left half-made, and is made from nothing.
+# Modules are compiled when they are imported first: most never are.
 $(CURRENT)/$(READY) $(ERA)/$(READY):
 	@$(or $(PYTHON),false) $(PYTHON_WORKS) || { echo "almaflow needs Python 3.11, 3.12 or 3.13 with venv\
 	 (found: $(or $(PYTHON),none)); install one or name it: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -101,5 +102,5 @@ $(CURRENT)/$(READY) $(ERA)/$(READY):
 	@rm -f $@
 	@echo "making $(@D) from $(lastword $^): several minutes and about 7 GB the first time"
 	@test -d $(@D) || $(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(lastword $^) -e '.[$(EXTRAS)]'
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c $(lastword $^) -e '.[$(EXTRAS)]'
 	@touch $@

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from tests.support.shared_home import SHARED_HOME, share_toolchain
 
 from almaflow.machine.lock import NAME_FOR_TESTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.faults.commands import Zygote
     from tests.support.fake_workers import Rig
 
 # How long an example takes says how busy the machine is.
@@ -24,12 +28,25 @@ settings.load_profile("almaflow")
 # A lock of this run's own: neither a job that measures here nor another run of the tests is waited for.
 os.environ[NAME_FOR_TESTS] = f"almaflow-tests-{os.getpid()}"
 
+# The processes of a run that are started later find the directory of the first one, which removes it at its end.
+if SHARED_HOME not in os.environ:
+    _shared = tempfile.TemporaryDirectory(prefix="almaflow-tests-")
+    os.environ[SHARED_HOME] = _shared.name
+
 # Where tests run beside others, threads that spin would keep these waiting. Workers of jobs have what their job says.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 DEVICES = {"spawned": "cuda", "forked": "cpu"}
 """Workers for a GPU are spawned where their server has started CUDA, which that of the troubled ones always has."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files without a test of the one mark that is asked for are not imported: all of them take ten seconds."""
+    mark = config.getoption("-m")
+    if mark not in {"alone", "alma"} or collection_path.suffix != ".py":
+        return None
+    return None if f"mark.{mark}" in collection_path.read_text(encoding="utf-8") else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,6 +88,21 @@ def stored_home(home: Path) -> Path:
 
     copy_empty_store(home / "mlflow.db")
     return home
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """What forks commands that need not be started as by a shell: a job then takes a second and not ten."""
+    from tests.faults.commands import Zygote
+
+    with Zygote.start() as started:
+        yield started
+
+
+@pytest.fixture
+def shared_toolchain(home: Path) -> None:
+    """What inductor found out about the C++ compiler for other tests, which spares a job ten seconds."""
+    share_toolchain(home)
 
 
 @pytest.fixture

@@ -87,6 +87,7 @@ def test_compilers_get_fewer_networks() -> None:
 
 @pytest.mark.slow
 @pytest.mark.alone
+@pytest.mark.usefixtures("shared_toolchain")
 def test_networks_are_timed_by_real_conversions() -> None:
     """Each timed in every pass; twice the layers take longer; a compiled network is not compiled again at each call."""
     shape = [32, 28, 28]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
+from tests.support.empty_stores import copy_empty_store
 from tests.support.real_servers import mlflow_server
 from tests.support.scored_runs import ENVIRONMENT, nights, run, stored
 
@@ -28,9 +30,11 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return uri
 
 
-@pytest.fixture
-def stepped(uri: str) -> str:
-    """Sixteen nights; in the ninth, ONNX Runtime gets a new version that is 30% slower. A baseline beside it."""
+@pytest.fixture(scope="module")
+def nightly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store to copy: sixteen nights, ONNX Runtime slower by 30% from the ninth on, and a baseline beside it."""
+    database = tmp_path_factory.mktemp("nightly") / "mlflow.db"
+    copy_empty_store(database)
     made = [
         replace(each, said=(RecordedPrediction("calibrated", "v1", 10.2), RecordedPrediction("roofline", "1", 6.0)))
         for each in nights(
@@ -41,7 +45,13 @@ def stepped(uri: str) -> str:
         replace(each, floor_ms=each.floor_ms * 1.3, environment=ENVIRONMENT | {"onnxruntime": "1.32.0"})
         for each in made[8:]
     ]
-    stored(uri, [*made[:8], *later])
+    stored(f"sqlite:///{database}", [*made[:8], *later])
+    return database
+
+
+@pytest.fixture
+def stepped(uri: str, nightly: Path, tmp_path: Path) -> str:
+    shutil.copy(nightly, tmp_path / "mlflow.db")
     return uri
 
 

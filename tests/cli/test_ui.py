@@ -87,6 +87,7 @@ def test_the_pages_are_served_and_end_with_the_command(tmp_path: Path) -> None:
         assert [entry.path for entry in served.list_artifacts(run.info.run_id)] == ["summary.md"]
         children = psutil.Process(process.pid).children(recursive=True)
         assert children
+        assert not [child for child in children if "mlflow.server.jobs" in " ".join(child.cmdline())]
         os.kill(process.pid, signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
     finally:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.forked_commands import fork
+
+if TYPE_CHECKING:
+    from tests.faults.commands import Zygote
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SCRIPTS = {
@@ -17,12 +20,6 @@ SCRIPTS = {
     "own_predictor.py": "off by ",
     "training.py": "of the points are right",
 }
-ALL = """
-import os, runpy, sys
-for name in sys.argv[1:]:
-    runpy.run_path(name, run_name="__main__")
-"""
-"""One process for all of them: PyTorch takes seconds to import."""
 
 
 def notebook() -> str:
@@ -43,18 +40,18 @@ def test_the_notebook_is_kept_without_outputs() -> None:
 
 
 @pytest.mark.slow
-def test_the_examples_run(tmp_path: Path, home: Path) -> None:
+def test_the_examples_run(tmp_path: Path, home: Path, zygote: Zygote) -> None:
+    """In one process for all of them: PyTorch takes seconds to import."""
     cells = tmp_path / "notebook.py"
     cells.write_text(notebook() + "\nprint(list(measured.conversion))\n", encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *filter(None, sys.path)])}
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES)}
     paths = [*(str(EXAMPLES / name) for name in SCRIPTS), str(cells)]
-    done = subprocess.run(
-        [sys.executable, "-c", ALL, *paths], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    with fork(zygote, ("scripts", *paths), tmp_path, environment, tmp_path / "stderr.txt") as process:
+        printed, _ = process.communicate()
+    assert process.returncode == 0, printed + (tmp_path / "stderr.txt").read_text(encoding="utf-8")
     for expected in SCRIPTS.values():
-        assert expected in done.stdout
-    assert done.stdout.count("Best: ") == len(SCRIPTS) + 1
-    assert "failed" not in done.stdout
-    assert "'JIT_TRACE'" in done.stdout.splitlines()[-1]
+        assert expected in printed
+    assert printed.count("Best: ") == len(SCRIPTS) + 1
+    assert "failed" not in printed
+    assert "'JIT_TRACE'" in printed.splitlines()[-1]
     assert (home / "mlflow.db").exists()

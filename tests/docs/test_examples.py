@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.forked_commands import fork
 from tests.support.markdown_documents import blocks, commands
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.faults.commands import Zygote
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def run(place: Path, home: Path, *arguments: str) -> str:
-    environment = os.environ | {"ALMAFLOW_HOME": str(home), "MLFLOW_TRACKING_URI": ""}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def run(zygote: Zygote, place: Path, home: Path, *arguments: str) -> str:
+    environment, stderr = os.environ | {"ALMAFLOW_HOME": str(home), "MLFLOW_TRACKING_URI": ""}, place / "stderr.txt"
+    with fork(zygote, arguments, place, environment, stderr) as process:
+        printed, _ = process.communicate()
+    assert process.returncode == 0, printed + stderr.read_text(encoding="utf-8")
+    return printed
 
 
 def smaller(words: tuple[str, ...]) -> list[str]:
@@ -59,9 +59,11 @@ def smaller(words: tuple[str, ...]) -> list[str]:
         ("predictor=per_flop", ["EAGER"]),
     ],
 )
-def test_documented_runs_really_run(marker: str, conversions: list[str], workplace: Path, stored_home: Path) -> None:
+def test_documented_runs_really_run(
+    marker: str, conversions: list[str], workplace: Path, stored_home: Path, zygote: Zygote
+) -> None:
     words = next(command[1:] for command in commands() if marker in command)
-    printed = run(workplace, stored_home, "-m", "almaflow", *smaller(words), "output=r.json", "strict=true")
+    printed = run(zygote, workplace, stored_home, "almaflow", *smaller(words), "output=r.json", "strict=true")
     assert "MLflow store: " in printed
     assert "Best: " in printed
     assert "almaflow ui" in printed
@@ -78,12 +80,12 @@ def test_documented_runs_really_run(marker: str, conversions: list[str], workpla
 
 
 @pytest.mark.slow
-def test_the_python_examples_run(workplace: Path, stored_home: Path) -> None:
+def test_the_python_examples_run(workplace: Path, stored_home: Path, zygote: Zygote) -> None:
     examples = [block for block in blocks("python") if block.title is None]
     assert examples
     for number, block in enumerate(examples):
         script = workplace / f"example_{number}.py"
         script.write_text(block.text, encoding="utf-8")
-        printed = run(workplace, stored_home, script.name)
+        printed = run(zygote, workplace, stored_home, "scripts", script.name)
         assert "ok" in printed
         assert "failed" not in printed

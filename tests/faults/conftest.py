@@ -1,4 +1,4 @@
-"""One process that forks commands, and one empty store to copy, for all of these tests."""
+"""One empty store to copy, for all of these tests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.faults.commands import Zygote, make_store
+from tests.faults.commands import make_store
 from tests.faults.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
-    with Zygote.start() as started:
-        yield started
+    from tests.faults.commands import Zygote
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import inspect
 import io
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -107,10 +108,12 @@ def _default_signals(*, all_of_them: bool = False) -> None:
 
 def _own_streams() -> None:
     """Standard output and error as the interpreter makes them."""
+    at_once = bool(os.environ.get("PYTHONUNBUFFERED"))
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         raw = io.FileIO(descriptor, "w", closefd=False)
         errors = "strict" if name == "stdout" else "backslashreplace"
-        stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", errors, line_buffering=name == "stderr")
+        buffer: Any = raw if at_once else io.BufferedWriter(raw)
+        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=name == "stderr", write_through=at_once)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
@@ -136,12 +139,13 @@ def _become_command(request: dict[str, Any]) -> None:
         os.setgroups([])
         os.setgid(int(user))
         os.setuid(int(user))
-    sys.path.insert(0, request["directory"])
+    paths = [request["directory"], *filter(None, request["environment"].get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = [path for path in paths if path not in sys.path]
     _own_streams()
     importlib.invalidate_caches()
-    injection = Injection(decoded(request["faults"]), Path(request["control"]))
+    injection = Injection(decoded(request["faults"] or "[]"), Path(request["control"]))
     _injections.append(injection)
-    if request["arguments"][0] == "almaflow":
+    if request["arguments"][0] == "almaflow" and request["faults"] is not None:
         injection.arm()
         _tell_workers(injection)
 
@@ -190,6 +194,10 @@ def _run(request: dict[str, Any]) -> None:
         from almaflow.cli import main
 
         main(arguments)
+    elif program == "scripts":
+        for script in arguments:
+            sys.argv = [script]
+            runpy.run_path(script, run_name="__main__")
     elif program == "template":
         from mlflow import MlflowClient
 
@@ -202,7 +210,6 @@ def _run(request: dict[str, Any]) -> None:
 
 def main() -> None:
     """Import, then fork for each request until the other side closes."""
-    sys.dont_write_bytecode = True  # a model that is edited twice within a second is read anew
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     from almaflow.conversions.alma.repairs import apply_repairs
 
@@ -212,6 +219,7 @@ def main() -> None:
     from almaflow import machine
 
     machine.describe()
+    sys.dont_write_bytecode = True  # a model that is edited twice within a second is read anew
     subprocess.Popen = ForkingPopen  # type: ignore[misc]
     gc.collect()
     gc.freeze()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.faults.commands import Zygote
+
 pytestmark = pytest.mark.slow
 
 
@@ -30,10 +32,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_the_job_ends_with_one_line_and_the_store_has_what_was_measured(tmp_path: Path, small_disk: Path) -> None:
+def test_the_job_ends_with_one_line_and_the_store_has_what_was_measured(
+    tmp_path: Path, small_disk: Path, zygote: Zygote
+) -> None:
     from mlflow import MlflowClient
 
-    place, store = Place(tmp_path), f"sqlite:///{tmp_path}/store.db"
+    place, store = Place(tmp_path, zygote), f"sqlite:///{tmp_path}/store.db"
     copy_empty_store(tmp_path / "store.db")
     with place.start(*LINEAR, "conversions=[EAGER,EXPORT+EAGER]", f"tracking.uri={store}") as process:
         while not list(small_disk.glob("jobs/*/job.json")):  # it is about to measure

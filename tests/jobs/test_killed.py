@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow.entities import Run
+    from tests.faults.commands import Zygote
+    from tests.support.forked_commands import ForkedCommand
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +34,7 @@ def kill(place: Place, words: str, times: int = 1) -> None:
         process.communicate()
 
 
-def _wait_for(place: Place, process: subprocess.Popen[str], words: str, times: int) -> None:
+def _wait_for(place: Place, process: subprocess.Popen[str] | ForkedCommand, words: str, times: int) -> None:
     deadline = time.monotonic() + 120
     while place.stderr.count(words) < times:
         assert process.poll() is None, place.stderr
@@ -60,8 +62,8 @@ def counted(runs: list[Run]) -> Counter[tuple[str, str, str]]:
     return Counter(keys)
 
 
-def test_a_job_that_is_killed_keeps_every_round_and_is_finished_by_resume(tmp_path: Path) -> None:
-    place = Place(tmp_path).with_store()
+def test_a_job_that_is_killed_keeps_every_round_and_is_finished_by_resume(tmp_path: Path, zygote: Zygote) -> None:
+    place = Place(tmp_path, zygote).with_store()
     kill(place, "preparing Linear")  # nothing was begun
     (dead,) = (place.home / "jobs").iterdir()
     kill(place, "timing 2 in turns", times=2)  # each has one whole process

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow.entities import Run
+    from tests.faults.commands import Zygote
     from tests.support.real_servers import MlflowServer
 
 pytestmark = pytest.mark.slow
@@ -47,8 +48,8 @@ def wait_for_a_run(server: MlflowServer, within_s: float = 120) -> None:
         time.sleep(0.5)
 
 
-def test_a_server_that_is_killed_costs_nothing(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+def test_a_server_that_is_killed_costs_nothing(tmp_path: Path, zygote: Zygote) -> None:
+    place = Place(tmp_path, zygote)
     with postgres() as store, mlflow_server(tmp_path, store) as server:
         tracking = f"tracking.uri={server.uri}"
         sizes = f"batch_size={','.join(map(str, SIZES))}"
@@ -80,8 +81,8 @@ def test_a_server_that_is_killed_costs_nothing(tmp_path: Path) -> None:
         assert len(runs(server.uri)) == len(SIZES) * (len(NAMES) + 1) + 1 + 2 * (len(MADE) + 1)
 
 
-def test_a_server_that_takes_connections_and_never_answers_is_waited_for_once(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+def test_a_server_that_takes_connections_and_never_answers_is_waited_for_once(tmp_path: Path, zygote: Zygote) -> None:
+    place = Place(tmp_path, zygote)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         began = time.monotonic()

@@ -13,6 +13,8 @@ from tests.support.command_directory import LINEAR, Place
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.faults.commands import Zygote
+
 pytestmark = pytest.mark.slow
 
 
@@ -33,8 +35,8 @@ def test_a_job_whose_readers_go_away_is_done_and_stored(tmp_path: Path) -> None:
     assert {name: run.info.status for name, run in place.runs().items()} == {"job": "FINISHED", "EAGER": "FINISHED"}
 
 
-def test_a_job_whose_directory_is_removed_says_so_and_is_closed(tmp_path: Path) -> None:
-    place = Place(tmp_path).with_store()
+def test_a_job_whose_directory_is_removed_says_so_and_is_closed(tmp_path: Path, zygote: Zygote) -> None:
+    place = Place(tmp_path, zygote).with_store()
     with place.start(*LINEAR, "conversions=[EAGER,EXPORT+EAGER]", "measure.min_time_s=2") as process:
         while "EXPORT+EAGER: convert" not in place.stderr:
             assert process.poll() is None, place.stderr

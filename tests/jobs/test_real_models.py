@@ -72,6 +72,7 @@ def test_a_transformer_through_the_runtimes(tmp_path: Path) -> None:
 
 
 @pytest.mark.alma
+@pytest.mark.usefixtures("shared_toolchain")
 def test_core_conversions(home: Path, tmp_path: Path) -> None:
     output = tmp_path / "r.json"
     command = [sys.executable, "-m", "almaflow", "run", "model=resnet18", "tier=2", "hardware=cpu", "measure=quick"]

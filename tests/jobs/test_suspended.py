@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
+    from tests.support.forked_commands import ForkedCommand
+
 STOP_S = 3.0
 
 
@@ -49,7 +51,7 @@ def test_a_job_that_was_suspended_has_the_rate_of_the_calls_that_were_not(tmp_pa
     assert len(stopped) == sum("1 call of 3." in note for note in entry["notes"]) <= 1
 
 
-def _stop_while_it_times(process: subprocess.Popen[str], called: Path) -> None:
+def _stop_while_it_times(process: subprocess.Popen[str] | ForkedCommand, called: Path) -> None:
     """Suspend the command and all that it started, workers first, once its worker is in the timed rounds."""
     deadline = time.monotonic() + 120
     while not called.exists():

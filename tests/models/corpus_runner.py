@@ -80,6 +80,10 @@ class Examined:
     traits: ModelTraits | None = None
     refusal: str = ""
 
+    def only(self, conversions: Sequence[str]) -> Examined:
+        """The same with the verdicts of these conversions only."""
+        return replace(self, verdicts=tuple(each for each in self.verdicts if each.conversion in conversions))
+
     def wrong(self) -> Iterator[Verdict]:
         """The verdicts that are not true."""
         for each in self.verdicts:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.example_jobs import planned
+from tests.support.shared_home import shared_home
 
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.processes.launcher import Launcher
@@ -57,7 +58,7 @@ def forked(
         sys_path=(str(ROOT), *sys.path),
     )
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("ALMAFLOW_HOME", str(root / "home"))
+        patched.setenv("ALMAFLOW_HOME", str(shared_home()))
         with Launcher(hardware, root / "server.log", modules_for(CONVOLUTIONS, plan)) as launcher:
             prepared = _run(launcher, task, turns=0).prepared
             assert prepared is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.example_jobs import failed, job
+from tests.support.forked_commands import fork
 
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.records import Failure, FailureKind, HardwareSpec, InputSpec, ModelSpec, WorkerTask, from_dict
@@ -18,6 +20,8 @@ from almaflow.report.reproduction import reproduction
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.faults.commands import Zygote
 
     from almaflow.records import Outcome
 
@@ -30,6 +34,14 @@ HARDWARE = HardwareSpec("cpu", "cpu", 1)
 def outcome(name: str, message: str = "it broke") -> Outcome:
     (planned,) = plan([name], 1, "cpu", allow_device_override=True)
     return replace(failed(name), planned=planned, failure=Failure(FailureKind.ERROR, message, "convert", "Traceback"))
+
+
+def run(script: str, place: Path, zygote: Zygote) -> tuple[int, str, str]:
+    """Its exit code, what it printed and what it said of errors."""
+    with fork(zygote, ("scripts", script), place, os.environ, place / "stderr.txt") as process:
+        printed, _ = process.communicate()
+    assert process.returncode is not None
+    return process.returncode, printed, (place / "stderr.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("message", ["plain", 'a """quoted""" one', "ends in a backslash\\", "two\nlines", "{braces}"])
@@ -67,21 +79,20 @@ runpy.run_path("reproduce.py")
 
 
 @pytest.mark.slow
-def test_it_judges_as_the_worker_does_where_a_gpu_rounds_float32_to_tf32(tmp_path: Path) -> None:
+def test_it_judges_as_the_worker_does_where_a_gpu_rounds_float32_to_tf32(tmp_path: Path, zygote: Zygote) -> None:
     made = reproduction(outcome("JIT_TRACE"), replace(job(), model=MODEL, hardware=HARDWARE))
     (tmp_path / "reproduce.py").write_text(made, encoding="utf-8")
-    command = [sys.executable, "-c", ON_TENSOR_CORES]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "tolerance_db=25.0" in done.stdout
+    (tmp_path / "on_tensor_cores.py").write_text(ON_TENSOR_CORES, encoding="utf-8")
+    code, printed, said = run("on_tensor_cores.py", tmp_path, zygote)
+    assert code == 0, said
+    assert "tolerance_db=25.0" in printed
 
 
 @pytest.mark.slow
-def test_it_raises_what_the_conversion_raised(tmp_path: Path) -> None:
+def test_it_raises_what_the_conversion_raised(tmp_path: Path, zygote: Zygote) -> None:
     model = replace(MODEL, target="torch.nn.ReLU", kwargs={})
-    script = tmp_path / "reproduce.py"
     made = replace(job(), model=model, hardware=HARDWARE)
-    script.write_text(reproduction(outcome("ONNX_CPU_INT8_STATIC"), made), encoding="utf-8")
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "nothing to quantise" in done.stderr
+    (tmp_path / "reproduce.py").write_text(reproduction(outcome("ONNX_CPU_INT8_STATIC"), made), encoding="utf-8")
+    code, _, said = run("reproduce.py", tmp_path, zygote)
+    assert code == 1
+    assert "nothing to quantise" in said

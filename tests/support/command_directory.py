@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.forked_commands import ForkedCommand, fork
+
 if TYPE_CHECKING:
     from mlflow.entities import Run
+    from tests.faults.commands import Zygote
 
 TESTS = Path(__file__).parent
 QUICK = ("measure=quick", "measure.compile_cache=warm", "measure.min_time_s=0", "measure.log_level=INFO")
@@ -30,6 +33,8 @@ class Place:
     """A directory with a home for almaflow in it, in which commands are run."""
 
     root: Path
+    zygote: Zygote | None = None
+    """What forks the commands, which spares each the seconds of its imports; else they are started as by a shell."""
 
     @property
     def home(self) -> Path:
@@ -48,24 +53,31 @@ class Place:
 
     def almaflow(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command that measures nothing."""
-        command = [sys.executable, "-m", "almaflow", *arguments]
-        return subprocess.run(
-            command, cwd=self.root, env=self.environment({}), capture_output=True, text=True, check=False
-        )
+        with self._begin(arguments, {}) as process:
+            out, _ = process.communicate()
+        assert process.returncode is not None
+        return subprocess.CompletedProcess(arguments, process.returncode, out, self.stderr)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str] | ForkedCommand:
+        return self._begin(("run", *arguments), environment)
+
+    def _begin(self, arguments: tuple[str, ...], more: dict[str, str]) -> subprocess.Popen[str] | ForkedCommand:
+        environment, stderr = self.environment(more), self.root / "stderr.txt"
+        if self.zygote:
+            return fork(self.zygote, ("almaflow", *arguments), self.root, environment, stderr)
         return subprocess.Popen(
-            [sys.executable, "-m", "almaflow", "run", *arguments],
+            [sys.executable, "-m", "almaflow", *arguments],
             cwd=self.root,
-            env=self.environment(environment),
+            env=environment,
             stdout=subprocess.PIPE,
-            stderr=(self.root / "stderr.txt").open("w"),
+            stderr=stderr.open("w"),
             text=True,
         )
 
     def run(self, *arguments: str, **environment: str) -> int:
         with self.start(*arguments, **environment) as process:
             process.communicate()
+        assert process.returncode is not None
         return process.returncode
 
     @property

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import traceback
 from functools import cache
 from importlib import metadata
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from packaging.version import Version
+from tests.support.shared_home import shared_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,17 +59,11 @@ def _server() -> subprocess.Popen[str]:
     planned = plan(None, 3, "cpu", allow_device_override=False)
     # What the compiler makes of a processor and of equal code is found again; what PyTorch makes of a graph is not.
     caches = {
-        "TORCHINDUCTOR_CACHE_DIR": _compile_cache().name,
+        "TORCHINDUCTOR_CACHE_DIR": str(shared_home() / "compile-cache"),
         "TORCHINDUCTOR_FX_GRAPH_CACHE": "0",
         "TORCHINDUCTOR_AUTOGRAD_CACHE": "0",
     }
     return _start(modules_for(ModelSpec("", arch="resnet18"), planned), caches)
-
-
-@cache
-def _compile_cache() -> tempfile.TemporaryDirectory[str]:
-    """One for all children of this process; it goes when the process ends."""
-    return tempfile.TemporaryDirectory(prefix="almaflow-compile-cache-")
 
 
 def _start(modules: tuple[str, ...], variables: dict[str, str]) -> subprocess.Popen[str]:
@@ -87,11 +81,14 @@ def _start(modules: tuple[str, ...], variables: dict[str, str]) -> subprocess.Po
 
 def _serve() -> None:
     """Fork a process for each request, and answer with its exit code."""
+    from almaflow.worker import toolchain
     from almaflow.worker.fork_server import import_all
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     import_all(sys.argv[1:])
+    if toolchain.__name__ in sys.argv:
+        toolchain.take(shared_home())
     for line in sys.stdin:
         pid = os.fork()
         if not pid:

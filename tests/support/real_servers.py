@@ -49,9 +49,13 @@ class MlflowServer:
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.root / "artifacts")]
+        # No consumers of jobs, each of which imports MLflow anew.
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         log_path = self.root / "server.log"
         with log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.root, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, cwd=self.root, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + STARTS_WITHIN_S
         while not self._healthy():
             assert self.process.poll() is None, log_path.read_text()

@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlflow.entities import Run
+    from tests.faults.commands import Zygote
 
 pytestmark = pytest.mark.slow
 
 CONVERSIONS = "conversions=[EAGER,EXPORT+EAGER]"
 SWEEP = (*LINEAR, "-m", "batch_size=1,2", CONVERSIONS)
-LONGEST_S = 12.0
+LONGEST_S = 4.0
 """About as long as the sweep takes."""
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path, zygote: Zygote) -> Place:
+    return Place(tmp_path, zygote)
 
 
 def runs(place: Place) -> list[Run]:
@@ -39,7 +40,7 @@ def test_killed_and_resumed(place: Place) -> None:
     """The store holds what an undisturbed sweep leaves: each result once, and every run ended as it should."""
     seed = random.SystemRandom().randrange(10_000)
     with place.start(*SWEEP) as process:
-        time.sleep(random.Random(seed).uniform(2.0, LONGEST_S))  # noqa: S311 - a moment, not a secret
+        time.sleep(random.Random(seed).uniform(0.1, LONGEST_S))  # noqa: S311 - a moment, not a secret
         process.kill()
     killed_at = f"with the kill of seed {seed}"
     assert place.run(*SWEEP, "resume=true") == 0, killed_at + place.stderr

@@ -39,6 +39,14 @@ ENDING_WITH_US = (
 input, whose other end is ours, and then everything in the server's session is ended."""
 
 
+SERVER_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Jobs of MLflow judge traces of language models. Several processes wait for them, and each imports MLflow.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+"""Variables of the server where the user has not set them."""
+
+
 def free_port(wanted: int | None) -> int:
     """Return the wanted port, or the first free one from ``FIRST_PORT`` on.
 
@@ -75,7 +83,7 @@ def serving(uri: str, port: int, workers: int = 1) -> Iterator[subprocess.Popen[
     command += ["--host", HOST, "--port", str(port), "--workers", str(workers)]
     command += ["--artifacts-destination", str(artifacts)]
     # The store's URI may hold a password, and everybody on a machine sees command lines.
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true"} | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
+    environment = SERVER_DEFAULTS | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri}
     log_path(port).parent.mkdir(parents=True, exist_ok=True)
     with log_path(port).open("wb") as log:
         process = subprocess.Popen(

@@ -9,12 +9,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.empty_stores import copy_empty_store
+from tests.support.command_directory import Place
 
 from almaflow.conversions.catalogue.plugins import ConversionPlugin
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.faults.commands import Zygote
 
 MODULE = """
 import time
@@ -176,15 +178,12 @@ def test_what_a_plug_in_is_described_with_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-def test_one_is_measured_as_others_are(package: Path) -> None:
+def test_one_is_measured_as_others_are(package: Path, zygote: Zygote) -> None:
     register(package, "one = own_package:TWICE", "more = own_package:HALF")
     output = package.parents[1] / "output.json"
-    copy_empty_store(package.parents[1] / "home" / "mlflow.db")
-    done = run(
-        package,
-        *("run", "model=simple", "measure=quick", "conversions=[EAGER,TWICE,FP16+TWICE]", f"output={output}"),
-    )
-    assert done.returncode == 0, done.stderr
+    place = Place(package.parents[1], zygote).with_store()
+    names = "conversions=[EAGER,TWICE,FP16+TWICE]"
+    assert place.run("model=simple", "measure=quick", names, f"output={output}") == 0, place.stderr
     eager, twice, half = json.loads(output.read_text(encoding="utf-8"))["conversions"]
     assert [each["status"] for each in (eager, twice, half)] == ["ok", "ok", "ok"]
     assert twice["latency/floor"] > 50 > eager["latency/floor"]

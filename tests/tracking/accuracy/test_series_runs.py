@@ -95,7 +95,8 @@ def _track(uri: str) -> None:
 @pytest.mark.slow
 def test_two_processes_at_once_and_one_that_is_killed(uri: str) -> None:
     prepare(uri, "almaflow accuracy")
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mlflow", "almaflow.tracking.store", __name__])  # the imports take seconds
     killed, *others = [context.Process(target=_track, args=(uri,)) for _ in range(3)]
     killed.start()
     limit = time.monotonic() + 60

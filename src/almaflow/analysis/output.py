@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.metrics import HEADLINES
 from almaflow.analysis.pareto import front
-from almaflow.analysis.quality import verdict
+from almaflow.analysis.quality import quality_ok, verdict
 from almaflow.analysis.verdict import analyse
 from almaflow.errors import RecordError
 from almaflow.records import stamp
@@ -82,7 +82,7 @@ def completed(output: Any) -> dict[str, Any]:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
         absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
         absent |= {"notes": [], "measure": {}}
-        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict")) | dict.fromkeys(
+        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict", "quality_ok")) | dict.fromkeys(
             _TEXTS, "unknown"
         )
         known: dict[str, Any] = absent | output
@@ -102,6 +102,7 @@ def _entry(job: Job, row: Row) -> dict[str, Any]:
         "failure": kind.value if kind else None,
         "message": row.message,
         "quality_verdict": verdict(job, row.outcome),
+        "quality_ok": quality_ok(job, row.outcome),
         "traceback": row.outcome.failure.traceback if row.outcome.failure else None,
         "install": planned.install if planned.unavailable else None,
         "run_id": row.outcome.run_id,

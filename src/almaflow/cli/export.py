@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from almaflow.errors import AlmaflowError
-from almaflow.tracking.uris import display_uri, resolve_uri
+from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.jobs.kept_check import Checked
@@ -27,7 +26,7 @@ def export(job: str, conversion: str | None, to: Path, *, no_check: bool, uri: s
     CONVERSION is one of those that the job has kept (keep=best, all or a list of names); the fastest where it is left
     out. Exit code 1 where the exported model does not answer as it did when it was measured.
     """
-    from almaflow.jobs.kept_export import export_kept, job_of
+    from almaflow.jobs.kept_export import export_kept, job_of, store_of
     from almaflow.report.terminal import size
 
     found, named = job_of(job, resolve_uri(uri))
@@ -36,45 +35,25 @@ def export(job: str, conversion: str | None, to: Path, *, no_check: bool, uri: s
     click.echo(f"{made.conversion} of {made.model}, {size(made.size_mb)}: {to}")
     if made.builder:
         click.echo(f"It needs your code: load.py calls {made.builder}")
-    if no_check:
-        return 0
-    checked = _checked(exported, uri)
-    if checked.fault:
-        message = f"{to}: the exported model answers otherwise than when it was measured: {checked.fault}"
-        raise AlmaflowError(message)
+    if not no_check:
+        _check(exported, store_of(found, uri))
     return 0
 
 
-def _checked(exported: Exported, uri: str | None) -> Checked:
-    """Check the folder while nothing else measures here, show what was found, and write it to the store."""
-    from almaflow.jobs.kept_check import check_export
-    from almaflow.machine.lock import alone
-    from almaflow.tracking.exported import log_export
+def _check(exported: Exported, store: str) -> None:
+    """Check the folder while nothing else measures here, write what was found to the store, and show it."""
+    from almaflow.jobs.kept_check import checked
 
-    with alone("wait", lambda line: click.echo(line, err=True)):
-        checked = check_export(exported)
-    if not checked.fault:
-        click.echo(f"Checked in a fresh process: {_line(exported, checked)}")
-    run_id = None if checked.fault else exported.row.outcome.run_id
-    if run_id:
-        try:
-            log_export(_store(exported.job.store, uri), run_id, checked.metrics)
-        except AlmaflowError as error:
-            click.echo(f"almaflow: {error}", err=True)
-    return checked
+    found = checked(exported, store, lambda line: click.echo(line, err=True))
+    click.echo(f"Checked in a fresh process: {_line(exported, found)}")
 
 
 def _line(exported: Exported, checked: Checked) -> str:
     made = exported.export
-    outputs = f"outputs equal within {made.tolerance_db:g} dB" if made.comparable else "outputs of the right shapes"
+    equal = "outputs equal the job's" + (" to the bit" if checked.sqnr_db is None else f", SQNR {checked.sqnr_db:.0f} dB")
+    outputs = equal if made.comparable else "outputs of the right shapes"
     ratio = f", {checked.floor_ratio:.2f} times the job's" if checked.floor_ratio else ""
     return (
         f"{outputs}; loaded in {checked.load_s:.2f} s, first call {checked.first_call_s:.3g} s, "
         f"floor of {checked.calls} calls {checked.floor_ms:.3g} ms{ratio}"
     )
-
-
-def _store(of_job: str | None, uri: str | None) -> str:
-    """Return the store of the job; what a job's record tells of it has no credentials, which the default has."""
-    default = resolve_uri(uri)
-    return default if uri or not of_job or of_job == display_uri(default) else of_job

@@ -106,7 +106,7 @@ def test_figures_of_other_evaluations_are_no_gate_and_latencies_are(store: Calla
     for name, count in (("base", "500"), ("head", "100")):
         figures = {"quality": {"top1": 0.7}, "quality_samples": int(count)}
         store(name, changed(steady("EAGER", 20.0), **figures), **{"evaluate.samples": count})
-    with pytest.raises(UsageError, match=r"^no gate .*: quality is not compared, evaluate.samples differs: 500, 100 ):
+    with pytest.raises(UsageError, match=r"^no gate .*: quality is not compared, evaluate.samples differs: 500, 100$"):
         ran("--metric", "quality/top1=1")
     assert ran("--fail-above", "5").return_value == 0
 

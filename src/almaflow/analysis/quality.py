@@ -50,8 +50,9 @@ def _told(name: str, drop: QualityDrop, most: float) -> str:
 
 def quality_ok(job: Job, outcome: Outcome) -> bool | None:
     """Whether its quality keeps to what was asked for; None where nobody asked, or it is not known."""
-    measured = outcome.measurement
-    return None if measured is None or not measured.quality else too_low(job, outcome) is None
+    if too_low(job, outcome):
+        return False
+    return True if outcome.measurement and outcome.measurement.quality else None
 
 
 def verdict(job: Job, outcome: Outcome) -> str | None:

@@ -40,7 +40,7 @@ class Analysis:
     choice: Choice | None
     """The best under the limits that the job was given; None where it was given none."""
 
-    
+    @property
     def ranked(self) -> tuple[str, ...]:
         """The conversions that may be deployed, the best first: under the limits of the job, or else by latency."""
         return tuple(self.choice.fitting if self.choice else (row.name for row in self.rows if row.may_win))

@@ -136,7 +136,7 @@ class ValidationResult:
             checked(exported, store_of(job, tracking_uri), logging.getLogger("almaflow").warning)
         return exported.directory
 
-        def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""
         return asdict(self)
 

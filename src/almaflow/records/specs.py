@@ -128,7 +128,7 @@ class Choosing:
         """Whether the choice may be another than the fastest conversion."""
         return bool(self.max or self.min) or self.by != Choosing.by
 
-    
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that the choice depends on."""
         return *self.max, *self.min, self.by

@@ -1,8 +1,8 @@
-"""Does each converted model, exported to a folder and loaded in a fresh process, answer as it did in its job?
+r"""Does each converted model, exported to a folder and loaded in a fresh process, answer as it did in its job?
 
     almaflow run model=resnet18 tier=3 keep=all
-    PYTHONPATH=benchmarks almaflow run model=custom model.name=tokens_and_numbers \\
-        model._target_=export_models.TokensAndNumbers batch_size=4 tier=3 keep=all \\
+    PYTHONPATH=benchmarks almaflow run model=custom model.name=tokens_and_numbers \
+        model._target_=export_models.TokensAndNumbers batch_size=4 tier=3 keep=all \
         'model.inputs=[{name: tokens, shape: [24], dtype: int64, high: 100}, {name: numbers, shape: [16]}]'
     python benchmarks/exports.py JOB_ID JOB_ID
 
@@ -60,7 +60,11 @@ def main() -> None:
         found = [checked(job, each.planned.name) for job in jobs for each in job.outcomes]
     models = [job.model.name for job in jobs]
     page = arguments.page.read_text(encoding="utf-8")
-    for name, lines in {"counts": counts(found, models), "exports": exports(found, models), "reasons": why(found)}.items():
+    for name, lines in {
+        "counts": counts(found, models),
+        "exports": exports(found, models),
+        "reasons": why(found),
+    }.items():
         page = replaced(page, name, lines, by=Path(__file__).name)
     arguments.page.write_text(page, encoding="utf-8")
     save(arguments, [asdict(each) for each in found])

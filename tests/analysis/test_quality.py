@@ -79,7 +79,11 @@ def test_the_best_one_is_the_fastest_of_those_that_kept_their_quality() -> None:
     ("drop", "figure", "told"),
     [
         (LOSSY, "top1", LOST),
-        (QualityDrop(0.02, -0.01, 0.05), "top1", "top1 fell by 0.02 (-0.01 to 0.05), more than evaluate.max_drop=0.01, "),
+        (
+            QualityDrop(0.02, -0.01, 0.05),
+            "top1",
+            "top1 fell by 0.02 (-0.01 to 0.05), more than evaluate.max_drop=0.01, ",
+        ),
         (QualityDrop(0.02), "top1", "top1 fell by 0.02, more than evaluate.max_drop=0.01"),
         (LOSSY, "loss", LOST.replace("top1 fell", "loss grew")),
         (QualityDrop(0.009, 0.0, 0.02), "top1", "ok"),

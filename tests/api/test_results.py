@@ -115,7 +115,7 @@ def test_a_result_exports_what_its_job_has_kept(
     result = result_of(to_output(made))
     assert result.export(to=tmp_path / "out", check=False) == tmp_path / "out"
     assert (tmp_path / "out" / "README.md").is_file()
-    with pytest.raises(UsageError, match="^COMPILE_INDUCTOR_DEFAULT: it was not kept"):
+    with pytest.raises(UsageError, match=r"^COMPILE_INDUCTOR_DEFAULT: it was not kept"):
         result.export("COMPILE_INDUCTOR_DEFAULT", to=tmp_path / "other")
     found: list[tuple[str, str]] = []
 

@@ -58,11 +58,15 @@ def test_a_figure_with_dots_in_its_name_can_be_chosen_by() -> None:
 
 
 def test_a_figure_that_the_evaluation_does_not_give_is_told_before_anything_runs() -> None:
-    for given in ("choose.min.quality/top2=0.5", "choose.by=quality/top2", "choose.max.quality/top2_drop=0.1"):
+    for limit in ("choose.min.quality/top2=0.5", "choose.by=quality/top2", "choose.max.quality/top2_drop=0.1"):
         with pytest.raises(UsageError, match=r"^choose: quality/top2(_drop)?: the figures of the evaluation are top1$"):
-            compose([given, "evaluate=top1"])
-    for given in ("choose.min.quality/top1=0.5", "choose.max.quality/top1_drop_high=0.1", "choose.min.quality/samples=9"):
-        compose([given, "evaluate=top1"])
+            compose([limit, "evaluate=top1"])
+    for limit in (
+        "choose.min.quality/top1=0.5",
+        "choose.max.quality/top1_drop_high=0.1",
+        "choose.min.quality/samples=9",
+    ):
+        compose([limit, "evaluate=top1"])
 
 
 def test_a_sweep_over_limits_makes_a_job_of_each() -> None:

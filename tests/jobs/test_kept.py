@@ -130,7 +130,9 @@ def test_the_best_is_the_one_that_was_chosen_and_one_that_lost_too_much_goes_at_
     kept = kept_models(tmp_path, BEST)
     small = {"export_mb": 0.001, "model_mb": 4.0, "quality_drops": {"top1": QualityDrop(0.0)}}
     made = replace(
-        job(), evaluate=EvaluateSpec("a.b", max_drop=0.01), choose=Choosing(max={"memory/model_mb": 9}, by="memory/model_mb")
+        job(),
+        evaluate=EvaluateSpec("a.b", max_drop=0.01),
+        choose=Choosing(max={"memory/model_mb": 9}, by="memory/model_mb"),
     )
     for name, latency_ms, values, left in (
         ("EAGER", 20.0, {}, {"EAGER"}),
@@ -159,7 +161,10 @@ def test_the_best_is_the_one_that_was_chosen_and_one_that_lost_too_much_goes_at_
         (
             ALL,
             {"EAGER", "ONNX_CPU"},
-            ["keep: not on disk as converted models, though measured earlier: OPENVINO; to keep them, run the job without resume"],
+            [
+                "keep: not on disk as converted models, though measured earlier: OPENVINO; "
+                "to keep them, run the job without resume"
+            ],
         ),
     ],
 )
@@ -188,7 +193,7 @@ def test_a_damaged_one_is_told_and_the_others_are_as_they_should_be(done: Job, t
     assert said.lines[0].startswith("a converted model that was kept is damaged: ")
     assert any("damaged: " in line and "JIT_TRACE" in line for line in kept_lines(done))
     assert export_kept(done, None, tmp_path / "out").export.conversion == "ONNX_CPU"
-    with pytest.raises(UsageError, match="kept are ONNX_CPU; .*JIT_TRACE"):
+    with pytest.raises(UsageError, match=r"kept are ONNX_CPU; .*JIT_TRACE"):
         export_kept(done, "JIT_TRACE", tmp_path / "again")
 
 

@@ -137,9 +137,10 @@ def test_what_cannot_be_evaluated_is_told_in_a_line(figure: str, given: dict[str
 def test_the_samples_are_known_by_their_labels_too() -> None:
     first, again, others = (scores(given=loader(wrong=wrong))[0].digest for wrong in (2, 2, 3))
     assert first == again != others
-    assert scores(given=loader("of_objects"), figure=f"{HERE}.nothing")[0].digest == scores(
-        given=loader("of_objects"), figure=f"{HERE}.nothing"
-    )[0].digest
+    assert (
+        scores(given=loader("of_objects"), figure=f"{HERE}.nothing")[0].digest
+        == scores(given=loader("of_objects"), figure=f"{HERE}.nothing")[0].digest
+    )
 
 
 def test_the_figures_that_are_known_before_are_those_that_it_gives() -> None:

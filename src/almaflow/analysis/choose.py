@@ -88,7 +88,9 @@ def candidates_of(output: Mapping[str, Any]) -> dict[str, Metrics]:
 
 def fallen_in(output: Mapping[str, Any]) -> dict[str, str]:
     """Return why others of ``output=FILE.json`` cannot be chosen although their latency counts, by name."""
-    return {each["conversion"]: each["quality_verdict"] for each in _counting(output) if each.get("quality_ok") is False}
+    return {
+        each["conversion"]: each["quality_verdict"] for each in _counting(output) if each.get("quality_ok") is False
+    }
 
 
 def _counting(output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

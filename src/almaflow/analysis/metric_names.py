@@ -56,7 +56,7 @@ def unknown_metric(name: str) -> str:
 
 
 def unknown_figure(metrics: Iterable[str], figures: Iterable[str]) -> str | None:
-    """Tell which of the metrics is none of an evaluation with these figures; None where all others are of another kind."""
+    """Tell which metric of an evaluation is none of one with these figures; None where there is no such metric."""
     given = metrics_of(figures := list(figures))
     wrong = next((each for each in metrics if is_quality_metric(each) and each not in given), None)
     return f"choose: {wrong}: the figures of the evaluation are {', '.join(figures)}" if wrong else None

@@ -82,9 +82,9 @@ def completed(output: Any) -> dict[str, Any]:
         absent: dict[str, Any] = dict.fromkeys(_UNKNOWN) | dict.fromkeys(("model", "hardware", "batch_size"), "unknown")
         absent |= {"environment": {}, "tied_with_best": [], "recommendations": [], "warnings": [], "threads": None}
         absent |= {"notes": [], "measure": {}}
-        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict", "quality_ok")) | dict.fromkeys(
-            _TEXTS, "unknown"
-        )
+        entry: dict[str, Any] = dict.fromkeys(
+            (*HEADLINES, "failure", "message", "quality_verdict", "quality_ok")
+        ) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
         known |= {"conversions": [entry | each for each in output.get("conversions", ())]}
         return {"pareto": front(candidates_of(known)), **known}

@@ -18,7 +18,10 @@ def quality_metrics(measured: Measurement) -> dict[str, float | None]:
     metrics: dict[str, float | None] = {f"{SECTION}{name}": value for name, value in measured.quality.items()}
     for name, drop in measured.quality_drops.items():
         metrics |= zip((f"{SECTION}{name}{end}" for end in DROP), (drop.value, drop.low, drop.high), strict=True)
-    return metrics | {f"{SECTION}samples": measured.quality_samples, "calibration/samples": measured.calibration_samples}
+    return metrics | {
+        f"{SECTION}samples": measured.quality_samples,
+        "calibration/samples": measured.calibration_samples,
+    }
 
 
 def figures_in(metrics: Iterable[str]) -> list[str]:

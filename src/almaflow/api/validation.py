@@ -113,9 +113,9 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         experiment_name: The MLflow experiment, created where it is new.
         fail_fast: Stop at the first conversion that fails.
         allow_device_override: Let a conversion run on another device than the hardware's where it knows no other.
-        evaluate: What the outputs are worth on the labels of ``data_loader``: ``"top1"`` and its like (docs/quality.md), or
-            the import path of a function, such as ``"my_package.figures"``. ``overrides`` has its further settings:
-            ``["evaluate.max_drop=0.01"]``.
+        evaluate: What the outputs are worth on the labels of ``data_loader``: ``"top1"`` and its like
+            (docs/quality.md), or the import path of a function, such as ``"my_package.figures"``. Its further settings
+            are ``overrides``: ``["evaluate.max_drop=0.01"]``.
         choose: Limits under which the best conversion is chosen, as ``{"max": {"latency/p99": 20}, "min":
             {"fidelity/sqnr_db": 40}, "by": "memory/model_mb"}``: ``result.choice`` has the answer.
         keep: Converted models that stay on disk for ``result.export``: ``"best"``, ``"all"``, ``"none"`` or names.

@@ -50,7 +50,9 @@ def _check(exported: Exported, store: str) -> None:
 
 def _line(exported: Exported, checked: Checked) -> str:
     made = exported.export
-    equal = "outputs equal the job's" + (" to the bit" if checked.sqnr_db is None else f", SQNR {checked.sqnr_db:.0f} dB")
+    equal = "outputs equal the job's" + (
+        " to the bit" if checked.sqnr_db is None else f", SQNR {checked.sqnr_db:.0f} dB"
+    )
     outputs = equal if made.comparable else "outputs of the right shapes"
     ratio = f", {checked.floor_ratio:.2f} times the job's" if checked.floor_ratio else ""
     return (

@@ -35,9 +35,7 @@ class Keep:
 NOTHING = Keep()
 
 
-def keep_of(
-    setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec, limit_mb: float | None = None
-) -> Keep:
+def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec, limit_mb: float | None = None) -> Keep:
     """Return what a setting asks for of a plan.
 
     Args:

@@ -68,7 +68,7 @@ class KeptModels:
         self._remove([*self._ranked(job, kept)[1:], *(name for name in kept if name in fallen)])
 
     def settle(self, job: Job) -> None:
-        """Leave what is asked for at the end of a job, also of what an earlier attempt kept, and tell what is lacking."""
+        """Leave what is asked for at a job's end, also of what an earlier attempt kept, and tell what is lacking."""
         if job.interrupted:  # what is measured later may show what is the best
             return
         unreadable: list[RecordError] = []

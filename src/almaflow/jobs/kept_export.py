@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from almaflow.records import Job
     from almaflow.records.export import Export
 
+_NONE = {False: "no conversion gave a figure that counts", True: "no conversion keeps to the job's limits"}
+"""Why there is no best conversion, by whether the job was given limits."""
+
 
 @dataclass(frozen=True)
 class Exported:

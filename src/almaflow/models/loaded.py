@@ -59,7 +59,7 @@ class LabelledLoader:
 
     @property
     def digest(self) -> str:
-        """A digest of the samples given so far and their labels: of their sizes, and of some elements of each tensor."""
+        """A digest of the samples given so far and their labels: of sizes, and of some elements of each tensor."""
         return str(self._digest.hexdigest()[:16])
 
     def __iter__(self) -> Iterator[Labelled]:

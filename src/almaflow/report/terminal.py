@@ -12,7 +12,6 @@ from rich.text import Text
 
 from almaflow.analysis import analyse
 from almaflow.conversions.catalogue.formats import export_format
-from almaflow.errors import RecordError
 from almaflow.records.export import kept_exports
 from almaflow.report.console import JobConsole
 from almaflow.report.table import render
@@ -21,6 +20,7 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from almaflow.errors import RecordError
     from almaflow.records import Job
 
 

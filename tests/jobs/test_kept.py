@@ -162,8 +162,10 @@ def test_the_best_is_the_one_that_was_chosen_and_one_that_lost_too_much_goes_at_
             ALL,
             {"EAGER", "ONNX_CPU"},
             [
-                "keep: not on disk as converted models, though measured earlier: OPENVINO; "
-                "to keep them, run the job without resume"
+                (
+                    "keep: not on disk as converted models, though measured earlier: OPENVINO; "
+                    "to keep them, run the job without resume"
+                )
             ],
         ),
     ],

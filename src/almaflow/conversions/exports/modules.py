@@ -170,7 +170,7 @@ def _loading(network: torch.nn.Module, work: Work) -> tuple[tuple[str, ...], tup
         from optimum.quanto import quantization_map
 
         quantised, plain = quantization_map(network), _plain_outputs(network)
-        lines = (f"quantised = {quantised!r}", f"requantize(network, {read}, quantised)")
+        lines: tuple[str, ...] = (f"quantised = {quantised!r}", f"requantize(network, {read}, quantised)")
         if plain:
             lines += (f"for name in {plain!r}:", "    network.get_submodule(name).disable_output_quantization()")
         return ("from optimum.quanto import requantize",), lines

@@ -74,6 +74,12 @@ def test_without_limits_no_one_is_chosen_any_more(known: Job, monkeypatch: pytes
     assert kept_names(JobFiles.of(known.directory).root) == {"ONNX_CPU"}
 
 
+def test_where_nothing_keeps_to_the_limits_the_fastest_stays(known: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    marked, _ = asked(known, monkeypatch, choose=Choosing(max={"latency_ms": 1}))
+    assert marked["run of it"]["almaflow.chosen"] == "none"
+    assert kept_names(JobFiles.of(known.directory).root) == {"ONNX_CPU"}
+
+
 def test_a_store_that_is_gone_costs_one_line(known: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(*_: Any) -> None:
         message = "the store is gone"

@@ -75,7 +75,10 @@ class KeptModels:
         kept = kept_exports(self.root, unreadable)
         for error in unreadable:
             self.progress.warn(f"a converted model that was kept is damaged: {error}")
-        wanted = set(self._ranked(job, kept)[:1]) if self.keep.only_best else self.keep.names
+        # The fastest where nothing keeps to the limits of the job: other limits may be asked for later.
+        fastest = [row.name for row in analyse(job).rows if row.may_win and row.name in kept]
+        best = (self._ranked(job, kept) or fastest)[:1]
+        wanted = set(best) if self.keep.only_best else self.keep.names
         self._remove([name for name in kept if name not in wanted])
         names = frozenset[str]() if self.keep.only_best else self.keep.names - kept.keys()
         if lacking := [each.planned.name for each in job.outcomes if each.planned.name in names and _could_be(each)]:

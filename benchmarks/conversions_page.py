@@ -120,9 +120,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (headings, ["---"] * len(headings), *rows)]
 
 
-def replaced(page: str, name: str, lines: Sequence[str]) -> str:
+def replaced(page: str, name: str, lines: Sequence[str], by: str = Path(__file__).name) -> str:
     """The page with the table between its two comments replaced."""
-    begin, end = f"<!-- {name}: made by benchmarks/conversions_page.py -->", f"<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: made by benchmarks/{by} -->", f"<!-- end of {name} -->"
     before, found, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
     if not (found and ended):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from tests.support.example_jobs import GOOD, changed, failed, in_rounds, job, ok
 
 from almaflow.analysis import analyse, to_output
-from almaflow.analysis.choose import apart, candidates_of, choose
+from almaflow.analysis.choose import apart, candidates_of, choose, fallen_in
 from almaflow.analysis.metric_names import KNOWN, is_metric, more_is_better, unknown_metric
-from almaflow.records import Choosing, FailureKind
+from almaflow.records import Choosing, EvaluateSpec, FailureKind, QualityDrop
+from almaflow.report.choice import chosen
 
 STORED = Path(__file__).with_name("tier3_job.json")
 """What a job of tier 3 on resnet18 measured: each conversion's ending, and those metrics that people set limits to."""
@@ -143,6 +144,30 @@ def test_of_a_job_only_what_counts_is_chosen_and_noise_ties_as_it_does_for_the_b
     assert to_output(replace(made, choose=Choosing(by="throughput")))["choice"]["conversion"] == "A"
 
 
+def test_what_lost_too_much_quality_is_among_those_that_do_not_fit() -> None:
+    lossy = changed(ok("LOSSY", 5.0), quality={"top1": 0.7}, quality_drops={"top1": QualityDrop(0.06)})
+    kept = changed(ok("KEPT", 9.0), quality={"top1": 0.7}, quality_drops={"top1": QualityDrop(0.75 - 0.7)})
+    made = replace(job(ok("EAGER", 20.0), kept, lossy), evaluate=EvaluateSpec("a.b", max_drop=0.05))
+    made = replace(made, choose=Choosing(max={"latency_ms": 30}))
+    of_job, of_output = analyse(made).choice, to_output(made)
+    stored = choose(candidates_of(of_output), made.choose, fallen=fallen_in(of_output))
+    for found in (of_job, stored):
+        assert found
+        assert (found.conversion, found.fitting) == ("KEPT", ["KEPT", "EAGER"])
+        assert found.rejected == {"LOSSY": ["top1 fell by 0.06, more than evaluate.max_drop=0.05"]}
+        assert "2 of 3 fit" in chosen(found)
+    assert analyse(made).ranked == ("KEPT", "EAGER")
+    assert analyse(replace(made, choose=Choosing(max={"latency_ms": 1}))).ranked == ()
+    assert analyse(replace(made, choose=Choosing())).ranked == ("KEPT", "EAGER")
+
+
+def test_a_difference_that_is_the_limit_but_for_rounding_keeps_to_it() -> None:
+    candidates = {"A": {"latency_ms": 1.0, "quality/top1_drop": 0.75 - 0.7, "quality/top1": 0.1 + 0.2}}
+    for asked in (Choosing(max={"quality/top1_drop": 0.05}), Choosing(max={"quality/top1": 0.3})):
+        assert choose(candidates, asked).conversion == "A"
+    assert choose(candidates, Choosing(max={"quality/top1_drop": 0.0499})).conversion is None
+
+
 def test_stored_figures_are_tied_where_their_intervals_overlap() -> None:
     figures = {"A": (9.0, 11.0), "B": (10.5, 12.0), "C": (11.5, 13.0)}
     candidates = {
@@ -164,6 +189,10 @@ def test_stored_figures_are_tied_where_their_intervals_overlap() -> None:
         ("quality/top1", True),
         ("quality/top1_drop", False),
         ("quality/mse", False),
+        ("quality/f1.macro", True),
+        ("quality/val.loss", False),
+        ("quality/loss_drop", False),
+        ("quality/samples", True),
         ("memory/model_mb", False),
         ("compiled/outside_share", False),
     ],

@@ -62,6 +62,7 @@ def test_the_metrics_are_the_figure_its_loss_and_the_interval() -> None:
     assert figures_in(metrics) == ["top1"]
     assert shown(metrics) == "0.726 (-0.034)"
     assert shown({}) == ""
+    assert shown({"quality/val_loss": 0.6, "quality/val_loss_drop": 0.1}) == "0.6 (+0.1)"
 
 
 def test_the_best_one_is_the_fastest_of_those_that_kept_their_quality() -> None:
@@ -75,22 +76,28 @@ def test_the_best_one_is_the_fastest_of_those_that_kept_their_quality() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drop", "lower", "told"),
+    ("drop", "figure", "told"),
     [
-        (LOSSY, (), LOST),
-        (QualityDrop(0.02, -0.01, 0.05), (), "top1 fell by 0.02 (-0.01 to 0.05), more than evaluate.max_drop=0.01, "),
-        (QualityDrop(0.02), (), "top1 fell by 0.02, more than evaluate.max_drop=0.01"),
-        (LOSSY, ("top1",), LOST.replace("fell", "grew")),
-        (QualityDrop(0.009, 0.0, 0.02), (), "ok"),
-        (QualityDrop(-0.5, -0.6, -0.4), (), "ok"),
+        (LOSSY, "top1", LOST),
+        (
+            QualityDrop(0.02, -0.01, 0.05),
+            "top1",
+            "top1 fell by 0.02 (-0.01 to 0.05), more than evaluate.max_drop=0.01, ",
+        ),
+        (QualityDrop(0.02), "top1", "top1 fell by 0.02, more than evaluate.max_drop=0.01"),
+        (LOSSY, "loss", LOST.replace("top1 fell", "loss grew")),
+        (QualityDrop(0.009, 0.0, 0.02), "top1", "ok"),
+        (QualityDrop(0.76 - 0.75, 0.0, 0.02), "top1", "ok"),  # 0.010000000000000009
+        (QualityDrop(-0.5, -0.6, -0.4), "top1", "ok"),
     ],
 )
-def test_the_verdict_says_how_sure_it_is(drop: QualityDrop, lower: tuple[str, ...], told: str) -> None:
-    made = labelled(evaluated("ONNX_CPU", 4.0, drop), spec=replace(SPEC, lower_is_better=lower))
+def test_the_verdict_says_how_sure_it_is(drop: QualityDrop, figure: str, told: str) -> None:
+    made = labelled(evaluated("ONNX_CPU", 4.0, quality_drops={figure: drop}))
     found = verdict(made, made.outcomes[0])
     assert found == told or (found and told.endswith(", ") and found.startswith(told))
     assert tags(made, made.outcomes[0])["almaflow.quality"] == found
     assert to_output(made)["conversions"][0]["quality_verdict"] == found
+    assert to_output(made)["conversions"][0]["quality_ok"] is (told == "ok")
 
 
 def test_without_an_evaluation_nothing_is_said() -> None:
@@ -98,6 +105,7 @@ def test_without_an_evaluation_nothing_is_said() -> None:
     assert verdict(made, made.outcomes[0]) is None
     assert "almaflow.quality" not in tags(made, made.outcomes[0]) | job_tags(made)
     assert to_output(made)["conversions"][0]["quality_verdict"] is None
+    assert to_output(made)["conversions"][0]["quality_ok"] is None
     assert "evaluate.target" not in job_params(made)
 
 

@@ -8,16 +8,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.jobs.test_kept import export_at
 from tests.support import example_jobs as made_jobs
 
 import almaflow
 from almaflow.analysis import to_output
 from almaflow.api.results import result_of
 from almaflow.errors import UsageError
+from almaflow.jobs.files import JobFiles
 from almaflow.records import Failure, FailureKind
+from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from almaflow.jobs.kept_export import Exported
 
 RAISED = replace(
     made_jobs.failed("TORCH_SCRIPT", FailureKind.ERROR),
@@ -96,3 +102,28 @@ def test_a_result_chooses_under_limits_without_measuring_again() -> None:
     for wrong in ({"max": {"latency/p98": 1}}, {"min": {"x": 1}}, {"by": "x"}):
         with pytest.raises(UsageError, match="no such metric"):
             result.choose(**wrong)
+
+
+def test_a_result_exports_what_its_job_has_kept(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = home / "jobs" / "mine"
+    JobFiles.of(root).create()
+    export_at(root / "kept" / "EAGER", "EAGER")
+    made = replace(DONE, job_id="mine", directory=str(root))
+    JobFiles.of(root).write_job(made)
+    result = result_of(to_output(made))
+    assert result.export(to=tmp_path / "out", check=False) == tmp_path / "out"
+    assert (tmp_path / "out" / "README.md").is_file()
+    with pytest.raises(UsageError, match=r"^COMPILE_INDUCTOR_DEFAULT: it was not kept"):
+        result.export("COMPILE_INDUCTOR_DEFAULT", to=tmp_path / "other")
+    found: list[tuple[str, str]] = []
+
+    def checked(exported: Exported, store: str, say: Callable[[str], None]) -> None:
+        found.append((exported.export.conversion, store))
+        say("waits")
+
+    monkeypatch.setattr("almaflow.jobs.kept_check.checked", checked)
+    result.export("EAGER", to=str(tmp_path / "checked"), tracking_uri="sqlite:///x.db")
+    assert found == [("EAGER", resolve_uri("sqlite:///x.db"))]
+    assert caplog.messages == ["waits"]

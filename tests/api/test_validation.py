@@ -19,7 +19,8 @@ import almaflow
 from almaflow.analysis import to_output
 from almaflow.api import validation as api
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records import FailureKind, Job, PredictionRequest
+from almaflow.jobs.keep_setting import NOTHING, Keep
+from almaflow.records import EvaluateSpec, FailureKind, Job, PredictionRequest
 
 if TYPE_CHECKING:
     from almaflow.jobs.request import Request
@@ -194,6 +195,19 @@ def test_the_arguments_reach_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert prediction
     assert (prediction.latency_ms, prediction.energy_j) == (1.5, 2.5)
     assert (request.uri, request.experiment_name, request.fail_fast) == (f"sqlite:///{tmp_path}/x.db", "mine", True)
+
+
+def test_what_is_evaluated_and_kept_reaches_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = ran(monkeypatch, DONE)
+    batches = [(X, torch.zeros(2, dtype=torch.long))]
+    for evaluate, target in (("top1", "almaflow.worker.evaluations.top1"), ("mine.figures", "mine.figures")):
+        api.validate(LINEAR, data_loader=batches, evaluate=evaluate, keep=["onnx_cpu"], conversions=["ONNX_CPU"])
+        assert runner.request
+        assert runner.request.evaluate == EvaluateSpec(target)
+        assert runner.request.keep == Keep(frozenset({"ONNX_CPU"}), limit_mb=2000.0)
+    api.validate(LINEAR, X, keep="none", overrides=["keep_limit_mb=null"])
+    assert runner.request
+    assert (runner.request.keep, runner.request.evaluate) == (NOTHING, None)
 
 
 def test_inputs_by_name_reach_the_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,3 +178,18 @@ def test_another_version_of_the_model_is_named() -> None:
     (warning,) = compare(side(10, 11), other).warnings
     assert warning == "the model may be another one, not known of both: code, weights"
     assert compare(one, one).warnings == ()
+
+
+def test_figures_of_quality_are_compared_where_the_evaluations_agree() -> None:
+    figures = {"quality/top1": 0.76, "quality/top1_drop": 0.01, "quality/samples": 500.0}
+    setting = {"params.evaluate.target": "a.top1", "params.evaluate.samples": "500"}
+    before = replace(side(10, 11), metrics={**side(10, 11).metrics, **figures}, facts=FACTS | setting)
+    after = replace(before, metrics={**before.metrics, "quality/top1": 0.7, "quality/top1_drop": 0.07})
+    shown = {each.metric: each.points for each in compare(before, after).differences}
+    assert shown["quality/top1"] == pytest.approx(-0.06)
+    assert shown["quality/top1_drop"] == pytest.approx(0.06)
+    other = compare(before, replace(after, facts=FACTS | setting | {"params.evaluate.samples": "100"}))
+    assert "quality/top1" not in {each.metric for each in other.differences}
+    assert other.warnings == other.other_evaluation == ("quality is not compared, evaluate.samples differs: 500, 100",)
+    assert other.incomparable == ()  # the latencies are
+    assert compare(side(10, 11), after).warnings == ()  # one has no evaluation

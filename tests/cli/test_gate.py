@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
-from tests.support.example_jobs import failed, in_rounds, job, ok
+from tests.support.example_jobs import changed, failed, in_rounds, job, ok
 from tests.support.stored_jobs import stored
 
 from almaflow.analysis import outcome_metrics
@@ -100,6 +100,15 @@ def test_two_machines_are_no_gate(store: Callable[..., None]) -> None:
     with pytest.raises(UsageError, match=r"^no gate between base and head: threads differs: 2, 8$"):
         ran("--fail-above", "5")
     assert ran().return_value == 0
+
+
+def test_figures_of_other_evaluations_are_no_gate_and_latencies_are(store: Callable[..., None]) -> None:
+    for name, count in (("base", "500"), ("head", "100")):
+        figures = {"quality": {"top1": 0.7}, "quality_samples": int(count)}
+        store(name, changed(steady("EAGER", 20.0), **figures), **{"evaluate.samples": count})
+    with pytest.raises(UsageError, match=r"^no gate .*: quality is not compared, evaluate.samples differs: 500, 100$"):
+        ran("--metric", "quality/top1=1")
+    assert ran("--fail-above", "5").return_value == 0
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,26 @@ def test_limits_are_kept_by_the_names_of_their_metrics() -> None:
     assert compose(["choose.max.latency/p99=20", "~choose.max.latency/p99"]).choose.max == {}
 
 
+def test_a_figure_with_dots_in_its_name_can_be_chosen_by() -> None:
+    given = ["choose.min.quality/f1.macro=0.5", "choose.max.prediction/v1.2/error_pct=9", "choose.by=quality/f1.macro"]
+    job = compose([*given, "evaluate._target_=made.up"])
+    assert job.choose.min == {"quality/f1.macro": 0.5}
+    assert job.choose.max == {"prediction/v1.2/error_pct": 9}
+    assert validate_stored(plain(job)).choose == job.choose
+
+
+def test_a_figure_that_the_evaluation_does_not_give_is_told_before_anything_runs() -> None:
+    for limit in ("choose.min.quality/top2=0.5", "choose.by=quality/top2", "choose.max.quality/top2_drop=0.1"):
+        with pytest.raises(UsageError, match=r"^choose: quality/top2(_drop)?: the figures of the evaluation are top1$"):
+            compose([limit, "evaluate=top1"])
+    for limit in (
+        "choose.min.quality/top1=0.5",
+        "choose.max.quality/top1_drop_high=0.1",
+        "choose.min.quality/samples=9",
+    ):
+        compose([limit, "evaluate=top1"])
+
+
 def test_a_sweep_over_limits_makes_a_job_of_each() -> None:
     jobs = expand(["choose.max.latency/p99=10,20", "choose.min.fidelity/sqnr_db=choice(20,40)"])
     found = [compose(each).choose for each in jobs]

@@ -334,7 +334,7 @@ def test_an_evaluation_needs_a_data_loader() -> None:
         resolve.resolve_evaluate(chosen, resolve.resolve_model(chosen))
     errors = job("evaluate=mse", "model.data_loader._target_=mine.loader", "evaluate.kwargs.a=1")
     spec = resolve.resolve_evaluate(errors, resolve.resolve_model(errors))
-    assert spec == EvaluateSpec("almaflow.worker.evaluations.mse", {"a": 1}, lower_is_better=("mse",))
+    assert spec == EvaluateSpec("almaflow.worker.evaluations.mse", {"a": 1})
     own = job("evaluate._target_=mine.figures", "model.data_loader._target_=mine.loader")
     assert resolve.resolve_evaluate(own, resolve.resolve_model(own)) == EvaluateSpec("mine.figures")
     assert resolve.resolve_evaluate(job(), resolve.resolve_model(job())) is None

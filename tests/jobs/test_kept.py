@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,20 +15,30 @@ from tests.support.example_jobs import changed, failed, job, ok, planned
 from almaflow import machine
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.jobs.files import JobFiles
-from almaflow.jobs.keep_setting import NOTHING, keep_of
+from almaflow.jobs.keep_setting import NOTHING, Keep, keep_of
 from almaflow.jobs.kept import KeptModels
 from almaflow.jobs.kept_check import check_export
 from almaflow.jobs.kept_export import export_kept, job_of
 from almaflow.measure.conversion_run import ConversionRun
+from almaflow.measure.progress import Progress
 from almaflow.measure.work_directory import export_of
-from almaflow.records import EvaluateSpec, FailureKind, ModelSpec, QualityDrop, Status, TensorSpec, write_json
+from almaflow.records import (
+    EvaluateSpec,
+    FailureKind,
+    MeasureSpec,
+    ModelSpec,
+    Outcome,
+    QualityDrop,
+    Status,
+    TensorSpec,
+    write_json,
+)
 from almaflow.records.export import Export, Format, kept_exports, read_export
+from almaflow.records.specs import Choosing
 from almaflow.report.terminal import kept_lines
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from almaflow.records import Job, Outcome
+    from almaflow.records import Job
 
 MODEL = ModelSpec("mine", target="a.b")
 TVM = replace(planned("COMPILE_TVM"), family="tvm")
@@ -69,12 +80,39 @@ def written(root: Path, name: str, latency_ms: float) -> tuple[ConversionRun, Ou
     return run, run.outcome
 
 
+ALL = Keep(frozenset({"EAGER", "ONNX_CPU", "OPENVINO"}))
+BEST = replace(ALL, only_best=True)
+
+
+class Said(Progress):
+    """Remembers notes and warnings."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class Silent(Progress):
+    """Must not be told anything."""
+
+    note = warn = staticmethod(pytest.fail)  # type: ignore[assignment]
+
+
+def kept_models(root: Path, keep: Keep) -> KeptModels:
+    return KeptModels(root, keep, Silent())
+
+
 def kept_names(root: Path) -> set[str]:
     return set(kept_exports(root))
 
 
 def test_a_new_best_takes_the_place_of_the_older_one(tmp_path: Path) -> None:
-    kept, outcomes = KeptModels(tmp_path, only_best=True, warn=pytest.fail), []
+    kept, outcomes = kept_models(tmp_path, BEST), list[Outcome]()
     for name, latency_ms, left in (
         ("EAGER", 20.0, "EAGER"),
         ("ONNX_CPU", 9.0, "ONNX_CPU"),
@@ -88,8 +126,81 @@ def test_a_new_best_takes_the_place_of_the_older_one(tmp_path: Path) -> None:
         assert not export_of(run.directory).exists()
 
 
+def test_the_best_is_the_one_that_was_chosen_and_one_that_lost_too_much_goes_at_once(tmp_path: Path) -> None:
+    kept = kept_models(tmp_path, BEST)
+    small = {"export_mb": 0.001, "model_mb": 4.0, "quality_drops": {"top1": QualityDrop(0.0)}}
+    made = replace(
+        job(),
+        evaluate=EvaluateSpec("a.b", max_drop=0.01),
+        choose=Choosing(max={"memory/model_mb": 9}, by="memory/model_mb"),
+    )
+    for name, latency_ms, values, left in (
+        ("EAGER", 20.0, {}, {"EAGER"}),
+        ("ONNX_CPU", 9.0, {"model_mb": 10.0}, {"EAGER", "ONNX_CPU"}),  # beyond the limit, which is told at the end
+        ("OPENVINO", 5.0, {"quality_drops": {"top1": QualityDrop(0.05)}, "model_mb": 1.0}, {"EAGER", "ONNX_CPU"}),
+    ):
+        run, _ = written(tmp_path, name, latency_ms)
+        outcome = changed(ok(name, latency_ms), **(small | values))
+        run.outcome = outcome
+        made = replace(made, outcomes=(*made.outcomes, outcome))
+        kept.take(run, outcome)
+        kept.prune(made)
+        assert kept_names(tmp_path) == left
+    kept.settle(replace(made, interrupted=True))
+    assert kept_names(tmp_path) == left
+    kept.settle(made)
+    assert kept_names(tmp_path) == {"EAGER"}
+
+
+@pytest.mark.parametrize(
+    ("keep", "left", "told"),
+    [
+        (BEST, {"ONNX_CPU"}, ["keep: removed what an earlier attempt had kept: EAGER"]),
+        (NOTHING, set(), ["keep: removed what an earlier attempt had kept: EAGER, ONNX_CPU"]),
+        (Keep(frozenset({"EAGER"})), {"EAGER"}, ["keep: removed what an earlier attempt had kept: ONNX_CPU"]),
+        (
+            ALL,
+            {"EAGER", "ONNX_CPU"},
+            [
+                (
+                    "keep: not on disk as converted models, though measured earlier: OPENVINO; "
+                    "to keep them, run the job without resume"
+                )
+            ],
+        ),
+    ],
+)
+def test_a_job_that_goes_on_keeps_what_it_asks_for_now_and_says_so(
+    tmp_path: Path, keep: Keep, left: set[str], told: list[str]
+) -> None:
+    outcomes = [ok("OPENVINO", 30.0)]
+    for name, latency_ms in (("EAGER", 20.0), ("ONNX_CPU", 9.0)):
+        run, outcome = written(tmp_path, name, latency_ms)
+        kept_models(tmp_path, ALL).take(run, outcome)
+        outcomes.append(outcome)
+    said = Said()
+    KeptModels(tmp_path, keep, said).settle(job(*outcomes))
+    assert kept_names(tmp_path) == left
+    assert said.lines == told
+
+
+def test_a_damaged_one_is_told_and_the_others_are_as_they_should_be(done: Job, tmp_path: Path) -> None:
+    root = Path(done.directory)
+    export_at(root / "kept" / "EAGER", "EAGER")
+    (root / "kept" / "JIT_TRACE").mkdir()
+    (root / "kept" / "JIT_TRACE" / "export.json").write_text("{", encoding="utf-8")
+    said = Said()
+    KeptModels(root, BEST, said).settle(done)
+    assert kept_names(root) == {"ONNX_CPU"}
+    assert said.lines[0].startswith("a converted model that was kept is damaged: ")
+    assert any("damaged: " in line and "JIT_TRACE" in line for line in kept_lines(done))
+    assert export_kept(done, None, tmp_path / "out").export.conversion == "ONNX_CPU"
+    with pytest.raises(UsageError, match=r"kept are ONNX_CPU; .*JIT_TRACE"):
+        export_kept(done, "JIT_TRACE", tmp_path / "again")
+
+
 def test_all_stay_where_all_are_asked_for_and_what_does_not_count_never(tmp_path: Path) -> None:
-    kept = KeptModels(tmp_path, only_best=False, warn=pytest.fail)
+    kept = kept_models(tmp_path, ALL)
     for name in ("EAGER", "ONNX_CPU"):
         kept.take(*written(tmp_path, name, 20.0))
     run, outcome = written(tmp_path, "OPENVINO", 1.0)
@@ -99,15 +210,15 @@ def test_all_stay_where_all_are_asked_for_and_what_does_not_count_never(tmp_path
 
 
 def test_what_could_not_be_written_or_moved_is_told_in_one_line(tmp_path: Path) -> None:
-    said: list[str] = []
-    kept = KeptModels(tmp_path, only_best=False, warn=said.append)
+    said = Said()
+    kept = KeptModels(tmp_path, ALL, said)
     run, outcome = written(tmp_path, "EAGER", 20.0)
     kept.take(run, changed(outcome, export_mb=None, not_kept="No space left on device"))
     (tmp_path / "kept").write_text("in the way", encoding="utf-8")
     kept.take(run, outcome)
-    assert said[0] == "EAGER: its converted model is not kept (No space left on device)"
-    assert said[1].startswith("EAGER: its converted model is not kept (")
-    assert len(said) == 2
+    assert said.lines[0] == "EAGER: its converted model is not kept (No space left on device)"
+    assert said.lines[1].startswith("EAGER: its converted model is not kept (")
+    assert len(said.lines) == 2
 
 
 def test_the_setting_names_what_can_be_kept() -> None:
@@ -126,11 +237,12 @@ def test_the_setting_names_what_can_be_kept() -> None:
     ("setting", "message"),
     [
         (["ONX_CPU"], "keep=[ONX_CPU]: unknown conversion ONX_CPU; nearest: ONNX_CPU"),
+        ("bst", "keep=bst: is neither a conversion nor best, all or none; the nearest is best"),
         (["JIT_TRACE"], "keep=JIT_TRACE: the job does not run it"),
         (["COMPILE_TVM"], "keep=COMPILE_TVM: cannot be exported: almaflow's own torch.compile backend"),
     ],
 )
-def test_a_setting_that_cannot_be_met_is_refused(setting: list[str], message: str) -> None:
+def test_a_setting_that_cannot_be_met_is_refused(setting: list[str] | str, message: str) -> None:
     with pytest.raises(UsageError, match="keep=") as raised:
         keep_of(setting, PLAN, MODEL)
     assert message in str(raised.value)
@@ -179,13 +291,33 @@ def test_the_folder_is_checked_where_almaflow_cannot_be_imported(done: Job, tmp_
     )
     checked = check_export(exported)
     assert checked.fault is None
+    assert checked.sqnr_db is None  # equal to the bit
     assert checked.floor_ratio == pytest.approx(checked.floor_ms / exported.row.metrics["latency/floor"])
+    several = replace(exported, job=replace(done, measure=MeasureSpec(streams=2)))
+    assert check_export(several).floor_ratio is None  # the job timed two calls at once
     assert set(checked.metrics) == {"export/load_s", "export/first_call_s", "export/floor_ms", "export/floor_ratio"}
     (exported.directory / "load.py").write_text(LOAD.format(factor=3), encoding="utf-8")
     assert "SQNR" in (check_export(exported).fault or "")
     (exported.directory / "load.py").write_text("import no_such_runtime\n", encoding="utf-8")
     with pytest.raises(AlmaflowError, match=r"cannot be checked: .*no_such_runtime"):
         check_export(exported)
+
+
+def test_code_of_ones_own_is_found_and_its_relative_paths_hold(
+    done: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "factor.txt").write_text("2", encoding="utf-8")
+    (tmp_path / "lib").mkdir()
+    code = "from pathlib import Path\ndef factor(path):\n    return int(Path(path).read_text())\n"
+    (tmp_path / "lib" / "my_factors.py").write_text(code, encoding="utf-8")
+    made = replace(done, model=replace(MODEL, directory=str(tmp_path / "mine")))
+    exported = export_kept(made, None, tmp_path / "out")
+    exported = replace(exported, export=replace(exported.export, builder="my_factors.factor"))
+    load = "from my_factors import factor\n" + LOAD.replace("{factor}", "factor('factor.txt')")
+    (exported.directory / "load.py").write_text(load, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.path.relpath(tmp_path / "lib"))
+    assert check_export(exported).fault is None
 
 
 @pytest.mark.parametrize(
@@ -254,6 +386,8 @@ def test_a_job_that_kept_nothing_says_why(done: Job, tmp_path: Path) -> None:
     bare = replace(done, directory=str(tmp_path))
     with pytest.raises(UsageError, match="has kept no converted model: it cannot be exported"):
         export_kept(bare, None, tmp_path / "out")
+    with pytest.raises(UsageError, match="has kept no converted model: no conversion keeps to the job's limits"):
+        export_kept(replace(bare, choose=Choosing(max={"latency_ms": 1})), None, tmp_path / "out")
 
 
 def test_a_job_that_is_not_here_is_told(home: Path) -> None:
@@ -273,6 +407,7 @@ def test_the_end_of_a_job_tells_what_was_kept_and_how_to_export_it(done: Job, tm
     bare = replace(done, directory=str(tmp_path))
     assert kept_lines(bare)[0].startswith("Kept: nothing (COMPILE_TVM is the fastest")
     assert kept_lines(replace(bare, config={"keep": "none"})) == []
+    assert "not kept" in kept_lines(replace(bare, config={"keep": ["EAGER"]}))[0]
 
 
 def test_an_export_reads_back_what_was_written(tmp_path: Path) -> None:

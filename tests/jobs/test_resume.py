@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.example_jobs import changed as changed_outcome
 from tests.support.example_jobs import failed, in_rounds, job, ok, unavailable
-from tests.support.stored_jobs import PLAN, new, stored
+from tests.support.stored_jobs import PLAN, PREPARED, new, stored
 
 from almaflow.analysis import outcome_metrics
 from almaflow.jobs.files import JobFiles
-from almaflow.jobs.resume import Resumed, resume
+from almaflow.jobs.resume import Resumed, _as_asked, _to_evaluate, resume
 from almaflow.jobs.sync import pending
-from almaflow.records import EvaluateSpec, FailureKind, MeasureSpec, Status
+from almaflow.records import EvaluateSpec, FailureKind, MeasureSpec, QualityDrop, Status
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import resolve_uri
 
@@ -199,3 +199,22 @@ def test_a_job_that_only_its_own_run_is_missing_of_is_closed() -> None:
     assert (left(resumed), resumed.needs_closing) == ([], True)
     stored("earlier-too", EAGER, plan=PLAN[:1])
     assert not resume(new("later", PLAN[:1]), PLAN[:1], resolve_uri(None), failures_only=False).needs_closing
+
+
+@pytest.mark.parametrize(("digest", "again"), [("a", False), ("b", True), (None, True)])
+def test_figures_of_other_samples_or_labels_are_taken_again(digest: str | None, *, again: bool) -> None:
+    prepared = replace(PREPARED, quality_digest="a")
+    made = replace(job(), evaluate=EvaluateSpec("figures"), prepared=prepared)
+    known = changed_outcome(ONNX, quality={"top1": 0.5}, quality_digest=digest)
+    assert _to_evaluate(made, known) is again
+    assert not _to_evaluate(made, BROKEN)
+    assert not _to_evaluate(replace(made, evaluate=None), known)
+
+
+def test_figures_that_nobody_asked_for_are_not_shown() -> None:
+    values = {"quality": {"top1": 0.5}, "quality_drops": {"top1": QualityDrop(0.1)}, "quality_samples": 5}
+    known = changed_outcome(ONNX, **values, quality_digest="a", evaluate_s=3.0)
+    assert _as_asked(job(), known) == ONNX
+    asked = replace(job(), evaluate=EvaluateSpec("figures"))
+    assert _as_asked(asked, known) == known
+    assert _as_asked(job(), INTERRUPTED) == INTERRUPTED

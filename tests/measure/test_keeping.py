@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tests.support.example_jobs import changed, ok, planned
+from tests.support.example_jobs import changed, job, ok, planned
 
+from almaflow.analysis.verdict import may_be_best
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.keeping import Keeping
-from almaflow.records import QualityDrop
+from almaflow.records import EvaluateSpec, QualityDrop
 from almaflow.records.protocol import RoundReport
+from almaflow.records.specs import Choosing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,10 +63,12 @@ def test_what_does_not_count_or_was_not_written_stops_no_other(tmp_path: Path) -
     assert keeping.wants(slow)
 
 
-def test_what_lost_too_much_quality_stops_no_other(tmp_path: Path) -> None:
-    keeping = Keeping(NAMES, only_best=True, max_drop=0.01)
+def test_what_lost_too_much_quality_or_is_beyond_a_limit_stops_no_other(tmp_path: Path) -> None:
+    made = replace(job(), evaluate=EvaluateSpec("a.b", max_drop=0.01), choose=Choosing(max={"memory/model_mb": 9}))
+    keeping = Keeping(NAMES, only_best=True, may_be_best=lambda outcome: may_be_best(made, outcome))
     fast, slow = run_of(tmp_path, "ONNX_CPU", 10.0), run_of(tmp_path, "EAGER", 30.0)
     drops = {"top1": QualityDrop(0.05, 0.02, 0.08)}
-    fast.outcome = changed(ok("ONNX_CPU", 10.0), export_mb=4.0, quality_drops=drops)
-    keeping.learn(fast)
-    assert keeping.wants(slow)
+    for values, wanted in (({"quality_drops": drops}, True), ({"model_mb": 10.0}, True), ({}, False)):
+        fast.outcome = changed(ok("ONNX_CPU", 10.0), **{"export_mb": 4.0, "model_mb": 8.0, **values})
+        keeping.learn(fast)
+        assert keeping.wants(slow) is wanted

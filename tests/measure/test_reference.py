@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from almaflow.errors import AlmaflowError
+from almaflow.errors import AlmaflowError, UsageError
 from almaflow.measure.reference import reference_info
 from almaflow.processes.worker_handle import WorkerExit
-from almaflow.records import Failure, FailureKind, WorkerResult
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from almaflow.records import Failure, FailureKind, ReferenceInfo, WorkerResult
 
 
 class Ended:
@@ -44,3 +43,14 @@ def test_the_line_is_that_of_a_full_disk_where_it_is_full(tmp_path: Path, failur
     with pytest.raises(AlmaflowError) as raised:
         reference_info("S", ended)
     assert str(raised.value) == f"the model S could not be {line}"
+
+
+def test_a_figure_that_the_evaluation_did_not_give_of_eager_ends_the_job_before_it_measures() -> None:
+    info = ReferenceInfo((), (), 1, "x", "cpu", {}, 0.1, quality={"right": 0.9, "val_loss": 0.2})
+    prepared: Any = SimpleNamespace(
+        until_ready=lambda: True, exit_state=lambda: WorkerExit(WorkerResult(prepared=info), Path("log"), "ready")
+    )
+    for named in ("latency_ms", "quality/right", "quality/val_loss_drop", "quality/samples"):
+        assert reference_info("S", prepared, [named]) == info
+    with pytest.raises(UsageError, match=r"^choose: quality/rigth: the figures of the evaluation are right, val_loss$"):
+        reference_info("S", prepared, ["latency_ms", "quality/rigth"])

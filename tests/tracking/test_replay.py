@@ -11,8 +11,8 @@ from tests.support.concurrent_writers import NAMES, write_at_once
 from tests.support.example_jobs import failed, job, ok
 
 from almaflow.records import Status, write_json
-from almaflow.tracking.replay import Result, catch_up
-from almaflow.tracking.schema import MARKS
+from almaflow.tracking.replay import Result, catch_up, mark_again
+from almaflow.tracking.schema import CHOSEN, MARKS, PARETO
 from almaflow.tracking.writer import NEUTRAL_TAGS, Tracker
 
 if TYPE_CHECKING:
@@ -221,3 +221,18 @@ def test_marks_are_set_and_taken_away_as_the_results_of_the_job_change(uri: str,
     assert marked(EAGER=both) == {"EAGER": both, "ONNX_CPU": {}}  # of runs that were made just then
     assert marked(EAGER=front, ONNX_CPU=both) == {"EAGER": front, "ONNX_CPU": both}
     assert marked() == {"EAGER": {}, "ONNX_CPU": {}}
+
+
+def test_marks_of_an_earlier_question_are_taken_back(uri: str, made: Job) -> None:
+    tracker, run_ids = catch_up(uri, made, results(made))
+    assert tracker is not None
+    tracker.close(made, {}, "", None, verdict=dict.fromkeys(MARKS, "EAGER"))
+    mark_again(uri, {tracker.run_id: {CHOSEN: "none"}, run_ids["EAGER"]: {CHOSEN: "true"}, run_ids["ONNX_CPU"]: {}})
+    runs = stored(uri, made)
+    tags = {name: {key: runs[name][0].data.tags.get(key) for key in MARKS} for name in runs}
+    assert tags["job"] == {PARETO: None, CHOSEN: "none"}
+    assert tags["EAGER"][CHOSEN] == "true"
+    mark_again(uri, {run_ids["EAGER"]: {}})
+    assert CHOSEN not in stored(uri, made)["EAGER"][0].data.tags
+    tracker.close(made, {}, "", None, verdict={PARETO: "EAGER"})
+    assert {key: stored(uri, made)["job"][0].data.tags.get(key) for key in MARKS} == {PARETO: "EAGER", CHOSEN: None}

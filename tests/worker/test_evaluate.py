@@ -13,6 +13,7 @@ from almaflow.models.binding import Parameters
 from almaflow.models.call_form import CallForm
 from almaflow.models.loaded import LabelledLoader, calibration_batches
 from almaflow.records import EvaluateSpec, ModelSpec, QualityDrop, TargetSpec
+from almaflow.records.quality import figures_of
 from almaflow.stats.quality import proportions_interval
 from almaflow.worker import evaluations
 from almaflow.worker.evaluate import Scores, drops, evaluate
@@ -84,23 +85,23 @@ def test_a_function_may_call_the_model_itself() -> None:
 def test_what_was_lost_is_paired_with_eager_sample_by_sample() -> None:
     eager, spoilt = scores()[0], scores(flip=3)[0]
     interval = proportions_interval(3, 0, 7)
-    spec = EvaluateSpec(f"{BUILT_IN}.top1")
-    assert drops(spec, eager, spoilt) == {"top1": QualityDrop(3 / 7, interval.low, interval.high)}
-    assert drops(spec, eager, eager)["top1"].value == 0.0
+    assert drops(eager, spoilt) == {"top1": QualityDrop(3 / 7, interval.low, interval.high)}
+    assert drops(eager, eager)["top1"].value == 0.0
 
 
-def test_an_error_that_grows_is_a_loss() -> None:
-    spec = EvaluateSpec(f"{HERE}.own_loop", lower_is_better=("right",))
-    eager, spoilt = scores(f"{HERE}.own_loop")[0], scores(f"{HERE}.own_loop", flip=3)[0]
-    lost = drops(spec, eager, spoilt)["right"]
-    assert lost.value == pytest.approx(-3 / 7)
-    assert lost.low is None  # no interval without single scores
+@pytest.mark.parametrize("name", ["mse", "loss", "val_loss", "error", "top1.error", "MAE", "perplexity", "wer"])
+def test_an_error_that_grows_is_a_loss(name: str) -> None:
+    eager, spoilt = Scores({name: torch.tensor(0.5)}, 7, ""), Scores({name: torch.tensor(0.75)}, 7, "")
+    lost = drops(eager, spoilt)[name]
+    assert lost == QualityDrop(0.25)  # no interval without single scores
+    right = drops(*(Scores({"right": each.by_name[name]}, 7, "") for each in (eager, spoilt)))["right"]
+    assert right == QualityDrop(-0.25)
 
 
 def test_other_samples_than_eagers_are_no_pair() -> None:
     eager, other = (scores(given=loader("never_the_same"))[0] for _ in range(2))
     with pytest.raises(UsageError, match="gave other samples than it gave eager: seed"):
-        drops(EvaluateSpec("x"), eager, other)
+        drops(eager, other)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +134,21 @@ def test_what_cannot_be_evaluated_is_told_in_a_line(figure: str, given: dict[str
     assert "\n" not in str(caught.value)
 
 
-def test_an_error_by_a_name_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match="lower_is_better: loss is none of the figures: top1"):
-        scores(lower_is_better=("loss",))
+def test_the_samples_are_known_by_their_labels_too() -> None:
+    first, again, others = (scores(given=loader(wrong=wrong))[0].digest for wrong in (2, 2, 3))
+    assert first == again != others
+    assert (
+        scores(given=loader("of_objects"), figure=f"{HERE}.nothing")[0].digest
+        == scores(given=loader("of_objects"), figure=f"{HERE}.nothing")[0].digest
+    )
+
+
+def test_the_figures_that_are_known_before_are_those_that_it_gives() -> None:
+    logits, labels = torch.eye(6), torch.arange(6)
+    for name in ("top1", "top5", "text"):
+        assert figures_of(f"{BUILT_IN}.{name}") == tuple(getattr(evaluations, name)(logits, labels))
+    assert figures_of(f"{BUILT_IN}.mse") == tuple(evaluations.mse(logits, logits))
+    assert figures_of("mine.top1") == figures_of(None) == ()
 
 
 def test_the_figures_have_the_known_answers() -> None:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.slow, pytest.mark.alma]  # importing torch takes seconds
 
 
-def measured(tmp_path: Path, *, keep: bool = True) -> tuple[Events, list[Measurement]]:
+def measured(tmp_path: Path, *, keep: bool = True, limit_mb: float | None = None) -> tuple[Events, list[Measurement]]:
     """Run one eager conversion of a linear layer, and return what it told and kept."""
     from almaflow.worker.conversion import run_conversion
 
     task = make_task(tmp_path, min_samples=27, min_time_s=0.0, warmup_calls=1, warmup_time_s=0.0)
     digest = do_prepare(task).weights_digest
-    task = replace(task, conversion=planned(), weights_digest=digest)
+    task = replace(task, conversion=planned(), weights_digest=digest, keep_limit_mb=limit_mb)
     events, turns = Events(), TurnInbox(1, first=0, keep=keep)
     kept: list[Measurement] = []
     run_conversion(task, events, turns, time.perf_counter(), kept.append)  # type: ignore[arg-type]
@@ -83,4 +83,19 @@ def test_whatever_keeps_it_from_being_written_is_one_line(
     _, kept = measured(tmp_path)
     assert (kept[-1].not_kept, kept[-1].export_mb) == (why, None)
     assert kept[-1].samples_ms
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize("known_before", [True, False])
+def test_a_model_above_the_limit_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, known_before: bool
+) -> None:
+    from almaflow.worker import keeping
+
+    if not known_before:
+        monkeypatch.setattr("almaflow.conversions.converted.ConvertedModel.model_mb", lambda _: None)
+    monkeypatch.setattr(keeping, "LEFT_MB", 0.0)
+    _, kept = measured(tmp_path, limit_mb=1e-5)
+    assert kept[-1].not_kept == "its 0 MB are above keep_limit_mb=1e-05"
+    assert kept[-1].export_mb is None
     assert not (tmp_path / "export").exists()

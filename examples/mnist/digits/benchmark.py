@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         batch_size=asked.batch_size,
         measure=asked.measure,
         output=asked.output,
-        overrides=[] if asked.random else ["evaluate=top1"],
+        evaluate=None if asked.random else "top1",
         **given,
     )
     result.print(tracebacks=True)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.metric_names import more_is_better, value_of
-from almaflow.analysis.quality import fell_too_much
-from almaflow.stats import PERCENTILE_SAMPLES, Interval
+from almaflow.stats import PERCENTILE_SAMPLES, Interval, exceeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +40,10 @@ class Choice:
 
 
 def choose(
-    candidates: Mapping[str, Metrics], asked: Choosing, tied: Callable[[str, str], bool] | None = None
+    candidates: Mapping[str, Metrics],
+    asked: Choosing,
+    tied: Callable[[str, str], bool] | None = None,
+    fallen: Mapping[str, str] | None = None,
 ) -> Choice:
     """Choose the best conversion under limits. A conversion without a metric that is asked for does not fit.
 
@@ -52,15 +54,16 @@ def choose(
         asked: The limits, and the metric by which the best is chosen.
         tied: Whether the first of two candidates is not faster for certain than the second; by default, where the 95%
             intervals of their medians overlap, or are not known.
+        fallen: Why others cannot be chosen although their latency counts, by their names.
     """
-    rejected = {name: list(dict.fromkeys(_shortfalls(each, asked))) for name, each in candidates.items()}
+    failed_by = {name: shortfalls(each, asked) for name, each in candidates.items()}
     sign = -1.0 if more_is_better(asked.by) else 1.0
 
     def rank(name: str) -> tuple[float, float]:
         by, latency_ms = value_of(candidates[name], asked.by), candidates[name].get("latency_ms")
         return sign * (math.inf if by is None else by), math.inf if latency_ms is None else latency_ms
 
-    fitting = sorted((name for name, reasons in rejected.items() if not reasons), key=rank)
+    fitting = sorted((name for name, reasons in failed_by.items() if not reasons), key=rank)
     best = fitting[0] if fitting else None
     return Choice(
         max=dict(asked.max),
@@ -70,7 +73,8 @@ def choose(
         value=value_of(candidates[best], asked.by) if best else None,
         fitting=fitting,
         tied_with_chosen=[name for name in fitting[1:] if best and _tied(best, name, candidates, asked.by, tied)],
-        rejected={name: reasons for name, reasons in rejected.items() if reasons},
+        rejected={name: reasons for name, reasons in failed_by.items() if reasons}
+        | {name: [reason] for name, reason in (fallen or {}).items()},
     )
 
 
@@ -79,11 +83,18 @@ def candidates_of(output: Mapping[str, Any]) -> dict[str, Metrics]:
 
     Their latency counts, and their quality on labelled data did not fall by more than was allowed.
     """
+    return {each["conversion"]: each for each in _counting(output) if each.get("quality_ok") is not False}
+
+
+def fallen_in(output: Mapping[str, Any]) -> dict[str, str]:
+    """Return why others of ``output=FILE.json`` cannot be chosen although their latency counts, by name."""
     return {
-        each["conversion"]: each
-        for each in output["conversions"]
-        if each["latency_ms"] is not None and not fell_too_much(each.get("quality_verdict"))
+        each["conversion"]: each["quality_verdict"] for each in _counting(output) if each.get("quality_ok") is False
     }
+
+
+def _counting(output: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    return (each for each in output["conversions"] if each["latency_ms"] is not None)
 
 
 def apart(value: float, limit: float) -> tuple[str, str]:
@@ -93,13 +104,18 @@ def apart(value: float, limit: float) -> tuple[str, str]:
     return one, other
 
 
+def shortfalls(metrics: Metrics, asked: Choosing) -> list[str]:
+    """Return what keeps a conversion from being chosen: limits that it does not keep to, and metrics that it lacks."""
+    return list(dict.fromkeys(_shortfalls(metrics, asked)))
+
+
 def _shortfalls(metrics: Metrics, asked: Choosing) -> Iterator[str]:
     for sign, limits in ((">", asked.max), ("<", asked.min)):
         for name, limit in limits.items():
             value = value_of(metrics, name)
             if value is None:
                 yield _lacking(name)
-            elif value > limit if sign == ">" else value < limit:
+            elif exceeds(value, limit) if sign == ">" else exceeds(limit, value):
                 yield f"{name} {f' {sign} '.join(apart(value, limit))}"
     if value_of(metrics, asked.by) is None:
         yield _lacking(asked.by)

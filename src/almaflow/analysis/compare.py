@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.quality import figures_in
+from almaflow.records.quality import DROP, SECTION
 from almaflow.stats import Interval
 
 if TYPE_CHECKING:
@@ -48,6 +50,9 @@ MATTERS = (
 )
 """Settings that have to agree: else the two results do not measure the same thing on the same machine, and a difference
 in latency is no verdict on a runtime. Versions are not among them: people ask what a new version brings."""
+
+EVALUATION = ("params.evaluate.target", "params.evaluate.kwargs", "params.evaluate.samples")
+"""Settings that have to agree for figures of quality only."""
 
 HIDDEN = ("tags.mlflow.", "tags.almaflow.")
 """Tags that tell who ran it, when, and how it ended, not what was measured."""
@@ -122,7 +127,9 @@ class Comparison:
     incomparable: tuple[str, ...]
     """Settings that have to agree, and do not."""
     warnings: tuple[str, ...]
-    """Reasons why the two are not comparable: those, and another model."""
+    """Reasons why the two are not comparable: those, another model, and another evaluation."""
+    other_evaluation: tuple[str, ...] = ()
+    """Settings of the evaluations that differ, so that figures of quality are not comparable."""
 
 
 def compare(before: Side, after: Side, *, everything: bool = False) -> Comparison:
@@ -139,20 +146,23 @@ def compare(before: Side, after: Side, *, everything: bool = False) -> Compariso
         everything: Compare every metric, not only those that people decide by.
     """
     recorded = before.metrics.keys() | after.metrics.keys()
-    names = [name for name in COMPARED if name in recorded or name == "latency_ms"]
+    settings = _settings(before, after)
+    other_evaluation = tuple(_other_evaluation(settings))
+    figures = () if other_evaluation else sorted(figures_in(recorded))
+    evaluated = (f"{SECTION}{each}{end}" for each in figures for end in ("", DROP[0]))
+    names = [name for name in (*COMPARED, *evaluated) if name in recorded or name == "latency_ms"]
     if everything:
         names += sorted(recorded - set(names))
     differences = tuple(Difference(name, before.metrics.get(name), after.metrics.get(name)) for name in names)
-    settings = _settings(before, after)
     differing = {name: (first, second) for name, first, second in settings}
     incomparable = tuple(
         f"{name.split('.', 1)[1]} differs: {differing[name][0] or 'none'}, {differing[name][1] or 'none'}"
         for name in MATTERS
         if name in differing
     )
-    warnings = (*incomparable, *_other_model(settings))
+    warnings = (*incomparable, *_other_model(settings), *other_evaluation)
     verdict, why = _verdict(before, after)
-    return Comparison(before, after, differences, verdict, why, settings, incomparable, warnings)
+    return Comparison(before, after, differences, verdict, why, settings, incomparable, warnings, other_evaluation)
 
 
 def _other_model(settings: Iterable[tuple[str, str, str]]) -> Iterator[str]:
@@ -161,6 +171,12 @@ def _other_model(settings: Iterable[tuple[str, str, str]]) -> Iterator[str]:
         yield f"the model is another one: {', '.join(differing)}"
     if unknown := [name for name, known in digests if not known]:
         yield f"the model may be another one, not known of both: {', '.join(unknown)}"
+
+
+def _other_evaluation(settings: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    for name, first, second in settings:
+        if name in EVALUATION and first and second:
+            yield f"quality is not compared, {name.removeprefix('params.')} differs: {first}, {second}"
 
 
 def _settings(before: Side, after: Side) -> tuple[tuple[str, str, str], ...]:

@@ -12,7 +12,7 @@ from almaflow.analysis.compare import ABSOLUTE, INTERVAL, SHARES
 from almaflow.analysis.metric_names import more_is_better, value_of
 from almaflow.analysis.stops import rounds_with_samples
 from almaflow.analysis.warnings import OTHERS_CPUS, STEAL_CPUS
-from almaflow.stats import Interval, floor_of, interval_over_rounds
+from almaflow.stats import Interval, exceeds, floor_of, interval_over_rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -104,7 +104,7 @@ def _judge(before: Side, after: Side, metric: str, limit: float, outcome: Callab
     if second is None:
         return told(FAILED, f"no {metric} any more")
     worse = _worse(metric, first, second)
-    if worse <= limit or math.isclose(worse, limit, rel_tol=1e-9):
+    if not exceeds(worse, limit):
         return told(PASSED, "within the limit", worse=worse)
     if metric not in _LOGGED | _OF_SAMPLES:
         return told(FAILED, "above the limit; this metric has no interval", worse=worse)

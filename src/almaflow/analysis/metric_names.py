@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metrics import HEADLINES
+from almaflow.records.quality import DROP, SECTION, is_error, is_quality_metric, metrics_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _SECTIONS = {
     "speedup": "vs_eager_ci_low vs_eager_ci_high vs_eager_stable floor_vs_eager "
@@ -28,16 +29,13 @@ _SECTIONS = {
     "noise": "cv stable recompiles processes between_processes",
 }
 KNOWN = (*HEADLINES, *(f"{section}/{name}" for section, names in _SECTIONS.items() for name in names.split()))
-"""Every metric that has one name; the others are those of ``_NAMED_BY_USERS``."""
+"""Every metric that has one name; the others have the name of a predictor, or of a figure of quality."""
 
 _PREDICTED = "latency_ms|low_ms|high_ms|energy_j|error_pct|floor_error_pct|scaled_error_pct|energy_error_pct"
-_NAMED_BY_USERS = re.compile(rf"quality/[^/]+|prediction/[^/]+/(?:{_PREDICTED})")
-"""Metrics that have the name of a predictor, or of a figure of quality."""
+_OF_PREDICTOR = re.compile(rf"prediction/[^/]+/(?:{_PREDICTED})")
 
 _MORE_IS_BETTER = re.compile(
     r"throughput|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*|latency/(?:samples|rounds)|noise/(?:stable|processes)"
-    # Quality is a share of right answers or its like, unless its name says that it is an error or a loss.
-    r"|quality/(?!(?:.*_)?(?:mse|rmse|mae|error|loss|perplexity|drop|drop_low|drop_high)$).*"
 )
 
 EQUAL_DB = 200.0
@@ -47,7 +45,7 @@ _OF_EQUAL_OUTPUTS = {"fidelity/sqnr_db": EQUAL_DB, "fidelity/worst_part_db": EQU
 
 def is_metric(name: str) -> bool:
     """Whether conversions may have a metric of this name."""
-    return name in KNOWN or _NAMED_BY_USERS.fullmatch(name) is not None
+    return name in KNOWN or is_quality_metric(name) or _OF_PREDICTOR.fullmatch(name) is not None
 
 
 def unknown_metric(name: str) -> str:
@@ -57,8 +55,17 @@ def unknown_metric(name: str) -> str:
     return f"{name}: no such metric; {offer}"
 
 
+def unknown_figure(metrics: Iterable[str], figures: Iterable[str]) -> str | None:
+    """Tell which metric of an evaluation is none of one with these figures; None where there is no such metric."""
+    given = metrics_of(figures := list(figures))
+    wrong = next((each for each in metrics if is_quality_metric(each) and each not in given), None)
+    return f"choose: {wrong}: the figures of the evaluation are {', '.join(figures)}" if wrong else None
+
+
 def more_is_better(name: str) -> bool:
     """Whether a larger value of the metric is the better one."""
+    if is_quality_metric(name):
+        return not (name.endswith(DROP) or is_error(name.removeprefix(SECTION)))
     return _MORE_IS_BETTER.fullmatch(name) is not None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.metrics import HEADLINES
 from almaflow.analysis.pareto import front
-from almaflow.analysis.quality import verdict
+from almaflow.analysis.quality import quality_ok, verdict
 from almaflow.analysis.verdict import analyse
 from almaflow.errors import RecordError
 from almaflow.records import stamp
@@ -90,9 +90,9 @@ def completed(output: Any) -> dict[str, Any]:
             "threads": None,
         }
         absent |= {"notes": [], "measure": {}}
-        entry: dict[str, Any] = dict.fromkeys((*HEADLINES, "failure", "message", "quality_verdict")) | dict.fromkeys(
-            _TEXTS, "unknown"
-        )
+        entry: dict[str, Any] = dict.fromkeys(
+            (*HEADLINES, "failure", "message", "quality_verdict", "quality_ok")
+        ) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
         known |= {"conversions": [entry | each for each in output.get("conversions", ())]}
         return {"pareto": front(candidates_of(known)), **known}
@@ -110,6 +110,7 @@ def _entry(job: Job, row: Row) -> dict[str, Any]:
         "failure": kind.value if kind else None,
         "message": row.message,
         "quality_verdict": verdict(job, row.outcome),
+        "quality_ok": quality_ok(job, row.outcome),
         "traceback": row.outcome.failure.traceback if row.outcome.failure else None,
         "install": planned.install if planned.unavailable else None,
         "run_id": row.outcome.run_id,

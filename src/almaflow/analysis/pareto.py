@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.metric_names import more_is_better, value_of
+from almaflow.records.quality import figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 LATENCY, FIDELITY, MEMORY = "latency_ms", "fidelity/sqnr_db", "memory/model_mb"
 SMALL_SHARE, SMALL_DB = 0.01, 1.0
 """Differences in latency and size, as a share of the larger, and in SQNR, that do not count: noise is no less."""
-_NO_FIGURES = ("_drop", "_drop_low", "_drop_high", "/samples")
-"""Ends of the names of metrics that tell of a figure of quality, and are none."""
 
 
 def accuracy_metric(candidates: Mapping[str, Metrics]) -> str:
@@ -25,7 +24,7 @@ def accuracy_metric(candidates: Mapping[str, Metrics]) -> str:
         name
         for metrics in candidates.values()
         for name, value in metrics.items()
-        if name.startswith("quality/") and not name.endswith(_NO_FIGURES) and value is not None
+        if figure_of(name) and value is not None
     )
     return next(evaluated, FIDELITY)
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
+
+from almaflow.records.quality import DROP, SECTION, figure_of, is_error
+from almaflow.stats import exceeds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from almaflow.records import EvaluateSpec, Job, Measurement, Outcome, QualityDrop
-
-_FIGURE = re.compile(r"quality/(?!samples$)(?P<name>[^/]+?)(?<!_drop)(?<!_drop_low)(?<!_drop_high)")
-
-NOT_EVALUATED = "not evaluated"
-"""How the verdict on a conversion begins that has no figures although they were asked for."""
+    from almaflow.records import Job, Measurement, Outcome, QualityDrop
 
 
 def quality_metrics(measured: Measurement) -> dict[str, float | None]:
     """Return the figures, what each lost against eager on the same samples with its interval, and the samples."""
-    metrics: dict[str, float | None] = {f"quality/{name}": value for name, value in measured.quality.items()}
+    metrics: dict[str, float | None] = {f"{SECTION}{name}": value for name, value in measured.quality.items()}
     for name, drop in measured.quality_drops.items():
-        metrics[f"quality/{name}_drop"] = drop.value
-        metrics[f"quality/{name}_drop_low"] = drop.low
-        metrics[f"quality/{name}_drop_high"] = drop.high
-    return metrics | {"quality/samples": measured.quality_samples, "calibration/samples": measured.calibration_samples}
+        metrics |= zip((f"{SECTION}{name}{end}" for end in DROP), (drop.value, drop.low, drop.high), strict=True)
+    return metrics | {
+        f"{SECTION}samples": measured.quality_samples,
+        "calibration/samples": measured.calibration_samples,
+    }
 
 
 def figures_in(metrics: Iterable[str]) -> list[str]:
     """Return the names of the figures of quality among the names of metrics."""
-    return [match["name"] for each in metrics if (match := _FIGURE.fullmatch(each))]
+    return [name for each in metrics if (name := figure_of(each))]
 
 
 def too_low(job: Job, outcome: Outcome) -> str | None:
@@ -36,17 +34,28 @@ def too_low(job: Job, outcome: Outcome) -> str | None:
     spec, measured = job.evaluate, outcome.measurement
     if spec is None or spec.max_drop is None or measured is None:
         return None
-    told = [_told(name, drop, spec) for name, drop in measured.quality_drops.items() if drop.value > spec.max_drop]
+    told = [
+        _told(name, drop, spec.max_drop)
+        for name, drop in measured.quality_drops.items()
+        if exceeds(drop.value, spec.max_drop)
+    ]
     return "; ".join(told) or None
 
 
-def _told(name: str, drop: QualityDrop, spec: EvaluateSpec) -> str:
-    moved = "grew" if name in spec.lower_is_better else "fell"
-    limit = f"evaluate.max_drop={spec.max_drop:g}"
+def _told(name: str, drop: QualityDrop, most: float) -> str:
+    moved = "grew" if is_error(name) else "fell"
+    limit = f"evaluate.max_drop={most:g}"
     if drop.low is None or drop.high is None:
         return f"{name} {moved} by {drop.value:.3g}, more than {limit}"
-    sure = "" if spec.max_drop is not None and drop.low > spec.max_drop else ", which the interval does not rule out"
+    sure = "" if exceeds(drop.low, most) else ", which the interval does not rule out"
     return f"{name} {moved} by {drop.value:.3g} ({drop.low:.3g} to {drop.high:.3g}), more than {limit}{sure}"
+
+
+def quality_ok(job: Job, outcome: Outcome) -> bool | None:
+    """Whether its quality keeps to what was asked for; None where nobody asked, or it is not known."""
+    if too_low(job, outcome):
+        return False
+    return True if outcome.measurement and outcome.measurement.quality else None
 
 
 def verdict(job: Job, outcome: Outcome) -> str | None:
@@ -54,18 +63,14 @@ def verdict(job: Job, outcome: Outcome) -> str | None:
     measured = outcome.measurement
     if measured is None or not (measured.quality or measured.quality_error):
         return None
-    return f"{NOT_EVALUATED}: {measured.quality_error}" if measured.quality_error else too_low(job, outcome) or "ok"
-
-
-def fell_too_much(verdict: str | None) -> bool:
-    """Whether a verdict that ``verdict`` gave tells of a figure that fell by more than was allowed."""
-    return verdict is not None and verdict != "ok" and not verdict.startswith(NOT_EVALUATED)
+    return f"not evaluated: {measured.quality_error}" if measured.quality_error else too_low(job, outcome) or "ok"
 
 
 def shown(metrics: Mapping[str, float | None]) -> str:
-    """Return the first figure with what it gained against eager: ``0.762 (-0.012)``; empty where there is none."""
+    """Return the first figure with how far it lies from eager's: ``0.762 (-0.012)``; empty where there is none."""
     for name in figures_in(metrics)[:1]:
-        value, drop = metrics.get(f"quality/{name}"), metrics.get(f"quality/{name}_drop")
+        value, drop = metrics.get(f"{SECTION}{name}"), metrics.get(f"{SECTION}{name}_drop")
         if value is not None:
-            return f"{value:.4g}" + ("" if drop is None else f" ({0.0 - drop:+.2g})")
+            beyond = None if drop is None else 0.0 + drop if is_error(name) else 0.0 - drop
+            return f"{value:.4g}" + ("" if beyond is None else f" ({beyond:+.2g})")
     return ""

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.choose import Choice, choose
+from almaflow.analysis.choose import Choice, choose, shortfalls
 from almaflow.analysis.pareto import front
 from almaflow.analysis.recommend import Recommendation, recommend
-from almaflow.analysis.rows import Compared, Row, compare, make_rows
+from almaflow.analysis.rows import Compared, Row, compare, make_row, make_rows
 from almaflow.analysis.warnings import busy, warnings_of
 from almaflow.records import Status
 from almaflow.records.clock import now
 from almaflow.records.plan import INDUCTOR
 
 if TYPE_CHECKING:
-    from almaflow.records import Job
+    from almaflow.records import Job, Outcome
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,11 @@ class Analysis:
     """Conversions on the Pareto front of latency, accuracy and size, the fastest first: see ``pareto.front``."""
     choice: Choice | None
     """The best under the limits that the job was given; None where it was given none."""
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The conversions that may be deployed, the best first: under the limits of the job, or else by latency."""
+        return tuple(self.choice.fitting if self.choice else (row.name for row in self.rows if row.may_win))
 
     @property
     def inductor_outside_share(self) -> float | None:
@@ -81,6 +86,7 @@ def analyse(job: Job) -> Analysis:
     headroom = best.metrics.get("speedup_vs_inductor") if best else None
     named = {row.name: row for row in ranked}
     candidates = {name: row.metrics for name, row in named.items()}
+    fallen = {row.name: row.too_low for row in rows if row.counts and row.too_low}
 
     def tied_by_rounds(one: str, other: str) -> bool:
         return compare(named[one], named[other], threads) in {Compared.TIED, Compared.SLOWER}
@@ -95,8 +101,14 @@ def analyse(job: Job) -> Analysis:
         warnings=warnings_of(job),
         busy=bool(busy(job)),
         pareto=tuple(front(candidates)),
-        choice=choose(candidates, job.choose, tied_by_rounds) if job.choose.asked else None,
+        choice=choose(candidates, job.choose, tied_by_rounds, fallen) if job.choose.asked else None,
     )
+
+
+def may_be_best(job: Job, outcome: Outcome) -> bool:
+    """Whether a conversion may be the one to deploy: it may win, and keeps to the limits that the job was given."""
+    row = make_row(job, outcome)
+    return row.may_win and not (job.choose.asked and shortfalls(row.metrics, job.choose))
 
 
 def job_metrics(job: Job) -> dict[str, float]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
 
     import pandas as pd
@@ -91,7 +94,7 @@ class ValidationResult:
         Raises:
             UsageError: there is no such metric.
         """
-        from almaflow.analysis.choose import candidates_of, choose
+        from almaflow.analysis.choose import candidates_of, choose, fallen_in
         from almaflow.analysis.metric_names import is_metric, unknown_metric
         from almaflow.records import Choosing
 
@@ -99,7 +102,42 @@ class ValidationResult:
         for name in (*asked.max, *asked.min, by):
             if not is_metric(name):
                 raise UsageError(unknown_metric(name))
-        return choose(candidates_of(self.to_dict()), asked)
+        output = self.to_dict()
+        return choose(candidates_of(output), asked, fallen=fallen_in(output))
+
+    def export(
+        self,
+        conversion: str | None = None,
+        *,
+        to: str | os.PathLike[str],
+        check: bool = True,
+        tracking_uri: str | None = None,
+    ) -> Path:
+        """Write a converted model that the job has kept as a folder that works without almaflow.
+
+        Args:
+            conversion: A name or an alias; by default the best that is kept: under the job's limits, or the fastest.
+            to: A directory that is empty or does not exist.
+            check: Load it in a fresh process, compare its answer with the job's, and write how long it took to the
+                store, as ``almaflow export`` does.
+            tracking_uri: The job's store; by default the one that it was written to.
+
+        Returns:
+            The directory.
+
+        Raises:
+            UsageError: the conversion is not kept, the job was not measured on this machine, or ``to`` is not empty.
+            AlmaflowError: the folder cannot be written, or its model answers otherwise than in the job.
+        """
+        from almaflow.jobs.kept_check import checked
+        from almaflow.jobs.kept_export import export_kept, job_of, store_of
+        from almaflow.tracking.uris import resolve_uri
+
+        job, _ = job_of(self.job_id, resolve_uri(tracking_uri))
+        exported = export_kept(job, conversion, Path(to))
+        if check:
+            checked(exported, store_of(job, tracking_uri), logging.getLogger("almaflow").warning)
+        return exported.directory
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data as ``output=FILE.json`` holds them, a copy of its own."""

@@ -51,7 +51,9 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     experiment_name: str = "almaflow",
     fail_fast: bool = False,
     allow_device_override: bool = True,
+    evaluate: str | None = None,
     choose: Mapping[str, Any] | None = None,
+    keep: str | Sequence[str | int] | None = None,
     strict: bool = False,
     output: str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
@@ -93,7 +95,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         predicted_latency_ms: Predicted milliseconds of one forward call on one batch, to compare with the measurement.
         predicted_energy_j: Predicted joules of one forward call on one batch.
         data_loader: An iterable over batches, which all have the same sizes: tensors, tuples or lists (inputs first,
-            then labels, which ``overrides=["evaluate=top1"]`` judges outputs by), or mappings, of which the keys that
+            then labels, which ``evaluate="top1"`` judges outputs by), or mappings, of which the keys that
             are parameters of the model are given by name, but for optional ``labels``, ``label``, ``targets`` and
             ``target``. Its first batches of ``batch_size`` are used instead of ``example_input``; beside it,
             ``example_input`` only says how many tensors the model takes, which are those that it requires where it is
@@ -111,8 +113,12 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         experiment_name: The MLflow experiment, created where it is new.
         fail_fast: Stop at the first conversion that fails.
         allow_device_override: Let a conversion run on another device than the hardware's where it knows no other.
+        evaluate: What the outputs are worth on the labels of ``data_loader``: ``"top1"`` and its like
+            (docs/quality.md), or the import path of a function, such as ``"my_package.figures"``. Its further settings
+            are ``overrides``: ``["evaluate.max_drop=0.01"]``.
         choose: Limits under which the best conversion is chosen, as ``{"max": {"latency/p99": 20}, "min":
             {"fidelity/sqnr_db": 40}, "by": "memory/model_mb"}``: ``result.choice`` has the answer.
+        keep: Converted models that stay on disk for ``result.export``: ``"best"``, ``"all"``, ``"none"`` or names.
         strict: Raise if any conversion failed, or one that was asked for cannot run here, after everything was
             recorded.
         output: File that the result is written to as JSON.
@@ -143,7 +149,9 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
         "model.padding_mask": padding_mask,
         "model.attention_mask": attention_mask,
         "conversions": conversions,
+        "evaluate._target_" if evaluate and "." in evaluate else "evaluate": evaluate,
         **choose_settings(choose or {}),
+        "keep": keep,
         "predicted_latency_ms": predicted_latency_ms,
         "predicted_energy_j": predicted_energy_j,
         "seed": seed,

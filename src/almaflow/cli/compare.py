@@ -120,11 +120,13 @@ def _judged(
         UsageError: the two cannot be compared, or there is nothing to judge.
     """
     from almaflow.analysis.gate import gate
+    from almaflow.records.quality import is_quality_metric
     from almaflow.tracking.resumable import stored_outcome
 
+    of_quality = any(map(is_quality_metric, limits))
     for each in comparisons:
-        if each.incomparable:
-            message = f"no gate between {each.before.label} and {each.after.label}: {'; '.join(each.incomparable)}"
+        if why := (*each.incomparable, *(each.other_evaluation if of_quality else ())):
+            message = f"no gate between {each.before.label} and {each.after.label}: {'; '.join(why)}"
             raise UsageError(message)
     if not comparisons:
         message = f"{before[0].label} and the other have no conversion of the same model and batch size in common"

@@ -95,9 +95,7 @@ def resolve_evaluate(job: JobConfig, model: ModelSpec) -> EvaluateSpec | None:
             "labels, e.g. model.data_loader._target_=my_package.my_loader"
         )
         raise UsageError(message)
-    return EvaluateSpec(
-        evaluate._target_, dict(evaluate.kwargs), evaluate.samples, evaluate.max_drop, tuple(evaluate.lower_is_better)
-    )
+    return EvaluateSpec(evaluate._target_, dict(evaluate.kwargs), evaluate.samples, evaluate.max_drop)
 
 
 def weights_file(job: JobConfig) -> str | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
 from almaflow.records import Choosing, MeasureSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,14 +25,31 @@ Dimension = Annotated[int, Field(ge=0)]
 
 
 def by_metric(limits: Any) -> Any:
-    """Return limits by the names of their metrics: ``{"latency": {"p99": 20}}`` as ``{"latency/p99": 20}``."""
+    """Return limits by the names of their metrics: ``{"latency": {"p99": 20}}`` as ``{"latency/p99": 20}``.
+
+    A name with dots, which Hydra takes for a path of keys, is put together again: ``quality/f1.macro``.
+    """
     if not isinstance(limits, dict):
         return limits
-    flat: dict[str, Any] = {}
+    return {_metric(path): value for path, value in _leaves(limits)}
+
+
+def _leaves(limits: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in limits.items():
-        below = by_metric(value)
-        flat |= {f"{name}/{each}": limit for each, limit in below.items()} if isinstance(below, dict) else {name: value}
-    return flat
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, str(name)))
+        else:
+            yield (*above, str(name)), value
+
+
+def _metric(path: tuple[str, ...]) -> str:
+    """Return the metric at a path of keys: its section, of a prediction also the predictor, and its name."""
+    section, *rest = path
+    if section == "prediction" and len(rest) > 1:
+        rest = [".".join(rest[:-1]), rest[-1]]
+    else:
+        rest = [".".join(rest)] if rest else []
+    return "/".join((section, *rest))
 
 
 class Device(StrEnum):
@@ -301,8 +321,6 @@ class EvaluateConfig(_Strict):
     """How many samples, or which share of all if below 1; null: all that the loader gives."""
     max_drop: NotNegative | None = None
     """Largest loss against eager, in the figure's own unit, with which a conversion is recommended; null: any."""
-    lower_is_better: list[str] = field(default_factory=list)
-    """Names of figures that are errors."""
 
 
 @dataclass
@@ -344,7 +362,9 @@ class JobConfig(_Strict):
     resume: Any = False
     """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
     keep: Any = "best"
-    """Converted models that stay on disk for `almaflow export`: best (the fastest), all, none, or a list of names."""
+    """Converted models that stay on disk for `almaflow export`: best (the chosen or fastest), all, none, or names."""
+    keep_limit_mb: Positive | None = 2000.0
+    """Size in MB (10^6 bytes) of a converted model above which it is not kept; null: any size."""
     log_models: LogModels = LogModels.none
     """Converted models that become MLflow models, linked to their runs: best (the fastest), all that are kept, none."""
     allow_device_override: bool = True

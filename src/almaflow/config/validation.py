@@ -15,11 +15,12 @@ from omegaconf import MissingMandatoryValue, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-from almaflow.analysis.metric_names import is_metric, more_is_better, unknown_metric
+from almaflow.analysis.metric_names import is_metric, unknown_figure, unknown_metric
 from almaflow.config.cpus import parse_cpus
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
+from almaflow.records.quality import SECTION, figures_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -162,9 +163,6 @@ def _times(measure: MeasureConfig) -> list[str]:
 
 
 def _evaluate(evaluate: EvaluateConfig) -> list[str]:
-    if wrong := [name for name in evaluate.lower_is_better if more_is_better(f"quality/{name}")]:
-        message = "is taken for a share of right answers where conversions are chosen and compared"
-        return [f"evaluate.lower_is_better: {wrong[0]} {message}; call it {wrong[0]}_error"]
     samples = evaluate.samples
     if samples is not None and samples > 1 and not samples.is_integer():
         return [f"evaluate.samples={samples:g}: must be a whole number, or a share below 1"]
@@ -282,9 +280,11 @@ def _choose(job: JobConfig) -> list[str]:
                 problems.append(f"choose.{kind}.{unknown_metric(name)}")
             elif isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
                 problems.append(f"choose.{kind}.{name}={limit}: must be a finite number")
-    named = [name for name in (*choose.max, *choose.min, choose.by) if name.startswith("quality/")]
+    named = [name for name in (*choose.max, *choose.min, choose.by) if name.startswith(SECTION)]
     if named and job.evaluate._target_ is None:
         problems.append(f"choose: {named[0]} is measured by an evaluation only, such as evaluate=top1")
+    elif (figures := figures_of(job.evaluate._target_)) and (wrong := unknown_figure(named, figures)):
+        problems.append(wrong)
     if not is_metric(choose.by):
         problems.append(f"choose.by={unknown_metric(choose.by)}")
     return problems or [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.catalogue.formats import export_format
@@ -28,6 +29,8 @@ class Keep:
     """Whether only the fastest of them is kept."""
     not_exportable: tuple[str, ...] = ()
     """Those of the plan that ``all`` asks for and that cannot be exported."""
+    limit_mb: float | None = None
+    """Size of a converted model above which it is not kept; None: any."""
 
 
 NOTHING = Keep()
@@ -42,13 +45,14 @@ def with_logged(keep: Any, log_models: str) -> Any:
     return max(word, log_models, key=LEVELS.index) if word in LEVELS else keep
 
 
-def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec) -> Keep:
+def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec, limit_mb: float | None = None) -> Keep:
     """Return what a setting asks for of a plan.
 
     Args:
         setting: ``best``, ``all``, ``none``, a conversion, or a list of conversions.
         plan: The job's conversions.
         model: The job's model.
+        limit_mb: Size of a converted model above which it is not kept; None: any.
 
     Raises:
         UsageError: a conversion is unknown, not in the plan, or cannot be exported.
@@ -59,11 +63,12 @@ def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec) -
     formats = {each.name: export_format(each, model) for each in plan if not each.unavailable}
     possible = frozenset(name for name, found in formats.items() if found.format)
     if word == BEST:
-        return Keep(possible, only_best=True)
+        return Keep(possible, only_best=True, limit_mb=limit_mb)
     if word == ALL:
-        return Keep(possible, not_exportable=tuple(name for name in formats if name not in possible))
+        lacking = tuple(name for name in formats if name not in possible)
+        return Keep(possible, not_exportable=lacking, limit_mb=limit_mb)
     planned = {each.name for each in plan}
-    named = [entry.name for _, entry in resolve(setting if isinstance(setting, list) else [setting], "keep")]
+    named = _named(setting)
     for name in named:
         if name not in planned:
             message = f"keep={name}: the job does not run it; its conversions are {', '.join(sorted(planned))}"
@@ -71,4 +76,20 @@ def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec) -
         if name in formats and name not in possible:
             message = f"keep={name}: cannot be exported: {formats[name].reason}"
             raise UsageError(message)
-    return Keep(frozenset(named) & possible)
+    return Keep(frozenset(named) & possible, limit_mb=limit_mb)
+
+
+def _named(setting: Any) -> list[str]:
+    """Return the conversions by the names of the catalogue.
+
+    Raises:
+        UsageError: one is unknown.
+    """
+    try:
+        return [entry.name for _, entry in resolve(setting if isinstance(setting, list) else [setting], "keep")]
+    except UsageError as error:
+        words = get_close_matches(str(setting).lower(), (BEST, ALL, NONE), n=1)
+        if isinstance(setting, list) or not words:
+            raise
+        message = f"keep={setting}: is neither a conversion nor best, all or none; the nearest is {words[0]}"
+        raise UsageError(message) from error

@@ -13,16 +13,20 @@ from almaflow.analysis import analyse
 from almaflow.analysis.rows import make_row
 from almaflow.conversions.catalogue.formats import export_format
 from almaflow.conversions.catalogue.names import resolve
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import AlmaflowError, RecordError, UsageError
 from almaflow.jobs.files import JobFiles
 from almaflow.records.export import kept_exports
 from almaflow.report.export_readme import export_readme
 from almaflow.tracking.reader import runs_of
+from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from almaflow.analysis import Row
     from almaflow.records import Job
     from almaflow.records.export import Export
+
+_NONE = {False: "no conversion gave a figure that counts", True: "no conversion keeps to the job's limits"}
+"""Why there is no best conversion, by whether the job was given limits."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,25 @@ def job_of(named: str, uri: str) -> tuple[Job, str | None]:
     return JobFiles.of(directory).read_job(), conversion
 
 
+def store_of(job: Job, uri: str | None) -> str:
+    """Return the resolved store of a job; what its record tells of it has no credentials, which the default has."""
+    default = resolve_uri(uri)
+    return default if uri or not job.store or job.store == display_uri(default) else job.store
+
+
 def kept_model(job: Job, conversion: str | None) -> Exported:
     """Return a converted model that the job has kept, where it is.
 
     Args:
         job: The job.
-        conversion: A name or an alias; None for the fastest that is kept.
+        conversion: A name or an alias; None for the best that is kept, by ``Analysis.ranked``.
 
     Raises:
         UsageError: the conversion is not kept.
     """
-    kept = kept_exports(job.directory)
-    name = _chosen(job, conversion, frozenset(kept))
+    unreadable: list[RecordError] = []
+    kept = kept_exports(job.directory, unreadable)
+    name = _chosen(job, conversion, frozenset(kept), "".join(f"; {each}" for each in unreadable))
     row = make_row(job, next(each for each in job.outcomes if each.planned.name == name))
     return Exported(*kept[name], job, row)
 
@@ -86,7 +97,7 @@ def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
 
     Args:
         job: The job.
-        conversion: A name or an alias; None for the fastest that is kept.
+        conversion: A name or an alias; None for the best that is kept: under the job's limits, or else the fastest.
         to: A directory that is empty or does not exist.
 
     Raises:
@@ -123,18 +134,18 @@ def _remove_half(to: Path, *, existed: bool) -> None:
             to.rmdir()
 
 
-def _chosen(job: Job, conversion: str | None, kept: frozenset[str]) -> str:
-    """Return the name of a conversion that is kept.
+def _chosen(job: Job, conversion: str | None, kept: frozenset[str], damaged: str) -> str:
+    """Return the name of a conversion that is kept; what is said of damaged ones goes into the error.
 
     Raises:
         UsageError: it is not kept, or nothing is.
     """
-    ranked = [row.name for row in analyse(job).rows if row.may_win]
+    ranked = analyse(job).ranked
     if conversion is None:
         if not kept:
             first = ranked[0] if ranked else None
-            why = _why_not(job, first) if first else "no conversion gave a figure that counts"
-            message = f"{job.job_id}: the job has kept no converted model: {why}"
+            why = _why_not(job, first) if first else _NONE[job.choose.asked]
+            message = f"{job.job_id}: the job has kept no converted model: {why}{damaged}"
             raise UsageError(message)
         if found := next((name for name in ranked if name in kept), None):
             return found
@@ -143,7 +154,7 @@ def _chosen(job: Job, conversion: str | None, kept: frozenset[str]) -> str:
     ((_, entry),) = resolve([conversion], "CONVERSION")
     if entry.name not in kept:
         also = f"; kept are {', '.join(sorted(kept))}" if kept else ""
-        message = f"{entry.name}: {_why_not(job, entry.name)}{also}"
+        message = f"{entry.name}: {_why_not(job, entry.name)}{also}{damaged}"
         raise UsageError(message)
     return entry.name
 

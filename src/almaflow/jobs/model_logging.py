@@ -45,8 +45,11 @@ def to_log(job: Job) -> list[Exported]:
     if asked == NONE:
         return []
     kept = kept_exports(job.directory)
-    rows = [row for row in analyse(job).rows if row.counts and row.name in kept and row.outcome.run_id]
-    rows = [row for row in rows if row.may_win][:1] if asked == BEST else rows
+    analysis = analyse(job)
+    rows = [row for row in analysis.rows if row.counts and row.name in kept and row.outcome.run_id]
+    if asked == BEST:
+        ranked = [name for name in analysis.ranked if name in kept]
+        rows = [row for row in rows if row.name in ranked[:1]]
     return [Exported(*kept[row.name], job, row) for row in rows]
 
 

@@ -41,7 +41,7 @@ class JobRecord:
         self._progress = context.progress
         self._files = files
         self._predictions = predictions
-        self._kept = KeptModels(files.root, only_best=context.request.keep.only_best, warn=context.progress.warn)
+        self._kept = KeptModels(files.root, context.request.keep, context.progress)
         self._outcomes: dict[int, Outcome] = {}
         self._references: set[str] = set()
         self._unwritten: list[tuple[ConversionRun, Outcome]] = []
@@ -137,6 +137,7 @@ class JobRecord:
                 self._files.root.mkdir(exist_ok=True)  # where somebody has removed it, so that the job can be closed
                 self._files.remove_scratch()  # first, since it makes room where the disk is full
                 self._write()  # where writing was interrupted
+                self._kept.settle(self.job)
                 self._files.write_job(self.job)
             except OSError as error:
                 full = full or disk_error(self._files.root, error)

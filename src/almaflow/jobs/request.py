@@ -70,7 +70,7 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
         choose=Choosing(**vars(job.choose)),
         resume=Resume(str(job.resume).lower()),
         sweep_id=sweep_id,
-        keep=keep_of(with_logged(job.keep, job.log_models), resolved.plan, resolved.model),
+        keep=keep_of(with_logged(job.keep, job.log_models), resolved.plan, resolved.model, job.keep_limit_mb),
     )
 
 

@@ -67,8 +67,8 @@ def resume(
         plan: Its conversions.
         uri: A resolved store.
         failures_only: Measure again what failed, and nothing else; otherwise measure what the store does not have.
-            What was interrupted, could not be evaluated, or failed for the machine's own trouble, is measured again in
-            either case.
+            What was interrupted, lacks figures of quality on the job's samples and labels, or failed for the machine's
+            own trouble, is measured again in either case.
         warn: Called with one line where jobs are not in the store.
 
     Raises:
@@ -78,7 +78,7 @@ def resume(
     if waiting:
         warn(f"earlier jobs not wholly in the store: {len(waiting)}; `almaflow sync` writes them, or says why not")
     found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
-    lacking = {name for name, each in found.items() if job.evaluate and _unevaluated(each)}
+    lacking = {name for name, each in found.items() if _to_evaluate(job, each)}
     retried = {name for name, each in found.items() if _is_open(each) or (failures_only and _failed(each))} | lacking
     known = {name: each for name, each in found.items() if name not in retried}
     to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
@@ -87,7 +87,7 @@ def resume(
     if before and (earlier := _going_on(job, before, warn)):
         job = earlier
         needs_closing = before.tags.get("almaflow.status") != Status.OK
-    taken = _kept_apart(job, [known[each.name] for each in plan if each.name in known])
+    taken = _kept_apart(job, [_as_asked(job, known[each.name]) for each in plan if each.name in known])
     to_run = any(not each.unavailable for each in to_measure)
     to_remeasure = [
         each for each in plan if to_run and each.name in {EAGER, INDUCTOR} and _counts(known.get(each.name))
@@ -167,8 +167,29 @@ def _is_open(outcome: Outcome) -> bool:
     return outcome.interrupted or machines
 
 
-def _unevaluated(outcome: Outcome) -> bool:
-    return outcome.measurement is not None and outcome.measurement.quality_error is not None
+def _to_evaluate(job: Job, outcome: Outcome) -> bool:
+    """Whether the job asks for figures of quality, and the outcome has none, or those of other samples or labels."""
+    measured = outcome.measurement
+    if job.evaluate is None or measured is None:
+        return False
+    wanted = job.prepared.quality_digest if job.prepared else None
+    return measured.quality_error is not None or (counts(outcome) and measured.quality_digest != wanted)
+
+
+def _as_asked(job: Job, outcome: Outcome) -> Outcome:
+    """Return the outcome without figures of quality where the job asks for none."""
+    if job.evaluate or outcome.measurement is None:
+        return outcome
+    bare = replace(
+        outcome.measurement,
+        quality={},
+        quality_drops={},
+        quality_samples=None,
+        quality_digest=None,
+        quality_error=None,
+        evaluate_s=None,
+    )
+    return replace(outcome, measurement=bare)
 
 
 def _failed(outcome: Outcome) -> bool:

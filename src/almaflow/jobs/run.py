@@ -6,8 +6,11 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.choose import BY_LATENCY
+from almaflow.analysis.verdict import may_be_best
 from almaflow.conversions.catalogue.preload import modules_for
 from almaflow.errors import AlmaflowError
+from almaflow.jobs.answer import answer
 from almaflow.jobs.context import JobContext
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.leftovers import remove_dead
@@ -26,7 +29,6 @@ from almaflow.predict.job_predictions import JobPredictions
 from almaflow.processes.interrupts import Interrupts
 from almaflow.processes.launcher import Launcher
 from almaflow.records import Resume
-from almaflow.records.clock import now
 from almaflow.records.trouble import ADVICE, advised
 from almaflow.tracking.fingerprints import plan_fingerprint
 from almaflow.tracking.uris import display_uri
@@ -74,12 +76,7 @@ def run_job(request: Request, progress: Progress) -> Job:
             if not resumed.anything_to_do:
                 starting.close()
                 files.remove()
-                count = len(resumed.job.outcomes)
-                asked = "the conversion" if count == 1 else f"all {count} conversions"
-                progress.note(f"nothing to measure: the store has {asked} that you asked for")
-                job = replace(resumed.job, ended_at=now(), tracked=True)
-                progress.measured(job)
-                return job
+                return answer(context, resumed)
             files = files.going_on_in(resumed.job.directory)
             if files.root != files.scratch:
                 starting.enter_context(files.locked())
@@ -151,7 +148,7 @@ def _prepare(
         worker = stack.enter_context(
             closing(asked.started(lambda phase: context.progress.phase(job.model.name, phase)))
         )
-        job = replace(job, prepared=reference_info(job.model.name, worker))
+        job = replace(job, prepared=reference_info(job.model.name, worker, context.request.choose.metrics))
         launcher.until_imported()  # nothing may compute beside the probe
     job = replace(job, plan_fingerprint=plan_fingerprint(job, context.request.plan))
     return job, _Workers(launcher, asked.task, DriftProbe(worker))
@@ -191,8 +188,9 @@ def _measure(context: JobContext, record: JobRecord, resumed: Resumed, workers: 
             fail_fast=request.fail_fast,
             keeping=Keeping(
                 request.keep.names - {each.name for each in resumed.to_remeasure},  # those are for comparing only
-                only_best=request.keep.only_best,
-                max_drop=request.evaluate.max_drop if request.evaluate else None,
+                # By another metric the best one is known at the end only.
+                only_best=request.keep.only_best and request.choose.by in BY_LATENCY,
+                may_be_best=lambda outcome: may_be_best(record.job, outcome),
             ),
         )
         with closing(loop.run(runs)) as measured:  # the workers have ended before what they left is looked at

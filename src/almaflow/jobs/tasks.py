@@ -46,6 +46,7 @@ def reference_task(job: Job, request: Request, files: JobFiles) -> WorkerTask:
     return WorkerTask(
         model=request.model,
         evaluate=request.evaluate,
+        keep_limit_mb=request.keep.limit_mb,
         hardware=job.hardware,
         measure=job.measure,
         conversion=None,

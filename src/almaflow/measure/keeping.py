@@ -10,9 +10,10 @@ from almaflow.analysis import counts
 from almaflow.analysis.metrics import timings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from almaflow.measure.conversion_run import ConversionRun
+    from almaflow.records import Outcome
 
 SLACK = 1.05
 """A worker whose reports are slower than the best by less than this factor writes too: its median is known later."""
@@ -25,8 +26,8 @@ class Keeping:
     names: frozenset[str] = frozenset()
     """Conversions that can be written and are asked for."""
     only_best: bool = False
-    max_drop: float | None = None
-    """Largest loss of quality with which a conversion may be the best; None: any."""
+    """Whether only the fastest of those that may be the best is kept."""
+    may_be_best: Callable[[Outcome], bool] = counts
     best_ms: float | None = None
     """Median of the fastest that has been written and counts."""
 
@@ -46,11 +47,9 @@ class Keeping:
     def learn(self, run: ConversionRun) -> None:
         """Take note of an outcome: a slower one need not be written any more."""
         outcome = run.outcome
-        timed = timings(outcome) if outcome and counts(outcome) else None
+        timed = timings(outcome) if outcome and self.may_be_best(outcome) else None
         written = outcome is not None and outcome.measurement is not None and outcome.measurement.export_mb is not None
-        drops = outcome.measurement.quality_drops.values() if outcome and outcome.measurement else ()
-        lost = self.max_drop is not None and any(drop.value > self.max_drop for drop in drops)
-        if timed and written and not lost and (self.best_ms is None or timed.median < self.best_ms):
+        if timed and written and (self.best_ms is None or timed.median < self.best_ms):
             self.best_ms = timed.median
 
 

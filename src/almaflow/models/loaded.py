@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from almaflow.errors import UsageError
@@ -58,7 +59,7 @@ class LabelledLoader:
 
     @property
     def digest(self) -> str:
-        """A digest of the samples given so far: of their sizes, and of some elements of each tensor."""
+        """A digest of the samples given so far and their labels: of sizes, and of some elements of each tensor."""
         return str(self._digest.hexdigest()[:16])
 
     def __iter__(self) -> Iterator[Labelled]:
@@ -110,12 +111,10 @@ class LabelledLoader:
             tensor if dim is None else tensor.narrow(dim, start, stop - start)
             for tensor, dim in zip(batch, self._dims(batch, rows), strict=True)
         )
-        for tensor in inputs:
-            flat = tensor.detach().reshape(-1)
-            some = flat[:: max(1, flat.numel() // LOOKED_AT)].to(torch.complex128).numpy()
-            self._digest.update(f"{tuple(tensor.shape)}".encode() + some.tobytes())
         self.taken += stop - start
         parts = tuple(_cut(part, start, stop) for part in labels)
+        for part in (*inputs, *parts):
+            _add(self._digest, part)
         return Labelled(inputs[0] if len(inputs) == 1 else inputs, parts[0] if len(parts) == 1 else parts)
 
     def rows(self, inputs: Batch) -> int:
@@ -194,6 +193,28 @@ def _cut(labels: Any, start: int, stop: int) -> Any:
     if isinstance(labels, Mapping):
         return {key: _cut(value, start, stop) for key, value in labels.items()}
     return labels[start:stop]
+
+
+def _add(digest: Any, part: Any) -> None:
+    """Add the sizes and some elements of an array to a digest; plain values, and what containers hold."""
+    match part:
+        case torch.Tensor():
+            flat = part.detach().reshape(-1)
+            some = flat[:: max(1, flat.numel() // LOOKED_AT)].to(torch.complex128).numpy()
+            digest.update(f"{tuple(part.shape)}".encode() + some.tobytes())
+        case np.ndarray() if part.dtype.kind in "biufcSU":
+            digest.update(f"{part.shape}".encode() + part.reshape(-1)[:: max(1, part.size // LOOKED_AT)].tobytes())
+        case Mapping():
+            for key, value in part.items():
+                digest.update(str(key).encode())
+                _add(digest, value)
+        case list() | tuple():
+            for each in part:
+                _add(digest, each)
+        case bool() | int() | float() | str() | bytes():
+            digest.update(repr(part).encode())
+        case _:  # the text of an object may have its address, which each process has another of
+            digest.update(type(part).__qualname__.encode())
 
 
 def calibration_batches(spec: ModelSpec, parameters: Parameters, form: CallForm, example: Batch) -> list[Batch]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from almaflow.errors import RecordError
 from almaflow.records.json_files import read_json
 from almaflow.records.results import TensorSpec
 
@@ -69,12 +70,22 @@ def read_export(directory: Path | str) -> Export:
     return read_json(Path(directory) / EXPORT_FILE, Export)
 
 
-def kept_exports(job_directory: Path | str) -> dict[str, tuple[Path, Export]]:
+def kept_exports(
+    job_directory: Path | str, unreadable: list[RecordError] | None = None
+) -> dict[str, tuple[Path, Export]]:
     """Return the directory and the description of each conversion that a job has kept, by its name.
 
-    Raises:
-        RecordError: a description is damaged, or of a form that is unknown here.
+    Args:
+        job_directory: The job's directory.
+        unreadable: Gets the error of each description that cannot be read; such models are left out.
     """
-    found = sorted((Path(job_directory) / KEPT).glob(f"*/{EXPORT_FILE}"))
-    read = [(path.parent, read_export(path.parent)) for path in found]
-    return {export.conversion: (directory, export) for directory, export in read}
+    found: dict[str, tuple[Path, Export]] = {}
+    for path in sorted((Path(job_directory) / KEPT).glob(f"*/{EXPORT_FILE}")):
+        try:
+            export = read_export(path.parent)
+        except RecordError as error:
+            if unreadable is not None:
+                unreadable.append(error)
+            continue
+        found[export.conversion] = path.parent, export
+    return found

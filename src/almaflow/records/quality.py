@@ -1,9 +1,25 @@
-"""The evaluation of a model on labelled data: what is asked for, and what a conversion lost."""
+"""The evaluation of a model on labelled data: what is asked for, what a conversion lost, and the names of figures."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SECTION = "quality/"
+"""How the metrics of an evaluation begin."""
+DROP = ("_drop", "_drop_low", "_drop_high")
+"""Ends of the metrics beside a figure: what it lost against eager, and the ends of the interval of that."""
+_FIGURE = re.compile(r"\w[\w.\-]*")
+_BESIDE = re.compile(rf"samples|.*(?:{'|'.join(DROP)})")
+_ERROR = re.compile(r"(?:.*[_.\-])?(?:mse|rmse|mae|mape|nll|wer|cer|error|loss|perplexity)", re.IGNORECASE)
+
+_EVALUATIONS = "almaflow.worker.evaluations."
+_FIGURES_OF = {"top1": ("top1",), "top5": ("top5",), "mse": ("mse",), "text": ("accuracy",)}
+"""The figures of each function in that module."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +33,6 @@ class EvaluateSpec:
     """Number of samples, or their share below 1; None: all that the loader gives."""
     max_drop: float | None = None
     """Largest loss against eager with which a conversion is recommended, in the figure's own unit; None: any."""
-    lower_is_better: tuple[str, ...] = ()
-    """Names of figures that are errors."""
 
 
 @dataclass(frozen=True)
@@ -29,3 +43,35 @@ class QualityDrop:
     low: float | None = None
     """None where the figure is one number of the whole set, which says nothing of single samples."""
     high: float | None = None
+
+
+def is_figure(name: str) -> bool:
+    """Whether a figure may have this name: metrics beside figures have the other ones."""
+    return _FIGURE.fullmatch(name) is not None and _BESIDE.fullmatch(name) is None
+
+
+def is_error(figure: str) -> bool:
+    """Whether less of a figure is better: its name says that it is an error or a loss, such as ``val_loss``."""
+    return _ERROR.fullmatch(figure) is not None
+
+
+def figure_of(metric: str) -> str | None:
+    """Return the figure that a metric is the value of; None of any other metric."""
+    name = metric.removeprefix(SECTION)
+    return name if metric.startswith(SECTION) and is_figure(name) else None
+
+
+def is_quality_metric(metric: str) -> bool:
+    """Whether a metric may come from an evaluation: a figure, what it lost, or the number of samples."""
+    return metric.startswith(SECTION) and _FIGURE.fullmatch(metric.removeprefix(SECTION)) is not None
+
+
+def metrics_of(figures: Iterable[str]) -> list[str]:
+    """Return the metrics that an evaluation with these figures gives."""
+    return [f"{SECTION}samples", *(f"{SECTION}{name}{end}" for name in figures for end in ("", *DROP))]
+
+
+def figures_of(target: str | None) -> tuple[str, ...]:
+    """Return the figures of an evaluation that is part of almaflow; none of any other, whose names it tells itself."""
+    known = target is not None and target.startswith(_EVALUATIONS)
+    return _FIGURES_OF.get((target or "").removeprefix(_EVALUATIONS), ()) if known else ()

@@ -74,6 +74,8 @@ class ReferenceInfo:
     quality: dict[str, float] = field(default_factory=dict)
     """Figures of eager on labelled samples, by name."""
     quality_samples: int | None = None
+    quality_digest: str | None = None
+    """Equal where figures are of the same samples and labels."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,8 @@ class Measurement:
     quality_drops: dict[str, QualityDrop] = field(default_factory=dict)
     """Of each figure, what it lost against eager's."""
     quality_samples: int | None = None
+    quality_digest: str | None = None
+    """Equal where figures are of the same samples and labels."""
     quality_error: str | None = None
     """Why there are no figures although they were asked for."""
     evaluate_s: float | None = None

@@ -128,6 +128,11 @@ class Choosing:
         """Whether the choice may be another than the fastest conversion."""
         return bool(self.max or self.min) or self.by != Choosing.by
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that the choice depends on."""
+        return *self.max, *self.min, self.by
+
 
 @dataclass(frozen=True)
 class WorkerTask:
@@ -152,6 +157,8 @@ class WorkerTask:
     compile_jobs: int | None = None
     """Most C++ compilers that inductor runs at once; None: as many as it takes by itself."""
     evaluate: EvaluateSpec | None = None
+    keep_limit_mb: float | None = None
+    """Size of a converted model above which it is not written; None: any."""
     sys_path: tuple[str, ...] = ()
 
 

@@ -68,7 +68,7 @@ def _notes(export: Export) -> list[str]:
     if export.builder:
         notes.append(
             f"**It needs your code**: the files hold the weights only, and `load.py` calls `{export.builder}` to build "
-            "the module."
+            "the module. Where its arguments name files by relative paths, work in the directory that these start from."
         )
     if export.compiles:
         notes.append(

@@ -63,7 +63,7 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "rows": [_row(each, output) for each in timed],
         "priced": output.get("price_per_hour") is not None,
         "evaluated": cells.quality_name(timed),
-        "too_low": [each for each in timed if "quality/samples" in each and each["quality_verdict"] != "ok"],
+        "too_low": [each for each in timed if each.get("quality_ok") is False],
         "predicted": any(each["prediction_error_pct"] is not None for each in timed),
         "failed": [each for each in entries if each["status"] == "failed"],
         "missing": _missing(entries),

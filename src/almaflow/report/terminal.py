@@ -12,7 +12,6 @@ from rich.text import Text
 
 from almaflow.analysis import analyse
 from almaflow.conversions.catalogue.formats import export_format
-from almaflow.errors import RecordError
 from almaflow.records.export import kept_exports
 from almaflow.report.console import JobConsole
 from almaflow.report.table import render
@@ -21,7 +20,8 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from almaflow.records import Job, Outcome
+    from almaflow.errors import RecordError
+    from almaflow.records import Job
 
 
 def announce(uri: str, experiment_name: str) -> None:
@@ -51,19 +51,18 @@ def show_places(uri: str, job: Job) -> None:
 
 def kept_lines(job: Job) -> list[str]:
     """Return which converted models were kept, how large they are, and the command that exports the best."""
-    try:
-        kept = kept_exports(job.directory)
-    except RecordError as error:
-        return [f"Kept: {error}"]
-    ranked = [row for row in analyse(job).rows if row.may_win]
-    lacking = _not_kept(ranked[0].outcome, job) if ranked and ranked[0].name not in kept else ""
+    unreadable: list[RecordError] = []
+    kept = kept_exports(job.directory, unreadable)
+    damaged = [f"Kept: damaged: {error}" for error in unreadable]
+    ranked = analyse(job).ranked
+    lacking = _not_kept(ranked[0], job) if ranked and ranked[0] not in kept else ""
     if not kept:
-        return [f"Kept: nothing{lacking}"] if lacking else []
-    best = next((row.name for row in ranked if row.name in kept), "CONVERSION")
+        return [f"Kept: nothing{lacking}", *damaged] if lacking else damaged
+    best = next((name for name in ranked if name in kept), "CONVERSION")
     size_mb = sum(export.size_mb for _, export in kept.values())
     named = best if len(kept) == 1 else f"{len(kept)} converted models"
     command = shlex.join([*_almaflow(), "export", job.job_id, best, "--to", "DIR"])
-    return [f"Kept: {named}, {size(size_mb)}; as a folder that works by itself: {command}{lacking}"]
+    return [f"Kept: {named}, {size(size_mb)}; as a folder that works by itself: {command}{lacking}", *damaged]
 
 
 def size(megabytes: float) -> str:
@@ -71,13 +70,15 @@ def size(megabytes: float) -> str:
     return f"{megabytes:.1f} MB" if megabytes >= 0.1 else f"{1000 * megabytes:.3g} kB"  # noqa: PLR2004 - a tenth
 
 
-def _not_kept(outcome: Outcome, job: Job) -> str:
-    """Return why the fastest conversion is not among those that are kept; nothing where it was not to be."""
+def _not_kept(name: str, job: Job) -> str:
+    """Return why the best conversion is not among those that are kept; nothing where it was not to be."""
+    outcome = next(each for each in job.outcomes if each.planned.name == name)
     reason = export_format(outcome.planned, job.model).reason
     if reason is None and outcome.measurement:
         reason = outcome.measurement.not_kept
-    to_be_kept = job.config.get("keep") not in {None, "none"}
-    return f" ({outcome.planned.name} is the fastest, and not kept: {reason})" if reason and to_be_kept else ""
+    best = "chosen one" if job.choose.asked else "fastest"
+    to_be_kept = str(job.config.get("keep")).lower() != "none"
+    return f" ({name} is the {best}, and not kept: {reason})" if reason and to_be_kept else ""
 
 
 def ui_command(uri: str) -> str:

@@ -14,7 +14,7 @@ from almaflow.stats.errors import (
     summary_over,
     trend,
 )
-from almaflow.stats.intervals import Interval, hull, independent_draws, median_interval, series_interval
+from almaflow.stats.intervals import Interval, exceeds, hull, independent_draws, median_interval, series_interval
 from almaflow.stats.resampling import interval_over_rounds
 from almaflow.stats.rounds import (
     UNSURE_FROM,
@@ -55,6 +55,7 @@ __all__ = [
     "contradicts",
     "error_pct",
     "error_summary",
+    "exceeds",
     "explained_by_stops",
     "floor_of",
     "hull",

@@ -16,6 +16,7 @@ ranks, so that one outlier does not hide it, and corrected for what so few round
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -120,3 +121,8 @@ def hull(intervals: Sequence[Interval | None]) -> Interval | None:
     if not present or len(present) < len(intervals):
         return None
     return Interval(min(interval.low for interval in present), max(interval.high for interval in present))
+
+
+def exceeds(value: float, limit: float) -> bool:
+    """Whether a value is beyond a limit by more than the rounding of a difference: 0.75 - 0.70 is 0.05."""
+    return value > limit and not math.isclose(value, limit, rel_tol=1e-9, abs_tol=1e-12)

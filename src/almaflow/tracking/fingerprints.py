@@ -46,7 +46,7 @@ WORTH_MEASURE = (
 )
 """Settings that a figure's reliability depends on, beside those that change what it measures."""
 
-FIGURES_DEPEND_ON = ("target", "kwargs", "samples", "lower_is_better")
+FIGURES_DEPEND_ON = ("target", "kwargs", "samples")
 """Settings of an evaluation by which its figures, and the signs of what they lost, differ."""
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from almaflow.tracking.artifacts import copy_to, has
 from almaflow.tracking.figures import milliseconds
 from almaflow.tracking.fingerprints import logical_key
-from almaflow.tracking.schema import MARKS
 from almaflow.tracking.session import session
 from almaflow.tracking.store import experiments, prepare, search
-from almaflow.tracking.writer import Tracker
+from almaflow.tracking.writer import Tracker, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +103,7 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
     """Write the result, or what its run lacks: later figures and marks, and files that could not be copied."""
     if run is None:
         run_id = tracker.log_outcome(job, result.outcome, result.metrics, result.directory, result.note)
-        _mark(client, run_id, {}, result.marks)
+        mark(client, run_id, {}, result.marks)
         return run_id
     run_id = str(run.info.run_id)
     if run.data.tags.get("almaflow.job_run_id") != tracker.run_id:  # the job's own run was made anew
@@ -112,19 +111,25 @@ def _complete(tracker: Tracker, client: MlflowClient, job: Job, result: Result, 
     lacking = {name: result.metrics[name] for name in result.metrics.keys() - run.data.metrics.keys()}
     if lacking:
         tracker.add_metrics(run_id, job, result.outcome, lacking, result.note)
-    _mark(client, run_id, run.data.tags, result.marks)
+    mark(client, run_id, run.data.tags, result.marks)
     if not has(client, run_id, OUTCOME):
         copy_to(client, run_id, result.directory)
     return run_id
 
 
-def _mark(client: MlflowClient, run_id: str, tags: Mapping[str, str], marks: Mapping[str, str]) -> None:
-    """Set the marks that a run lacks, and take away those that it has no longer: a resumed job has other results."""
-    for name in MARKS:
-        if name in marks and tags.get(name) != marks[name]:
-            client.set_tag(run_id, name, marks[name])
-        elif name in tags and name not in marks:
-            client.delete_tag(run_id, name)
+def mark_again(uri: str, marks: Mapping[str, Mapping[str, str]]) -> None:
+    """Give runs other marks: a job that is asked for again may choose otherwise from what it measured.
+
+    Args:
+        uri: A resolved store.
+        marks: Those of ``schema.MARKS`` that each run has, by its ID.
+
+    Raises:
+        TrackingError: the store cannot be reached or written.
+    """
+    with session(uri, "what was chosen could not be written") as client:
+        for run_id, found in marks.items():
+            mark(client, run_id, client.get_run(run_id).data.tags, found)
 
 
 def _is_whole(run: Run, outcome: Outcome) -> bool:

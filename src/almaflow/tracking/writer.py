@@ -141,23 +141,33 @@ class Tracker:
             description_markdown: The text that MLflow shows above the run.
             artifacts_dir: A directory whose files become the run's artifacts.
             status: ``ok``, or ``failed`` for a job that could not do its work.
-            verdict: Tags that tell what the job found; those that it had before are replaced.
+            verdict: Those of ``schema.MARKS`` that the job has; those that it had before are replaced.
 
         Raises:
             TrackingError: the job's run is not, or not wholly, in the store.
             ValueError: a metric is NaN, infinite, or has a name that MLflow does not take.
         """
         names.check_metrics(metrics)
-        tags = names.job_tags(job) | dict(verdict or {})
+        tags = names.job_tags(job)
         tags["almaflow.status"] = "interrupted" if job.interrupted else status.value
         tags |= _described(description_markdown, job)
         ended = milliseconds(job.ended_at if job.ended_at is not None else job.started_at)
         then = f"the results are kept in {job.directory}"
         with session(self.uri, "the job's summary could not be written", then) as client:
             log_batch(client, self.run_id, metrics, {}, ended, tags)
+            mark(client, self.run_id, client.get_run(self.run_id).data.tags, verdict or {})
             pages = views.views_of(names.run_name(job), job.started_at, names.job_tags(job))
             views.write(client, self.experiment_id, pages)
             _finish(client, self.run_id, artifacts_dir, _run_status(status, interrupted=job.interrupted), ended)
+
+
+def mark(client: MlflowClient, run_id: str, tags: Mapping[str, str], marks: Mapping[str, str]) -> None:
+    """Set the marks that a run lacks, and take away those that it has no longer: a resumed job has other results."""
+    for name in names.MARKS:
+        if name in marks and tags.get(name) != marks[name]:
+            client.set_tag(run_id, name, marks[name])
+        elif name in tags and name not in marks:
+            client.delete_tag(run_id, name)
 
 
 def _finish(client: MlflowClient, run_id: str, artifacts_dir: Path | None, status: str, ended: int) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from almaflow.models.outputs import found_outputs, matched
 from almaflow.models.state import set_generators
 from almaflow.models.targets import described, imported, started_in
 from almaflow.records import QualityDrop
+from almaflow.records.quality import is_error, is_figure
 from almaflow.stats.quality import paired_drop
 from almaflow.worker.inputs import Inputs
 
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
 Answers = Sequence[tuple[str, bool, torch.Tensor]]
 
-RESERVED = re.compile(r"samples|.*_drop(_low|_high)?")
-"""Names that metrics beside a figure have."""
-
 
 @dataclass(frozen=True)
 class Scores:
@@ -55,7 +52,7 @@ class Scores:
     """The scores of the samples (N,), or one number of the whole set ()."""
     samples: int
     digest: str
-    """Equal where the samples are the same."""
+    """Equal where the samples and their labels are the same."""
 
     @property
     def means(self) -> dict[str, float]:
@@ -67,7 +64,7 @@ def evaluate(spec: EvaluateSpec, loader: LabelledLoader, call: Callable[[Batch],
     """Call a model on all samples, and return the figures of the callable that the spec names.
 
     Args:
-        spec: The callable, its arguments, and the names of its figures that are errors.
+        spec: The callable and its arguments.
         loader: The samples.
         call: One forward call on a batch of the size that the model was converted for.
         answers: Eager's outputs to a batch, by whose names the outputs are given to the callable.
@@ -90,11 +87,11 @@ def evaluate(spec: EvaluateSpec, loader: LabelledLoader, call: Callable[[Batch],
     except Exception as error:
         message = f"{origin}: raised {described(error)}"
         raise UsageError(message) from error
-    _check(by_name, spec, origin)
+    _check(by_name, origin)
     return Scores(by_name, loader.taken, loader.digest)
 
 
-def drops(spec: EvaluateSpec, eager: Scores, found: Scores) -> dict[str, QualityDrop]:
+def drops(eager: Scores, found: Scores) -> dict[str, QualityDrop]:
     """Return what each figure lost against eager's on the same samples; of errors, by how much they grew.
 
     Raises:
@@ -108,7 +105,7 @@ def drops(spec: EvaluateSpec, eager: Scores, found: Scores) -> dict[str, Quality
         raise UsageError(message)
     lost = {}
     for name, scores in found.by_name.items():
-        before, after = (scores, eager.by_name[name]) if name in spec.lower_is_better else (eager.by_name[name], scores)
+        before, after = (scores, eager.by_name[name]) if is_error(name) else (eager.by_name[name], scores)
         if scores.dim() and before.shape == after.shape:
             drop, interval = paired_drop(before.numpy(), after.numpy())
             lost[name] = QualityDrop(drop, interval.low, interval.high)
@@ -223,17 +220,14 @@ def _joined(parts: Sequence[Any]) -> Any:
     return [each for part in parts for each in part]
 
 
-def _check(by_name: Mapping[str, torch.Tensor], spec: EvaluateSpec, origin: str) -> None:
+def _check(by_name: Mapping[str, torch.Tensor], origin: str) -> None:
     for name, scores in by_name.items():
-        if not re.fullmatch(r"\w[\w.\-]*", name) or RESERVED.fullmatch(name):
+        if not is_figure(name):
             message = f"{origin}: gives a figure the name {name!r}; letters, digits, _ . and - make one, and not "
             raise UsageError(message + "samples or ..._drop")
         if not math.isfinite(float(scores.mean())):
             message = f"{origin}: {name} is {float(scores.mean())}"
             raise UsageError(message)
-    if unknown := [name for name in spec.lower_is_better if name not in by_name]:
-        message = f"evaluate.lower_is_better: {unknown[0]} is none of the figures: {', '.join(by_name)}"
-        raise UsageError(message)
 
 
 def evaluated(
@@ -254,7 +248,7 @@ def evaluated(
     loader = LabelledLoader(task.model, parameters, reference.call_form, reference.batches[0], spec.samples)
     try:
         scores = evaluate(spec, loader, call, reference.outputs[0])
-        lost = drops(spec, Scores(**reference.scores), scores)
+        lost = drops(Scores(**reference.scores), scores)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises, the measurement stays
         text = str(error) if isinstance(error, UsageError) else described(error)
         return {"quality_error": text, "evaluate_s": time.perf_counter() - began}
@@ -262,5 +256,6 @@ def evaluated(
         "quality": scores.means,
         "quality_drops": lost,
         "quality_samples": scores.samples,
+        "quality_digest": scores.digest,
         "evaluate_s": time.perf_counter() - began,
     }

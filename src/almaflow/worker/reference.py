@@ -106,6 +106,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
             sources={} if task.model.built_in else own_sources(),
             quality=scores.means if scores else {},
             quality_samples=scores.samples if scores else None,
+            quality_digest=scores.digest if scores else None,
         )
     )
     events.enter("ready")

@@ -38,8 +38,8 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         about = {
             "inputs": [{"name": "x"}],
             "outputs": [{"name": "logits"}, {"name": "labels"}],
-            "tolerance_db": 50.0,
-            "least_equal": 0.99,
+            "tolerance_db": 90.0,
+            "least_equal": 0.999,
             "comparable": comparable,
         }
         (tmp_path / "export.json").write_text(json.dumps(about), encoding="utf-8")
@@ -56,7 +56,7 @@ RIGHT = [
     '{"logits": 2 * x, "labels": np.array([3, 1])}',
     '{"labels": np.array([3, 1]), "logits": x + x}',
     "(2 * x, [3, 1][0] * 0 + np.array([3, 1]))",
-    '{"logits": 2.0001 * x, "labels": np.array([3, 1])}',
+    '{"logits": (2 + 2e-6) * x, "labels": np.array([3, 1])}',
 ]
 
 
@@ -66,10 +66,15 @@ def test_equal_outputs_pass_in_any_order_and_within_the_tolerance(checked: Any, 
     assert (code, found["equal"], found["fault"]) == (0, True, None)
     assert 0 < found["floor_ms"] <= 1000 * found["first_call_s"] + 1000
     assert found["calls"] == 20
+    assert (found["sqnr_db"] is None) == ("2e-6" not in answer)
 
 
 WRONG = {
-    '{"logits": 2.1 * x, "labels": np.array([3, 1])}': "output logits: SQNR 26.0 dB, at least 50",
+    '{"logits": 2.0003 * x, "labels": np.array([3, 1])}': "output logits: SQNR 76.5 dB, at least 90",  # as float16
+    '{"logits": 2 * x * np.where(x == 7, -np.inf, 1), "labels": np.array([3, 1])}': (
+        "output logits: infinities or NaN in other places"
+    ),
+    '{"logits": 2.1 * x, "labels": np.array([3, 1])}': "output logits: SQNR 26.0 dB, at least 90",
     '{"logits": 2 * x, "labels": np.array([3, 2])}': "output labels: 50.0% of the elements are equal",
     '{"logits": 2 * x[:1], "labels": np.array([3, 1])}': "output logits has the shape (1, 4), not (2, 4)",
     '{"logits": 2 * x / (x != 0), "labels": np.array([3, 1])}': "output logits: infinities or NaN in other places",

@@ -132,8 +132,7 @@ def exported(name: str, model: str) -> str | None:
                 ),
                 given[0],
                 outputs,
-                tolerance_db=50.0 if planned.dtype == "float32" else 25.0,
-                least_equal=0.99,
+                arithmetic=planned.dtype,
                 comparable=True,
             )
     except Exception as error:  # noqa: BLE001 - whatever a library raises is the result

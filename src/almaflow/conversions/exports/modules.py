@@ -145,6 +145,9 @@ def _building(work: Work) -> tuple[tuple[str, ...], str, str]:
         name = f"torchvision.models.{model.arch}"
         return ("from torchvision.models import get_model",), f"get_model({model.arch!r}, {arguments})", name
     module, attribute = _split(model.target)
+    if module in {"load", "check"}:
+        message = f"its code is in a module named {module}, as a file of the folder is; give it another name"
+        raise NotImplementedError(message)
     first = attribute.partition(".")[0]
     return (f"from {module} import {first}",), f"{attribute}({settings_source(model.kwargs)})", model.target
 
@@ -166,17 +169,27 @@ def _loading(network: torch.nn.Module, work: Work) -> tuple[tuple[str, ...], tup
     if work.planned.family == "quanto":
         from optimum.quanto import quantization_map
 
-        quantised = quantization_map(network)
-        return (
-            ("from optimum.quanto import requantize",),
-            (f"quantised = {quantised!r}", f"requantize(network, {read}, quantised)"),
-        )
+        quantised, plain = quantization_map(network), _plain_outputs(network)
+        lines: tuple[str, ...] = (f"quantised = {quantised!r}", f"requantize(network, {read}, quantised)")
+        if plain:
+            lines += (f"for name in {plain!r}:", "    network.get_submodule(name).disable_output_quantization()")
+        return ("from optimum.quanto import requantize",), lines
     if work.planned.family == "torchao":
         return (
             ("import torchao  # knows the classes of the weights",),
             (f"network.load_state_dict({read}, assign=True)",),
         )
     return (), (f"network.load_state_dict({read})",)
+
+
+def _plain_outputs(network: torch.nn.Module) -> list[str]:
+    """Return the layers whose outputs quanto's calibration left in floating point, which it stores nowhere."""
+    found = []
+    for name, module in network.named_modules():
+        hook = getattr(module, "_quantize_hooks", {}).get("output")
+        if hook and hook.id not in module._forward_hooks:  # noqa: SLF001 - PyTorch tells it nowhere else
+            found.append(name)
+    return found
 
 
 def _arithmetic(work: Work) -> str | None:

@@ -15,7 +15,7 @@ from almaflow.errors import TrackingError
 from almaflow.jobs import model_logging
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.keep_setting import with_logged
-from almaflow.jobs.model_logging import model_files, to_log
+from almaflow.jobs.model_logging import log_kept, model_files, to_log
 from almaflow.jobs.store import JobStore
 from almaflow.jobs.sync import sync
 from almaflow.measure.progress import Progress
@@ -113,21 +113,15 @@ def test_sync_logs_what_the_store_missed(stored_home: Path, monkeypatch: pytest.
     assert synced.why_not is None
     assert logged() == {"EAGER", "ONNX_CPU"}
     assert list(sync(resolve_uri(None))) == []
+    assert synced.job is not None
+    assert JobStore(resolve_uri(None), progress).close(files, synced.job, Status.OK).tracked
+    assert progress.lines[1:] == ["logged as MLflow models: ONNX_CPU, EAGER"]
 
 
-def test_the_job_says_what_was_logged(stored_home: Path) -> None:
-    made, progress = measured_job(stored_home, "best", ok("EAGER", 20.0), ok("ONNX_CPU", 10.0)), Said()
-    closed = JobStore(resolve_uri(None), progress).close(JobFiles.of(made.directory), made, Status.OK)
-    assert closed.tracked
-    assert progress.lines == ["logged as MLflow models: ONNX_CPU"]
-    assert logged() == {"ONNX_CPU"}
-
-
-def test_a_kept_model_that_is_damaged_waits_and_is_told(stored_home: Path) -> None:
-    made, progress = measured_job(stored_home, "best", ok("EAGER", 20.0)), Said()
-    path = stored_home / "jobs" / "j" / "kept" / "EAGER" / "export.json"
+def test_a_kept_model_that_is_damaged_is_told(home: Path) -> None:
+    made = measured_job(home, "best", with_run("EAGER", 20.0))
+    path = home / "jobs" / "j" / "kept" / "EAGER" / "export.json"
     path.write_bytes(b"[]")
-    JobStore(resolve_uri(None), progress).close(JobFiles.of(made.directory), made, Status.OK)
-    (line,) = progress.lines
-    assert str(path) in line
-    assert "no model is logged until its directory is removed" in line
+    with pytest.raises(TrackingError, match="no model is logged until its directory is removed") as raised:
+        log_kept(made, "sqlite:///none.db")
+    assert str(path) in str(raised.value)

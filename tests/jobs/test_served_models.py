@@ -19,6 +19,8 @@ import pytest
 from tests.support.command_directory import QUICK, Place
 from tests.support.real_servers import STARTS_WITHIN_S, free_port
 
+from almaflow.tracking.converted_models import register_model
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,6 +46,8 @@ ARGUMENTS = (
     "batch_size=2",
     "conversions=[EAGER,ONNX_CPU,OPENVINO]",
     "log_models=all",
+    "hardware=cpu",
+    "hardware.threads=1",
     *QUICK,
 )
 LOADED = """
@@ -120,8 +124,7 @@ def test_logged_models_answer_over_http_and_where_almaflow_is_not(tmp_path: Path
         given = {"x": stored["input_0"], "tokens": stored["input_1"]}
         expected = {"scores": stored["output_0"], "top": stored["output_1"]}
 
-    done = place.almaflow("export", directory.name, "ONNX_CPU", "--register", "tiny", "--alias", "best", "--no-check")
-    assert "Registered as version 1 of tiny, alias best" in done.stdout, done.stderr
+    assert register_model(store, models["ONNX_CPU"].model_id, "tiny", "best") == "1"
     with served("models:/tiny@best", store, tmp_path) as address:
         answer = posted(address, {name: each.tolist() for name, each in given.items()})
         np.testing.assert_allclose(answer["scores"], expected["scores"], rtol=1e-4, atol=1e-5)

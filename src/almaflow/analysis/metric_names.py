@@ -31,11 +31,12 @@ KNOWN = (*HEADLINES, *(f"{section}/{name}" for section, names in _SECTIONS.items
 """Every metric that has one name; the others are those of ``_NAMED_BY_USERS``."""
 
 _PREDICTED = "latency_ms|low_ms|high_ms|energy_j|error_pct|floor_error_pct|scaled_error_pct|energy_error_pct"
-_NAMED_BY_USERS = re.compile(rf"quality/[^/]+|prediction/[^/]+/(?:{_PREDICTED})")
-"""Metrics that have the name of a predictor, or of a figure of quality."""
+_AT_SIZES = "latency_ms|floor_ms|throughput|sqnr_db|max_abs_diff|recompiles"
+_NAMED_BY_USERS = re.compile(rf"quality/[^/]+|prediction/[^/]+/(?:{_PREDICTED})|size/[^/]+/(?:{_AT_SIZES})")
+"""Metrics that have the name of a predictor, of a figure of quality, or of a size."""
 
 _MORE_IS_BETTER = re.compile(
-    r"throughput|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*|latency/(?:samples|rounds)|noise/(?:stable|processes)"
+    r"throughput|size/[^/]+/(?:throughput|sqnr_db)|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*|latency/(?:samples|rounds)|noise/(?:stable|processes)"
     # Quality is a share of right answers or its like, unless its name says that it is an error or a loss.
     r"|quality/(?!(?:.*_)?(?:mse|rmse|mae|error|loss|perplexity|drop|drop_low|drop_high)$).*"
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from almaflow.records.quality import QualityDrop
+from almaflow.records.sizes import SizeMeasurement
 from almaflow.records.status import FailureKind
 from almaflow.records.workload import Workload
 
@@ -16,6 +17,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     name: str | None = None
+    dynamic: tuple[str | None, ...] = ()
+    """Of each dimension the name under which its size may change, None where it is fixed; empty: all are fixed."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,8 @@ class Measurement:
     """Size of the files to which the converted model was written; None where it was not."""
     not_kept: str | None = None
     """Why the converted model could not be written, where it was to be."""
+    sizes: tuple[SizeMeasurement, ...] = ()
+    """What was measured at further sizes, where the model has dynamic dimensions."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ SIZES = (1, 3, 8)
 def main() -> None:
     """Run the jobs of each model and show them."""
     parser = make_parser(__doc__, overrides="further settings of the jobs, such as measure=thorough")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="NAME", help="torchvision's (default: two)")
+    parser.add_argument(
+        "--models", nargs="+", default=list(MODELS), metavar="NAME", help="torchvision's (default: two)"
+    )
     parser.add_argument("--conversions", nargs="+", default=list(CONVERSIONS), metavar="NAME")
     parser.add_argument("--sizes", nargs="+", type=at_least(1), default=list(SIZES), metavar="N", help="of the batch")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, for the documentation")

@@ -49,8 +49,8 @@ def test_the_table_has_a_column_for_each_size_and_says_what_was_compiled_anew() 
     header, rows = size_table((row.name, row.metrics) for row in analyse(made()).rows if row.counts)
     assert header == ("ms at", "batch 1", "batch 8")
     assert rows == [
-        ("COMPILE_INDUCTOR_DEFAULT", "4.00 (compiled anew)", "20.0"),
-        ("EAGER", "5.00", "40.0"),
+        ("COMPILE_INDUCTOR_DEFAULT", "4.00 (compiled anew)", "20.00"),
+        ("EAGER", "5.00", "40.00"),
     ]
     assert size_table([("EAGER", {"latency_ms": 1.0})]) == ((), [])
     assert size_table([("A", {"size/batch-8_sequence-64/latency_ms": 1.0})])[0] == ("ms at", "batch 8, sequence 64")

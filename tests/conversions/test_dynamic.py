@@ -18,7 +18,6 @@ from almaflow.records import Axis, DynamicDim, InputSpec, ModelSpec, WorkerTask
 pytestmark = [pytest.mark.slow, pytest.mark.alma]
 
 BATCH = DynamicDim("batch", 1, 16)
-ROUTES = ("ONNX_CPU", "OPENVINO", "COMPILE_INDUCTOR_DEFAULT", "AOT_INDUCTOR_PACKAGE")
 MODELS = {
     "convolutions": ModelSpec(
         "convolutions",
@@ -47,14 +46,16 @@ FROZEN = ModelSpec(
 )
 CASES = {
     f"{name} {model}": (name, MODELS[model])
-    for name, model in [
-        *((name, model) for model in MODELS for name in ROUTES),
-        ("OPENVINO_INT8", "convolutions"),
-        ("ONNX_CPU_INT8_STATIC", "convolutions"),
+    for name, model in (
+        ("ONNX_CPU", "convolutions"),
+        ("OPENVINO", "convolutions"),
+        ("AOT_INDUCTOR_PACKAGE", "convolutions"),
+        ("ONNX_CPU", "attention"),
+        ("OPENVINO", "attention"),
+        ("COMPILE_INDUCTOR_DEFAULT", "attention"),
         ("EXPORT+EAGER", "attention"),
-        ("JIT_TRACE", "convolutions"),
-    ]
-} | {f"{name} frozen": (name, FROZEN) for name in ("EAGER", "JIT_TRACE", "ONNX_CPU", "AOT_INDUCTOR_PACKAGE")}
+    )
+} | {f"{name} frozen": (name, FROZEN) for name in ("EAGER", "JIT_TRACE", "AOT_INDUCTOR_PACKAGE")}
 
 
 def in_child_dynamic() -> dict[str, Any]:
@@ -145,12 +146,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", [case for case in CASES if "frozen" not in case])
 def test_one_conversion_is_right_at_each_size_and_so_is_its_export(seen: dict[str, Any], case: str) -> None:
-    found, (name, model) = seen[case], CASES[case]
+    found, (_, model) = seen[case], CASES[case]
     assert "failure" not in found, found
-    least = 25 if "INT8" in name else 80
+    least = 80
     present = {"batch": model.batch_size, "sequence": 7}
     names = [dim.name for dim in model.dynamic]
-    assert [size for size, *_ in found["sizes"]] == [{key: {**present, **size}[key] for key in names} for size in model.sizes]
+    assert [size for size, *_ in found["sizes"]] == [
+        {key: {**present, **size}[key] for key in names} for size in model.sizes
+    ]
     assert all(db > least and count == 3 for _, db, count, _ in found["sizes"])
     assert found["not kept"] is None
     (x,) = found["inputs"]
@@ -160,9 +163,10 @@ def test_one_conversion_is_right_at_each_size_and_so_is_its_export(seen: dict[st
 
 
 def test_torch_compile_makes_one_graph_for_all_sizes_but_one(seen: dict[str, Any]) -> None:
-    """Of a batch of one it makes another, and says so."""
-    recompiled = {size["batch"]: graphs for size, _, _, graphs in seen["COMPILE_INDUCTOR_DEFAULT convolutions"]["sizes"]}
-    assert recompiled == {1: 1, 3: 0, 8: 0}
+    """It makes another for a batch of one, which the first call has, and none for further sizes."""
+    found = seen["COMPILE_INDUCTOR_DEFAULT attention"]
+    assert found["runtime"]["dynamo_graphs"] == "2"
+    assert [graphs for *_, graphs in found["sizes"]] == [0, 0]
 
 
 def test_a_size_that_a_trace_has_frozen_is_found(seen: dict[str, Any]) -> None:
@@ -170,6 +174,6 @@ def test_a_size_that_a_trace_has_frozen_is_found(seen: dict[str, Any]) -> None:
     traced = seen["JIT_TRACE frozen"]
     assert traced["failure"] == "wrong_output"
     assert "right at the size of the example, and wrong at batch 6" in traced["message"]
-    for name in ("ONNX_CPU", "AOT_INDUCTOR_PACKAGE"):  # either right, or refused
-        found = seen[f"{name} frozen"]
-        assert "failure" not in found or found["failure"] in {"unsupported", "wrong_output"}, found
+    refused = seen["AOT_INDUCTOR_PACKAGE frozen"]
+    assert refused["failure"] == "unsupported"
+    assert "Constraints violated" in refused["message"]

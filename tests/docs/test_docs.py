@@ -282,7 +282,15 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))
     quality = ("quality/", "evaluate.", "calibration.")
-    assert set(families) == {"prediction/", "size/", *quality, "measure.", "almaflow.predictor_version.", *RUNTIME, "env."}
+    assert set(families) == {
+        "prediction/",
+        "size/",
+        *quality,
+        "measure.",
+        "almaflow.predictor_version.",
+        *RUNTIME,
+        "env.",
+    }
     assert [name for name in sorted(every) if name not in said and not name.startswith(families)] == []
     environment = next(row[1] for row in table("docs/architecture.md", "tag") if row[0] == f"env.{ANY}")
     assert set(environment.split(", ")) == set(made.environment)

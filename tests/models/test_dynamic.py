@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from almaflow.errors import UsageError
 from almaflow.records import Axis, DynamicDim, InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from almaflow.models.dynamic import Axes
 
 pytestmark = pytest.mark.slow  # importing torch takes seconds
 
@@ -41,8 +44,8 @@ def test_names_are_those_of_inputs_or_their_positions_and_the_batch_is_everywher
 
 
 @pytest.mark.parametrize(("dims", "shapes", "line"), [
-    ([replace(SEQUENCE, axes=(Axis("x", 1),))], ((2, 4), (2, 4)), "model.dynamic_axes: no input is called x; they are: "
-     "input_ids, mask"),
+    ([replace(SEQUENCE, axes=(Axis("x", 1),))], ((2, 4), (2, 4)),
+     "model.dynamic_axes: no input is called x; they are: input_ids, mask"),
     ([SEQUENCE], ((2, 4), (2,)), "model.dynamic_axes: mask of shape (2,) has no dimension 1"),
     ([SEQUENCE], ((2, 4), (2, 5)), "model.dynamic: sequence is 4 and 5 in the example inputs, and must have one size"),
     ([SEQUENCE], ((2, 7), (2, 7)), "model.dynamic: sequence is 7 in the example inputs, outside of sequence 1-6"),
@@ -79,7 +82,7 @@ def test_a_larger_batch_has_the_rows_of_all_batches_before_it_has_any_twice() ->
 
     from almaflow.models.dynamic import resized
 
-    axes = ({0: "batch", 1: "sequence"}, {})
+    axes: Axes = ({0: "batch", 1: "sequence"}, {})
     shared = torch.zeros(3)
     batches = [(torch.tensor([[1, 2], [3, 4]]), shared), (torch.tensor([[5, 6], [7, 8]]), shared)]
     made, same = resized(batches, axes, {"batch": 5, "sequence": 3})
@@ -93,8 +96,9 @@ def test_converters_get_the_names_in_their_own_form() -> None:
 
     from almaflow.conversions.built.dynamic import DynamicShapes
 
+    named: Axes = ({0: "batch", 1: "sequence"}, {0: "batch", 2: "width"}, {})
     dims = (BATCH, replace(SEQUENCE, high=None), DynamicDim("width", 2, 8, (Axis("mask", 2),)))
-    shapes = DynamicShapes(({0: "batch", 1: "sequence"}, {0: "batch", 2: "width"}, {}), dims)
+    shapes = DynamicShapes(named, dims)
     batch = (torch.zeros(1, 4), torch.zeros(1, 3, 8), torch.zeros(5))
     assert [tuple(each.shape) for each in shapes.widened(batch)] == [(2, 4), (2, 3, 8), (5,)]
     assert shapes.for_openvino(batch) == [[-1, -1], [-1, 3, (2, 8)], [5]]
@@ -107,7 +111,6 @@ def test_converters_get_the_names_in_their_own_form() -> None:
         def forward(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
             return inputs[0]
 
-    named = ({0: "batch", 1: "sequence"}, {0: "batch", 2: "width"}, {})
     for module, arguments in ((Takes(), batch), (TakesPacked(), (batch,))):
         assert shapes.for_onnx(module, arguments, (), dynamo=True) == {"dynamic_shapes": (named,)}
         (exported,) = shapes.for_export(module, arguments)["dynamic_shapes"]

@@ -126,7 +126,11 @@ def _axes(model: ModelConfig, names: Sequence[str]) -> dict[str, list[Axis]]:
     inputs = model.inputs or []
     known = [each.name or str(number) for number, each in enumerate(inputs)]
     ranks = {name: len(each.shape) + (each.batch_dim is not None) for name, each in zip(known, inputs, strict=True)}
-    for given, dims in model.dynamic_axes.items():
+    given_axes = {} if model.dynamic_axes is None else model.dynamic_axes
+    if not isinstance(given_axes, Mapping):
+        message = f"model.dynamic_axes={given_axes}: must give names by input, such as {{input_ids:{{1:sequence}}}}"
+        raise UsageError(message)
+    for given, dims in ((str(given), dims) for given, dims in given_axes.items()):
         key = f"model.dynamic_axes.{given}"
         if known and given not in known and not (given.isdigit() and int(given) < len(known)):
             near = get_close_matches(given, known, n=1)

@@ -89,7 +89,9 @@ def sizes_to_check(spec: ModelSpec, present: Mapping[str, int]) -> list[dict[str
     """Return the sizes at which outputs are compared with eager's: those that are timed, or one other."""
     if spec.sizes:
         return [{**present, **size} for size in spec.sizes]
-    other = {dim.name: next(present[dim.name] + n for n in STEPS if dim.has(present[dim.name] + n)) for dim in spec.dynamic}
+    other = {
+        dim.name: next(present[dim.name] + n for n in STEPS if dim.has(present[dim.name] + n)) for dim in spec.dynamic
+    }
     return [other] if other else []
 
 

@@ -159,7 +159,9 @@ class _Calls:
         try:
             return _answer(self.call(batch, check=True))
         except UsageError as error:
-            message = f"model.dynamic: {str(error).partition('; change')[0]}; give ranges, or model.sizes, that it takes"
+            message = (
+                f"model.dynamic: {str(error).partition('; change')[0]}; give ranges, or model.sizes, that it takes"
+            )
             raise UsageError(message) from error
 
     def watched(self, batch: Batch, *, put_back: bool) -> ValueUse:

@@ -31,7 +31,7 @@ class DynamicShapes:
         return any(self.axes)
 
     def widened(self, batch: Batch) -> Batch:
-        """Return an example for exporters, in which no dynamic dimension has the size 1: they take that for constant."""
+        """Return an example for exporters: they take a dynamic dimension of size 1 for a constant, and get 2."""
         if not self:
             return batch
         sizes = present_sizes(self.axes, batch)
@@ -39,7 +39,7 @@ class DynamicShapes:
 
     def for_export(self, module: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
         """Return the keyword arguments of ``torch.export.export`` of a module with these arguments by position."""
-        dynamic: Any = torch.export.Dim.DYNAMIC  # type: ignore[attr-defined]
+        dynamic: Any = torch.export.Dim.DYNAMIC
         named = [dict.fromkeys(axes, dynamic) for axes in self.axes]
         return {"dynamic_shapes": _arranged(module, arguments, named)} if self else {}
 

@@ -55,7 +55,8 @@ FAMILIES: dict[str, Family] = {
         Traits(("onnxruntime",), ONNX, "onnxruntime", "cross-platform", keeps_memory=True), requirements.onnxruntime_on
     ),
     "onnxrt": Family(
-        Traits(("onnxruntime",), (*INDUCTOR, *ONNX), "onnxruntime", dynamo=True), requirements.onnxruntime_on,
+        Traits(("onnxruntime",), (*INDUCTOR, *ONNX), "onnxruntime", dynamo=True),
+        requirements.onnxruntime_on,
         fixed_sizes=_BACKEND.format(instead="ONNX_CPU"),
     ),
     "openvino": Family(Traits(("openvino", "nncf"), ("openvino",), "openvino", "Intel hardware", keeps_memory=True)),
@@ -65,9 +66,7 @@ FAMILIES: dict[str, Family] = {
         fixed_sizes=_BACKEND.format(instead="OPENVINO"),
     ),
     "tensorrt": Family(Traits(("tensorrt",)), fixed_sizes=_ENGINE),
-    "compiled_tensorrt": Family(
-        Traits(("tensorrt",), INDUCTOR, dynamo=True), label="tensorrt", fixed_sizes=_ENGINE
-    ),
+    "compiled_tensorrt": Family(Traits(("tensorrt",), INDUCTOR, dynamo=True), label="tensorrt", fixed_sizes=_ENGINE),
     "tvm": Family(
         Traits(("tvm",), INDUCTOR, dynamo=True),
         requirements.torch_tvm,
@@ -79,7 +78,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "pt2e": Family(
         Traits(("torchao",), quantises_graph=True),
-        fixed_sizes="Alma exports the graph that it quantises with fixed sizes; take ONNX_CPU_INT8_STATIC or OPENVINO_INT8",
+        fixed_sizes="Alma exports it with fixed sizes before it quantises; take ONNX_CPU_INT8_STATIC or OPENVINO_INT8",
     ),
     "fx": Family(Traits(quantises_graph=True)),
     "fake_fx": Family(Traits(emulated=True, quantises_graph=True), label="fx"),

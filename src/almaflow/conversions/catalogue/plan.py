@@ -55,7 +55,8 @@ def plan(
     found = resolve(requested)
     _warn(requested, found)
     return tuple(
-        _planned(spelling, entry, device, allow_device_override=allow_device_override, dynamic=dynamic) for spelling, entry in found
+        _planned(spelling, entry, device, allow_device_override=allow_device_override, dynamic=dynamic)
+        for spelling, entry in found
     )
 
 

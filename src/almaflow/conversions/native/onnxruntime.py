@@ -54,9 +54,7 @@ def _export(model: TensorOutputs, work: BuildInputs) -> Path:
     path, example = Path("model.onnx").absolute(), work.example
     names, outside = input_names(len(example)), weights_outside(model)
     dynamic = work.dynamic.for_onnx(model, example, names, dynamo=True)
-    torch.onnx.export(
-        model, example, str(path), input_names=names, dynamo=True, external_data=outside, **dynamic
-    )
+    torch.onnx.export(model, example, str(path), input_names=names, dynamo=True, external_data=outside, **dynamic)
     return path
 
 

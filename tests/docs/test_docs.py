@@ -36,17 +36,20 @@ from almaflow.errors import ALERT, AlmaflowError, UsageError
 from almaflow.jobs.kept_check import METRICS as EXPORT_METRICS
 from almaflow.records import (
     Drift,
+    DynamicDim,
     EvaluateSpec,
     Failure,
     FailureKind,
     HardwareSpec,
     MachineState,
     MeasureSpec,
+    ModelSpec,
     Outcome,
     Prediction,
     QualityDrop,
     ReferenceInfo,
     Round,
+    SizeMeasurement,
     Status,
     TensorSpec,
 )
@@ -251,6 +254,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         quality_samples=10,
         calibration_samples=4,
         evaluate_s=1.0,
+        sizes=(SizeMeasurement({"batch": 8}, (1.0,), 90.0, 1e-6, 0),),
         device_samples_ms=(1.0,),
         rounds=tuple(
             Round(replicate, index, count=50, started_at=0, wall_s=0.05, cpu_s=0.05, control_ms=1, state=STATE)
@@ -271,6 +275,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         prepared=ReferenceInfo(
             *((tensor,), (tensor,), 1, "x", "cpu", {}, 0.1), digests=dict.fromkeys(DIGESTS, "x"), quality={"top1": 0.8}
         ),
+        model=ModelSpec("m", dynamic=(DynamicDim("batch"),), sizes=({"batch": 8},)),
         measure=MeasureSpec(memory_limit_mb=1.0),
         evaluate=EvaluateSpec("x", max_drop=0.01),
         hardware=HardwareSpec("here", "cpu", threads=1, cpus=(0,)),
@@ -291,7 +296,15 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))
     quality = ("quality/", "evaluate.", "calibration.")
-    assert set(families) == {"prediction/", *quality, "measure.", "almaflow.predictor_version.", *RUNTIME, "env."}
+    assert set(families) == {
+        "prediction/",
+        "size/",
+        *quality,
+        "measure.",
+        "almaflow.predictor_version.",
+        *RUNTIME,
+        "env.",
+    }
     assert [name for name in sorted(every) if name not in said and not name.startswith(families)] == []
     environment = next(row[1] for row in table("docs/architecture.md", "tag") if row[0] == f"env.{ANY}")
     assert set(environment.split(", ")) == set(made.environment)

@@ -29,13 +29,15 @@ _SECTIONS = {
     "noise": "cv stable recompiles processes between_processes",
 }
 KNOWN = (*HEADLINES, *(f"{section}/{name}" for section, names in _SECTIONS.items() for name in names.split()))
-"""Every metric that has one name; the others have the name of a predictor, or of a figure of quality."""
+"""Every metric that has one name; the others have the name of a predictor, a size, or a figure of quality."""
 
 _PREDICTED = "latency_ms|low_ms|high_ms|energy_j|error_pct|floor_error_pct|scaled_error_pct|energy_error_pct"
-_OF_PREDICTOR = re.compile(rf"prediction/[^/]+/(?:{_PREDICTED})")
+_AT_SIZES = "latency_ms|floor_ms|throughput|sqnr_db|max_abs_diff|recompiles"
+_OF_PREDICTOR_OR_SIZE = re.compile(rf"prediction/[^/]+/(?:{_PREDICTED})|size/[^/]+/(?:{_AT_SIZES})")
 
 _MORE_IS_BETTER = re.compile(
-    r"throughput|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*|latency/(?:samples|rounds)|noise/(?:stable|processes)"
+    r"throughput|size/[^/]+/(?:throughput|sqnr_db)|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*"
+    r"|latency/(?:samples|rounds)|noise/(?:stable|processes)"
 )
 
 EQUAL_DB = 200.0
@@ -45,7 +47,7 @@ _OF_EQUAL_OUTPUTS = {"fidelity/sqnr_db": EQUAL_DB, "fidelity/worst_part_db": EQU
 
 def is_metric(name: str) -> bool:
     """Whether conversions may have a metric of this name."""
-    return name in KNOWN or is_quality_metric(name) or _OF_PREDICTOR.fullmatch(name) is not None
+    return name in KNOWN or is_quality_metric(name) or _OF_PREDICTOR_OR_SIZE.fullmatch(name) is not None
 
 
 def unknown_metric(name: str) -> str:

@@ -137,7 +137,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     """
     from almaflow.config.composition import compose
     from almaflow.config.overrides import choose_settings, override
-    from almaflow.config.resolve import loader_spec, weights_file
+    from almaflow.config.resolve import dynamic_fields, loader_spec, weights_file
 
     inputs = Inputs(example_input, data_loader, example_kwargs, batch_dim)
     settings = {
@@ -176,6 +176,7 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             batch_dim=job_config.model.batch_dim,
             padding_mask=job_config.model.padding_mask,
             attention_mask=job_config.model.attention_mask,
+            **dynamic_fields(job_config),
             calibration_loader=loader_spec(job_config.model.calibration_loader),
             calibration_samples=job_config.model.calibration_samples,
             directory=str(Path.cwd()),

@@ -13,6 +13,7 @@ from cattrs.errors import ClassValidationError
 from almaflow import machine
 from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
+from almaflow.config.dynamic import dynamic_dims, further_sizes
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
 from almaflow.records import (
@@ -70,9 +71,16 @@ def resolve_model(job: JobConfig) -> ModelSpec:
         batch_dim=model.batch_dim,
         padding_mask=model.padding_mask,
         attention_mask=model.attention_mask,
+        **dynamic_fields(job),
         directory=str(Path.cwd()) if target or loader or model.calibration_loader._target_ else None,
         seed=job.seed,
     )
+
+
+def dynamic_fields(job: JobConfig) -> dict[str, Any]:
+    """Return the fields of the model's record that say which sizes may change, and at which it is measured."""
+    dims = dynamic_dims(job.model, job.batch_size)
+    return {"dynamic": dims, "sizes": further_sizes(job.model, dims)}
 
 
 def loader_spec(loader: DataLoaderConfig) -> TargetSpec | None:

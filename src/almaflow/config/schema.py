@@ -170,6 +170,12 @@ class ModelConfig(_Strict):
     """The input (N, L) whose elements are other than zero where there is padding, as ``src_key_padding_mask``."""
     attention_mask: str | None = None
     """The input (N, L) whose elements are zero where there is padding, as transformers have it."""
+    dynamic: Any = None
+    """Dimensions whose sizes may change: [batch], or with ranges {batch:[1,32],sequence:[8,512]}."""
+    dynamic_axes: Any = None
+    """Where dimensions other than the batch are, by input: {input_ids:{1:sequence}}."""
+    sizes: Any = None
+    """Further sizes to time each conversion at: [1,2,8] of the batch, or [{batch:8,sequence:64}]."""
 
 
 @dataclass

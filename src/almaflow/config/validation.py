@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from almaflow.analysis.metric_names import is_metric, unknown_figure, unknown_metric
 from almaflow.config.cpus import parse_cpus
+from almaflow.config.dynamic import dynamic_dims, further_sizes
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
@@ -129,6 +130,7 @@ def _relations(job: JobConfig) -> list[str]:
         *_evaluate(job.evaluate),
         *_conversions(job.conversions),
         *_inputs(job),
+        *_dynamic(job),
         *_cpus(job.hardware.cpus),
         *_patterns({"cpu_match": job.hardware.cpu_match, "gpu_match": job.hardware.gpu_match}),
         *_limits(job.hardware.limits),
@@ -210,6 +212,14 @@ def _inputs(job: JobConfig) -> list[str]:
         if name and len(names) == len(job.model.inputs) and name not in names
     ]
     return problems
+
+
+def _dynamic(job: JobConfig) -> list[str]:
+    try:
+        further_sizes(job.model, dynamic_dims(job.model, job.batch_size))
+    except UsageError as error:
+        return [str(error)]
+    return []
 
 
 def _cpus(cpus: Any) -> list[str]:

@@ -74,7 +74,7 @@ def build_inputs(spec: ModelSpec, count: int, parameters: Parameters) -> Example
         kept = of_size(((rows_of(call[0], spec), call) for call in calls), spec, count, origin)
     batches, form = [batch for batch, _ in kept], kept[0][1]
     check_alike(batches, [form for _, form in kept], origin)
-    return ExampleInputs(batches, form, _batch_dims(batches[0], spec), parameters)
+    return ExampleInputs(batches, form, batch_dims_of(batches[0], spec), parameters)
 
 
 def take_items(loader: Iterable[object], spec: ModelSpec, count: int, origin: str) -> list[object]:
@@ -195,7 +195,8 @@ def rows_of(batch: Batch, spec: ModelSpec) -> int:
     return next(sizes, 0)
 
 
-def _batch_dims(batch: Batch, spec: ModelSpec) -> tuple[int | None, ...]:
+def batch_dims_of(batch: Batch, spec: ModelSpec) -> tuple[int | None, ...]:
+    """Return the batch dimension of each tensor; None where it has none, or another size there."""
     return tuple(
         dim if dim is not None and tensor.dim() > dim and tensor.shape[dim] == spec.batch_size else None
         for tensor, dim in zip(batch, declared_dims(batch, spec), strict=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from almaflow.errors import UsageError
 from almaflow.models.batches import copied
 from almaflow.models.build import check_forward
 from almaflow.models.outputs import found_outputs, kind_of, raw_tensors
@@ -45,9 +46,13 @@ class Examination:
     state back. A runtime with a state of its own goes this way."""
     draws: list[Answer] = field(default_factory=list)
     """Of a random model: its answers to the first batch, ``DRAWS`` times."""
+    sized: list[Answer] = field(default_factory=list)
+    """Its answers to batches of other sizes."""
 
 
-def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[str], seed: int) -> Examination:
+def examine(
+    model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[str], seed: int, sized: Sequence[Batch] = ()
+) -> Examination:
     """Call the model eagerly and compare what its answers depend on.
 
     Args:
@@ -55,6 +60,7 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
         batches: Inputs, which are not changed.
         names: A name for each input.
         seed: What the generators are set to.
+        sized: Inputs of other sizes.
 
     Raises:
         UsageError: the model cannot be called with these inputs.
@@ -102,7 +108,7 @@ def examine(model: torch.nn.Module, batches: Sequence[Batch], names: Sequence[st
         sizes_by_values=tuple(use.sizes),
         output_kinds=tuple(kind_of([answer[i][2] for answer in outputs if i < len(answer)]) for i in range(len(first))),
     )
-    found = Examination(traits, outputs)
+    found = Examination(traits, outputs, sized=[calls.of_other_size(each) for each in sized])
     if kept:
         state.put_back()
         found = replace(found, sequence=[calls.answer(each, put_back=False) for each in (batch, *batches)])
@@ -148,6 +154,15 @@ class _Calls:
         if seeded:
             set_generators(self._seed)
         return _answer(self.call(batch))
+
+    def of_other_size(self, batch: Batch) -> Answer:
+        try:
+            return _answer(self.call(batch, check=True))
+        except UsageError as error:
+            message = (
+                f"model.dynamic: {str(error).partition('; change')[0]}; give ranges, or model.sizes, that it takes"
+            )
+            raise UsageError(message) from error
 
     def watched(self, batch: Batch, *, put_back: bool) -> ValueUse:
         """Return where the model uses values; what was seen by then where it cannot run while it is watched."""

@@ -49,10 +49,17 @@ def resolve_job(job: JobConfig, *, here: bool, model: ModelSpec | None = None) -
         UsageError: the model, the hardware, a conversion, a predictor or the store is not what it should be.
     """
     hardware = resolve_hardware(job) if here else describe_hardware(job)
+    model = model or resolve_model(job)
     return ResolvedJob(
-        model=model or resolve_model(job),
+        model=model,
         hardware=hardware,
-        plan=plan(job.conversions, job.tier.number, hardware.device, allow_device_override=job.allow_device_override),
+        plan=plan(
+            job.conversions,
+            job.tier.number,
+            hardware.device,
+            allow_device_override=job.allow_device_override,
+            dynamic=bool(model.dynamic),
+        ),
         uri=resolve_uri(job.tracking.uri),
         predictors=resolve_predictors(job),
         learnt=resolve_learnt(job, hardware),

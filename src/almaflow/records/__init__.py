@@ -24,15 +24,19 @@ from almaflow.records.results import (
     TensorSpec,
     WorkerResult,
 )
+from almaflow.records.sizes import BATCH, Axis, DynamicDim, SizeMeasurement, size_label, size_text
 from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, measurement_overrides
 from almaflow.records.workload import Operation, Workload
 
 __all__ = [
+    "BATCH",
+    "Axis",
     "Choosing",
     "CostModel",
     "Drift",
+    "DynamicDim",
     "EvaluateSpec",
     "Failure",
     "FailureKind",
@@ -61,6 +65,7 @@ __all__ = [
     "Resume",
     "Round",
     "ScoredRun",
+    "SizeMeasurement",
     "Status",
     "Sweep",
     "SweepJob",
@@ -73,6 +78,8 @@ __all__ = [
     "measurement_overrides",
     "read_data",
     "read_json",
+    "size_label",
+    "size_text",
     "stamp",
     "to_dict",
     "write_json",

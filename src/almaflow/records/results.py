@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from almaflow.records.quality import QualityDrop
+from almaflow.records.sizes import SizeMeasurement
 from almaflow.records.status import FailureKind
 from almaflow.records.workload import Workload
 
@@ -210,6 +211,8 @@ class Measurement:
     """Size of the files to which the converted model was written; None where it was not."""
     not_kept: str | None = None
     """Why the converted model could not be written, where it was to be."""
+    sizes: tuple[SizeMeasurement, ...] = ()
+    """What was measured at further sizes, where the model has dynamic dimensions."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.quality import EvaluateSpec
 from almaflow.records.results import ModelTraits
+from almaflow.records.sizes import DynamicDim
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class ModelSpec:
     """The input (N, L) whose elements are other than zero where there is padding."""
     attention_mask: str | None = None
     """The input (N, L) whose elements are zero where there is padding."""
+    dynamic: tuple[DynamicDim, ...] = ()
+    """Dimensions whose sizes may change after the conversion; empty: all sizes are fixed."""
+    sizes: tuple[dict[str, int], ...] = ()
+    """Further sizes at which each conversion is timed: those of dynamic dimensions, by name."""
     directory: str | None = None
     """Where the command was started: relative paths in keyword arguments are meant from there."""
     seed: int = 0

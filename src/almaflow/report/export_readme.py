@@ -83,4 +83,11 @@ def _call(export: Export) -> str:
 
 
 def _tensors(specs: tuple[TensorSpec, ...]) -> str:
-    return "\n".join(f"- `{each.name or 'output'}`: {each.dtype} {each.shape}" for each in specs)
+    return "\n".join(f"- `{each.name or 'output'}`: {each.dtype} {_shape(each)}" for each in specs)
+
+
+def _shape(spec: TensorSpec) -> str:
+    """Return a shape with the names of its dynamic dimensions."""
+    names = spec.dynamic or (None,) * len(spec.shape)
+    sizes = [name or str(size) for name, size in zip(names, spec.shape, strict=True)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.choose import candidates_of
+from almaflow.analysis.sizes import size_table
 from almaflow.analysis.sweep import best_entry
 from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.records.plan import INDUCTOR
@@ -61,6 +62,7 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "configuration": configuration(output),
         "output": output,
         "rows": [_row(each, output) for each in timed],
+        "sizes": size_table((each["conversion"], each) for each in timed),
         "priced": output.get("price_per_hour") is not None,
         "evaluated": cells.quality_name(timed),
         "too_low": [each for each in timed if each.get("quality_ok") is False],

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.output import to_output
+from almaflow.analysis.sizes import size_table
 from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.report import cells
 from almaflow.report.choice import ON_THE_FRONT, chosen, reasons
@@ -34,7 +35,7 @@ def summary_markdown(job: Job, analysis: Analysis) -> str:
     The verdict comes first, without a heading above it: MLflow folds a description to its first lines.
     """
     parts = [f"**{escaped(cells.best(analysis))}**", _choice(analysis), escaped(cells.headroom(analysis))]
-    parts += [escaped(cells.interrupted(job)), _results(analysis)]
+    parts += [escaped(cells.interrupted(job)), _results(analysis), _sizes(analysis)]
     parts += [escaped(each) for each in (*cells.model_notes(job), *cells.legend(analysis), *analysis.warnings)]
     if predicted := cells.predictions(analysis):
         parts += ["## Mean absolute prediction error", markdown_table(cells.PREDICTIONS, predicted)]
@@ -120,6 +121,11 @@ def _results(analysis: Analysis) -> str:
         return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *quality, *error]
 
     return markdown_table(header, [cells_of(row) for row in rows]) if rows else ""
+
+
+def _sizes(analysis: Analysis) -> str:
+    header, rows = size_table((row.name, row.metrics) for row in analysis.rows if row.counts)
+    return markdown_table(header, [(code(row[0]), *row[1:]) for row in rows]) if rows else ""
 
 
 class Markdown(str):

@@ -23,6 +23,7 @@ import json
 
 import torch
 
+from almaflow.models.dynamic import axes_of
 from almaflow.models.examine import examine
 from almaflow.records import WorkerTask, from_dict
 from almaflow.worker.check import Checker, Reference
@@ -54,7 +55,8 @@ with torch.no_grad():
     found = examine(model, on_device, [], TASK.model.seed)
     reference = Reference(batches, found.outputs, sequence=found.sequence, draws=found.draws, form=form.to_plain())
     inputs = Inputs(batches, planned, TASK)
-    converted = convert(planned, model.to(planned.device), inputs, TASK)
+    axes = axes_of(TASK.model, form.names, batches[0])
+    converted = convert(planned, model.to(planned.device), inputs, TASK, axes)
     fidelity = Checker(reference, inputs, planned, TASK).fidelity(converted.call)
 print("what really ran:", converted.evidence())
 print("against eager:  ", fidelity)

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.analysis.sizes import size_table
 from almaflow.analysis.wording import BASELINES, figure
 from almaflow.report import cells
 from almaflow.report.choice import chosen, marked, reasons
@@ -34,6 +35,7 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         console.print(Text(interrupted, style="yellow"))
     if any(row.counts for row in analysis.rows):
         console.print(_fitting(analysis, console))
+        _print_sizes(analysis, console)
     for line in (*cells.model_notes(job), *cells.legend(analysis)):
         console.print(Text(line))
     for line in analysis.warnings:
@@ -53,6 +55,19 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         console.print(Padding(table, (0, 0, 0, 2)))
     _print_choice(analysis, console)
     _print_recommendations(analysis, console)
+
+
+def _print_sizes(analysis: Analysis, console: Console) -> None:
+    """Print the latencies at further sizes, where there are any."""
+    header, rows = size_table((row.name, row.metrics) for row in analysis.rows if row.counts)
+    if rows:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for column in header:
+            table.add_column(column, justify="left" if column == header[0] else "right")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print()
+        console.print(table)
 
 
 def _print_choice(analysis: Analysis, console: Console) -> None:

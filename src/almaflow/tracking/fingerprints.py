@@ -7,6 +7,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from almaflow.records import to_dict
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -71,6 +73,8 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
     }
     if job.measure.keep_memory:  # in older jobs it was not kept, and their fingerprints have no such entry
         facts["allocator"] = "keeps memory"
+    if model.dynamic:
+        facts["dynamic"] = [to_dict(model.dynamic), model.sizes]
     if prepared and prepared.digests:  # without an entry where there are none: what is in the store has none either
         facts["digests"] = prepared.digests
     return _digest(facts)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from almaflow.analysis.quality import verdict
 from almaflow.analysis.warnings import warnings_of
 from almaflow.machine import home
+from almaflow.records import size_label
 from almaflow.tracking.fingerprints import as_text, digest_tags, fingerprint, input_shape, logical_key, quality_params
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def job_params(job: Job) -> dict[str, str]:
         "device": job.hardware.device,
         "threads": job.hardware.threads,
         "cpus": None if job.hardware.cpus is None else ",".join(map(str, job.hardware.cpus)),
+        "dynamic": ", ".join(map(str, job.model.dynamic)) or None,
+        "sizes": ", ".join(map(size_label, job.model.sizes)) or None,
     }
     values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
     values |= quality_params(job)

@@ -45,6 +45,8 @@ class Reference:
     """The parameters of the model's call: the fields of ``Parameters``."""
     scores: dict[str, Any] = field(default_factory=dict)
     """Eager's scores on labelled samples, where they were asked for: the fields of ``evaluate.Scores``."""
+    sized: list[tuple[dict[str, int], Batch, Answer]] = field(default_factory=list)
+    """Sizes other than the example's, each with a batch and eager's answer to it; empty where all sizes are fixed."""
 
     @property
     def call_form(self) -> CallForm:
@@ -80,14 +82,22 @@ class Checker:
     def check(self, converted: ConvertedModel, measurement: Measurement) -> tuple[Measurement, Exception | None]:
         """Add the fidelity and the evidence to the measurement, and return it with the fault, if there is one."""
         try:
-            fidelity = self.fidelity(converted.call)
-            fidelity = fidelity if fidelity.ok else eased(self, converted.call, fidelity)
+            fidelity = self.judged(converted.call)
         except WrongOutputError as error:
             return measurement, error
         measurement, fault = self.add_evidence(converted, replace(measurement, fidelity=fidelity))
         if fault is None and converted.built.float_form:
             fault = self._fault_of_float_form(converted.built.float_form)
         return measurement, fault
+
+    def judged(self, call: Callable[[Batch], object]) -> Fidelity:
+        """Compare the outputs with eager's, by what rounding costs the model where they are below the tolerance.
+
+        Raises:
+            WrongOutputError: There is no output to compare.
+        """
+        found = self.fidelity(call)
+        return found if found.ok else eased(self, call, found)
 
     def fidelity(
         self, call: Callable[[Batch], object], dtype: str | None = None, least_db: float | None = None

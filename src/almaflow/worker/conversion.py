@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from almaflow.conversions.build import build
+from almaflow.conversions.built.dynamic import DynamicShapes
 from almaflow.conversions.built.model import BuildInputs
 from almaflow.conversions.built.narrow import is_narrow
 from almaflow.models.batches import copied
 from almaflow.models.build import build_bound, weights_digest
+from almaflow.models.dynamic import axes_of
 from almaflow.models.settle import restore
 from almaflow.models.sources import changed_sources
 from almaflow.models.state import ModelState
@@ -27,6 +29,7 @@ from almaflow.worker.inputs import Inputs
 from almaflow.worker.keeping import keep_model
 from almaflow.worker.rounding import fault_of_cast
 from almaflow.worker.rounds import Rounds
+from almaflow.worker.sizes import OtherSizes
 from almaflow.worker.stopwatch import Stopwatch
 from almaflow.worker.threads import read_threads, set_compile_jobs, set_threads, threads_per_stream
 from almaflow.worker.tracing import frozen_decisions_raise
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.conversions.converted import ConvertedModel
+    from almaflow.models.dynamic import Axes
     from almaflow.records.protocol import EventWriter, RoundReport, RoundRequest
     from almaflow.worker.turns import TurnInbox
 
@@ -78,6 +82,7 @@ def run_conversion(
         if fault:
             events.enter("check")  # the phase that the failure is recorded in
             raise fault
+        run.time_sizes()
         events.enter("ready", report)
         if directed:
             run.take_turns(turns)
@@ -113,13 +118,15 @@ class _Run:
         self._inputs = Inputs(reference.batches, planned, task, state)
         self._state = state
         self._checker = Checker(reference, self._inputs, planned, task, lambda: _load(task)[0])
+        self._sizes = OtherSizes(self._checker)
         baseline_mb = devices.resident_mb()
         devices.reset_peak()
         load_s = time.perf_counter() - self._started
 
         self._events.enter("convert")
         stopwatch = Stopwatch()
-        self._converted = convert(planned, model, self._inputs, task)
+        axes = axes_of(task.model, reference.call_form.names, reference.batches[0])
+        self._converted = convert(planned, model, self._inputs, task, axes)
         self._synchronize()
         convert_s, convert_cpu_s = stopwatch.read()
 
@@ -161,6 +168,7 @@ class _Run:
         """Compare the outputs with eager's, and return the fault, if there is one."""
         self._events.enter("check")
         self._measurement, fault = self._checker.check(self._converted, self._measurement)
+        fault = fault or self._sizes.check(self._converted)
         devices.reset_peak()  # the check's own copies of outputs are not the conversion's
         self._keep(self._measurement)
         self._checked_s = time.perf_counter() - self._started
@@ -173,6 +181,12 @@ class _Run:
         report = self._take(round_request(self._task.measure, 0))
         self._keep_rounds()
         return report
+
+    def time_sizes(self) -> None:
+        """Take the calls at further sizes, after the first round and before others may have their turns."""
+        if sizes := self._sizes.time(self._converted, self._synchronize, self._events):
+            self._measurement = replace(self._measurement, sizes=sizes)
+            self._keep(self._measurement)
 
     def _take(self, turn: RoundRequest) -> RoundReport:
         """Take a round, and keep it at once: the measurement as a whole is written at the end only."""
@@ -256,12 +270,17 @@ def _load(task: WorkerTask) -> tuple[torch.nn.Module, Reference]:
     return model, reference
 
 
-def convert(planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask) -> ConvertedModel:
+def convert(
+    planned: PlannedConversion, model: torch.nn.Module, inputs: Inputs, task: WorkerTask, axes: Axes = ()
+) -> ConvertedModel:
     """Build the conversion with the task's settings; errors of the converter are not caught."""
     calibration = []
     if task.model.calibration_loader and is_narrow(planned.dtype):
         calibration = Inputs(torch.load(calibration_path(task), weights_only=True), planned, task).batches
-    build_inputs = BuildInputs(inputs.batches, task.hardware.threads, task.measure.streams, task.traits, calibration)
+    dynamic = DynamicShapes(axes, task.model.dynamic)
+    build_inputs = BuildInputs(
+        inputs.batches, task.hardware.threads, task.measure.streams, task.traits, calibration, dynamic
+    )
     with frozen_decisions_raise(task.traits):
         return build(planned, model, build_inputs, task.measure.log_level)
 

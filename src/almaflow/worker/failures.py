@@ -26,6 +26,7 @@ UNSUPPORTED_NAMES = frozenset(
     {
         "UserError",  # torch._dynamo.exc, raised by torch.export for models it cannot trace
         "GuardOnDataDependentSymNode",  # torch.export, at a decision by values
+        "ConstraintViolationError",  # torch.compile, where the model fixes a dynamic dimension
         "TraceError",  # torch.fx, the same
         "DispatchError",  # torch.onnx, at an operator that it does not translate
         "OpConversionFailure",  # openvino, the same
@@ -76,6 +77,10 @@ class FellBackError(Exception):
 
 class WrongOutputError(Exception):
     """Raised where the output is missing or too far from eager's."""
+
+
+class FixedSizeError(NotImplementedError):
+    """Raised where a conversion fails at a size that was to be possible."""
 
 
 def classify(error: BaseException, phase: str, planned: PlannedConversion | None = None) -> Failure:

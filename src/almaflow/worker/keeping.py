@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.conversions.exports.loader import Work
 from almaflow.conversions.exports.write import write_export
+from almaflow.models.dynamic import axes_of
 from almaflow.records.export import EXPORT_DIRECTORY
 from almaflow.records.trouble import number_in
 from almaflow.worker.threads import threads_per_stream
@@ -49,6 +50,7 @@ def keep_model(checker: Checker, converted: ConvertedModel, measurement: Measure
                 output_names=tuple(names),
                 outputs=tuple(each.tensor for each in outputs),
                 threads=_threads(converted.built, task),
+                axes=axes_of(task.model, reference.call_form.names, reference.batches[0]),
             ),
             reference.batches[0],
             outputs,

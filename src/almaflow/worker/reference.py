@@ -28,6 +28,7 @@ from almaflow.worker.check import Reference, calibration_path
 from almaflow.worker.device import device_name, synchronizer
 from almaflow.worker.evaluate import Scores, evaluate
 from almaflow.worker.rounds import Rounds
+from almaflow.worker.sizes import batches_of_sizes
 from almaflow.worker.threads import read_threads, set_threads
 
 if TYPE_CHECKING:
@@ -73,8 +74,14 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
     synchronize = synchronizer(device)
     on_device = [tuple(tensor.to(device) for tensor in batch) for batch in batches]
     first = on_device[0]
-    found = examine(model, on_device, form.names, task.model.seed)
+    sizes = batches_of_sizes(task.model, form, batches)
+    sized = [tuple(tensor.to(device) for tensor in batch) for _, batch in sizes]
+    found = examine(model, on_device, form.names, task.model.seed, sized)
     traits = found.traits
+    if sizes and (traits.random or traits.keeps_state):
+        does = "answers at random" if traits.random else "keeps state between calls"
+        message = f"model.dynamic: the model {does}, so that its answers at other sizes cannot be judged; leave it out"
+        raise UsageError(message)
     state = ModelState(model) if traits.keeps_state else None
     eager_s = _eager_s(model, first, synchronize)
     if device == "cpu":
@@ -89,6 +96,7 @@ def prepare(task: WorkerTask, events: EventWriter, turns: TurnInbox, keep: Calla
         *(batches, found.outputs, settled, found.sequence, found.draws, form.to_plain()),
         parameters=vars(example.parameters),
         scores=vars(scores) if scores else {},
+        sized=[(*each, answer) for each, answer in zip(sizes, found.sized, strict=True)],
     ).save(task.reference_path)
     keep(
         ReferenceInfo(

@@ -35,7 +35,7 @@ from almaflow.conversions.built import evidence as evidences
 from almaflow.conversions.built.layout import takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.onnx_sessions import CPU, CUDA, OnnxSessions
-from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
+from almaflow.conversions.built.tensor_outputs import TensorOutputs
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs
@@ -59,13 +59,15 @@ def build_with_alma(
     casting = casting and "cast-inputs" not in skip
     packed = casting or (several and not spreading)
     module = Packed(model, len(batches[0])) if packed else model
-    examples = _examples([example_of(batches[0]), *batches[1:]], packed=packed)
+    examples = _examples([inputs.example, *batches[1:]], packed=packed)
     calibration = _examples(inputs.calibration, packed=packed) or examples
-    arguments = (batches[0],) if packed else batches[0]
+    arguments = (inputs.example,) if packed else inputs.example
     exported = TensorOutputs(module, arguments) if planned.family == "onnx" else None
     example = LikeOneTensor(batches[0]) if several and planned.family == "fx" else examples[0]
     sessions = OnnxSessions(CUDA if planned.device == "cuda" else CPU, inputs.threads)
-    building = AlmaBuild(planned, model, inputs.threads, examples, calibration, spreading, sessions, inputs.streams)
+    building = AlmaBuild(
+        planned, model, inputs.threads, examples, calibration, spreading, sessions, inputs.streams, inputs.dynamic
+    )
     with ExitStack() as stack:
         stack.enter_context(evidences.counting_from_reset())
         stack.enter_context(what_is_made(building))

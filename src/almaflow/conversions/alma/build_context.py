@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from almaflow.conversions.built.dynamic import DynamicShapes
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,6 +34,8 @@ class AlmaBuild:
     """ONNX Runtime sessions on the provider of the planned device."""
     streams: int = 1
     """Number of calls that may run at once."""
+    dynamic: DynamicShapes = field(default_factory=DynamicShapes)
+    """The dimensions of the inputs that have to keep other sizes possible."""
     runtime: dict[str, str] = field(default_factory=dict)
     """Entries that almaflow's own backends add to ``ExecutionEvidence.runtime``."""
     float_form: FloatForm | None = None

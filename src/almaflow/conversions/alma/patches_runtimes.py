@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -31,15 +32,20 @@ COMPILE = "alma.conversions.options.compile"
 
 @contextmanager
 def what_is_made(building: AlmaBuild) -> Iterator[None]:
-    """Note the program that ``torch.export`` makes, and what ``torch.compile`` is given: an export is made of them."""
+    """Note the program that ``torch.export`` makes, and what ``torch.compile`` is given: an export is made of them.
+
+    Both are told of the dynamic dimensions.
+    """
     export, compile_model = torch.export.export, torch.compile
 
-    def noted_export(*args: Any, **kwargs: Any) -> Any:
-        building.program = export(*args, **kwargs)
+    def noted_export(module: Any, args: tuple[Any, ...], *rest: Any, **kwargs: Any) -> Any:
+        dynamic = {} if "dynamic_shapes" in kwargs else building.dynamic.for_export(module, args)
+        building.program = export(module, args, *rest, **kwargs | dynamic)
         return building.program
 
     def noted_compile(*args: Any, **kwargs: Any) -> Any:
         building.compile_settings = kwargs
+        building.dynamic.mark(building.examples[0])
         return compile_model(*args, **kwargs)
 
     with patch("torch.export.export", noted_export), patch("torch.compile", noted_compile):
@@ -57,13 +63,16 @@ def own_sessions(building: AlmaBuild) -> Any:
 
 
 def input_names(building: AlmaBuild) -> Any:
-    """Name the inputs of an export by their positions, and no weights."""
+    """Name the inputs of an export by their positions, and no weights; tell it of the dynamic dimensions."""
     original = torch.onnx.export
     example = building.examples[0]
     names = input_names_of(len(example) if isinstance(example, tuple) else 1)
 
-    def export(*args: Any, **kwargs: Any) -> Any:
-        return original(*args, **kwargs | {"input_names": names})
+    def export(module: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
+        dynamo = kwargs.get("dynamo", signature(original).parameters["dynamo"].default)
+        arguments = data if isinstance(data, tuple) else (data,)
+        dynamic = building.dynamic.for_onnx(module, arguments, names, dynamo=bool(dynamo))
+        return original(module, data, *args, **kwargs | {"input_names": names} | dynamic)
 
     return patch("torch.onnx.export", export)
 

@@ -7,35 +7,55 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from almaflow.models.batches import Batch
+    from almaflow.models.dynamic import Axes
 
 
 class LaidOutAs:
     """A call of a model that reads its inputs in the order of the example's memory, whatever theirs is.
 
     AOTInductor's models check neither sizes, types nor strides. Inputs of other strides are copied within the call,
-    since whoever deploys the model has to do so too; those of another size or type are refused.
+    since whoever deploys the model has to do so too. Those of another type are refused, and those of another size in a
+    dimension that ``axes`` does not name.
     """
 
-    def __init__(self, example: Batch, call: Callable[..., Any]) -> None:
-        self._expected = [(tensor.shape, tensor.dtype, tensor.stride()) for tensor in example]
+    def __init__(self, example: Batch, call: Callable[..., Any], axes: Axes = ()) -> None:
+        self._expected = [
+            _Layout(tensor, named) for tensor, named in zip(example, axes or ({},) * len(example), strict=True)
+        ]
         self._call = call
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        return self._call(
-            *[_laid_out(tensor, *expected) for tensor, expected in zip(inputs, self._expected, strict=True)]
-        )
+        return self._call(*[layout.of(tensor) for tensor, layout in zip(inputs, self._expected, strict=True)])
 
 
-def _laid_out(tensor: torch.Tensor, shape: torch.Size, dtype: torch.dtype, strides: tuple[int, ...]) -> torch.Tensor:
-    if tensor.shape != shape or tensor.dtype is not dtype:
-        message = f"built for {dtype} of shape {tuple(shape)}, called with {tensor.dtype} of {tuple(tensor.shape)}"
-        raise ValueError(message)
-    if tensor.stride() == strides:
-        return tensor
-    return torch.empty_strided(shape, strides, dtype=dtype, device=tensor.device).copy_(tensor)
+class _Layout:
+    """The type, the sizes and the order of memory of one input."""
+
+    def __init__(self, tensor: torch.Tensor, dynamic: Mapping[int, str]) -> None:
+        self._shape, self._dtype, self._strides = tensor.shape, tensor.dtype, tensor.stride()
+        self._fixed = [place for place in range(tensor.dim()) if place not in dynamic] if dynamic else None
+        self._order = sorted(range(tensor.dim()), key=lambda place: (-self._strides[place], place))
+        self._back = sorted(range(tensor.dim()), key=self._order.__getitem__)
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not self._takes(tensor.shape) or tensor.dtype is not self._dtype:
+            built, given = f"{self._dtype} of shape {tuple(self._shape)}", f"{tensor.dtype} of {tuple(tensor.shape)}"
+            message = f"built for {built}, called with {given}"
+            raise ValueError(message)
+        if tensor.stride() == self._strides:
+            return tensor
+        if self._fixed is None:
+            laid_out = torch.empty_strided(self._shape, self._strides, dtype=self._dtype, device=tensor.device)
+            return laid_out.copy_(tensor)
+        return tensor.permute(self._order).contiguous().permute(self._back)
+
+    def _takes(self, shape: torch.Size) -> bool:
+        if self._fixed is None or len(shape) != len(self._shape):
+            return shape == self._shape
+        return all(shape[place] == self._shape[place] for place in self._fixed)
 
 
 def takes_turns(runtime: str, streams: int) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from almaflow.conversions.built.dynamic import DynamicShapes
 from almaflow.conversions.built.evidence import ExecutionEvidence
+from almaflow.conversions.built.tensor_outputs import example_of
 from almaflow.records import ModelTraits
 
 if TYPE_CHECKING:
@@ -32,6 +34,13 @@ class BuildInputs:
     """What eager calls showed of the model."""
     calibration: list[Batch] = field(default_factory=list)
     """Inputs of ``model.calibration_loader``, like ``batches``; none where there is no such loader."""
+    dynamic: DynamicShapes = field(default_factory=DynamicShapes)
+    """The dimensions of the inputs that have to keep other sizes possible."""
+
+    @property
+    def example(self) -> Batch:
+        """A copy of the first batch for an exporter, with no dynamic dimension of the size 1."""
+        return example_of(self.dynamic.widened(self.batches[0]))
 
     @property
     def calibrated_on(self) -> list[Batch]:

@@ -37,7 +37,11 @@ STEPS: dict[str, Step] = SHARED | {
     "COMPILE_INDUCTOR_MAX_AUTOTUNE": inductor("mode max-autotune", picks_by_timing=True),
     "COMPILE_INDUCTOR_EAGER_FALLBACK": inductor(f"mode default; {EAGER_FALLBACK}"),
     "COMPILE_INDUCTOR_DEFAULT_EAGER_FALLBACK": inductor(f"mode default; {EAGER_FALLBACK}"),
-    "AOT_INDUCTOR": Step("compiled ahead of time into a library by AOTInductor", "aot_inductor"),
+    "AOT_INDUCTOR": Step(
+        "compiled ahead of time into a library by AOTInductor",
+        "aot_inductor",
+        fixed_sizes="Alma compiles it ahead of time for fixed sizes; take AOT_INDUCTOR_PACKAGE",
+    ),
     "COMPILE_ONNXRT": Step("torch.compile with ONNX Runtime", "onnxrt", needs=ONNX),
     "COMPILE_OPENXLA": Step("torch.compile with OpenXLA", "xla", "xla", ("torch-xla",)),
     "COMPILE_TVM": Step("torch.compile with TVM, untuned", "tvm", needs=("apache-tvm>=0.25",)),

@@ -47,3 +47,5 @@ class Conversion:
     """``module:function`` that builds the last step, if another package provides it."""
     checks: tuple[Callable[[str], Obstacle | None], ...] = ()
     """Checks of what its steps need besides packages; each takes the device."""
+    fixed_sizes: str | None = None
+    """Why the converted model takes no other sizes than the example's; None: it can, where the model can."""

@@ -21,6 +21,8 @@ INDUCTOR = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.code
 COMPILES = (*INDUCTOR, TOOLCHAIN)
 ONNX = ("onnxscript", "torch.onnx._internal.exporter._core", "onnxruntime", "onnxruntime.quantization")
 OPENVINO = (*INDUCTOR, "openvino", "openvino.torch")
+_BACKEND = "its torch.compile backend takes graphs of fixed sizes only; take {instead}"
+_ENGINE = "its engine is built for the sizes of the example"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Family:
     """Returns what is missing besides packages on a device."""
     label: str | None = None
     """The family's name for users, if several rows share one."""
+    fixed_sizes: str | None = None
+    """Why its converted models take no other sizes than the example's; None: they can, where the model can."""
 
 
 PLAIN = Family(Traits(fuses_elementwise=False))
@@ -42,25 +46,40 @@ FAMILIES: dict[str, Family] = {
     "export": PLAIN,
     "torchscript": PLAIN,
     "inductor": Family(Traits((), COMPILES, "inductor", "quick deploy", dynamo=True), requirements.inductor),
-    "cudagraphs": Family(Traits((), INDUCTOR, recommended_for="quick deploy", dynamo=True)),
+    "cudagraphs": Family(
+        Traits((), INDUCTOR, recommended_for="quick deploy", dynamo=True),
+        fixed_sizes="a CUDA graph replays calls of one size",
+    ),
     "aot_inductor": Family(Traits(preload=COMPILES), requirements.cpp_compiler),
     "onnx": Family(
         Traits(("onnxruntime",), ONNX, "onnxruntime", "cross-platform", keeps_memory=True), requirements.onnxruntime_on
     ),
     "onnxrt": Family(
-        Traits(("onnxruntime",), (*INDUCTOR, *ONNX), "onnxruntime", dynamo=True), requirements.onnxruntime_on
+        Traits(("onnxruntime",), (*INDUCTOR, *ONNX), "onnxruntime", dynamo=True),
+        requirements.onnxruntime_on,
+        fixed_sizes=_BACKEND.format(instead="ONNX_CPU"),
     ),
     "openvino": Family(Traits(("openvino", "nncf"), ("openvino",), "openvino", "Intel hardware", keeps_memory=True)),
     "compiled_openvino": Family(
         Traits(("openvino", "nncf"), OPENVINO, recommended_for="Intel hardware", dynamo=True, keeps_memory=True),
         label="openvino",
+        fixed_sizes=_BACKEND.format(instead="OPENVINO"),
     ),
-    "tensorrt": Family(Traits(("tensorrt",))),
-    "compiled_tensorrt": Family(Traits(("tensorrt",), INDUCTOR, dynamo=True), label="tensorrt"),
-    "tvm": Family(Traits(("tvm",), INDUCTOR, dynamo=True), requirements.torch_tvm),
-    "xla": Family(Traits(preload=INDUCTOR, dynamo=True)),
-    "executorch": Family(Traits(("executorch",))),
-    "pt2e": Family(Traits(("torchao",), quantises_graph=True)),
+    "tensorrt": Family(Traits(("tensorrt",)), fixed_sizes=_ENGINE),
+    "compiled_tensorrt": Family(Traits(("tensorrt",), INDUCTOR, dynamo=True), label="tensorrt", fixed_sizes=_ENGINE),
+    "tvm": Family(
+        Traits(("tvm",), INDUCTOR, dynamo=True),
+        requirements.torch_tvm,
+        fixed_sizes=_BACKEND.format(instead="AOT_INDUCTOR_PACKAGE"),
+    ),
+    "xla": Family(Traits(preload=INDUCTOR, dynamo=True), fixed_sizes="XLA compiles anew for each size"),
+    "executorch": Family(
+        Traits(("executorch",)), fixed_sizes="ExecuTorch plans the program's memory for the sizes of the example"
+    ),
+    "pt2e": Family(
+        Traits(("torchao",), quantises_graph=True),
+        fixed_sizes="Alma exports it with fixed sizes before it quantises; take ONNX_CPU_INT8_STATIC or OPENVINO_INT8",
+    ),
     "fx": Family(Traits(quantises_graph=True)),
     "fake_fx": Family(Traits(emulated=True, quantises_graph=True), label="fx"),
     "quanto": Family(Traits(("quanto",), replaces_weights=True)),

@@ -13,7 +13,7 @@ from almaflow.conversions.catalogue.availability import check
 from almaflow.conversions.catalogue.families import FAMILIES, Family
 from almaflow.conversions.catalogue.names import resolve
 from almaflow.errors import UsageError
-from almaflow.records import PlannedConversion
+from almaflow.records import FailureKind, PlannedConversion
 from almaflow.records.plan import UNKNOWN
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def plan(
-    requested: Sequence[str | int] | None, tier: int, device: str, *, allow_device_override: bool
+    requested: Sequence[str | int] | None,
+    tier: int,
+    device: str,
+    *,
+    allow_device_override: bool,
+    dynamic: bool = False,
 ) -> tuple[PlannedConversion, ...]:
     """Return what a job will run, in order; conversions that cannot run here are included with the reason.
 
@@ -34,13 +39,14 @@ def plan(
         tier: 1, 2 or 3; used only if ``requested`` is None.
         device: The requested device, ``cpu`` or ``cuda``.
         allow_device_override: Whether a conversion that supports only another device may run there.
+        dynamic: Whether the converted models have to take other sizes than the example's.
 
     Raises:
         UsageError: a name is unknown, nothing is named, or there is no such tier or device.
     """
     if requested is None:
         return tuple(
-            _planned(entry.name, entry, device, allow_device_override=allow_device_override)
+            _planned(entry.name, entry, device, allow_device_override=allow_device_override, dynamic=dynamic)
             for entry in catalogue.tier(tier, device)
         )
     if not requested:
@@ -49,7 +55,8 @@ def plan(
     found = resolve(requested)
     _warn(requested, found)
     return tuple(
-        _planned(spelling, entry, device, allow_device_override=allow_device_override) for spelling, entry in found
+        _planned(spelling, entry, device, allow_device_override=allow_device_override, dynamic=dynamic)
+        for spelling, entry in found
     )
 
 
@@ -65,8 +72,12 @@ def _warn(requested: Sequence[str | int], found: Sequence[tuple[str, Conversion]
         warn("conversions: %d of the %d names stand for one that is there already, and run once", twice, len(requested))
 
 
-def _planned(requested: str, entry: Conversion, device: str, *, allow_device_override: bool) -> PlannedConversion:
+def _planned(
+    requested: str, entry: Conversion, device: str, *, allow_device_override: bool, dynamic: bool
+) -> PlannedConversion:
     availability = check(entry, device, allow_device_override=allow_device_override)
+    if dynamic and entry.fixed_sizes and availability.available:
+        availability = replace(availability, reason=entry.fixed_sizes, kind=FailureKind.UNSUPPORTED)
     return PlannedConversion(
         name=entry.name,
         requested=requested,

@@ -48,6 +48,8 @@ class ConversionPlugin:
     """Packages by their pip names, with version bounds where there are any."""
     runtimes: tuple[str, ...] | None = None
     """Distributions whose versions affect the figures; by default the package itself and those of ``needs``."""
+    dynamic: bool = False
+    """Whether your builder heeds ``BuildInputs.dynamic``, so that the converted model takes other sizes."""
 
     def entry(self, package: str | None = None) -> Conversion:
         """Return the entry of the catalogue.
@@ -67,7 +69,9 @@ class ConversionPlugin:
             message = f"{self.name}: no such step: {', '.join(unknown)}; there are {', '.join(STEPS)}"
             raise ValueError(message)
         dtype = None if self.dtype == "float32" else self.dtype
-        own = Step(self.does, self.family, self.device, self.needs, dtype, own_row=self._own_family(package, last))
+        fixed = None if self.dynamic else "another package builds it, and does not say that it takes other sizes"
+        row = self._own_family(package, last)
+        own = Step(self.does, self.family, self.device, self.needs, dtype, own_row=row, fixed_sizes=fixed)
         return compose(self.name, STEPS | {last: own}, needs=("torch>=2.7",), engine="registered", builder=self.builder)
 
     def _own_family(self, package: str | None, step: str) -> Family:

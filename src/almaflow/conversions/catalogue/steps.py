@@ -28,6 +28,8 @@ class Step:
     """Whether the inputs are cast to ``dtype`` before the timed call."""
     own_row: Family | None = None
     """A row that replaces the one of the table."""
+    fixed_sizes: str | None = None
+    """Why models that this step makes take no other sizes, beside what its row says."""
 
     @property
     def row(self) -> Family:
@@ -106,6 +108,7 @@ def compose(name: str, steps: Mapping[str, Step], *, needs: tuple[str, ...], eng
         input_dtype=casting[0] if casting else "float32",
         quantised=bool(quantising),
         needs=(*needs, *dict.fromkeys(need for step in techniques for need in step.needs)),
+        fixed_sizes=next(filter(None, (step.fixed_sizes or step.row.fixed_sizes for step in techniques)), None),
         traits=traits,
         checks=tuple(step.row.check for step in techniques if step.row.check),
         **others,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuiltModel
     from almaflow.models.batches import Batch
     from almaflow.models.call_form import CallForm
+    from almaflow.models.dynamic import Axes
     from almaflow.records import ModelSpec, PlannedConversion
 
 INT4_ARITHMETIC = "bfloat16"
@@ -36,6 +37,8 @@ class Work:
     outputs: tuple[torch.Tensor, ...]
     """What the converted model answers to the example batch."""
     threads: int
+    axes: Axes = ()
+    """Of each input, the names of the dimensions whose sizes may change, by their places."""
 
     @property
     def input_types(self) -> dict[str, str]:
@@ -68,10 +71,12 @@ class Loader:
 
 def script(work: Work, loader: Loader) -> str:
     """Return the text of ``load.py``."""
+    axes = work.axes or tuple({} for _ in work.batch)
     inputs = ", ".join(
-        f"{plain(name)} {dtype} {tuple(tensor.shape)}"
-        for (name, dtype), tensor in zip(work.input_types.items(), work.batch, strict=True)
+        f"{plain(name)} {dtype} ({', '.join(named.get(place, str(size)) for place, size in enumerate(tensor.shape))})"
+        for (name, dtype), tensor, named in zip(work.input_types.items(), work.batch, axes, strict=True)
     )
+    marks = _marks(work) if loader.compiles else []
     threads = "1 thread" if work.threads == 1 else f"{work.threads} threads"
     imports = sorted({"from pathlib import Path", *loader.imports}, key=_order)
     blocks = [
@@ -86,6 +91,7 @@ def script(work: Work, loader: Loader) -> str:
             "",
             "    def model(*args, **kwargs):",
             "        given = _given(args, kwargs)",
+            *_indented(marks, 2),
             *_indented(loader.call, 2),
             "",
             "    return model",
@@ -93,6 +99,15 @@ def script(work: Work, loader: Loader) -> str:
         ["", *_taking(work, arrays=loader.arrays)],
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+
+
+def _marks(work: Work) -> list[str]:
+    """Return the lines by which torch.compile makes one graph for all sizes."""
+    return [
+        f"torch._dynamo.maybe_mark_dynamic(given[{name!r}], {list(named)})"
+        for name, named in zip(work.form.names, work.axes, strict=bool(work.axes))
+        if named
+    ]
 
 
 def _taking(work: Work, *, arrays: bool) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from almaflow.conversions.exports.loader import Loader, Work
     from almaflow.models.batches import Batch
+    from almaflow.models.dynamic import Axes
     from almaflow.models.outputs import Output
 
 WRITERS: dict[Format, Callable[[Path, Work], Loader]] = {
@@ -94,7 +95,7 @@ def write_export(  # noqa: PLR0913 - what an export consists of
             model=work.model.name,
             format=found.format,
             files=loader.files,
-            inputs=_specs(work.form.names, inputs),
+            inputs=_specs(work.form.names, inputs, work.axes),
             outputs=_specs(named or [each.name for each in outputs], [each.tensor for each in outputs]),
             requirements=_requirements(loader),
             tolerance_db=tolerance_db(arithmetic, compiles=loader.compiles),
@@ -123,10 +124,15 @@ def _array(tensor: torch.Tensor) -> Any:
     return (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
 
 
-def _specs(names: Iterable[str], tensors: Iterable[torch.Tensor]) -> tuple[TensorSpec, ...]:
+def _specs(names: Iterable[str], tensors: Sequence[torch.Tensor], axes: Axes = ()) -> tuple[TensorSpec, ...]:
     return tuple(
-        TensorSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), name)
-        for name, tensor in zip(names, tensors, strict=True)
+        TensorSpec(
+            tuple(tensor.shape),
+            str(tensor.dtype).removeprefix("torch."),
+            name,
+            tuple(map(named.get, range(tensor.dim()))) if named else (),
+        )
+        for name, tensor, named in zip(names, tensors, axes or ({},) * len(tensors), strict=True)
     )
 
 

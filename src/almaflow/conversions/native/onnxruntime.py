@@ -31,7 +31,7 @@ from almaflow.conversions.built.onnx_sessions import (
     input_positions,
     weights_outside,
 )
-from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
+from almaflow.conversions.built.tensor_outputs import TensorOutputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,16 +44,17 @@ def session_on(provider: str) -> Backend:
     """Return a step that exports to ONNX through torch.export and opens a session on one provider."""
 
     def run(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
-        exported = TensorOutputs(model, example_of(work.batches[0]))
+        exported = TensorOutputs(model, work.example)
         return _opened(_export(exported, work), exported, OnnxSessions(provider, work.threads))
 
     return run
 
 
 def _export(model: TensorOutputs, work: BuildInputs) -> Path:
-    path, example = Path("model.onnx").absolute(), example_of(work.batches[0])
+    path, example = Path("model.onnx").absolute(), work.example
     names, outside = input_names(len(example)), weights_outside(model)
-    torch.onnx.export(model, example, str(path), input_names=names, dynamo=True, external_data=outside)
+    dynamic = work.dynamic.for_onnx(model, example, names, dynamo=True)
+    torch.onnx.export(model, example, str(path), input_names=names, dynamo=True, external_data=outside, **dynamic)
     return path
 
 
@@ -91,7 +92,7 @@ def int8_static(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         msg = f"ONNX Runtime's quantiser takes float32 weights, and the model has {', '.join(others)}"
         raise NotImplementedError(msg)
     outside = weights_outside(model)
-    exported = TensorOutputs(model, example_of(work.batches[0]))
+    exported = TensorOutputs(model, work.example)
     floating, prepared, quantised = _export(exported, work), Path("prepared.onnx"), Path("int8.onnx")
     quant_pre_process(
         floating,

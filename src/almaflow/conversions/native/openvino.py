@@ -88,7 +88,8 @@ def _opened(path: Path, form: Converted, work: BuildInputs, precision: str, **co
             "openvino_device": ",".join(compiled.get_property("EXECUTION_DEVICES")),
             "openvino_sizes": "static" if static else "dynamic",
         }
-        fault = None if static else "OpenVINO ran a model of dynamic sizes, though those of the inputs are known"
+        as_asked = static or work.dynamic
+        fault = None if as_asked else "OpenVINO ran a model of dynamic sizes, though those of the inputs are known"
         of_weights, of_work = shares()
         return ExecutionEvidence(
             runtime | counts,

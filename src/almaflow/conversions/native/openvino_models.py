@@ -1,4 +1,4 @@
-"""Convert PyTorch models to OpenVINO's, with fixed sizes, and feed them."""
+"""Convert PyTorch models to OpenVINO's, with the sizes of the example where these are fixed, and feed them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
+from almaflow.conversions.built.tensor_outputs import TensorOutputs
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import BuildInputs
@@ -25,8 +25,8 @@ class Converted:
 def converted(model: torch.nn.Module, work: BuildInputs) -> Converted:
     """Convert through ``torch.export``, and by tracing where the export has an operation that OpenVINO does not know.
 
-    Conversion forgets the sizes of the example inputs; they are set again, since OpenVINO plans memory and chooses
-    kernels for fixed sizes only.
+    Conversion forgets the sizes of the example inputs; those that are fixed are set again, since OpenVINO plans memory
+    and chooses kernels for fixed sizes only.
 
     Raises:
         Exception: OpenVINO knows an operation in neither form, or tracing would freeze decisions of the model.
@@ -34,11 +34,12 @@ def converted(model: torch.nn.Module, work: BuildInputs) -> Converted:
     import openvino
     from openvino.frontend import OpConversionFailure
 
-    example = example_of(work.batches[0])
+    example = work.example
     notes: tuple[str, ...] = ()
     wrapped = TensorOutputs(model)
     try:
-        result = openvino.convert_model(torch.export.export(wrapped, example, strict=False))
+        dynamic = work.dynamic.for_export(wrapped, example)
+        result = openvino.convert_model(torch.export.export(wrapped, example, strict=False, **dynamic))
     except OpConversionFailure as error:
         if work.traits.decides_by_values or work.traits.sizes_by_values:
             raise  # a trace would hold the decisions of the example inputs
@@ -47,7 +48,8 @@ def converted(model: torch.nn.Module, work: BuildInputs) -> Converted:
     if len(result.inputs) != len(example):
         message = f"OpenVINO's model has {len(result.inputs)} inputs, the model {len(example)}"
         raise NotImplementedError(message)
-    result.reshape({port: list(tensor.shape) for port, tensor in zip(result.inputs, example, strict=True)})
+    shapes = map(openvino.PartialShape, work.dynamic.for_openvino(example))
+    result.reshape(dict(zip(result.inputs, shapes, strict=True)))
     return Converted(result, wrapped, notes)
 
 

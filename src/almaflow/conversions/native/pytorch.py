@@ -13,7 +13,7 @@ from almaflow.conversions.built.freezing import FreezingWatch
 from almaflow.conversions.built.layout import LaidOutAs, takes_turns
 from almaflow.conversions.built.model import BuiltModel
 from almaflow.conversions.built.size import file_mb
-from almaflow.conversions.built.tensor_outputs import TensorOutputs, example_of
+from almaflow.conversions.built.tensor_outputs import TensorOutputs
 
 if TYPE_CHECKING:
     from almaflow.conversions.built.model import Backend, BuildInputs
@@ -33,7 +33,9 @@ def _inductor(*, freezing: bool = False) -> Backend:
         torch._inductor.config.freezing = freezing  # noqa: SLF001 - PyTorch has no public place for it
         watch = FreezingWatch()
         compiled = torch.compile(model, backend=watch if freezing else "inductor")
-        compiled(*work.batches[0])
+        example = work.example if work.dynamic else work.batches[0]
+        work.dynamic.mark(example)
+        compiled(*example)
         return BuiltModel(
             compiled,
             watch.evidence if freezing else ExecutionEvidence,
@@ -49,15 +51,15 @@ def aot_inductor_package(model: torch.nn.Module, work: BuildInputs) -> BuiltMode
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.package.package import load_package
 
-    example = example_of(work.batches[0])
+    example = work.example
     wrapped = TensorOutputs(model)
-    exported = torch.export.export(wrapped, example, strict=False)
+    exported = torch.export.export(wrapped, example, strict=False, **work.dynamic.for_export(wrapped, example))
     path = aoti_compile_and_package(exported, package_path=str(Path("model.pt2").absolute()))
     # One runner answers one call at a time; older versions have one only.
     runners = work.streams if "num_runners" in signature(load_package).parameters else 1
     call = load_package(path, num_runners=runners) if runners > 1 else load_package(path)
     return BuiltModel(
-        wrapped.restored(LaidOutAs(example, call)),
+        wrapped.restored(LaidOutAs(example, call, work.dynamic.axes)),
         lambda: ExecutionEvidence({"aot_inductor_runners": str(runners)}),
         file_mb=file_mb(path),
         notes=takes_turns("AOTInductor", work.streams),

@@ -1,0 +1,84 @@
+"""Figures at sizes other than the example's: metrics by size, and the table under the main one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.support.example_jobs import changed, failed, job, ok, planned
+
+from almaflow.analysis import analyse, outcome_metrics
+from almaflow.analysis.metric_names import is_metric, more_is_better
+from almaflow.analysis.output import to_output
+from almaflow.analysis.sizes import size_table
+from almaflow.records import DynamicDim, Job, Outcome, SizeMeasurement, from_dict, to_dict
+from almaflow.report.html_page import document
+from almaflow.report.markdown import summary_markdown
+from almaflow.tracking.fingerprints import fingerprint, plan_fingerprint
+from almaflow.tracking.schema import check_metrics, job_params
+
+BATCH = DynamicDim("batch", 1, 32)
+
+
+def at(batch: int, latency_ms: float, recompiles: int | None = None) -> SizeMeasurement:
+    return SizeMeasurement({"batch": batch}, (latency_ms,) * 24, 90.0, 1e-6, recompiles)
+
+
+def made() -> Job:
+    eager = changed(ok("EAGER", 20.0), sizes=(at(1, 5.0), at(8, 40.0)))
+    inductor = changed(ok("COMPILE_INDUCTOR_DEFAULT", 10.0), sizes=(at(1, 4.0, 1), at(8, 20.0, 0)))
+    whole = job(eager, inductor, failed("ONNX_CPU"))
+    return replace(whole, model=replace(whole.model, dynamic=(BATCH,), sizes=({"batch": 1}, {"batch": 8})))
+
+
+def test_each_size_has_its_metrics_and_the_main_figures_stay() -> None:
+    whole = made()
+    metrics = outcome_metrics(whole, whole.outcomes[1])
+    assert metrics["latency_ms"] == 10.0
+    assert metrics["size/8/latency_ms"] == metrics["size/8/floor_ms"] == 20.0
+    assert metrics["size/8/throughput"] == 400.0
+    assert metrics["size/1/recompiles"] == 1
+    assert metrics["size/8/sqnr_db"] == 90.0
+    check_metrics(metrics)
+    assert all(map(is_metric, metrics))
+    assert not is_metric("size/8")
+    assert more_is_better("size/8/throughput")
+    assert not more_is_better("size/8/latency_ms")
+
+
+def test_the_table_has_a_column_for_each_size_and_says_what_was_compiled_anew() -> None:
+    header, rows = size_table((row.name, row.metrics) for row in analyse(made()).rows if row.counts)
+    assert header == ("ms at", "batch 1", "batch 8")
+    assert rows == [
+        ("COMPILE_INDUCTOR_DEFAULT", "4.00 (compiled anew)", "20.00"),
+        ("EAGER", "5.00", "40.00"),
+    ]
+    assert size_table([("EAGER", {"latency_ms": 1.0})]) == ((), [])
+    assert size_table([("A", {"size/batch-8_sequence-64/latency_ms": 1.0})])[0] == ("ms at", "batch 8, sequence 64")
+
+
+def test_every_document_has_it() -> None:
+    whole = made()
+    assert "| ms at | batch 1 | batch 8 |" in summary_markdown(whole, analyse(whole))
+    assert '<th>ms at</th><th class="figure">batch 1</th>' in document("title", [to_output(whole)])
+
+
+def test_what_is_dynamic_tells_results_apart_and_older_ones_stay_as_they_are() -> None:
+    whole = made()
+    fixed = replace(whole, model=replace(whole.model, dynamic=(), sizes=()))
+    other = replace(whole, model=replace(whole.model, sizes=({"batch": 2},)))
+    prints = [fingerprint(each, planned("EAGER")) for each in (whole, fixed, other)]
+    assert len(set(prints)) == 3
+    assert len({plan_fingerprint(each, [planned("EAGER")]) for each in (whole, fixed, other)}) == 3
+    assert {"dynamic", "sizes"}.isdisjoint(job_params(fixed))
+    assert job_params(whole)["dynamic"] == "batch 1-32"
+    assert job_params(whole)["sizes"] == "1, 8"
+
+
+def test_an_outcome_goes_through_json_and_one_without_sizes_can_be_read() -> None:
+    outcome = made().outcomes[1]
+    plain = to_dict(outcome)
+    assert from_dict(Outcome, plain) == outcome
+    del plain["measurement"]["sizes"]
+    read = from_dict(Outcome, plain).measurement
+    assert read is not None
+    assert read.sizes == ()

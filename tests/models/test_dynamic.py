@@ -1,0 +1,154 @@
+"""Where the dynamic dimensions of a model are among the tensors of a batch, and batches of other sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from almaflow.errors import UsageError
+from almaflow.records import Axis, DynamicDim, InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from almaflow.models.dynamic import Axes
+
+pytestmark = pytest.mark.slow  # importing torch takes seconds
+
+NAMES = ("input_ids", "mask")
+BATCH = DynamicDim("batch")
+SEQUENCE = DynamicDim("sequence", 1, 6, (Axis("input_ids", 1), Axis("1", 1)))
+
+
+def spec(*dims: DynamicDim, **others: Any) -> ModelSpec:
+    return ModelSpec("text", batch_size=2, dynamic=dims, **others)
+
+
+def tensors(*shapes: tuple[int, ...]) -> tuple[Any, ...]:
+    import torch
+
+    return tuple(torch.arange(torch.Size(shape).numel()).reshape(shape) for shape in shapes)
+
+
+def test_names_are_those_of_inputs_or_their_positions_and_the_batch_is_everywhere() -> None:
+    from almaflow.models.dynamic import axes_of, present_sizes
+
+    batch = tensors((2, 4), (2, 4))
+    axes = axes_of(spec(BATCH, SEQUENCE), NAMES, batch)
+    assert axes == ({0: "batch", 1: "sequence"}, {0: "batch", 1: "sequence"})
+    assert present_sizes(axes, batch) == {"batch": 2, "sequence": 4}
+    assert axes_of(spec(), NAMES, batch) == ({}, {})
+    # A mask that all samples share has no batch dimension, one of another place has it there.
+    shared = spec(BATCH, inputs=(InputSpec((4,), batch_dim=1), InputSpec((2, 4), batch_dim=None)))
+    assert axes_of(shared, NAMES, tensors((4, 2), (2, 4))) == ({1: "batch"}, {})
+
+
+@pytest.mark.parametrize(("dims", "shapes", "line"), [
+    ([replace(SEQUENCE, axes=(Axis("x", 1),))], ((2, 4), (2, 4)),
+     "model.dynamic_axes: no input is called x; they are: input_ids, mask"),
+    ([SEQUENCE], ((2, 4), (2,)), "model.dynamic_axes: mask of shape (2,) has no dimension 1"),
+    ([SEQUENCE], ((2, 4), (2, 5)), "model.dynamic: sequence is 4 and 5 in the example inputs, and must have one size"),
+    ([SEQUENCE], ((2, 7), (2, 7)), "model.dynamic: sequence is 7 in the example inputs, outside of sequence 1-6"),
+    ([BATCH], ((3, 4), (3, 4)), "model.dynamic: no input has a batch dimension of 2; set model.batch_dim"),
+    ([BATCH, DynamicDim("rows", axes=(Axis("mask", 0),))], ((2, 4), (2, 4)),
+     "model.dynamic: dimension 0 of mask has two names, batch and rows"),
+])  # fmt: skip
+def test_what_does_not_fit_the_inputs_is_told_in_one_line(
+    dims: list[DynamicDim], shapes: tuple[tuple[int, ...], ...], line: str
+) -> None:
+    from almaflow.models.dynamic import axes_of
+
+    with pytest.raises(UsageError) as refused:
+        axes_of(spec(*dims), NAMES, tensors(*shapes))
+    assert str(refused.value) == line
+
+
+def test_without_sizes_one_other_is_checked_at_which_everything_differs() -> None:
+    from almaflow.models.dynamic import sizes_to_check
+
+    assert sizes_to_check(spec(), {}) == []
+    assert sizes_to_check(spec(BATCH, SEQUENCE), {"batch": 2, "sequence": 4}) == [{"batch": 4, "sequence": 6}]
+    assert sizes_to_check(spec(SEQUENCE), {"sequence": 5}) == [{"sequence": 6}]
+    assert sizes_to_check(spec(SEQUENCE), {"sequence": 6}) == [{"sequence": 5}]
+    asked = spec(BATCH, SEQUENCE, sizes=({"batch": 8}, {"sequence": 2}))
+    assert sizes_to_check(asked, {"batch": 2, "sequence": 4}) == [
+        {"batch": 8, "sequence": 4},
+        {"batch": 2, "sequence": 2},
+    ]
+
+
+def test_a_larger_batch_has_the_rows_of_all_batches_before_it_has_any_twice() -> None:
+    import torch
+
+    from almaflow.models.dynamic import resized
+
+    axes: Axes = ({0: "batch", 1: "sequence"}, {})
+    shared = torch.zeros(3)
+    batches = [(torch.tensor([[1, 2], [3, 4]]), shared), (torch.tensor([[5, 6], [7, 8]]), shared)]
+    made, same = resized(batches, axes, {"batch": 5, "sequence": 3})
+    assert made.tolist() == [[1, 2, 1], [3, 4, 3], [5, 6, 5], [7, 8, 7], [1, 2, 1]]
+    assert same is shared
+    assert resized(batches, axes, {"batch": 1, "sequence": 1})[0].tolist() == [[1]]
+
+
+def test_converters_get_the_names_in_their_own_form() -> None:
+    import torch
+
+    from almaflow.conversions.built.dynamic import DynamicShapes
+
+    named: Axes = ({0: "batch", 1: "sequence"}, {0: "batch", 2: "width"}, {})
+    dims = (BATCH, replace(SEQUENCE, high=None), DynamicDim("width", 2, 8, (Axis("mask", 2),)))
+    shapes = DynamicShapes(named, dims)
+    batch = (torch.zeros(1, 4), torch.zeros(1, 3, 8), torch.zeros(5))
+    assert [tuple(each.shape) for each in shapes.widened(batch)] == [(2, 4), (2, 3, 8), (5,)]
+    assert shapes.for_openvino(batch) == [[-1, -1], [-1, 3, (2, 8)], [5]]
+
+    class Takes(torch.nn.Module):
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            return inputs[0]
+
+    class TakesPacked(torch.nn.Module):
+        def forward(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+            return inputs[0]
+
+    for module, arguments in ((Takes(), batch), (TakesPacked(), (batch,))):
+        assert shapes.for_onnx(module, arguments, (), dynamo=True) == {"dynamic_shapes": (named,)}
+        (exported,) = shapes.for_export(module, arguments)["dynamic_shapes"]
+        assert [list(each) for each in exported] == [[0, 1], [0, 2], []]
+    names = ("input_0", "input_1", "input_2")
+    assert shapes.for_onnx(Takes(), batch, names, dynamo=False) == {
+        "dynamic_axes": {"input_0": {0: "batch", 1: "sequence"}, "input_1": {0: "batch", 2: "width"}}
+    }
+
+
+def test_where_all_sizes_are_fixed_converters_get_nothing() -> None:
+    import torch
+
+    from almaflow.conversions.built.dynamic import DynamicShapes
+
+    for shapes in (DynamicShapes(), DynamicShapes(({},))):
+        batch = (torch.zeros(1, 4),)
+        assert not shapes
+        assert shapes.widened(batch) is batch
+        assert shapes.for_export(None, batch) == shapes.for_onnx(None, batch, (), dynamo=True) == {}
+        assert shapes.for_openvino(batch) == [[1, 4]]
+        shapes.mark(batch)
+        assert not hasattr(batch[0], "_dynamo_dynamic_indices")
+
+
+def test_a_model_that_reads_memory_gets_it_in_the_examples_order_at_any_size() -> None:
+    import torch
+
+    from almaflow.conversions.built.layout import LaidOutAs
+
+    example = torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    laid_out = LaidOutAs((example,), lambda tensor: tensor, ({0: "batch"},))
+    given = torch.randn(5, 3, 4, 4)
+    taken = laid_out(given)
+    assert taken.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(taken, given)
+    assert laid_out(taken) is taken or torch.equal(laid_out(taken), taken)
+    with pytest.raises(ValueError, match="built for"):
+        laid_out(torch.randn(5, 4, 4, 4))
+    with pytest.raises(ValueError, match="built for"):
+        laid_out(given.double())

@@ -12,6 +12,7 @@ those that the conversion gave in the job, and the floor of its calls over that 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import defaultdict
 from dataclasses import asdict, dataclass
@@ -48,7 +49,10 @@ class Found:
 def main() -> None:
     """Export, check and write the tables."""
     parser = make_parser(__doc__)
-    parser.add_argument("jobs", nargs="+", metavar="JOB_ID", help="jobs of this machine with keep=all")
+    parser.add_argument("jobs", nargs="*", metavar="JOB_ID", help="jobs of this machine with keep=all")
+    parser.add_argument(
+        "--from", dest="earlier", nargs="*", type=Path, default=[], metavar="FILE", help="earlier --json"
+    )
     parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
     from almaflow.jobs.kept_export import job_of
@@ -56,9 +60,11 @@ def main() -> None:
     from almaflow.tracking.uris import resolve_uri
 
     jobs = [job_of(each, resolve_uri(None))[0] for each in arguments.jobs]
+    every = [Found(**each) for path in arguments.earlier for each in json.loads(path.read_text("utf-8"))["results"]]
     with alone("wait", say):
-        found = [checked(job, each.planned.name) for job in jobs for each in job.outcomes]
-    models = [job.model.name for job in jobs]
+        every += [checked(job, each.planned.name) for job in jobs for each in job.outcomes]
+    found = list({(each.model, each.conversion): each for each in every}.values())  # of two the later one
+    models = list(dict.fromkeys(each.model for each in found))
     page = arguments.page.read_text(encoding="utf-8")
     for name, lines in {
         "counts": counts(found, models),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.config.files import meant, names
-from almaflow.conversions.catalogue.resolve import resolve
+from almaflow.conversions.catalogue.names import resolve
 from almaflow.conversions.catalogue.tiers import tier
 from almaflow.errors import UsageError
 from almaflow.records.profile import Backend
@@ -59,7 +59,9 @@ def _machine(place: str, conversion: str, text: str) -> str:
     if known in names("hardware"):
         became = f"{known}/{conversion}"
         named = text if text == became else f"{text} ({became})"
-        message = f"backend {named}: only {LOCAL} is measured from here; record on that machine, as {LOCAL}/{conversion}"
+        message = (
+            f"backend {named}: only {LOCAL} is measured from here; record on that machine, as {LOCAL}/{conversion}"
+        )
     else:
         message = f"backend {text}: no machine {place!r} is known; write {LOCAL} for this one"
     raise UsageError(message)

@@ -380,6 +380,36 @@ def test_inputs_may_stay_secret(record: Callable[..., Profile], tmp_path: Path, 
     assert torch.load(path, weights_only=True)["tensors"][0][0].tolist() == kept
 
 
+def test_a_call_that_outlives_the_session_is_left_out_and_ends_well(record: Callable[..., Profile]) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    @aside
+    def wait() -> None:
+        begun.set()
+        ended.wait()
+
+    answers: list[float] = []
+
+    @accelerate
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        x = x + 1
+        wait()
+        return x * 2
+
+    thread = threading.Thread(target=lambda: answers.append(float(predict(torch.zeros(1)))))
+
+    def run() -> None:
+        thread.start()
+        begun.wait()
+
+    profile = record(run)
+    ended.set()
+    thread.join()
+    assert answers == [2.0]
+    assert profile.functions[0].calls == 0
+    assert profile.notes[0].startswith("1 calls still ran")
+
+
 def test_one_session_at_a_time_and_one_without_a_call_says_so(record: Callable[..., Profile]) -> None:
     def run() -> None:
         with pytest.raises(UsageError, match="is open already"):

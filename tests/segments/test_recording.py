@@ -4,6 +4,7 @@ import errno
 import random
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from almaflow.segments.session import ProfilingSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from almaflow.records.profile import Profile
 
@@ -253,7 +253,9 @@ def test_a_loop_that_breaks_is_named_with_what_to_do(record: Callable[..., Profi
     (lost,) = profile.lost
     assert (lost.kind, lost.frame, lost.first_call) == ("loop", "search", 0)
     assert lost.file == __file__
-    assert "the loop in search" in lost.advice
+    assert lost.break_line is not None
+    assert lost.break_line > lost.line
+    assert lost.advice.startswith(f"the loop in search breaks in {Path(__file__).name}:{lost.break_line}: move ")
     assert profile.notes == (
         f"{profile.functions[0].name}: no graph in any of its calls; decorate the function that runs the model",
     )

@@ -106,7 +106,10 @@ def test_layers_that_are_alike_are_one_segment(record: Callable[..., Profile]) -
         return x
 
     x = torch.ones(2, 4)
-    profile = record(lambda: [predict(x) for _ in range(2)])
+    expected = predict(x)
+    answers: list[torch.Tensor] = []
+    profile = record(lambda: answers.extend(predict(x) for _ in range(2)))
+    assert [torch.equal(each, expected) for each in answers] == [True, True]  # each layer has run with its own weights
     (segment,) = profile.segments
     assert (segment.copies, segment.calls, segment.operations) == (12, 24, 2)
     assert [(each.kind, each.frame) for each in profile.lost] == [("loop", "predict")]

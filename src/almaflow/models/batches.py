@@ -30,8 +30,22 @@ _SEED_OFFSET = 0x1A7C
 
 
 def copied(batch: Batch) -> Batch:
-    """Return copies of the inputs, each in memory of its own, with their strides where these leave no gaps."""
-    return tuple(tensor.clone() for tensor in batch)
+    """Return copies of the inputs with their strides; what shares memory in the batch shares it in the copies."""
+    memory: dict[int, torch.UntypedStorage] = {}
+    return tuple(_copied(tensor, memory) for tensor in batch)
+
+
+def _copied(tensor: torch.Tensor, memory: dict[int, torch.UntypedStorage]) -> torch.Tensor:
+    if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided or tensor.is_quantized:
+        return tensor.clone()
+    if tensor.is_conj() or tensor.is_neg():
+        return tensor.clone()
+    storage = tensor.untyped_storage()
+    place = storage.data_ptr()
+    if place not in memory:
+        memory[place] = storage.clone()
+    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return empty.set_(memory[place], tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,8 @@ def build_inputs(spec: ModelSpec, count: int, parameters: Parameters) -> Example
     """
     origin, given = _given(spec, count, parameters)
     with started_in(spec.directory):
-        calls = (call_of(pairs, parameters, origin) for pairs in given)
+        is_segment = spec.segment is not None
+        calls = (call_of(pairs, parameters, origin, as_they_are=is_segment) for pairs in given)
         kept = of_size(((rows_of(call[0], spec), call) for call in calls), spec, count, origin)
     batches, form = [batch for batch, _ in kept], kept[0][1]
     check_alike(batches, [form for _, form in kept], origin)

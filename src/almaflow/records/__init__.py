@@ -24,7 +24,7 @@ from almaflow.records.results import (
     TensorSpec,
     WorkerResult,
 )
-from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
+from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, SegmentRef, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, measurement_overrides
 from almaflow.records.workload import Operation, Workload
@@ -61,6 +61,7 @@ __all__ = [
     "Resume",
     "Round",
     "ScoredRun",
+    "SegmentRef",
     "Status",
     "Sweep",
     "SweepJob",

@@ -1,0 +1,94 @@
+"""Runs the job of a recorded segment: its model in the conversions that a profile asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.config.composition import compose
+from almaflow.config.overrides import override
+from almaflow.conversions.catalogue import tiers
+from almaflow.conversions.catalogue.names import resolve
+from almaflow.errors import UsageError
+from almaflow.jobs.request import make_request
+from almaflow.jobs.run import run_job
+from almaflow.measure.progress import Progress
+from almaflow.records.plan import EAGER
+from almaflow.tracking.uris import display_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from almaflow.records import Job, ModelSpec
+
+HERE = "local"
+"""The machine that runs the command, in ``local/ONNX_CPU``."""
+
+
+class SegmentJobs:
+    """Jobs that have all in common but the segment.
+
+    Args:
+        backends: ``local/CONVERSION`` by any name of the catalogue, or ``local/tier1`` to ``local/tier3``. Eager is
+            always measured too.
+        measure: The preset of the measurement's settings.
+        tracking_uri: An MLflow tracking URI; by default the store that ``almaflow run`` writes to.
+        experiment_name: The MLflow experiment.
+        overrides: Anything else as ``almaflow run`` takes it.
+
+    Raises:
+        UsageError: a backend or a setting is unknown; nothing was measured.
+    """
+
+    def __init__(
+        self,
+        backends: Sequence[str],
+        *,
+        measure: str = "default",
+        tracking_uri: str | None = None,
+        experiment_name: str = "almaflow",
+        overrides: Sequence[str] = (),
+    ) -> None:
+        settings = {
+            "measure": measure,
+            "tracking.uri": tracking_uri,
+            "experiment_name": experiment_name,
+            "conversions": conversions_of(backends),
+            "model.name": "segment",
+            "model.batch_dim": None,
+            "batch_size": 1,
+            "keep": "none",
+            "resume": "true",
+        }
+        given = [override(key, value) for key, value in settings.items() if value is not None or key != "tracking.uri"]
+        self._config = compose(["model=custom", *given, *overrides])
+        self.experiment_name = self._config.experiment_name
+        self.store = display_uri(resolve_uri(self._config.tracking.uri))
+
+    def run(self, model: ModelSpec) -> Job:
+        """Measure a segment, or take what the store has of the same one.
+
+        Raises:
+            UsageError: the segment does not build or run.
+            AlmaflowError: it could not be prepared, or the store on this machine is broken.
+        """
+        return run_job(make_request(self._config, model=model), Progress())
+
+
+def conversions_of(backends: Sequence[str], device: str = "cpu") -> list[str]:
+    """Return the names of conversions that backends stand for, eager first.
+
+    Raises:
+        UsageError: a machine is not this one, or a conversion or tier is unknown.
+    """
+    names = [EAGER]
+    for backend in backends:
+        machine, slash, conversion = backend.partition("/")
+        if not slash or machine != HERE:
+            message = f"backend {backend}: write {HERE}/CONVERSION or {HERE}/tier2; other machines are not offered yet"
+            raise UsageError(message)
+        tier = conversion.lower().removeprefix("tier")
+        if tier != conversion.lower() and tier.isdecimal():
+            names += [entry.name for entry in tiers.tier(int(tier), device)]
+        else:
+            names += [entry.name for _, entry in resolve([conversion], "backends")]
+    return list(dict.fromkeys(names))

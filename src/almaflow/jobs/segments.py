@@ -13,7 +13,7 @@ from almaflow.jobs.request import make_request
 from almaflow.jobs.run import run_job
 from almaflow.measure.progress import Progress
 from almaflow.records.plan import EAGER
-from almaflow.tracking.uris import display_uri, resolve_uri
+from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ class SegmentJobs:
         given = [override(key, value) for key, value in settings.items() if value is not None or key != "tracking.uri"]
         self._config = compose(["model=custom", *given, *overrides])
         self.experiment_name = self._config.experiment_name
-        self.store = display_uri(resolve_uri(self._config.tracking.uri))
+        self.uri = resolve_uri(self._config.tracking.uri)
 
     def run(self, model: ModelSpec) -> Job:
         """Measure a segment, or take what the store has of the same one.

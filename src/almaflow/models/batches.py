@@ -28,24 +28,48 @@ T = TypeVar("T")
 _SEED_OFFSET = 0x1A7C
 """Keeps the inputs' random numbers apart from the weights', which are drawn with the seed itself."""
 
+_ALIGNED = 16
+"""Bytes of the largest element."""
+
 
 def copied(batch: Batch) -> Batch:
     """Return copies of the inputs with their strides; what shares memory in the batch shares it in the copies."""
-    memory: dict[int, torch.UntypedStorage] = {}
-    return tuple(_copied(tensor, memory) for tensor in batch)
+    spans: dict[int, tuple[int, int]] = {}
+    for tensor in filter(_has_memory, batch):
+        place, (first, last) = tensor.untyped_storage().data_ptr(), _span(tensor)
+        known = spans.get(place, (first, last))
+        spans[place] = min(first, known[0]), max(last, known[1])
+    memory: dict[int, torch.Tensor] = {}
+    return tuple(_copied(each, spans, memory) if _has_memory(each) else each.clone() for each in batch)
 
 
-def _copied(tensor: torch.Tensor, memory: dict[int, torch.UntypedStorage]) -> torch.Tensor:
-    if type(tensor) is not torch.Tensor or tensor.layout is not torch.strided or tensor.is_quantized:
-        return tensor.clone()
-    if tensor.is_conj() or tensor.is_neg():
-        return tensor.clone()
+def _has_memory(tensor: torch.Tensor) -> bool:
+    """Whether it is a plain tensor, which its memory, offset and strides describe."""
+    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided and tensor.numel() > 0
+    return plain and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg())
+
+
+def _span(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return the first byte of the memory that a tensor reads, and the one behind the last."""
+    last = tensor.storage_offset() + sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    first = tensor.storage_offset() * tensor.itemsize // _ALIGNED * _ALIGNED
+    return first, (last + 1) * tensor.itemsize
+
+
+def _copied(
+    tensor: torch.Tensor, spans: dict[int, tuple[int, int]], memory: dict[int, torch.Tensor]
+) -> torch.Tensor:
     storage = tensor.untyped_storage()
     place = storage.data_ptr()
-    if place not in memory:
-        memory[place] = storage.clone()
+    first, last = spans[place]
+    if place not in memory:  # of a part of a large tensor, that part
+        whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
+        memory[place] = whole[first:last].clone()
+    offset = tensor.storage_offset() - first // tensor.itemsize
     empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return empty.set_(memory[place], tensor.storage_offset(), tensor.size(), tensor.stride())
+    return empty.set_(memory[place].untyped_storage(), offset, tensor.size(), tensor.stride())
 
 
 @dataclass(frozen=True)

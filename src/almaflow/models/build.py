@@ -74,9 +74,7 @@ def _completed(model: torch.nn.Module, spec: ModelSpec, form: CallForm, batch: B
 
 
 def build_model(spec: ModelSpec) -> torch.nn.Module:
-    """Build a model on the CPU, its random weights drawn with the spec's seed.
-
-    It is in evaluation mode, but for a segment, which stays in the mode that it was recorded in.
+    """Build a model on the CPU, in evaluation mode, its random weights drawn with the spec's seed.
 
     Raises:
         UsageError: it cannot be built from what the spec says; the message names the key to change.
@@ -108,7 +106,7 @@ def _built(spec: ModelSpec) -> torch.nn.Module:
         raise UsageError(message)
     if spec.weights:
         load_weights(built, spec.weights)
-    return built if spec.segment else built.eval()
+    return built.eval()
 
 
 def _unpickled(path: str, origin: str) -> object:

@@ -108,6 +108,7 @@ class MeasuredFiles:
             name=f"segment_{piece.segment_id}",
             pickle_path=str(directory / "model.pkl"),
             batches_path=str(directory / "batches.pt"),
+            weights=str(self.recorded.weights_path(piece.weights_digest)) if piece.weights_digest else None,
             batch_dim=None,
             segment=SegmentRef(
                 piece.segment_id, piece.family, self.recorded.root.name, piece.location, piece.calls

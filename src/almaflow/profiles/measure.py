@@ -9,9 +9,11 @@ from almaflow.analysis.rows import make_rows
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.profiles.choice import choose
 from almaflow.profiles.files import MeasuredFiles
+from almaflow.profiles.track import track
 from almaflow.records import FailureKind, Status
 from almaflow.records.clock import now
 from almaflow.records.profile_results import SegmentFigure
+from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +32,8 @@ class SegmentJobs(Protocol):
     """Runs a job for a segment: ``jobs.segments.SegmentJobs``."""
 
     experiment_name: str
-    store: str
+    uri: str
+    """A resolved store."""
 
     def run(self, model: ModelSpec) -> Job:
         """Measure a segment in the conversions that were asked for, or take what was measured before."""
@@ -69,7 +72,7 @@ def measure_profile(
             files.results(),
             counted_as_eager=dict(choice.left_out),
             experiment_name=jobs.experiment_name,
-            store=jobs.store,
+            store=display_uri(jobs.uri),
             started_at=began,
             ended_at=None,
             tracked=False,
@@ -105,7 +108,11 @@ def measure_profile(
         results = replace(results, ended_at=now())
         files.write_results(results)
     tell(f"measured {again} of {len(choice.order)} segments; the others are known, or count as they ran eagerly")
-    return results
+    try:
+        track(files, jobs.uri)
+    except TrackingError as error:
+        tell(str(error))
+    return files.results()
 
 
 def _unknown(results: ProfileResults, reasons: dict[str, str]) -> dict[str, str]:

@@ -34,6 +34,8 @@ class Piece:
     """Operations and weights, for people."""
     unmeasurable: str | None = None
     """Why it cannot be measured apart."""
+    weights_digest: str = ""
+    """Of the weights that were kept."""
 
     @property
     def weight_ms(self) -> float:
@@ -145,6 +147,7 @@ def _piece(segment: Segment, calls: int, times: Sequence[float]) -> Piece:
         _place(segment.file, segment.line),
         f"{segment.operations} operation{'' if segment.operations == 1 else 's'}{weights}{copies}",
         segment.unmeasurable,
+        segment.weights_digest,
     )
 
 

@@ -86,7 +86,7 @@ class ModelSpec:
     """Where the command was started: relative paths in keyword arguments are meant from there."""
     seed: int = 0
     segment: SegmentRef | None = None
-    """The segment that it is: run in the mode it was recorded in, with strides and shared memory of its inputs kept."""
+    """The segment that it is: its inputs keep their strides and the memory that they share."""
 
     @property
     def built_in(self) -> bool:

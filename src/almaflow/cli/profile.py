@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from almaflow.errors import AlmaflowError
 from almaflow.processes.interrupts import as_interrupts
 from almaflow.secrets import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from almaflow.jobs.segments import SegmentJobs
 
 MEASURE = ("quick", "default", "thorough")
 DEFAULT = "local/tier1"
@@ -65,7 +69,23 @@ def record(  # noqa: PLR0913 - one for each option
     **settings: Any,
 ) -> int:  # fmt: skip
     """Run APP, record its functions, and measure them."""
-    raise NotImplementedError
+    from almaflow.segments.application import decorated, run_application
+    from almaflow.segments.session import ProfilingSession
+
+    code = decorated(app, functions)
+    jobs = _jobs(backends, **settings)  # before the application runs: a name may be wrong
+    session = ProfilingSession((), print_to=sys.stderr)
+    try:
+        with session:
+            run_application(app, code, arguments)
+    except SystemExit as error:  # the application said how it ended
+        if error.code not in {None, 0}:
+            click.echo(f"almaflow: {app} ended with exit code {error.code}; recorded: {session.profile_id}", err=True)
+            return AlmaflowError.exit_code
+    if no_measure:
+        click.echo(f"Profile: {session.profile_id}; to measure it: almaflow profile measure {session.profile_id} {DEFAULT}")
+        return 0
+    return _measured(session.profile_id, jobs, settings["time_budget"])
 
 
 @profile.command()
@@ -77,7 +97,10 @@ def measure(*, profile_id: str, backends: tuple[str, ...], **settings: Any) -> i
 
     What was measured before, in this or in another profile, is not measured again.
     """
-    return _measured(profile_id, backends, **settings)
+    from almaflow.profiles.files import MeasuredFiles
+
+    name = MeasuredFiles.of(profile_id).recorded.root.name
+    return _measured(name, _jobs(backends, **settings), settings["time_budget"])
 
 
 @profile.command()
@@ -99,18 +122,20 @@ def show(profile_id: str, *, verbose: bool, graphs: bool) -> None:
             click.echo(printable(code.read_text(encoding="utf-8")) if code.is_file() else "# not kept")
 
 
-def _measured(
-    profile: str, backends: tuple[str, ...], *, measure: str, time_budget: float | None, experiment: str, uri: str | None
-) -> int:
+def _jobs(
+    backends: tuple[str, ...], *, measure: str, experiment: str, uri: str | None, **_others: object
+) -> SegmentJobs:
     from almaflow.jobs.segments import SegmentJobs
-    from almaflow.profiles.files import MeasuredFiles
+
+    return SegmentJobs(backends, measure=measure, tracking_uri=uri, experiment_name=experiment)
+
+
+def _measured(profile_id: str, jobs: SegmentJobs, time_budget_s: float | None) -> int:
     from almaflow.profiles.measure import measure_profile
     from almaflow.profiles.report import ProfileReport
 
-    root = MeasuredFiles.of(profile).recorded.root
-    jobs = SegmentJobs(backends, measure=measure, tracking_uri=uri, experiment_name=experiment)
     with as_interrupts(signal.SIGTERM, signal.SIGHUP):
-        measure_profile(root, jobs, time_budget_s=time_budget, tell=lambda line: click.echo(line, err=True))
-    ProfileReport.of(root).print()
-    click.echo(f"Profile: {root.name}; all of it: almaflow profile show {root.name} --verbose")
+        measure_profile(profile_id, jobs, time_budget_s=time_budget_s, tell=lambda line: click.echo(line, err=True))
+    ProfileReport.of(profile_id).print()
+    click.echo(f"Profile: {profile_id}; all of it: almaflow profile show {profile_id} --verbose")
     return 0

@@ -30,6 +30,9 @@ def decorated(path: Path, functions: Sequence[str]) -> CodeType:
     """
     try:
         tree = ast.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror})"
+        raise UsageError(message) from error
     except (SyntaxError, ValueError) as error:
         message = f"{path}: is no Python that this interpreter reads ({error})"
         raise UsageError(message) from error

@@ -31,11 +31,13 @@ class FakeJobs:
 
     def __init__(self, **outcomes: list[Outcome] | AlmaflowError) -> None:
         self.asked: list[ModelSpec] = []
+        self.earlier: list[str | None] = []
         self.outcomes = outcomes
         self.after: Callable[[Job], Job] = lambda made: made
 
-    def run(self, model: ModelSpec) -> Job:
+    def run(self, model: ModelSpec, earlier: str | None = None) -> Job:
         self.asked.append(model)
+        self.earlier.append(earlier)
         assert model.segment is not None
         made = self.outcomes.get(model.segment.segment_id, [ok("EAGER", 1.0), ok("ONNX_CPU", 0.5)])
         if isinstance(made, AlmaflowError):
@@ -135,7 +137,9 @@ def test_the_time_budget_leaves_the_tail_and_says_so(monkeypatch: pytest.MonkeyP
 def test_measured_again_in_another_conversion_the_first_figures_stay() -> None:
     write_profile("a")
     measure_profile("made", FakeJobs())
-    results = measure_profile("made", FakeJobs(a=[ok("EAGER", 1.1), ok("COMPILE_OPENVINO", 0.4)]))
+    again = FakeJobs(a=[ok("EAGER", 1.1), ok("COMPILE_OPENVINO", 0.4)])
+    results = measure_profile("made", again)
+    assert again.earlier == ["j1"]
     assert {each.conversion: each.latency_ms for each in results.figures} == {
         "EAGER": 1.1,
         "ONNX_CPU": 0.5,

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from almaflow import machine
 from almaflow.config.composition import compose
 from almaflow.config.overrides import override
 from almaflow.conversions.catalogue import tiers
 from almaflow.conversions.catalogue.names import resolve
-from almaflow.errors import UsageError
+from almaflow.errors import RecordError, UsageError
+from almaflow.jobs.files import JobFiles
 from almaflow.jobs.request import make_request
+from almaflow.jobs.resume import is_open
 from almaflow.jobs.run import run_job
+from almaflow.jobs.tasks import new_job
 from almaflow.measure.progress import Progress
 from almaflow.records.plan import EAGER
-from almaflow.tracking.uris import resolve_uri
+from almaflow.tracking.fingerprints import plan_fingerprint
+from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from almaflow.jobs.request import Request
     from almaflow.records import Job, ModelSpec
 
 HERE = "local"
@@ -64,14 +71,37 @@ class SegmentJobs:
         self.experiment_name = self._config.experiment_name
         self.uri = resolve_uri(self._config.tracking.uri)
 
-    def run(self, model: ModelSpec) -> Job:
+    def run(self, model: ModelSpec, earlier: str | None = None) -> Job:
         """Measure a segment, or take what the store has of the same one.
+
+        Args:
+            model: The segment.
+            earlier: The ID of the job that answered for the same segment before. Where it would be the same job again,
+                no process is started.
 
         Raises:
             UsageError: the segment does not build or run.
             AlmaflowError: it could not be prepared, or the store on this machine is broken.
         """
-        return run_job(make_request(self._config, model=model), Progress())
+        request = make_request(self._config, model=model)
+        known = _same(request, earlier) if earlier else None
+        return known or run_job(request, Progress())
+
+
+def _same(request: Request, earlier: str) -> Job | None:
+    """Return an earlier job that has all that a request asks for; None where it lacks something.
+
+    What the reference worker finds out about a segment follows from the segment's name, so that it need not run again.
+    """
+    try:
+        job = JobFiles.of(machine.home() / "jobs" / earlier).read_job()
+    except (OSError, RecordError):
+        return None
+    again = replace(new_job(request), prepared=job.prepared)
+    whole = job.tracked and job.ended_at is not None and not any(map(is_open, job.outcomes))
+    place = (job.store, job.experiment_name) == (display_uri(request.uri), request.experiment_name)
+    same = job.model.name == request.model.name and job.plan_fingerprint == plan_fingerprint(again, request.plan)
+    return job if whole and place and same else None
 
 
 def conversions_of(backends: Sequence[str], device: str = "cpu") -> list[str]:

@@ -35,7 +35,7 @@ class SegmentJobs(Protocol):
     uri: str
     """A resolved store."""
 
-    def run(self, model: ModelSpec) -> Job:
+    def run(self, model: ModelSpec, earlier: str | None = None) -> Job:
         """Measure a segment in the conversions that were asked for, or take what was measured before."""
 
 
@@ -87,7 +87,7 @@ def measure_profile(
                 break
             place = f"segment {number} of {len(choice.order)}, {segment.location or segment.segment_id}"
             try:
-                job = jobs.run(files.model_of(segment))
+                job = jobs.run(files.model_of(segment), results.jobs.get(segment.segment_id))
             except TrackingError:
                 raise
             except AlmaflowError as error:
@@ -100,7 +100,8 @@ def measure_profile(
             figures = _figures(segment, job)
             again += any(each.ended_at >= began for each in figures)
             prices = results.prices | {job.hardware.name: job.hardware.price_per_hour}
-            results = replace(results, figures=results.with_figures(figures), prices=prices)
+            known = results.jobs | {segment.segment_id: job.job_id}
+            results = replace(results, figures=results.with_figures(figures), prices=prices, jobs=known)
             files.write_results(results)
             tell(f"{place}: {_line(figures)}")
             if job.interrupted:

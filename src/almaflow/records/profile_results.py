@@ -59,6 +59,8 @@ class ProfileResults:
     """In the order in which they were asked for."""
     counted_as_eager: dict[str, str] = field(default_factory=dict)
     """Why a segment was not measured, by its ID: its time is then that of its eager calls in the session."""
+    jobs: dict[str, str] = field(default_factory=dict)
+    """ID of the newest job of each segment, by the segment's ID."""
     prices: dict[str, float | None] = field(default_factory=dict)
     """USD for an hour of each machine that was measured on."""
     experiment_name: str = "almaflow"

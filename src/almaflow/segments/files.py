@@ -9,11 +9,14 @@
         segments/SEGMENT_ID/
             segment.json    the segment as it was when it first ran
             graph.py        its code, for people
-            model.pkl       a module by cloudpickle, as ``ModelSpec.pickle_path`` takes it: tensors by position
+            model.pkl       what builds a module without its weights, as ``ModelSpec.pickle_path`` takes it; the
+                            module takes the segment's inputs by position, and gives its outputs as a tuple
             batches.pt      inputs of different calls, as ``ModelSpec.batches_path`` takes them
+        weights/DIGEST.pt   weights, as ``ModelSpec.weights`` takes them; sizes of one graph share them
         summary/            what becomes the artifacts of the profile's run
 
-A segment that cannot be measured apart has neither ``model.pkl`` nor ``batches.pt``, and its record says why.
+A segment that cannot be measured apart may have none but its record, which says why. One without weights has no file
+of them: its ``weights_bytes`` is 0.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from almaflow.records.profile import Call, LostCapture, Profile, Segment
 from almaflow.secrets import PRIVATE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -63,8 +67,8 @@ class ProfileFiles:
     def create(self) -> None:
         """Make the directories of a new profile, for this user alone: inputs of the application are below them."""
         self.root.mkdir(PRIVATE, parents=True)
-        (self.root / "segments").mkdir()
-        self.summary.mkdir()
+        for part in (self.root / "segments", self.root / "weights", self.summary):
+            part.mkdir()
 
     def write(self, profile: Profile) -> None:
         """Write the record of the profile."""
@@ -78,6 +82,10 @@ class ProfileFiles:
             RecordError: the record is damaged, or of a form that is unknown here.
         """
         return read_json(self.root / "profile.json", Profile)
+
+    def weights_path(self, digest: str) -> Path:
+        """The file of weights with this digest."""
+        return self.root / "weights" / f"{digest}.pt"
 
     def write_segment(self, segment: Segment) -> None:
         """Write a segment as it was when it first ran."""
@@ -102,3 +110,13 @@ class ProfileFiles:
             RecordError: the file is damaged.
         """
         return read_lines(self.lost_path, LostCapture)
+
+
+def to_disk(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside the path and then rename, so that a reader never sees half a file."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

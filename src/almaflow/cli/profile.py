@@ -126,8 +126,12 @@ def _jobs(
     backends: tuple[str, ...], *, measure: str, experiment: str, uri: str | None, **_others: object
 ) -> SegmentJobs:
     from almaflow.jobs.segments import SegmentJobs
+    from almaflow.segments.backends import resolve_backends
 
-    return SegmentJobs(backends, measure=measure, tracking_uri=uri, experiment_name=experiment)
+    found, notes = resolve_backends(backends)
+    for line in notes:
+        click.echo(line, err=True)
+    return SegmentJobs(found, measure=measure, tracking_uri=uri, experiment_name=experiment)
 
 
 def _measured(profile_id: str, jobs: SegmentJobs, time_budget_s: float | None) -> int:

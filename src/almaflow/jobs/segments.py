@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.config.composition import compose
 from almaflow.config.overrides import override
-from almaflow.conversions.catalogue import tiers
-from almaflow.conversions.catalogue.names import resolve
-from almaflow.errors import RecordError, UsageError
+from almaflow.errors import RecordError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.request import make_request
 from almaflow.jobs.resume import is_open
@@ -26,29 +24,25 @@ if TYPE_CHECKING:
 
     from almaflow.jobs.request import Request
     from almaflow.records import Job, ModelSpec
-
-HERE = "local"
-"""The machine that runs the command, in ``local/ONNX_CPU``."""
-
+    from almaflow.records.profile import Backend
 
 class SegmentJobs:
     """Jobs that have all in common but the segment.
 
     Args:
-        backends: ``local/CONVERSION`` by any name of the catalogue, or ``local/tier1`` to ``local/tier3``. Eager is
-            always measured too.
+        backends: What segments are measured in; eager is always one of them.
         measure: The preset of the measurement's settings.
         tracking_uri: An MLflow tracking URI; by default the store that ``almaflow run`` writes to.
         experiment_name: The MLflow experiment.
         overrides: Anything else as ``almaflow run`` takes it.
 
     Raises:
-        UsageError: a backend or a setting is unknown; nothing was measured.
+        UsageError: a setting is unknown; nothing was measured.
     """
 
     def __init__(
         self,
-        backends: Sequence[str],
+        backends: Sequence[Backend],
         *,
         measure: str = "default",
         tracking_uri: str | None = None,
@@ -59,7 +53,7 @@ class SegmentJobs:
             "measure": measure,
             "tracking.uri": tracking_uri,
             "experiment_name": experiment_name,
-            "conversions": conversions_of(backends),
+            "conversions": list(dict.fromkeys([EAGER, *(each.conversion for each in backends)])),
             "model.name": "segment",
             "model.batch_dim": None,
             "batch_size": 1,
@@ -102,23 +96,3 @@ def _same(request: Request, earlier: str) -> Job | None:
     place = (job.store, job.experiment_name) == (display_uri(request.uri), request.experiment_name)
     same = job.model.name == request.model.name and job.plan_fingerprint == plan_fingerprint(again, request.plan)
     return job if whole and place and same else None
-
-
-def conversions_of(backends: Sequence[str], device: str = "cpu") -> list[str]:
-    """Return the names of conversions that backends stand for, eager first.
-
-    Raises:
-        UsageError: a machine is not this one, or a conversion or tier is unknown.
-    """
-    names = [EAGER]
-    for backend in backends:
-        machine, slash, conversion = backend.partition("/")
-        if not slash or machine != HERE:
-            message = f"backend {backend}: write {HERE}/CONVERSION or {HERE}/tier2; other machines are not offered yet"
-            raise UsageError(message)
-        tier = conversion.lower().removeprefix("tier")
-        if tier != conversion.lower() and tier.isdecimal():
-            names += [entry.name for entry in tiers.tier(int(tier), device)]
-        else:
-            names += [entry.name for _, entry in resolve([conversion], "backends")]
-    return list(dict.fromkeys(names))

@@ -64,7 +64,7 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
         return
     table = _table(("machine", "conversion"), ("graphs ms", "Python ms", "total ms", "95% interval", "p95"))
     priced = any(each["cost_per_million_usd"] is not None for each in totals)
-    for header in (*(("$/million",) if priced else ()), "fidelity", "failed"):
+    for header in (*(("$/million",) if priced else ()), "fidelity", "fails"):
         table.add_column(header, justify="right", no_wrap=True)
     for each in totals:
         name = "best of each" if each["conversion"] == "best" else each["conversion"]

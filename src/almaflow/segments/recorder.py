@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from almaflow.errors import shortened
+from almaflow.models.batches import copied
 from almaflow.models.state import content_of
 from almaflow.records.profile import Segment
 from almaflow.segments.capture import LONGEST_REASON, converted_place
@@ -137,7 +138,7 @@ class _FirstRun:
             graph.weights_digest = alone.weights_digest()
         self._unmeasurable = graph.write_model(self._segment_id, alone)
         # Copies, since the segment may write to its inputs.
-        self.batch = tuple(each.detach().clone() for each in self._inputs) if self._unmeasurable is None else ()
+        self.batch = copied(tuple(each.detach() for each in self._inputs)) if self._unmeasurable is None else ()
         self._written_to = (*self._inputs, *graph.weights)
         self._versions = [_version(each) for each in self._written_to]
         self._generator = torch.get_rng_state()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cloudpickle
@@ -69,3 +70,13 @@ def test_values_do_not_make_another_segment(tmp_path: Path) -> None:
     made = spec(tmp_path, [batch()])
     example = build_example(made, 1)
     assert digests_of_built(made, example.model, "any", example.batches, example.form) == {}
+
+
+def test_a_segment_runs_under_the_autocast_it_was_recorded_under(tmp_path: Path) -> None:
+    made = spec(tmp_path, [(torch.eye(3), torch.ones(3), torch.tensor([0, 1]))])
+    assert made.segment is not None
+    linear = torch.nn.Linear(3, 3)
+    (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(linear))
+    torch.save({"exact": True, **stored([((torch.ones(2, 3),), {})])}, tmp_path / "batches.pt")
+    example = build_example(replace(made, segment=replace(made.segment, autocast={"cpu": "bfloat16"})), 1)
+    assert example.model(*example.batches[0]).dtype is torch.bfloat16

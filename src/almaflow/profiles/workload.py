@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from almaflow.records.profile import Ambient
 from almaflow.stats.intervals import Interval, median_interval
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Piece:
     """Why it cannot be measured apart."""
     weights_digest: str = ""
     """Of the weights that were kept."""
+    autocast: dict[str, str] = field(default_factory=dict)
+    """Type of autocast by the type of the device, where it was on."""
 
     @property
     def weight_ms(self) -> float:
@@ -146,9 +149,17 @@ def _piece(segment: Segment, calls: int, times: Sequence[float]) -> Piece:
         float(max(1, sum(math.prod(each.shape) for each in segment.inputs))),
         _place(segment.file, segment.line),
         f"{segment.operations} operation{'' if segment.operations == 1 else 's'}{weights}{copies}",
-        segment.unmeasurable,
+        segment.unmeasurable or _unusual(segment.ambient),
         segment.weights_digest,
+        segment.ambient.autocast,
     )
+
+
+def _unusual(ambient: Ambient) -> str | None:
+    """Return which setting of PyTorch keeps a segment from being measured: workers have the usual ones."""
+    usual = Ambient(grad=ambient.grad, inference=ambient.inference, autocast=ambient.autocast)
+    found = [name for name, value in vars(ambient).items() if value != getattr(usual, name)]
+    return f"it ran under {found[0]}={getattr(ambient, found[0])}, which workers do not set" if found else None
 
 
 def _cut(call: Call) -> CallCut:

@@ -50,6 +50,8 @@ class SegmentRef:
     """Where it begins in the code, as ``app.py:12``."""
     calls: int = 0
     """How often the session called it."""
+    autocast: dict[str, str] = field(default_factory=dict)
+    """Type of autocast by the type of the device, where it was on."""
 
 
 @dataclass(frozen=True)

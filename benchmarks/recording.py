@@ -1,72 +1,76 @@
-"""What recording costs: microseconds for each graph call, and how known sleeps are read back.
+"""What does recording cost, and are known times read back?
 
-::
-
-    python benchmarks/recording.py [--calls 2000] [--graphs 20]
-
-A function runs small graphs with breaks between them: as it is, compiled by a backend that runs graphs eagerly, and in
-a session. The difference of the last two is what recording adds to a graph call; that of the first two is PyTorch's own.
+A function runs small graphs with a break behind each: as it is, compiled by PyTorch's backend that runs graphs eagerly,
+and in a session. The last two in turns; their difference is what recording adds to a graph call. A second function
+sleeps for 1 s, 100 ms and 10 ms between its graphs.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from almaflow.segments.accelerate import accelerate
 from almaflow.segments.session import ProfilingSession
+from shared import at_least, make_parser, run_script, save, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    One = Callable[[torch.Tensor], torch.Tensor]
+
 SLEEPS_S = (1.0, 0.1, 0.01)
+FIRST = 10
+"""Calls that are not timed."""
 
 
-def chain(graphs: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function of so many graphs: each break ends one."""
+def main() -> None:
+    """Time both, and show what was found."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--calls", type=at_least(50), default=1000, help="calls of each kind")
+    parser.add_argument("--graphs", type=at_least(1), default=20, help="graphs in a call")
+    parser.add_argument("--sleeps", type=at_least(2), default=8, help="calls of the function that sleeps")
+    arguments = parser.parse_args()
+    found = {"cost_us": _cost(arguments.calls, arguments.graphs), "sleeps_ms": _sleeps(arguments.sleeps)}
+    show("microseconds of a graph call", ("how", "median"), [(how, f"{us:.1f}") for how, us in found["cost_us"].items()])
+    rows = [(slept, f"{read:.3f}", f"{100 * (read / float(slept) - 1):+.2f}%") for slept, read in found["sleeps_ms"].items()]
+    show("known times", ("ms", "read back", "off by"), rows)
+    save(arguments.json, found)
+
+
+def _cost(calls: int, graphs: int) -> dict[str, float]:
+    function = _chain(graphs)
+    compiled = torch.compile(_chain(graphs), backend="eager")
+    recorded = accelerate(_chain(graphs))
+    x = torch.ones(3)
+    times: dict[str, list[int]] = {"as it is": [], "PyTorch, graphs eagerly": [], "in a session": []}
+    with tempfile.TemporaryDirectory() as home, ProfilingSession((), home=Path(home)), torch.no_grad():
+        for number in range(FIRST + calls):
+            for taken, run in zip(times.values(), (function, compiled, recorded), strict=True):
+                began = time.perf_counter_ns()
+                run(x)
+                if number >= FIRST:
+                    taken.append(time.perf_counter_ns() - began)
+    medians = {how: statistics.median(taken) / 1e3 / graphs for how, taken in times.items()}
+    return medians | {"recording adds": medians["in a session"] - medians["PyTorch, graphs eagerly"]}
+
+
+def _chain(graphs: int) -> One:
+    """Return a function of so many graphs; a break in a loop would end the capture, so that each stands by itself."""
     body = "".join("    x = x + 1\n    torch._dynamo.graph_break()\n" for _ in range(graphs))
-    names = {"torch": torch}
-    exec(f"def chained(x):\n{body}    return x\n", names)  # noqa: S102 - breaks in a loop would end the capture
-    return names["chained"]  # type: ignore[return-value]  # the function that was just defined
+    names: dict[str, Any] = {"torch": torch}
+    exec(f"def chained(x):\n{body}    return x\n", names)  # noqa: S102 - as many lines as graphs are asked for
+    chained: One = names["chained"]
+    return chained
 
 
-def per_call_us(run: Callable[[torch.Tensor], object], calls: int) -> float:
-    """Return the median microseconds of a call, after some that are not timed."""
-    x, times = torch.ones(3), []
-    for number in range(calls + 20):
-        began = time.perf_counter_ns()
-        run(x)
-        times.append((time.perf_counter_ns() - began) / 1e3 if number >= 20 else 0.0)
-    return statistics.median(times[20:])
-
-
-def cost(calls: int, graphs: int) -> None:
-    """Print the cost of recording."""
-    function = chain(graphs)
-    with torch.no_grad():
-        compiled = per_call_us(torch.compile(function, backend="eager"), calls)
-        plain = per_call_us(function, calls)
-    with tempfile.TemporaryDirectory() as home, ProfilingSession((), home=Path(home)):
-        recorded = per_call_us(accelerate(function), calls)
-    print(f"{calls} calls of {graphs} graphs, median microseconds of a graph call")
-    print(f"  as it is                   {plain / graphs:8.1f}")
-    print(f"  graphs eagerly by PyTorch  {compiled / graphs:8.1f}")
-    print(f"  in a session               {recorded / graphs:8.1f}")
-    print(f"  recording adds             {(recorded - compiled) / graphs:8.1f}")
-
-
-def sleeps(calls: int = 8) -> None:
-    """Print how slots of known length are read back."""
-
-    @torch._dynamo.disable
-    def pause(seconds: float) -> None:
-        time.sleep(seconds)
+def _sleeps(calls: int) -> dict[str, float]:
+    pause = torch._dynamo.disable(time.sleep)  # noqa: SLF001 - the usual way to have a break
 
     @accelerate
     def predict(x: torch.Tensor) -> torch.Tensor:
@@ -82,24 +86,9 @@ def sleeps(calls: int = 8) -> None:
         with session:
             for _ in range(calls):
                 predict(torch.ones(3))
-        profile = session.profile
-    if profile is None:
-        return
-    print("sleeps, read back")
-    for seconds, slot in zip(SLEEPS_S, profile.variants[0].python, strict=False):
-        if slot is not None:
-            print(f"  {seconds * 1e3:7.0f} ms  {slot.median_ms:10.3f} ms  {slot.median_ms / seconds / 10 - 100:+.2f}%")
-
-
-def main() -> None:
-    """Run both."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=2000)
-    parser.add_argument("--graphs", type=int, default=20)
-    asked = parser.parse_args()
-    cost(asked.calls, asked.graphs)
-    sleeps()
+    slots = session.profile.variants[0].python if session.profile else ()
+    return {f"{1e3 * slept:g}": slot.median_ms for slept, slot in zip(SLEEPS_S, slots, strict=False) if slot}
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

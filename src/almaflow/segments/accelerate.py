@@ -83,6 +83,9 @@ def accelerate(
         return functools.partial(accelerate, dynamic=dynamic, name=name)
     if _is_module(target):
         kind: Any = type(target)
+        if hasattr(target, "_orig_mod"):
+            message = f"accelerate({kind.__name__}): torch.compile is around the module; mark the module inside of it"
+            raise UsageError(message)
         forward = accelerate(kind.forward, dynamic=dynamic, name=name or kind.__name__)
         # A class of its own: a function on the instance would be shared by its copies, and run with its weights.
         target.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})

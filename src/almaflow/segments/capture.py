@@ -180,8 +180,3 @@ class _silent:  # noqa: N801 - used as a context
 
 def _refuse(record: logging.LogRecord) -> bool:
     return record.levelno > logging.WARNING
-
-
-def has_isolation() -> bool:
-    """Whether this PyTorch keeps the graphs of one ``torch.compile`` apart from those of others."""
-    return hasattr(torch._dynamo.eval_frame, "_get_cache_entries_for_region")  # noqa: SLF001 - it has no public name

@@ -150,6 +150,8 @@ class _Filling:
         for node in reversed(list(self._graph.nodes)):
             if node.op == "call_method" and node.target in _SIZE_METHODS and not node.users:
                 self._graph.erase_node(node)
+        if not self._taken:
+            self._odd = self._odd or "it takes no tensor"
         code = self._graph.python_code("self")
         layouts = {name: WeightLayout.of(tensor) for name, tensor in self._weights.items() if "." not in name}
         return Standalone(

@@ -46,7 +46,13 @@ class KeptSegment:
     @property
     def record(self) -> Segment:
         """The segment as it is known now."""
-        return replace(self.segment, batches=len(self.batches), copies=max(1, len(self.weights)))
+        lacking = None if self.batches else "its inputs could not be kept"
+        return replace(
+            self.segment,
+            batches=len(self.batches),
+            copies=max(1, len(self.weights)),
+            unmeasurable=self.segment.unmeasurable or lacking,
+        )
 
 
 class SegmentStore:
@@ -86,7 +92,8 @@ class SegmentStore:
         directory.mkdir(exist_ok=True)
         weights = self._files.weights_path(digest)
         if alone.weights and not weights.exists():
-            torch.save({name: tensor.detach().cpu().clone() for name, tensor in alone.weights.items()}, weights)
+            state = {name: tensor.detach().cpu().clone() for name, tensor in alone.weights.items()}
+            to_disk(weights, lambda path: torch.save(state, path))
         (directory / "model.pkl").write_bytes(cloudpickle.dumps(alone.code))
         (directory / "graph.py").write_text(alone.code.source, encoding="utf-8")
 

@@ -9,6 +9,7 @@ import torch
 from torch._C._dynamo.eval_frame import reset_code  # dynamo has no public names for any of these
 from torch._dynamo import eval_frame
 
+from almaflow.errors import UsageError
 from almaflow.segments.accelerate import Accelerated, accelerate
 from almaflow.segments.capture import Watch
 from almaflow.segments.recorder import Recorder
@@ -43,6 +44,9 @@ class Tracing:
         self._note = note
         self._watches: list[Watch] = []
         self._traced: dict[Accelerated, Callable[..., Any]] = {}
+        if isinstance(torch._dynamo.optimize("eager"), eval_frame._NullDecorator):  # noqa: SLF001
+            message = "TORCHDYNAMO_DISABLE is set, so PyTorch looks for no graphs: unset it to record"
+            raise UsageError(message)
         # All marked functions share this code, which is no part of the application.
         eval_frame.skip_code(accelerate(lambda: None).__code__)
 

@@ -10,7 +10,25 @@ import re
 import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-WORDS = "this film is a great bad slow lovely boring story with no end and very nice music".split()
+WORDS = [
+    "this",
+    "film",
+    "is",
+    "a",
+    "great",
+    "bad",
+    "slow",
+    "lovely",
+    "boring",
+    "story",
+    "with",
+    "no",
+    "end",
+    "and",
+    "very",
+    "nice",
+    "music",
+]
 VOCABULARY = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
 LENGTH = 32
 

@@ -74,9 +74,7 @@ def test_the_same_job_again_starts_nothing(jobs: SegmentJobs, home: Path, run: l
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_another_job_is_run(
-    jobs: SegmentJobs, home: Path, run: list[ModelSpec], changes: dict[str, object]
-) -> None:
+def test_another_job_is_run(jobs: SegmentJobs, home: Path, run: list[ModelSpec], changes: dict[str, object]) -> None:
     made = earlier(jobs, home, **changes)
     if "environment" in changes:  # it was measured there
         request = make_request(jobs._config, model=MODEL)
@@ -91,5 +89,3 @@ def test_another_plan_or_a_job_that_is_gone_is_run(jobs: SegmentJobs, home: Path
     jobs.run(MODEL, "j2")
     jobs.run(MODEL)
     assert len(run) == 3
-
-

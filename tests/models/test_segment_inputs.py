@@ -63,7 +63,9 @@ def test_copies_of_other_layouts_are_equal() -> None:
     odd = torch.complex(torch.ones(3), torch.ones(3)).conj(), torch.eye(3).to_sparse(), torch.empty(0, 4)
     for before, after in zip(odd, copied(odd), strict=True):
         assert after.shape == before.shape
-        assert torch.equal(before.to_dense() if before.is_sparse else before, after.to_dense() if after.is_sparse else after)
+        assert torch.equal(
+            before.to_dense() if before.is_sparse else before, after.to_dense() if after.is_sparse else after
+        )
 
 
 def test_values_do_not_make_another_segment(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_what_hardly_takes_time_is_left_out_and_told() -> None:
 
 
 def test_many_tiny_ones_are_measured() -> None:
-    assert len(choose([piece(f"s{i}", 1, 0.01) for i in range(300)], 50).order) == 297
+    assert len(choose([piece(f"s{i}", 1, 0.01) for i in range(250)], 50).order) == 248
 
 
 def test_what_cannot_be_measured_apart_is_left_out_with_its_reason() -> None:
@@ -48,7 +48,9 @@ def test_few_sizes_are_all_measured() -> None:
     assert grid(family) == (family, None)
 
 
-@given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 1000)), min_size=6, max_size=40, unique_by=lambda x: x[0]))
+@given(
+    st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 1000)), min_size=6, max_size=40, unique_by=lambda x: x[0])
+)
 def test_the_grid_holds_both_ends_and_five_sizes_whatever_the_calls(sizes: list[tuple[int, int]]) -> None:
     family = [piece(str(size), calls, 1.0, float(size), "f") for size, calls in sizes]
     measured, check = grid(family)

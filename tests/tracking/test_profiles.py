@@ -31,9 +31,11 @@ def test_a_session_and_its_totals_are_runs_and_writing_them_twice_changes_nothin
     uri = f"sqlite:///{stored_home / 'mlflow.db'}"
     known = [figure("a", "EAGER", 4.0), figure("b", "EAGER", 4.0), figure("a", "ONNX_CPU", 1.0)]
     data = analysed(workload("ab", "ab", "ab"), results(*known, figure("b", "ONNX_CPU", None), price=0.36))
-    (tmp_path / "report.txt").write_text("the report", encoding="utf-8")
+    summary = tmp_path / "summary"
+    summary.mkdir()
+    (summary / "report.txt").write_text("the report", encoding="utf-8")
     for note in ("first", "second"):
-        log_profile(uri, "almaflow", data, TIMES, note, tmp_path)
+        log_profile(uri, "almaflow", data, TIMES, note, summary)
     found = {each.info.run_name: each for each in runs(uri)}
     assert {*found} == {"profile predict", "best predict", "EAGER predict", "ONNX_CPU predict"}
     assert len(runs(uri)) == 4

@@ -35,10 +35,19 @@ class _Profile(click.Group):
 def _measuring(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of measuring."""
     for option in (
-        click.option("--measure", type=click.Choice(MEASURE), default="default", show_default=True,
-                     help="How long each segment is measured."),  # fmt: skip
-        click.option("--time-budget", type=click.FloatRange(0), metavar="S",
-                     help="Begin no further segment after so many seconds."),  # fmt: skip
+        click.option(
+            "--measure",
+            type=click.Choice(MEASURE),
+            default="default",
+            show_default=True,
+            help="How long each segment is measured.",
+        ),  # fmt: skip
+        click.option(
+            "--time-budget",
+            type=click.FloatRange(0),
+            metavar="S",
+            help="Begin no further segment after so many seconds.",
+        ),  # fmt: skip
         click.option("--experiment", default="almaflow", show_default=True, help="The MLflow experiment."),
         click.option("--uri", help="MLflow store or server to write to.  [default: as `almaflow run`]"),
     ):
@@ -64,7 +73,7 @@ def profile() -> None:
 @click.option("--no-measure", is_flag=True, help="Only record.")
 @_measuring
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def record(  # noqa: PLR0913 - one for each option
+def record(
     *, app: Path, functions: tuple[str, ...], backends: tuple[str, ...], no_measure: bool, arguments: tuple[str, ...],
     **settings: Any,
 ) -> int:  # fmt: skip
@@ -83,7 +92,9 @@ def record(  # noqa: PLR0913 - one for each option
             click.echo(f"almaflow: {app} ended with exit code {error.code}; recorded: {session.profile_id}", err=True)
             return AlmaflowError.exit_code
     if no_measure:
-        click.echo(f"Profile: {session.profile_id}; to measure it: almaflow profile measure {session.profile_id} {DEFAULT}")
+        click.echo(
+            f"Profile: {session.profile_id}; to measure it: almaflow profile measure {session.profile_id} {DEFAULT}"
+        )
         return 0
     return _measured(session.profile_id, jobs, settings["time_budget"])
 

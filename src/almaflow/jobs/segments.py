@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from almaflow.records import Job, ModelSpec
     from almaflow.records.profile import Backend
 
+
 class SegmentJobs:
     """Jobs that have all in common but the segment.
 

@@ -58,9 +58,7 @@ def _span(tensor: torch.Tensor) -> tuple[int, int]:
     return first, (last + 1) * tensor.itemsize
 
 
-def _copied(
-    tensor: torch.Tensor, spans: dict[int, tuple[int, int]], memory: dict[int, torch.Tensor]
-) -> torch.Tensor:
+def _copied(tensor: torch.Tensor, spans: dict[int, tuple[int, int]], memory: dict[int, torch.Tensor]) -> torch.Tensor:
     storage = tensor.untyped_storage()
     place = storage.data_ptr()
     first, last = spans[place]

@@ -26,9 +26,7 @@ LABELS = frozenset({"labels", "label", "targets", "target"})
 """Keys of a loader's labels, which the model does not get where it can do without: it would compute a loss, too."""
 
 
-def call_of(
-    pairs: Pairs, parameters: Parameters, origin: str, *, as_they_are: bool = False
-) -> tuple[Batch, CallForm]:
+def call_of(pairs: Pairs, parameters: Parameters, origin: str, *, as_they_are: bool = False) -> tuple[Batch, CallForm]:
     """Take the tensors out of the inputs, each of which has its name or None, and bind them to the parameters.
 
     Returns:

@@ -81,9 +81,13 @@ def measure_profile(
         again = 0
         for number, segment in enumerate(choice.order, 1):
             if time_budget_s is not None and now() - began > time_budget_s:
-                left = {each.segment_id: f"the time budget of {time_budget_s:g} s" for each in choice.order[number - 1 :]}
+                left = {
+                    each.segment_id: f"the time budget of {time_budget_s:g} s" for each in choice.order[number - 1 :]
+                }
                 results = replace(results, counted_as_eager=results.counted_as_eager | _unknown(results, left))
-                tell(f"{len(left)} of {len(choice.order)} segments left: the time budget of {time_budget_s:g} s is spent")
+                tell(
+                    f"{len(left)} of {len(choice.order)} segments left: the time budget of {time_budget_s:g} s is spent"
+                )
                 break
             place = f"segment {number} of {len(choice.order)}, {segment.location or segment.segment_id}"
             try:
@@ -91,9 +95,7 @@ def measure_profile(
             except TrackingError:
                 raise
             except AlmaflowError as error:
-                results = replace(
-                    results, counted_as_eager=results.counted_as_eager | {segment.segment_id: str(error)}
-                )
+                results = replace(results, counted_as_eager=results.counted_as_eager | {segment.segment_id: str(error)})
                 files.write_results(results)
                 tell(f"{place}: counted as it ran eagerly: {error}")
                 continue

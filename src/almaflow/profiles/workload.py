@@ -195,5 +195,9 @@ def _place(file: str, line: int) -> str:
 
 def eager_ms(function: FunctionCalls) -> float | None:
     """Return what a call of the function took with its graphs run eagerly, as a mean; None where no call counts."""
-    known = [call.python_ms + call.graphs_ms for call in function.calls if call.python_ms is not None and call.graphs_ms is not None]
+    known = [
+        call.python_ms + call.graphs_ms
+        for call in function.calls
+        if call.python_ms is not None and call.graphs_ms is not None
+    ]
     return fmean(known) if known else None

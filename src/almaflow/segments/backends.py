@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.config.files import meant, names
-from almaflow.conversions.catalogue.resolve import resolve
+from almaflow.conversions.catalogue.names import resolve
 from almaflow.conversions.catalogue.tiers import tier
 from almaflow.errors import UsageError
 from almaflow.records.profile import Backend

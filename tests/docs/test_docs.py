@@ -179,9 +179,9 @@ def test_every_almaflow_command_can_be_given(words: tuple[str, ...]) -> None:
         assert isinstance(command, click.Command)
         context = command.make_context(name, rest)
         if isinstance(command, click.Group):
-            name, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            found, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
             assert inner is not None
-            inner.make_context(name, rest)
+            inner.make_context(found, rest)
         return
     given = get_args_parser().parse_args(rest)
     if given.config_dir:  # of a reader's own: these run for real, below

@@ -19,6 +19,7 @@ from almaflow.tracking.uris import display_uri
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from almaflow.jobs.request import Request
     from almaflow.records import Job
 
 MODEL = ModelSpec("segment_1", pickle_path="model.pkl", batch_dim=None, segment=SegmentRef("1", "f", "made"))
@@ -34,7 +35,12 @@ def jobs() -> SegmentJobs:
 def run(monkeypatch: pytest.MonkeyPatch) -> list[ModelSpec]:
     """The models whose jobs were run; no process is started."""
     models: list[ModelSpec] = []
-    monkeypatch.setattr(segments, "run_job", lambda request, _: models.append(request.model) or job())
+
+    def run_job(request: Request, _: object) -> Job:
+        models.append(request.model)
+        return job()
+
+    monkeypatch.setattr(segments, "run_job", run_job)
     return models
 
 

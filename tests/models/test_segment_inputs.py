@@ -26,7 +26,7 @@ class Graph(torch.nn.Module):
 def spec(directory: Path, batches: list[tuple[torch.Tensor, ...]]) -> ModelSpec:
     module = Graph()
     (directory / "model.pkl").write_bytes(cloudpickle.dumps(module))
-    items = [(batch, {}) for batch in batches]
+    items: list[object] = [(batch, {}) for batch in batches]
     torch.save({"exact": True, **stored(items, as_they_are=True)}, directory / "batches.pt")
     return ModelSpec(
         name="segment_1",

@@ -8,9 +8,9 @@ from almaflow import machine
 from almaflow.profiles.files import MeasuredFiles
 from almaflow.profiles.workload import CallCut, FunctionCalls, Piece, Workload
 from almaflow.records import FailureKind, Status
+from almaflow.records.json_files import to_line
 from almaflow.records.profile import Call, Profile, ProfiledFunction, Segment, SegmentTensor, Timing, Variant
 from almaflow.records.profile_results import ProfileResults, SegmentFigure
-from almaflow.records.json_files import to_line
 from almaflow.segments.files import ProfileFiles
 
 if TYPE_CHECKING:

@@ -44,11 +44,11 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
     recompile_limit: int = 64,
     print_to: TextIO | None = sys.stdout,
 ) -> MeasuredSession:
-    """Open a session in which calls of functions with ``almaflow.accelerate`` are recorded, and measure them at its end.
+    """Open a session that records the calls of functions with ``almaflow.accelerate``, and measures them at its end.
 
     The application runs as ever, its graphs eagerly. Each graph at each size is kept as a segment with its inputs,
-    and the Python between graphs is timed. When the session ends, each segment is measured as a job, unless an exception
-    ended it. One session is open in a process at a time; it records all threads.
+    and the Python between graphs is timed. When the session ends, each segment is measured as a job, unless an
+    exception ended it. One session is open in a process at a time; it records all threads.
 
     Args:
         backends: ``MACHINE/CONVERSION`` to measure segments with: ``local/ONNX_CPU``, ``local/tier2``; by default

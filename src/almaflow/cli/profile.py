@@ -41,13 +41,13 @@ def _measuring(command: Callable[..., Any]) -> Callable[..., Any]:
             default="default",
             show_default=True,
             help="How long each segment is measured.",
-        ),  # fmt: skip
+        ),
         click.option(
             "--time-budget",
             type=click.FloatRange(0),
             metavar="S",
             help="Begin no further segment after so many seconds.",
-        ),  # fmt: skip
+        ),
         click.option("--experiment", default="almaflow", show_default=True, help="The MLflow experiment."),
         click.option("--uri", help="MLflow store or server to write to.  [default: as `almaflow run`]"),
     ):
@@ -66,17 +66,29 @@ def profile() -> None:
 
 @profile.command()
 @click.argument("app", type=click.Path(path_type=Path))
-@click.option("--function", "functions", multiple=True, required=True, metavar="NAME",
-              help="A function of APP, or Class.method.")  # fmt: skip
-@click.option("--backend", "backends", multiple=True, default=[DEFAULT], show_default=True,
-              help="local/CONVERSION or local/tier2.")  # fmt: skip
+@click.option(
+    "--function", "functions", multiple=True, required=True, metavar="NAME", help="A function of APP, or Class.method."
+)
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    default=[DEFAULT],
+    show_default=True,
+    help="local/CONVERSION or local/tier2.",
+)
 @click.option("--no-measure", is_flag=True, help="Only record.")
 @_measuring
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def record(
-    *, app: Path, functions: tuple[str, ...], backends: tuple[str, ...], no_measure: bool, arguments: tuple[str, ...],
+    *,
+    app: Path,
+    functions: tuple[str, ...],
+    backends: tuple[str, ...],
+    no_measure: bool,
+    arguments: tuple[str, ...],
     **settings: Any,
-) -> int:  # fmt: skip
+) -> int:
     """Run APP, record its functions, and measure them."""
     from almaflow.segments.application import decorated, run_application
     from almaflow.segments.session import ProfilingSession

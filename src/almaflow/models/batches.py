@@ -55,7 +55,7 @@ def _span(tensor: torch.Tensor) -> tuple[int, int]:
         (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
     )
     first = tensor.storage_offset() * tensor.itemsize // _ALIGNED * _ALIGNED
-    return first, (last + 1) * tensor.itemsize
+    return int(first), int(last + 1) * tensor.itemsize
 
 
 def _copied(tensor: torch.Tensor, spans: dict[int, tuple[int, int]], memory: dict[int, torch.Tensor]) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from almaflow.records import Status, stamp
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Mapping
 
     from almaflow.profiles.latencies import Deployment, Latencies

@@ -1,4 +1,4 @@
-"""What each segment of a session takes in one conversion: measured, interpolated between sizes, or as it ran eagerly."""
+"""What each segment of a session takes in a conversion: measured, interpolated between sizes, or as it ran eagerly."""
 
 from __future__ import annotations
 

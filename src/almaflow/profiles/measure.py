@@ -1,4 +1,4 @@
-"""Measures the segments of a recorded session, each as a job of its own, and keeps each figure as soon as it is known."""
+"""Measures the segments of a recorded session, each as a job, and keeps each figure as soon as it is known."""
 
 from __future__ import annotations
 

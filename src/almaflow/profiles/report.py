@@ -66,7 +66,8 @@ class ProfileReport:
             message = f"{name}: nothing was measured yet: almaflow profile measure {self.data['profile_id']} BACKEND"
             raise UsageError(message)
         segments = {each["segment_id"]: each["best"] for each in entries[name]["segments"]}
-        return deepcopy(ranked[0]) | {"segments": segments}
+        entry: dict[str, Any] = deepcopy(ranked[0])
+        return entry | {"segments": segments}
 
     def print(self, *, verbose: bool = False) -> None:
         """Print the report on standard output.

@@ -114,7 +114,8 @@ def _winner(segment: Mapping[str, Any]) -> str:
     others = [each for each in segment["cells"] if each["ms"] is not None and each["conversion"] != segment["best"]]
     others.sort(key=lambda each: each["ms"])
     told = ", ".join(f"{each['conversion']} {figure(each['ms'])}" for each in others[:2])
-    return segment["best"] + (f" ({told})" if told else "")
+    best: str = segment["best"]
+    return best + (f" ({told})" if told else "")
 
 
 def _cells(cells: Iterable[Mapping[str, Any]]) -> Iterable[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from almaflow.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from types import CodeType
 
 _DECORATOR = "__import__('almaflow').accelerate"

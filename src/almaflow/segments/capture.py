@@ -70,9 +70,16 @@ class Watch:
         self._lose = lose
         self.codes: set[CodeType] = set()
 
-    def __getattr__(self, name: str) -> Any:
-        """Give dynamo what it looks for in its callback, such as the backend."""
-        return getattr(self._convert, name)
+    def as_callback(self) -> Callable[..., Any]:
+        """Return it as a function: dynamo takes no other object for a callback."""
+
+        def convert(frame: Any, *args: Any) -> Any:
+            return self(frame, *args)
+
+        for name in ("_torchdynamo_orig_backend", "_clone_with_backend"):  # what dynamo looks for in its callback
+            if hasattr(self._convert, name):
+                setattr(convert, name, getattr(self._convert, name))
+        return convert
 
     def __call__(self, frame: Any, *args: Any) -> Any:
         """Convert a frame, or have it run as it is."""

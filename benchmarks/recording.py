@@ -37,8 +37,12 @@ def main() -> None:
     parser.add_argument("--sleeps", type=at_least(2), default=8, help="calls of the function that sleeps")
     arguments = parser.parse_args()
     found = {"cost_us": _cost(arguments.calls, arguments.graphs), "sleeps_ms": _sleeps(arguments.sleeps)}
-    show("microseconds of a graph call", ("how", "median"), [(how, f"{us:.1f}") for how, us in found["cost_us"].items()])
-    rows = [(slept, f"{read:.3f}", f"{100 * (read / float(slept) - 1):+.2f}%") for slept, read in found["sleeps_ms"].items()]
+    show(
+        "microseconds of a graph call", ("how", "median"), [(how, f"{us:.1f}") for how, us in found["cost_us"].items()]
+    )
+    rows = [
+        (slept, f"{read:.3f}", f"{100 * (read / float(slept) - 1):+.2f}%") for slept, read in found["sleeps_ms"].items()
+    ]
     show("known times", ("ms", "read back", "off by"), rows)
     save(arguments.json, found)
 

@@ -32,7 +32,7 @@ def test_totals_and_where_the_time_goes_are_shown() -> None:
     lines = text(made()).splitlines()
     assert lines[0] == "predict: 3 calls, 1 variant, 2 segments"
     best = next(line.split() for line in lines if "best of each" in line)
-    assert best == ["here", "best", "of", "each", "5.00", "5.00", "10.00", *["9.59-10.41", "1", "100", "dB"]]
+    assert best == ["best", "of", "each", "5.00", "5.00", "10.00", *["9.59-10.41", "1", "100", "dB"]]
     assert "  ONNX_CPU: no total: it raised" in lines
     assert any("EAGER (" not in line and "ONNX_CPU (EAGER 4.00)" in line for line in lines)
     assert lines[-1] == "Not captured: nothing"

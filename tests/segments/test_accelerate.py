@@ -64,6 +64,8 @@ def test_what_has_no_calls_to_time_is_refused(target: Any, told: str) -> None:
 
 
 def test_marking_a_function_imports_nothing_slow() -> None:
-    program = "import sys, almaflow; almaflow.accelerate(len); print(sorted({'torch', 'numpy', 'mlflow'} & {*sys.modules}))"
+    program = (
+        "import sys, almaflow; almaflow.accelerate(len); print(sorted({'torch', 'numpy', 'mlflow'} & {*sys.modules}))"
+    )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"

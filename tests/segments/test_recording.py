@@ -151,8 +151,8 @@ def test_the_application_does_not_change(record: Callable[..., Profile]) -> None
     def predict(x: torch.Tensor) -> tuple[torch.Tensor, float]:
         y = model(x) + torch.rand(4)
         if y.sum() > 0:
-            y = y * random.random()
-        return y, float(np.random.rand())  # noqa: NPY002 - the generator that applications use
+            y = y * random.random()  # noqa: S311 - the generator that applications use
+        return y, float(np.random.rand())  # noqa: NPY002 - the same
 
     def run() -> tuple[list[Any], Any, Any]:
         torch.manual_seed(1)
@@ -235,7 +235,9 @@ def test_a_loop_that_breaks_is_named_with_what_to_do(record: Callable[..., Profi
     assert (lost.kind, lost.frame, lost.first_call) == ("loop", "search", 0)
     assert lost.file == __file__
     assert "the loop in search" in lost.advice
-    assert profile.notes == (f"{profile.functions[0].name}: no graph in any of its calls; decorate the function that runs the model",)
+    assert profile.notes == (
+        f"{profile.functions[0].name}: no graph in any of its calls; decorate the function that runs the model",
+    )
 
 
 def test_more_kinds_of_inputs_than_pytorch_follows_are_named(record: Callable[..., Profile]) -> None:
@@ -261,12 +263,17 @@ def test_an_exception_of_the_application_is_passed_on_and_the_rest_is_kept(tmp_p
         return y @ torch.ones(3)
 
     session = ProfilingSession((), home=tmp_path, measure=lambda *_: pytest.fail("measured"))
-    with pytest.raises(RuntimeError, match=r"size mismatch|inconsistent tensor size"), session:
-        predict(torch.ones(3))
-        with pytest.raises(KeyError, match="four"):
-            predict(torch.ones(4))
-        predict(torch.ones(3))
-        predict(torch.ones(5))
+
+    def application() -> None:
+        with session:
+            predict(torch.ones(3))
+            with pytest.raises(KeyError, match="four"):
+                predict(torch.ones(4))
+            predict(torch.ones(3))
+            predict(torch.ones(5))
+
+    with pytest.raises(RuntimeError, match=r"size mismatch|inconsistent tensor size"):
+        application()
     profile = session.files.read()
     assert [call.raised for call in calls_of(session)] == [None, "KeyError", None, "RuntimeError"]
     assert profile.error is not None

@@ -76,9 +76,12 @@ class ProfileReport:
             verbose: Whether every segment with all its conversions is shown, not only where most of the time goes.
         """
         from almaflow.report.console import PlainConsole
-        from almaflow.report.profile import render_profile
+        from almaflow.report.profile import WIDTH, render_profile
 
-        render_profile(self.data, PlainConsole(), verbose=verbose)
+        console = PlainConsole()
+        if not console.is_terminal:
+            console.width = max(console.width, WIDTH)
+        render_profile(self.data, console, verbose=verbose)
 
     def html(self, path: str | Path) -> None:
         """Write the verbose report as an HTML file."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 6
 """Segments, and places of Python, that are shown where not all are asked for."""
 WIDTH = 130
-"""Columns of the HTML page."""
+"""Columns of a file, and of what is no terminal."""
 
 
 def render_profile(data: Mapping[str, Any], console: Console, *, verbose: bool = False) -> None:
@@ -62,7 +62,12 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
     if not totals:
         console.print(Text("  nothing was measured yet"))
         return
-    table = _table(("machine", "conversion"), ("graphs ms", "Python ms", "total ms", "95% interval", "p95"))
+    machines = list(dict.fromkeys(each["hardware"] for each in totals))
+    several = len(machines) > 1
+    words = ("machine", "conversion") if several else ("conversion",)
+    table = _table(words, ("graphs ms", "Python ms", "total ms", "95% interval", "p95"))
+    if not several:
+        console.print(Text(f"  on {machines[0]}"))
     priced = any(each["cost_per_million_usd"] is not None for each in totals)
     for header in (*(("$/million",) if priced else ()), "fidelity", "fails"):
         table.add_column(header, justify="right", no_wrap=True)
@@ -77,7 +82,7 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
             _fidelity(each),
             str(each["failures"] or ""),
         ]
-        table.add_row(*map(Text, (each["hardware"], name, *cells)))
+        table.add_row(*map(Text, (*((each["hardware"],) if several else ()), name, *cells)))
     console.print(Padding(table, (0, 0, 0, 2)))
     for each in totals:
         if each["ms"] is None and each["why"]:

@@ -110,7 +110,9 @@ def accelerate(
 
 def _is_module(target: object) -> bool:
     """Whether it is a PyTorch module; nothing is one where PyTorch was never imported."""
-    return any(f"{kind.__module__}.{kind.__qualname__}" == "torch.nn.modules.module.Module" for kind in type(target).__mro__)
+    return any(
+        f"{kind.__module__}.{kind.__qualname__}" == "torch.nn.modules.module.Module" for kind in type(target).__mro__
+    )
 
 
 def _check(target: object) -> None:

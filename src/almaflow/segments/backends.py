@@ -59,7 +59,9 @@ def _machine(place: str, conversion: str, text: str) -> str:
     if known in names("hardware"):
         became = f"{known}/{conversion}"
         named = text if text == became else f"{text} ({became})"
-        message = f"backend {named}: only {LOCAL} is measured from here; record on that machine, as {LOCAL}/{conversion}"
+        message = (
+            f"backend {named}: only {LOCAL} is measured from here; record on that machine, as {LOCAL}/{conversion}"
+        )
     else:
         message = f"backend {text}: no machine {place!r} is known; write {LOCAL} for this one"
     raise UsageError(message)

@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch._dynamo import config, convert_frame  # dynamo's settings and its lock have no public place
 from torch._dynamo import utils as dynamo_utils
 
+from almaflow.errors import shortened
 from almaflow.records.profile import LostCapture
 from almaflow.segments.clock import RUNNING
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
 
+    from almaflow.segments.clock import RunningCall
+
 SETTINGS = {
-    "prepare_freezing": True,  # weights are part of a graph and no inputs
+    "prepare_freezing": False,  # it puts weights into a graph without a guard: another layer would run with them
     "specialize_float": True,  # floats are constants: as inputs they make graphs that cannot be exported
     "trace_numpy": False,  # NumPy stays Python, which nobody deploys as a graph
     "automatic_dynamic_local_pgo": False,  # what an earlier process saw must not decide
@@ -62,66 +64,30 @@ class Watch:
         lose: Gets what PyTorch gave up on.
     """
 
-    def __init__(
-        self, convert: Callable[..., Any], recompile_limit: int, lose: Callable[[LostCapture], None]
-    ) -> None:
+    def __init__(self, convert: Callable[..., Any], recompile_limit: int, lose: Callable[[LostCapture], None]) -> None:
         self._convert = convert
         self._settings = {"recompile_limit": recompile_limit, **SETTINGS}
         self._lose = lose
         self.codes: set[CodeType] = set()
-
-    def as_callback(self) -> Callable[..., Any]:
-        """Return it as a function: dynamo takes no other object for a callback."""
-
-        def convert(frame: Any, *args: Any) -> Any:
-            return self(frame, *args)
-
-        for name in ("_torchdynamo_orig_backend", "_clone_with_backend"):  # what dynamo looks for in its callback
-            if hasattr(self._convert, name):
-                setattr(convert, name, getattr(self._convert, name))
-        return convert
+        # By these names dynamo goes from a callback to its backend.
+        self._torchdynamo_orig_backend = self._torchdynamo_orig_callable = convert
 
     def __call__(self, frame: Any, *args: Any) -> Any:
         """Convert a frame, or have it run as it is."""
         call = RUNNING.get()
         began = time.perf_counter_ns()
         with convert_frame.compile_lock, config.patch(**self._settings), _silent(), converting(frame.f_code):
-            before = _trouble()
+            before = _last_record()
             result = self._convert(frame, *args)
-            after = _trouble()
-        self.codes.add(frame.f_code)
-        found = result is not None and result.guarded_code is not None
+            self.codes.add(frame.f_code)
+            found = result is not None and result.guarded_code is not None
+            record = _last_record()
+            lost = None if found or record is before or not call else _lost(frame.f_code, record, call)
+        if lost:
+            self._lose(lost)
         if call:
-            if not found and after != before:
-                self._report(frame.f_code, call.number, call.function)
             call.hide(time.perf_counter_ns() - began, compiled=found)
         return result
-
-    def _report(self, code: CodeType, number: int, function: str) -> None:
-        """Tell what was lost, where anything was: a frame without an operation of PyTorch has nothing to lose."""
-        metrics = dynamo_utils.get_compilation_metrics()
-        last = metrics[-1] if metrics else None
-        if last is None or (last.co_filename, last.co_firstlineno) != (code.co_filename, code.co_firstlineno):
-            return
-        reason = " ".join(str(last.fail_reason or "").split()) or ", ".join(sorted(last.restart_reasons or ()))
-        place = Place.of(code)
-        kind = _kind(f"{last.fail_type} {reason}", code)
-        if kind != "limit" and not (last.fail_type or last.graph_op_count or reason):
-            return
-        self._lose(
-            LostCapture(
-                kind=kind,
-                function=function,
-                frame=place.frame,
-                file=place.file,
-                line=place.line,
-                reason=reason[:LONGEST_REASON],
-                advice=_advice(kind, place, last.fail_user_frame_lineno),
-                first_call=number,
-                break_file=last.fail_user_frame_filename,
-                break_line=last.fail_user_frame_lineno,
-            )
-        )
 
 
 class _Converting(threading.local):
@@ -150,10 +116,31 @@ def converted_place() -> Place:
     return Place.of(code) if code else Place("", 0, "")
 
 
-def _trouble() -> tuple[int, int]:
-    """Return what changes when dynamo has tried a frame: its last record, and its count of what it does not support."""
-    metrics = dynamo_utils.get_compilation_metrics()
-    return id(metrics[-1]) if metrics else 0, sum(dynamo_utils.counters["unimplemented"].values())
+def _last_record() -> Any:
+    """Return dynamo's newest record of a conversion, of which it makes one for each frame that it tries."""
+    records = dynamo_utils.get_compilation_metrics()
+    return records[-1] if records else None
+
+
+def _lost(code: CodeType, record: Any, call: RunningCall) -> LostCapture | None:
+    """Return what was lost by a conversion without a result; None for a frame in which PyTorch has nothing to do."""
+    reason = " ".join(str(record.fail_reason or "").split()) or ", ".join(sorted(record.restart_reasons or ()))
+    if not (record.fail_type or record.graph_op_count or reason):
+        return None
+    place = Place.of(code)
+    kind = _kind(f"{record.fail_type} {reason}", code)
+    return LostCapture(
+        kind=kind,
+        function=call.function,
+        frame=place.frame,
+        file=place.file,
+        line=place.line,
+        reason=shortened(reason.partition(" Developer debug context")[0], LONGEST_REASON),
+        advice=_advice(kind, place, record.fail_user_frame_lineno),
+        first_call=call.number,
+        break_file=record.fail_user_frame_filename,
+        break_line=record.fail_user_frame_lineno,
+    )
 
 
 def _kind(text: str, code: CodeType) -> str:

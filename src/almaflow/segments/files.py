@@ -89,6 +89,7 @@ class ProfileFiles:
 
     def write_segment(self, segment: Segment) -> None:
         """Write a segment as it was when it first ran."""
+        self.segment_dir(segment.segment_id).mkdir(exist_ok=True)
         write_json(self.segment_dir(segment.segment_id) / "segment.json", segment)
 
     def segments(self) -> list[Segment]:

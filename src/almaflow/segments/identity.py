@@ -17,7 +17,7 @@ from almaflow.models.state import content_of
 from almaflow.records.profile import Ambient, SegmentTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from almaflow.segments.capture import Place
 
@@ -38,7 +38,8 @@ class Standalone:
     """Places of the tensors among the arguments."""
     given: tuple[int, ...]
     """Places of the tensors among the outputs."""
-    operations: int
+    operators: list[str]
+    """Names of its operators in order, without those that only compute sizes."""
     unmeasurable: str | None = None
 
     def weights_digest(self) -> str:
@@ -49,12 +50,17 @@ class Standalone:
             digest.update(content_of(tensor.detach()))
         return digest.hexdigest()[:DIGITS]
 
+    def family_id(self, place: Place) -> str:
+        """Hash what stays the same where only sizes change: the place in the source, operators, shapes of weights."""
+        weights = [[str(each.dtype), list(each.shape)] for each in self.weights.values()]
+        return digest([place.file, place.line, place.frame, self.operators, weights])
+
     def segment_id(self, inputs: Sequence[SegmentTensor], ambient: Ambient) -> str:
         """Hash all but the weights' values."""
         return digest([_facts(self.code), [asdict(each) for each in inputs], asdict(ambient)])
 
 
-def standalone(module: GraphModule, args: Sequence[object]) -> Standalone:
+def standalone(module: GraphModule, args: Sequence[object], weights: Collection[int] = ()) -> Standalone:
     """Fill in the sizes that a graph was called with, and name its parts by their order.
 
     So that a graph for one size and a graph for all sizes are one at this size, and layers that are alike are one.
@@ -62,8 +68,9 @@ def standalone(module: GraphModule, args: Sequence[object]) -> Standalone:
     Args:
         module: A graph as dynamo gives it to a backend.
         args: The arguments of the call.
+        weights: The places of those that are weights.
     """
-    return _Filling(module, args).result()
+    return _Filling(module, args, weights).result()
 
 
 def sizes_in(module: GraphModule) -> tuple[int, ...]:
@@ -72,15 +79,13 @@ def sizes_in(module: GraphModule) -> tuple[int, ...]:
     return tuple(i for i, each in enumerate(placeholders) if isinstance(_example(each), torch.SymInt))
 
 
-def family_id(module: GraphModule, place: Place) -> str:
-    """Hash what stays the same where only sizes change: the place in the source, operators, shapes of weights."""
-    operators = [
-        [node.op, str(node.target) if node.op == "call_method" else _qualified(node.target)]
-        for node in module.graph.nodes
-        if node.op.startswith("call") and not _is_size(node)
-    ]
-    weights = [[str(value.dtype), list(value.shape)] for value in _attributes(module) if isinstance(value, torch.Tensor)]
-    return digest([place.file, place.line, place.frame, operators, weights])
+def weights_in(example_inputs: Sequence[object]) -> tuple[int, ...]:
+    """Return the places of the weights among the arguments: parameters, and buffers that dynamo found in modules."""
+    return tuple(
+        place
+        for place, each in enumerate(example_inputs)
+        if isinstance(each, torch.nn.Parameter) or getattr(each, "_dynamo_static_input_type", None)
+    )
 
 
 def ambient() -> Ambient:
@@ -124,9 +129,10 @@ def described(tensors: Sequence[torch.Tensor], before: Sequence[torch.Tensor] = 
 class _Filling:
     """Copies a graph, with numbers for its sizes."""
 
-    def __init__(self, module: GraphModule, args: Sequence[object]) -> None:
+    def __init__(self, module: GraphModule, args: Sequence[object], weights: Collection[int]) -> None:
         self._module = module
         self._args = args
+        self._places = weights
         self._symbols: dict[Any, int] = {}
         self._names: dict[int, str] = {}
         self._weights: dict[str, torch.Tensor] = {}
@@ -136,7 +142,7 @@ class _Filling:
         self._taken: list[int] = []
         self._given: tuple[int, ...] = ()
         self._odd: str | None = None
-        self._operations = 0
+        self._operators: list[str] = []
 
     def result(self) -> Standalone:
         nodes = list(self._module.graph.nodes)
@@ -159,7 +165,7 @@ class _Filling:
             self._weights,
             tuple(self._taken),
             self._given,
-            self._operations,
+            self._operators,
             self._odd,
         )
 
@@ -175,7 +181,8 @@ class _Filling:
         arguments = map_arg(node.args, self._made.__getitem__)
         if node.op == "output":
             return self._output(arguments[0])
-        self._operations += not _is_size(node)
+        if not _is_size(node):
+            self._operators.append(str(node.target) if node.op == "call_method" else _qualified(node.target))
         target = node.target
         if node.op == "call_module":
             target = self._attribute(str(target))
@@ -186,13 +193,15 @@ class _Filling:
         if not isinstance(example, torch.SymInt | torch.SymFloat | torch.SymBool):
             return None
         value = example.node.expr.xreplace(self._symbols)
-        if value.free_symbols:
+        if getattr(value, "free_symbols", None):
             return None
         kind = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}[type(example)]
         return kind(value)
 
     def _placeholder(self, index: int) -> Node:
         value = self._args[index]
+        if index in self._places:
+            return self._graph.get_attr(self._named(value))
         if type(value) not in _PLAIN or value.layout is not torch.strided or value.is_quantized:  # type: ignore[attr-defined]
             self._odd = self._odd or f"it takes a {_kind(value)}"
         self._taken.append(index)
@@ -200,7 +209,9 @@ class _Filling:
 
     def _attribute(self, target: str) -> str:
         """Return the name that an attribute has in the copy."""
-        value = operator.attrgetter(target)(self._module)
+        return self._named(operator.attrgetter(target)(self._module))
+
+    def _named(self, value: Any) -> str:
         if id(value) in self._names:
             return self._names[id(value)]
         if isinstance(value, torch.Tensor):
@@ -237,11 +248,6 @@ def _is_size(node: Node) -> bool:
     return sized or isinstance(_example(node), torch.SymInt | torch.SymFloat | torch.SymBool)
 
 
-def _attributes(module: GraphModule) -> Iterator[object]:
-    for node in module.graph.find_nodes(op="get_attr"):
-        yield operator.attrgetter(node.target)(module)
-
-
 def _facts(code: GraphCode) -> list[Any]:
     """Return what a code is: its text, and the functions that it names."""
     names = sorted([name, _qualified(value)] for name, value in code.names.items())
@@ -271,4 +277,3 @@ def _name(dtype: torch.dtype) -> str:
 def _kind(value: object) -> str:
     layout = getattr(value, "layout", torch.strided)
     return type(value).__qualname__ if layout is torch.strided else f"{layout} tensor".removeprefix("torch.")
-

@@ -14,7 +14,7 @@ from almaflow.models.state import content_of
 from almaflow.records.profile import Segment
 from almaflow.segments.capture import LONGEST_REASON, converted_place
 from almaflow.segments.clock import RUNNING
-from almaflow.segments.identity import ambient, described, digest, family_id, sizes_in, standalone
+from almaflow.segments.identity import ambient, described, digest, sizes_in, standalone, weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,30 +41,31 @@ class Recorder:
 
     def __call__(self, module: GraphModule, example_inputs: Sequence[object]) -> Callable[..., Any]:
         """Return what runs in place of the graph."""
-        del example_inputs
-        return RecordedGraph(self, self._store, module).run
+        return RecordedGraph(self, self._store, module, example_inputs).run
 
 
 class RecordedGraph:
     """One graph of dynamo's, which may stand for several sizes."""
 
-    def __init__(self, recorder: Recorder, store: SegmentStore, module: GraphModule) -> None:
+    def __init__(
+        self, recorder: Recorder, store: SegmentStore, module: GraphModule, example_inputs: Sequence[object]
+    ) -> None:
         if hasattr(module, "real_recompile"):  # else its code is made at each call
             module.real_recompile()
         self._recorder = recorder
-        self._store = store
+        self.store = store
         self.module = module
         self.place = converted_place()
         self._forward = module.forward
         self._sizes = sizes_in(module)
         self._segments: dict[tuple[Any, ...], tuple[KeptSegment, tuple[int, ...]]] = {}
-        tensors = [*module.parameters(), *module.buffers()]
-        self.weights = tensors
-        self.weights_digest: str | None = None
+        self.weights = weights_in(example_inputs)
+        # Layers that are alike share a graph; the first and the last weight tell which one runs.
+        self._told_by = (*self._sizes, *self.weights[:1], *self.weights[-1:])
+        self.digests: dict[Any, str] = {}
         self._failure = ""
-        self._on_cuda = any(each.is_cuda for each in tensors) or any(
-            getattr(node.meta.get("example_value"), "is_cuda", False) for node in module.graph.nodes
-        )
+        values = (*example_inputs, *(node.meta.get("example_value") for node in module.graph.nodes))
+        self._on_cuda = any(getattr(each, "is_cuda", False) for each in values)
 
     def run(self, *args: Any) -> Any:
         """Run the graph, and note it in the call of this thread."""
@@ -74,15 +75,19 @@ class RecordedGraph:
         call = RUNNING.get()
         if call is None or self._recorder.closed:
             return self._forward(*args)
-        known = self._segments.get(tuple([args[place] for place in self._sizes]))
+        known = self._segments.get(self._key(args))
         if known is None:
             return self._first(call, args, paused)
         segment, taken = known
         if segment.wants_inputs:
-            self._store.keep(segment, [args[place] for place in taken])
+            self.store.keep(segment, [args[place] for place in taken])
         results, began, ended = self._timed(args)
         call.add(segment.segment.segment_id, paused, began, ended)
         return results
+
+    def _key(self, args: Sequence[Any]) -> tuple[int, ...]:
+        """Return what tells one segment of this graph from another: its sizes, and which weights it gets."""
+        return tuple([each if type(each := args[place]) is int else id(each) for place in self._told_by])
 
     def _timed(self, args: Sequence[Any]) -> tuple[Any, int, int]:
         began = time.perf_counter_ns()
@@ -96,14 +101,17 @@ class RecordedGraph:
         first = self._tried(lambda: _FirstRun(self, args))
         results, began, ended = self._timed(args)
         segment = self._tried(lambda: first.segment(call.function, results)) if first else None
-        kept = self._store.add(segment or self._unknown(call.function), first.batch if first and segment else ())
-        self._segments[tuple([args[place] for place in self._sizes])] = kept, first.taken if first else ()
+        kept = self.store.add(segment or self._unknown(call.function), first.batch if first and segment else ())
+        self._segments[self._key(args)] = kept, first.taken if first else ()
         call.add(kept.segment.segment_id, paused, began, ended)
         return results
 
-    def write_model(self, segment_id: str, alone: Standalone) -> str | None:
-        """Keep code and weights; return why it cannot be measured, None where it can."""
-        return self._store.write_model(segment_id, self.weights_digest or "", alone)
+    def digest_of(self, alone: Standalone) -> str:
+        """Return the digest of the weights, computed once for all sizes: it takes a second per gigabyte."""
+        which = tuple(map(id, alone.weights.values()))
+        if which not in self.digests:
+            self.digests[which] = alone.weights_digest()
+        return self.digests[which]
 
     def _tried(self, action: Callable[[], T]) -> T | None:
         """Do it, and bear whatever goes wrong: the application needs its graph, whether it can be told or not."""
@@ -125,7 +133,7 @@ class _FirstRun:
     """What is known of a segment before it runs, and what shows by its run."""
 
     def __init__(self, graph: RecordedGraph, args: Sequence[Any]) -> None:
-        alone = standalone(graph.module, args)
+        alone = standalone(graph.module, args, graph.weights)
         self._graph = graph
         self._alone = alone
         self._ambient = ambient()
@@ -134,12 +142,11 @@ class _FirstRun:
         plain = alone.unmeasurable is None
         self._signature = described(self._inputs) if plain else ()
         self._segment_id = alone.segment_id(self._signature, self._ambient)
-        if plain and graph.weights_digest is None:
-            graph.weights_digest = alone.weights_digest()
-        self._unmeasurable = graph.write_model(self._segment_id, alone)
+        self._digest = graph.digest_of(alone) if plain else ""
+        self._unmeasurable = graph.store.write_model(self._segment_id, self._digest, alone)
         # Copies, since the segment may write to its inputs.
         self.batch = copied(tuple(each.detach() for each in self._inputs)) if self._unmeasurable is None else ()
-        self._written_to = (*self._inputs, *graph.weights)
+        self._written_to = (*self._inputs, *alone.weights.values())
         self._versions = [_version(each) for each in self._written_to]
         self._generator = torch.get_rng_state()
 
@@ -154,19 +161,19 @@ class _FirstRun:
         last = reason.user_stack[-1] if broken and reason.user_stack else None
         return Segment(
             segment_id=self._segment_id,
-            family_id=family_id(self._graph.module, place),
+            family_id=self._alone.family_id(place),
             function=function,
             file=place.file,
             line=place.line,
             frame=place.frame,
-            operations=self._alone.operations,
+            operations=len(self._alone.operators),
             break_reason=shortened(" ".join(reason.reason.split()), LONGEST_REASON) if broken else None,
             break_file=last.filename if last else None,
             break_line=last.lineno if last else None,
             inputs=tuple(inputs),
             outputs=() if self._unmeasurable else described([flat[i] for i in self._alone.given], self._inputs),
             ambient=self._ambient,
-            weights_digest=self._graph.weights_digest or "",
+            weights_digest=self._digest,
             weights_bytes=sum(each.nbytes for each in self._alone.weights.values()),
             random=not torch.equal(self._generator, torch.get_rng_state()),
             stateful=any(changed[len(self._inputs) :]),

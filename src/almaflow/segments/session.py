@@ -8,7 +8,7 @@ import logging
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError, UsageError
@@ -86,7 +86,7 @@ class ProfilingSession:
         for line in notes:
             self.note(line)
 
-    def __enter__(self) -> ProfilingSession:
+    def __enter__(self) -> Self:
         """Begin to record.
 
         Raises:

@@ -149,4 +149,3 @@ class SegmentStore:
         except Exception as error:  # noqa: BLE001 - what a graph of the user's own holds may raise anything
             return f"it could not be written ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         return None
-

@@ -76,7 +76,5 @@ def with_calls(segments: Iterable[Segment], calls: Iterable[Call]) -> tuple[Segm
             took[segment_id] += time_ms  # type: ignore[assignment]  # a counter of milliseconds
             if call.discarded is None:
                 times[segment_id].append(time_ms)
-    counted = [
-        replace(each, calls=runs[each.segment_id], eager=timing(times[each.segment_id])) for each in segments
-    ]
+    counted = [replace(each, calls=runs[each.segment_id], eager=timing(times[each.segment_id])) for each in segments]
     return tuple(sorted(counted, key=lambda each: -took[each.segment_id]))

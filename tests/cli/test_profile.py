@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 from tests.support import two_graphs
 from tests.support.made_profiles import figure, results, write_profile
 
+from almaflow import machine
 from almaflow.cli.profile import profile
 from almaflow.errors import UsageError
 
@@ -54,3 +55,15 @@ def test_unknown_backends_are_refused_before_anything_runs() -> None:
 def test_an_unknown_backend_is_refused_before_the_application_runs() -> None:
     with pytest.raises(UsageError, match="NOTHING"):
         run(str(APP), "--function", "predict", "--backend", "local/NOTHING", "--", "3")
+
+
+@pytest.mark.slow  # PyTorch's compiler is imported
+def test_an_application_is_recorded_as_it_is() -> None:
+    done = run(str(APP), "--function", "predict", "--no-measure", "--", "4")
+    assert "answers: 4" in done.output
+    assert "almaflow profile measure " in done.output
+    (made,) = (machine.home() / "profiles").iterdir()
+    shown = run("show", made.name).output
+    assert "predict: 4 calls" in shown
+    assert "2 segments" in shown
+    assert "nothing was measured yet" in shown

@@ -44,7 +44,7 @@ def main() -> None:
         (slept, f"{read:.3f}", f"{100 * (read / float(slept) - 1):+.2f}%") for slept, read in found["sleeps_ms"].items()
     ]
     show("known times", ("ms", "read back", "off by"), rows)
-    save(arguments.json, found)
+    save(arguments, found)
 
 
 def _cost(calls: int, graphs: int) -> dict[str, float]:
@@ -74,7 +74,7 @@ def _chain(graphs: int) -> One:
 
 
 def _sleeps(calls: int) -> dict[str, float]:
-    pause = torch._dynamo.disable(time.sleep)  # noqa: SLF001 - the usual way to have a break
+    pause: Callable[[float], None] = torch._dynamo.disable(time.sleep)  # type: ignore[no-untyped-call]  # noqa: SLF001
 
     @accelerate
     def predict(x: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from torch._dynamo import config, convert_frame  # dynamo's settings and its lock have no public place
 from torch._dynamo import utils as dynamo_utils
@@ -32,6 +32,10 @@ SETTINGS = {
     "suppress_errors": True,  # what PyTorch cannot trace runs as it is
 }
 _RESUMED = re.compile(r"torch_dynamo_resume_in_(?P<frame>.+)_at_(?P<line>\d+)$")
+_LINE = re.compile(r"line (\d+) in ")
+NOTHING_TO_DO = ("because no content in function call", "No ops traced")
+"""How dynamo's reasons begin where it skips a frame in which PyTorch has nothing to do."""
+
 LONGEST_REASON = 200
 
 
@@ -66,7 +70,7 @@ class Watch:
 
     def __init__(self, convert: Callable[..., Any], recompile_limit: int, lose: Callable[[LostCapture], None]) -> None:
         self._convert = convert
-        self._settings = {"recompile_limit": recompile_limit, **SETTINGS}
+        self._settings: dict[str, Any] = {"recompile_limit": recompile_limit, **SETTINGS}
         self._lose = lose
         self.codes: set[CodeType] = set()
         # By these names dynamo goes from a callback to its backend.
@@ -76,13 +80,20 @@ class Watch:
         """Convert a frame, or have it run as it is."""
         call = RUNNING.get()
         began = time.perf_counter_ns()
-        with convert_frame.compile_lock, config.patch(**self._settings), _silent(), converting(frame.f_code):
+        with (
+            convert_frame.compile_lock,
+            config.patch(self._settings),
+            _Listening() as listening,
+            converting(frame.f_code),
+        ):
             before = _last_record()
             result = self._convert(frame, *args)
             self.codes.add(frame.f_code)
             found = result is not None and result.guarded_code is not None
             record = _last_record()
-            lost = None if found or record is before or not call else _lost(frame.f_code, record, call)
+            lost = None
+            if call and not found and record is not before:
+                lost = _lost(frame.f_code, record, listening.skipped, call)
         if lost:
             self._lose(lost)
         if call:
@@ -122,11 +133,12 @@ def _last_record() -> Any:
     return records[-1] if records else None
 
 
-def _lost(code: CodeType, record: Any, call: RunningCall) -> LostCapture | None:
+def _lost(code: CodeType, record: Any, skipped: str, call: RunningCall) -> LostCapture | None:
     """Return what was lost by a conversion without a result; None for a frame in which PyTorch has nothing to do."""
-    reason = " ".join(str(record.fail_reason or "").split()) or ", ".join(sorted(record.restart_reasons or ()))
-    if not (record.fail_type or record.graph_op_count or reason):
+    reason = " ".join(str(record.fail_reason or "").split()) or skipped
+    if not reason or reason.startswith(NOTHING_TO_DO):
         return None
+    line = record.fail_user_frame_lineno or next((int(each) for each in _LINE.findall(reason)), None)
     place = Place.of(code)
     kind = _kind(f"{record.fail_type} {reason}", code)
     return LostCapture(
@@ -135,11 +147,11 @@ def _lost(code: CodeType, record: Any, call: RunningCall) -> LostCapture | None:
         frame=place.frame,
         file=place.file,
         line=place.line,
-        reason=shortened(reason.partition(" Developer debug context")[0], LONGEST_REASON),
-        advice=_advice(kind, place, record.fail_user_frame_lineno),
+        reason=shortened(reason.partition(" Hint:")[0], LONGEST_REASON),
+        advice=_advice(kind, place, line),
         first_call=call.number,
-        break_file=record.fail_user_frame_filename,
-        break_line=record.fail_user_frame_lineno,
+        break_file=(record.fail_user_frame_filename or place.file) if line else None,
+        break_line=line,
     )
 
 
@@ -160,17 +172,23 @@ def _advice(kind: str, place: Place, line: int | None) -> str:
     return f"decorate what {place.frame} calls that runs the model"
 
 
-class _silent:  # noqa: N801 - used as a context
-    """Keeps dynamo's warnings about what it gives up on from the terminal: the profile tells them."""
+class _Listening:
+    """Keeps what dynamo logs of frames that it gives up on from the terminal, and notes why it skips one."""
 
     _logger = logging.getLogger("torch._dynamo.convert_frame")
 
-    def __enter__(self) -> None:
-        self._logger.addFilter(_refuse)
+    def __enter__(self) -> Self:
+        self.skipped = ""
+        self._level = self._logger.level
+        self._logger.setLevel(logging.DEBUG)
+        self._logger.addFilter(self._heard)
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self._logger.removeFilter(_refuse)
+        self._logger.removeFilter(self._heard)
+        self._logger.setLevel(self._level)
 
-
-def _refuse(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.WARNING
+    def _heard(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Skipping frame") and isinstance(record.args, tuple) and record.args:
+            self.skipped = " ".join(str(record.args[0]).split())
+        return record.levelno > logging.WARNING

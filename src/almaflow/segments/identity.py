@@ -114,12 +114,12 @@ def described(tensors: Sequence[torch.Tensor], before: Sequence[torch.Tensor] = 
     for index, each in enumerate(every):
         memory = each.untyped_storage().data_ptr()
         first.setdefault(memory, index)
-        start[memory] = min(start.get(memory, each.storage_offset()), each.storage_offset())
+        start[memory] = min(start.get(memory, int(each.storage_offset())), int(each.storage_offset()))
     found = []
     for index, each in enumerate(every):
         memory = each.untyped_storage().data_ptr()
         shares = first[memory] if memory and first[memory] != index else None
-        offset = each.storage_offset() - start[memory]
+        offset = int(each.storage_offset()) - start[memory]
         found.append(
             SegmentTensor(tuple(each.shape), _name(each.dtype), each.stride(), each.device.type, offset, shares)
         )
@@ -195,8 +195,9 @@ class _Filling:
         value = example.node.expr.xreplace(self._symbols)
         if getattr(value, "free_symbols", None):
             return None
-        kind = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}[type(example)]
-        return kind(value)
+        if isinstance(example, torch.SymBool):
+            return bool(value)
+        return int(value) if isinstance(example, torch.SymInt) else float(value)
 
     def _placeholder(self, index: int) -> Node:
         value = self._args[index]
@@ -235,7 +236,8 @@ class _Filling:
         self._given = tuple(i for i, each in enumerate(flat) if isinstance(each, Node))
         if not self._given:
             self._odd = self._odd or "it gives no tensor"
-        return self._graph.output(tuple(flat[i] for i in self._given))
+        made: Node = self._graph.output(tuple(flat[i] for i in self._given))
+        return made
 
 
 def _example(node: Node) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 
@@ -51,7 +51,7 @@ class RecordedGraph:
         self, recorder: Recorder, store: SegmentStore, module: GraphModule, example_inputs: Sequence[object]
     ) -> None:
         if hasattr(module, "real_recompile"):  # else its code is made at each call
-            module.real_recompile()
+            cast("Any", module).real_recompile()
         self._recorder = recorder
         self.store = store
         self.module = module
@@ -156,8 +156,8 @@ class _FirstRun:
         changed = [_version(each) != before for each, before in zip(self._written_to, self._versions, strict=True)]
         inputs = [replace(each, mutated=is_changed) for each, is_changed in zip(self._signature, changed, strict=False)]
         flat = results if isinstance(results, tuple | list) else (results,)
-        reason = getattr(self._graph.module, "compile_subgraph_reason", None)
-        broken = reason is not None and reason.graph_break
+        reason: Any = getattr(self._graph.module, "compile_subgraph_reason", None)
+        broken = bool(reason and reason.graph_break)
         last = reason.user_stack[-1] if broken and reason.user_stack else None
         return Segment(
             segment_id=self._segment_id,

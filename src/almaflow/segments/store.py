@@ -128,7 +128,7 @@ class SegmentStore:
             kept.wants_inputs = more and held_mb * (1 + 1 / max(1, len(kept.batches))) <= LARGEST_MB
 
     def _write_batches(self, kept: KeptSegment) -> None:
-        items = [(tuple(self._as_told(each) for each in batch), {}) for batch in kept.batches]
+        items: list[object] = [(tuple(self._as_told(each) for each in batch), {}) for batch in kept.batches]
         directory = self._files.segment_dir(kept.segment.segment_id)
         to_disk(directory / "batches.pt", lambda path: torch.save({"exact": True, **stored(items, as_they_are=True)}, path))
 

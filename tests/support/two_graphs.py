@@ -10,7 +10,7 @@ first, second = torch.nn.Linear(64, 64), torch.nn.Linear(64, 8)
 
 def predict(batch: torch.Tensor) -> int:
     hidden = torch.relu(first(batch))
-    if hidden.sum().item() < 0:  # the graph ends here
+    if int((hidden.sum() < 0).item()):  # the graph ends here
         return -1
     return int(second(hidden).argmax().item())
 

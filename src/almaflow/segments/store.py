@@ -130,7 +130,9 @@ class SegmentStore:
     def _write_batches(self, kept: KeptSegment) -> None:
         items: list[object] = [(tuple(self._as_told(each) for each in batch), {}) for batch in kept.batches]
         directory = self._files.segment_dir(kept.segment.segment_id)
-        to_disk(directory / "batches.pt", lambda path: torch.save({"exact": True, **stored(items, as_they_are=True)}, path))
+        to_disk(
+            directory / "batches.pt", lambda path: torch.save({"exact": True, **stored(items, as_they_are=True)}, path)
+        )
 
     def _as_told(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return what is written of an input, which may hold secrets."""

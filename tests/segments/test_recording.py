@@ -151,6 +151,17 @@ def test_sizes_are_one_family_and_each_is_a_model(record: Callable[..., Profile]
         assert [torch.equal(answer, value) for answer, value in zip(answers, known, strict=True)] == [True] * len(known)
 
 
+def test_floats_that_change_do_not_make_a_graph_each(record: Callable[..., Profile]) -> None:
+    @accelerate
+    def predict(x: torch.Tensor, scale: float) -> torch.Tensor:
+        return x.cos() * scale
+
+    answers: list[torch.Tensor] = []
+    profile = record(lambda: answers.extend(predict(torch.zeros(2), 0.1 * n) for n in range(1, 7)))
+    assert [each.tolist() for each in answers] == [[pytest.approx(0.1 * n)] * 2 for n in range(1, 7)]
+    assert profile.functions[0].discarded == {"compiled": 2}
+
+
 def test_the_application_does_not_change(record: Callable[..., Profile]) -> None:
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Dropout(0.5))

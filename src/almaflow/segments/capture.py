@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "prepare_freezing": False,  # it puts weights into a graph without a guard: another layer would run with them
-    "specialize_float": True,  # floats are constants: as inputs they make graphs that cannot be exported
     "trace_numpy": False,  # NumPy stays Python, which nobody deploys as a graph
     "automatic_dynamic_local_pgo": False,  # what an earlier process saw must not decide
     "accumulated_recompile_limit": 4096,
@@ -66,11 +65,21 @@ class Watch:
         convert: Dynamo's own callback.
         recompile_limit: How many graphs a frame may have.
         lose: Gets what PyTorch gave up on.
+        dynamic: As ``accelerate`` was given it.
     """
 
-    def __init__(self, convert: Callable[..., Any], recompile_limit: int, lose: Callable[[LostCapture], None]) -> None:
+    def __init__(
+        self,
+        convert: Callable[..., Any],
+        recompile_limit: int,
+        lose: Callable[[LostCapture], None],
+        *,
+        dynamic: bool | None,
+    ) -> None:
         self._convert = convert
-        self._settings: dict[str, Any] = {"recompile_limit": recompile_limit, **SETTINGS}
+        # Where all is dynamic from the first call on, each float would be an input, such as a dropout's probability.
+        own = {"recompile_limit": recompile_limit, "specialize_float": dynamic is True}
+        self._settings: dict[str, Any] = own | SETTINGS
         self._lose = lose
         self.codes: set[CodeType] = set()
         # By these names dynamo goes from a callback to its backend.

@@ -55,7 +55,7 @@ class Tracing:
         if function not in self._traced:
             more = {"isolate_recompiles": True} if ISOLATED else {}
             context: Any = torch._dynamo.optimize(self._recorder, dynamic=function.dynamic, **more)  # noqa: SLF001
-            watch = context.callback = Watch(context.callback, self._limit, self._lose)
+            watch = context.callback = Watch(context.callback, self._limit, self._lose, dynamic=function.dynamic)
             self._watches.append(watch)
             if function.traced is not function.run:
                 self._note(f"{function.name}: torch.compile around it is left out while its calls are recorded")

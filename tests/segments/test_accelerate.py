@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,14 @@ async def coroutine() -> int:
 
 async def both() -> AsyncIterator[int]:
     yield 1
+
+
+def test_a_function_around_a_coroutine_is_a_function() -> None:
+    @functools.wraps(coroutine)
+    def run() -> int:
+        return 3
+
+    assert accelerate(run)() == 3
 
 
 @pytest.mark.parametrize(

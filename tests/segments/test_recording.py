@@ -4,6 +4,7 @@ import errno
 import random
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from almaflow.segments.session import ProfilingSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from almaflow.records.profile import Profile
 
@@ -253,7 +253,9 @@ def test_a_loop_that_breaks_is_named_with_what_to_do(record: Callable[..., Profi
     (lost,) = profile.lost
     assert (lost.kind, lost.frame, lost.first_call) == ("loop", "search", 0)
     assert lost.file == __file__
-    assert "the loop in search" in lost.advice
+    assert lost.break_line is not None
+    assert lost.break_line > lost.line
+    assert lost.advice.startswith(f"the loop in search breaks in {Path(__file__).name}:{lost.break_line}: move ")
     assert profile.notes == (
         f"{profile.functions[0].name}: no graph in any of its calls; decorate the function that runs the model",
     )
@@ -378,6 +380,36 @@ def test_inputs_may_stay_secret(record: Callable[..., Profile], tmp_path: Path, 
     profile = record(lambda: alone(torch.tensor([1.0, 2.0, 3.0])), inputs=inputs)
     (path,) = tmp_path.glob(f"profiles/*/segments/{profile.segments[0].segment_id}/batches.pt")
     assert torch.load(path, weights_only=True)["tensors"][0][0].tolist() == kept
+
+
+def test_a_call_that_outlives_the_session_is_left_out_and_ends_well(record: Callable[..., Profile]) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    @aside
+    def wait() -> None:
+        begun.set()
+        ended.wait()
+
+    answers: list[float] = []
+
+    @accelerate
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        x = x + 1
+        wait()
+        return x * 2
+
+    thread = threading.Thread(target=lambda: answers.append(float(predict(torch.zeros(1)))))
+
+    def run() -> None:
+        thread.start()
+        begun.wait()
+
+    profile = record(run)
+    ended.set()
+    thread.join()
+    assert answers == [2.0]
+    assert profile.functions[0].calls == 0
+    assert profile.notes[0].startswith("1 calls still ran")
 
 
 def test_one_session_at_a_time_and_one_without_a_call_says_so(record: Callable[..., Profile]) -> None:

@@ -99,7 +99,7 @@ def accelerate(
     @functools.wraps(target)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         session = ACTIVE.session
-        if session is None or RUNNING.get() is not None:
+        if session is None or RUNNING.get() is not None or not session.is_here:
             return target(*args, **kwargs)
         return session.call(marked, args, kwargs)
 
@@ -117,15 +117,14 @@ def _is_module(target: object) -> bool:
 
 def _check(target: object) -> None:
     name = getattr(target, "__qualname__", type(target).__name__)
-    inner = inspect.unwrap(target) if callable(target) else target
     if isinstance(target, staticmethod | classmethod):
         message = f"accelerate({name}): stands above @{type(target).__name__}; put it directly above the function"
     elif not callable(target) or inspect.isclass(target):
         what = "a class" if inspect.isclass(target) else f"a {type(target).__name__}"
         message = f"accelerate: got {what}, and takes a function or a torch.nn.Module"
-    elif inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+    elif inspect.isgeneratorfunction(target) or inspect.isasyncgenfunction(target):
         message = f"accelerate({name}): is a generator, whose time goes on between its values; decorate what it calls"
-    elif inspect.iscoroutinefunction(inner):
+    elif inspect.iscoroutinefunction(target):
         message = f"accelerate({name}): is a coroutine, which others run between its parts; decorate what it calls"
     else:
         return

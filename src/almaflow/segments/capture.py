@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from torch._dynamo import config, convert_frame  # dynamo's settings and its lock have no public place
@@ -149,6 +150,7 @@ def _lost(code: CodeType, record: Any, skipped: str, call: RunningCall) -> LostC
         return None
     line = record.fail_user_frame_lineno or next((int(each) for each in _LINE.findall(reason)), None)
     place = Place.of(code)
+    file = record.fail_user_frame_filename or place.file
     kind = _kind(f"{record.fail_type} {reason}", code)
     return LostCapture(
         kind=kind,
@@ -157,9 +159,9 @@ def _lost(code: CodeType, record: Any, skipped: str, call: RunningCall) -> LostC
         file=place.file,
         line=place.line,
         reason=shortened(reason.partition(" Hint:")[0], LONGEST_REASON),
-        advice=_advice(kind, place, line),
+        advice=_advice(kind, place, f"{Path(file).name}:{line}" if line else ""),
         first_call=call.number,
-        break_file=(record.fail_user_frame_filename or place.file) if line else None,
+        break_file=file if line else None,
         break_line=line,
     )
 
@@ -172,12 +174,12 @@ def _kind(text: str, code: CodeType) -> str:
     return "loop" if "in loop" in text or "for/while loop" in text or loops else "unsupported"
 
 
-def _advice(kind: str, place: Place, line: int | None) -> str:
+def _advice(kind: str, place: Place, broken: str) -> str:
     if kind == "limit":
         return f"give accelerate(dynamic=True), or decorate what {place.frame} calls with inputs of fewer kinds"
     if kind == "loop":
-        where = f" (line {line})" if line else ""
-        return f"move what the loop in {place.frame} repeats{where} into a function of its own, and decorate that"
+        where = f" breaks in {broken}" if broken else " has a break"
+        return f"the loop in {place.frame}{where}: move what it repeats into a function, and decorate that"
     return f"decorate what {place.frame} calls that runs the model"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import secrets
 import threading
 import time
@@ -77,6 +78,7 @@ class ProfilingSession:
         self._settings = (fidelity_inputs, inputs)
         self._no_grad = no_grad
         self._limit = recompile_limit
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._open: set[RunningCall] = set()
@@ -112,8 +114,12 @@ class ProfilingSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the recording, keep it, and measure the segments unless the application raised."""
-        ACTIVE.session = None
-        self._tracing.close(idle=not self._open)
+        with self._lock:
+            ACTIVE.session = None
+            running = len(self._open)
+        if running:
+            self.note(f"{running} calls still ran when the session ended, and are left out: wait for their threads")
+        self._tracing.close(idle=not running)
         raised = None if error is None else " ".join(f"{type(error).__name__}: {error}".split())[:300]
         self.profile = self._record(raised)
         profile = self.profile
@@ -122,6 +128,11 @@ class ProfilingSession:
             self.result = self._measure(self.files.root, self.backends)
         elif error is not None:
             self._say(f"recorded until {type(error).__name__}: almaflow profile measure {self.profile_id}")
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process opened it, and not one that this process was forked from."""
+        return os.getpid() == self._process
 
     def call(self, function: Accelerated, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a marked function, and record the call."""
@@ -176,6 +187,8 @@ class ProfilingSession:
         call = running.finished(raised)
         with self._lock:
             self._open.discard(running)
+            if ACTIVE.session is not self:
+                return
             self._calls.append(call)
             self._written(lambda: self._append(self.files.calls_path, to_line(call)))
 

@@ -7,6 +7,7 @@ vocabulary is made here.
 import argparse
 import re
 
+import numpy as np
 import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
@@ -46,7 +47,7 @@ def tokens(text: str) -> list[int]:
 
 def predict(text: str) -> str:
     """Say whether a text is positive."""
-    ids = torch.tensor([tokens(text)])
+    ids = torch.from_numpy(np.array([tokens(text)]))  # NumPy is Python to PyTorch: here its graphs begin
     logits = model(input_ids=ids, attention_mask=(ids > 0).long()).logits
     return "positive" if logits.argmax().item() else "negative"
 

@@ -71,3 +71,9 @@ def test_the_application_s_own_exit_is_its_own(app: Path) -> None:
     app.write_text("def predict(): pass\nraise SystemExit(3)", encoding="utf-8")
     with pytest.raises(SystemExit, match="3"):
         run_application(app, decorated(app, ["predict"]), [])
+
+
+def test_a_decorated_function_begins_where_it_did(app: Path) -> None:
+    code = decorated(app, ["predict"])
+    (function,) = [each for each in code.co_consts if getattr(each, "co_name", "") == "predict"]
+    assert function.co_firstlineno == 1 + SOURCE.split("def predict")[0].count("\n")

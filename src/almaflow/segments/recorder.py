@@ -14,7 +14,8 @@ from almaflow.models.state import content_of
 from almaflow.records.profile import Segment
 from almaflow.segments.capture import LONGEST_REASON, converted_place
 from almaflow.segments.clock import RUNNING
-from almaflow.segments.identity import ambient, described, digest, sizes_in, standalone, weights_in
+from almaflow.segments.identity import ambient, described, digest
+from almaflow.segments.standalone import sizes_in, standalone, weights_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from almaflow.segments.clock import RunningCall
-    from almaflow.segments.identity import Standalone
+    from almaflow.segments.standalone import Standalone
     from almaflow.segments.store import KeptSegment, SegmentStore
 
 T = TypeVar("T")

@@ -118,7 +118,7 @@ class ProfilingSession:
             ACTIVE.session = None
             running = len(self._open)
         if running:
-            self.note(f"{running} calls still ran when the session ended, and are left out: wait for their threads")
+            self.note(f"calls that still ran at the session's end are left out ({running}): wait for their threads")
         self._tracing.close(idle=not running)
         raised = None if error is None else " ".join(f"{type(error).__name__}: {error}".split())[:300]
         self.profile = self._record(raised)
@@ -217,10 +217,10 @@ class ProfilingSession:
             function_of(name, each.file, each.line, [call for call in calls if call.function == name])
             for each, name in self._names.items()
         )
-        if not calls:
+        if not self._names:
             self.note("no marked function was called: put @almaflow.accelerate above one that the application calls")
         for each in functions:
-            if each.calls == len(each.uncaptured):
+            if each.calls and each.calls == len(each.uncaptured):
                 self.note(f"{each.name}: no graph in any of its calls; decorate the function that runs the model")
         return Profile(
             profile_id=self.profile_id,

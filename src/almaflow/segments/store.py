@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from almaflow.records.profile import Segment
     from almaflow.segments.files import ProfileFiles
-    from almaflow.segments.identity import Standalone
+    from almaflow.segments.standalone import Standalone
 
     Batch = tuple[torch.Tensor, ...]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from tests.support.made_profiles import figure, results, write_profile
 
 from almaflow import machine
 from almaflow.cli.profile import profile
+from almaflow.cli.sync import sync
 from almaflow.errors import UsageError
+from almaflow.tracking.uris import display_uri, resolve_uri
 
 APP = Path(two_graphs.__file__ or "")
 
@@ -67,3 +70,15 @@ def test_an_application_is_recorded_as_it_is() -> None:
     assert "predict: 4 calls" in shown
     assert "2 segments" in shown
     assert "nothing was measured yet" in shown
+
+
+def test_sync_writes_what_the_store_missed(stored_home: Path) -> None:
+    files = write_profile("a", "a", "a")
+    known = replace(results(figure("a", "EAGER", 4.0)), store=display_uri(resolve_uri(None)))
+    files.write_results(known)
+    done = CliRunner().invoke(sync, [], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    assert "profile made: written" in done.output
+    assert files.results().tracked
+    assert (stored_home / "profiles" / "made" / "summary" / "report.txt").is_file()
+    assert "profile made" not in CliRunner().invoke(sync, [], standalone_mode=False).output

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,8 @@ from almaflow.segments.application import decorated, run_application
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "profile"
 SOURCE = """
 import sys
 from helper import NAME
@@ -77,3 +78,10 @@ def test_a_decorated_function_begins_where_it_did(app: Path) -> None:
     code = decorated(app, ["predict"])
     (function,) = [each for each in code.co_consts if getattr(each, "co_name", "") == "predict"]
     assert function.co_firstlineno == 1 + SOURCE.split("def predict", maxsplit=1)[0].count("\n")
+
+
+@pytest.mark.parametrize(("name", "function"), [("sentiment.py", "predict"), ("generate.py", "step")])
+def test_the_examples_have_the_functions_that_they_name(name: str, function: str) -> None:
+    path = EXAMPLES / name
+    assert decorated(path, [function])
+    assert f"examples/profile/{name} --function {function} -- " in path.read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ def project() -> dict[str, Any]:
 
 
 def child_side() -> tuple[str, ...]:
-    """Modules of the measured process, and of what runs within an application, as the contracts of imports have them."""
+    """Modules of the measured process and of what runs within an application, as the contracts of imports have them."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
     heavy = {contract["id"]: contract["source_modules"] for contract in contracts if "id" in contract}

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from almaflow.errors import shortened
 from almaflow.records.profile import Ambient
 from almaflow.stats.intervals import Interval, median_interval
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from almaflow.records.profile import Call, Profile, Segment
+
+LONGEST = 50
+"""Characters of the reason for which a graph ends."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,11 @@ def _slot(before: Segment | None) -> str:
     if before is None:
         return "before the first graph"
     place = _place(before.break_file or before.file, before.break_line or before.line)
-    return f"after {place} ({before.break_reason})" if before.break_reason else f"after the graph of {place}"
+    return (
+        f"after {place} ({shortened(before.break_reason, LONGEST)})"
+        if before.break_reason
+        else f"after the graph of {place}"
+    )
 
 
 def _place(file: str, line: int) -> str:

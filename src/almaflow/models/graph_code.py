@@ -64,3 +64,16 @@ class GraphCode:
         for name, part in self.parts.items():
             module.add_module(name, part())
         return module
+
+
+class UnderAutocast(torch.nn.Module):
+    """Runs a module with autocast on, as the graph ran when it was recorded."""
+
+    def __init__(self, module: torch.nn.Module, device: str, dtype: str) -> None:
+        super().__init__()
+        self.module, self.device, self.dtype = module, device, getattr(torch, dtype)
+
+    def forward(self, *inputs: torch.Tensor) -> object:
+        """Run the module."""
+        with torch.autocast(self.device, dtype=self.dtype):
+            return self.module(*inputs)

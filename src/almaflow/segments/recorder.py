@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import torch
 
 from almaflow.errors import shortened
+from almaflow.models.batches import copied
 from almaflow.models.state import content_of
 from almaflow.records.profile import Segment
 from almaflow.segments.capture import LONGEST_REASON, converted_place
@@ -145,7 +146,7 @@ class _FirstRun:
         self._digest = graph.digest_of(alone) if plain else ""
         self._unmeasurable = graph.store.write_model(self._segment_id, self._digest, alone)
         # Copies, since the segment may write to its inputs.
-        self.batch = tuple(each.detach().clone() for each in self._inputs) if self._unmeasurable is None else ()
+        self.batch = copied(tuple(each.detach() for each in self._inputs)) if self._unmeasurable is None else ()
         self._written_to = (*self._inputs, *alone.weights.values())
         self._versions = [_version(each) for each in self._written_to]
         self._generator = torch.get_rng_state()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 import torch
 
+from almaflow.models.batches import copied
 from almaflow.models.handover import permuted
 from almaflow.models.items import stored
 from almaflow.segments.files import to_disk
@@ -118,7 +119,7 @@ class SegmentStore:
             kept.tries += 1
             known = any(all(map(torch.equal, batch, each)) for each in kept.batches)
             if not known:
-                kept.batches.append(tuple(each.detach().clone() for each in batch))
+                kept.batches.append(copied(tuple(each.detach() for each in batch)))
                 if self._written(lambda: self._write_batches(kept)):
                     kept.batches.pop()
                     kept.tries = TRIES * self._count
@@ -129,7 +130,9 @@ class SegmentStore:
     def _write_batches(self, kept: KeptSegment) -> None:
         items: list[object] = [(tuple(self._as_told(each) for each in batch), {}) for batch in kept.batches]
         directory = self._files.segment_dir(kept.segment.segment_id)
-        to_disk(directory / "batches.pt", lambda path: torch.save({"exact": True, **stored(items)}, path))
+        to_disk(
+            directory / "batches.pt", lambda path: torch.save({"exact": True, **stored(items, as_they_are=True)}, path)
+        )
 
     def _as_told(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return what is written of an input, which may hold secrets."""

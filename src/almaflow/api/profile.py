@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from almaflow.errors import UsageError
 from almaflow.jobs.segments import SegmentJobs
 from almaflow.profiles.measure import MIN_SEGMENT_US, measure_profile
 from almaflow.profiles.report import ProfileReport
 from almaflow.segments.backends import resolve_backends
-from almaflow.segments.session import ProfilingSession
+from almaflow.segments.session import ProfilingSession, check_counts
 
 if TYPE_CHECKING:
     import os
@@ -68,8 +70,13 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
         print_to: Where lines for people are printed; None: nowhere.
 
     Raises:
-        UsageError: a backend or a setting is wrong; when it is entered: another session is open.
+        UsageError: a backend or a setting is wrong or out of range; when it is entered: another session is open.
     """
+    check_counts(fidelity_inputs=fidelity_inputs, recompile_limit=recompile_limit)
+    for name, value in (("time_budget_s", time_budget_s), ("min_segment_us", min_segment_us)):
+        if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
+            message = f"{name}={value!r}: take a number from 0 on"
+            raise UsageError(message)
     found, notes = resolve_backends(backends)
     jobs = None
     if measure is not None:

@@ -37,7 +37,8 @@ def test_functions_that_do_something_else_are_told_apart(one: str, other: str) -
 
 
 def test_a_set_of_constants_has_one_digest_in_all_processes() -> None:
-    first, second = ("def f(x): return x in {%s}" % ", ".join(map(repr, each)) for each in ("abcdefgh", "hgfedcba"))
+    sets = [", ".join(map(repr, each)) for each in ("abcdefgh", "hgfedcba")]
+    first, second = (f"def f(x): return x in {{{each}}}" for each in sets)
     assert qualified(made(first)) == qualified(made(second))
 
 

@@ -500,7 +500,7 @@ def test_what_pytorch_warns_of_during_recording_is_told_by_the_report_alone(reco
     try:
         profile = record(lambda: accelerate(lambda x: x * x.sum().item())(torch.ones(2)))
         assert heard == []
-        assert "item" in str(profile.segments[0].break_reason)
+        assert any("Tensor.item()" in str(each.break_reason) for each in profile.segments)
         tensor.log.warning("another")
         assert heard == ["another"]
     finally:

@@ -13,7 +13,6 @@ from almaflow.segments.standalone import Standalone
 from almaflow.segments.store import SegmentStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 

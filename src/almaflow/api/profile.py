@@ -73,10 +73,9 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
         UsageError: a backend or a setting is wrong or out of range; when it is entered: another session is open.
     """
     check_counts(fidelity_inputs=fidelity_inputs, recompile_limit=recompile_limit)
-    for name, value in (("time_budget_s", time_budget_s), ("min_segment_us", min_segment_us)):
-        if value is not None and not (isinstance(value, int | float) and 0 <= value < math.inf):
-            message = f"{name}={value!r}: take a number from 0 on"
-            raise UsageError(message)
+    _check_amount("min_segment_us", min_segment_us)
+    if time_budget_s is not None:
+        _check_amount("time_budget_s", time_budget_s, " or None")
     found, notes = resolve_backends(backends)
     jobs = None
     if measure is not None:
@@ -107,3 +106,9 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
         print_to=print_to,
         measure=measured,
     )
+
+
+def _check_amount(name: str, value: float, other: str = "") -> None:
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        message = f"{name}={value!r}: take a number from 0 on{other}"
+        raise UsageError(message)

@@ -90,6 +90,8 @@ class Tracing:
                     reset_code(code)
 
     def _only_ours(self, code: Any) -> bool:
-        ids = {traced._isolate_recompiles_id for traced in self._traced.values()}  # type: ignore[attr-defined]  # noqa: SLF001
-        ours = sum(len(eval_frame._get_cache_entries_for_region(code, each)) for each in ids)  # noqa: SLF001
+        # Where threads look for graphs at once, PyTorch may put one of them among those without an ID.
+        ids = {-1, *(traced._isolate_recompiles_id for traced in self._traced.values())}  # type: ignore[attr-defined]  # noqa: SLF001
+        entries = [entry for each in ids for entry in eval_frame._get_cache_entries_for_region(code, each)]  # noqa: SLF001
+        ours = sum(entry.backend is self._recorder for entry in entries)
         return bool(ours == eval_frame._get_total_cache_entry_count(code))  # noqa: SLF001

@@ -50,7 +50,8 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
 
     The application runs as ever, its graphs eagerly. Each graph at each size is kept as a segment with its inputs,
     and the Python between graphs is timed. When the session ends, each segment is measured as a job, unless an
-    exception ended it. One session is open in a process at a time; it records all threads.
+    exception ended it; ``sys.exit()`` does not count as one. One session is open in a process at a time; it
+    records all threads.
 
     Args:
         backends: ``MACHINE/CONVERSION`` to measure segments with: ``local/ONNX_CPU``, ``local/tier2``; by default
@@ -108,7 +109,7 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
     )
 
 
-def _check_amount(name: str, value: float, other: str = "") -> None:
+def _check_amount(name: str, value: object, other: str = "") -> None:
     if not isinstance(value, int | float) or not 0 <= value < math.inf:
         message = f"{name}={value!r}: take a number from 0 on{other}"
         raise UsageError(message)

@@ -136,7 +136,8 @@ def accelerate(
         # A class of its own: a function on the instance would be shared by its copies, and run with its weights.
         names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
         marked_kind = type(kind.__name__, (MarkedModule, kind), {"forward": forward, "marked_class": kind, **names})
-        return _as(marked_kind, target)
+        _as(marked_kind, target)
+        return target
     _check(target)
     code = getattr(inspect.unwrap(target), "__code__", None)
     file, line = (code.co_filename, code.co_firstlineno) if code else ("", 0)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 INPUTS = ("real", "permuted", "zeros")
 
 
-def check_counts(**settings: int) -> None:
+def check_counts(**settings: object) -> None:
     """Check settings that count something.
 
     Raises:

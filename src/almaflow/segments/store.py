@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import torch
@@ -168,7 +168,9 @@ class SegmentStore:
     def _append(self, kept: KeptSegment, batch: Batch) -> None:
         """Add inputs to those on disk, which alone hold them: a session may have thousands of segments."""
         path = self._files.segment_dir(kept.segment.segment_id) / "batches.pt"
-        before = torch.load(path, weights_only=True) if kept.batches else {"exact": True, "trees": [], "tensors": []}
+        before: dict[str, Any] = {"exact": True, "trees": [], "tensors": []}
+        if kept.batches:
+            before = torch.load(path, weights_only=True)
         new = stored([(tuple(self._as_told(each) for each in batch), {})], as_they_are=True)
         items = before | {name: [*before[name], *new[name]] for name in new}
         to_disk(path, lambda part: torch.save(items, part))

@@ -500,7 +500,7 @@ def test_what_pytorch_warns_of_during_recording_is_told_by_the_report_alone(reco
     try:
         profile = record(lambda: accelerate(lambda x: x * x.sum().item())(torch.ones(2)))
         assert heard == []
-        assert any("Tensor.item()" in str(each.break_reason) for each in profile.segments)
+        assert len([each for each in profile.segments if each.break_reason]) == 1
         tensor.log.warning("another")
         assert heard == ["another"]
     finally:

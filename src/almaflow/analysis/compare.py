@@ -38,6 +38,7 @@ ABSOLUTE = ("_pct", "_db", *SHARES)
 MATTERS = (
     "params.model",
     "params.input_shape",
+    "params.dynamic",
     "params.device",
     "params.threads",
     "params.cpus",

@@ -146,10 +146,10 @@ def _filled(tensors: list[torch.Tensor], place: int, size: int, rows: list[int])
 def _is_mask(tensor: torch.Tensor) -> bool:
     """Whether a tensor looks like a mask, which is not shuffled: if it hid all from one position, that would be NaN."""
     parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    return parts.unique().numel() <= MASK_VALUES or not bool(parts.isfinite().all())
+    return torch.unique(parts).numel() <= MASK_VALUES or not bool(parts.isfinite().all())
 
 
 def _in_order_of(example: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """Return a tensor whose dimensions lie in memory in the order of the example's, such as channels last."""
-    order = sorted(range(example.dim()), key=lambda place: -example.stride(place))
+    order = sorted(range(example.dim()), key=lambda place: -example.stride()[place])
     return tensor.permute(order).contiguous().permute([order.index(place) for place in range(len(order))])

@@ -119,7 +119,7 @@ def test_a_length_that_a_trace_of_a_pooling_has_frozen_is_seen(batches: int, poo
 
     generator = torch.Generator().manual_seed(0)
     made = [(torch.randn(2, 6, 4, generator=generator),) for _ in range(batches)]
-    traced = torch.jit.trace(pooled, made[0], check_trace=False)
+    traced = torch.jit.trace(pooled, made[0], check_trace=False)  # type: ignore[no-untyped-call]
     for length in (8, 12):
         (longer,), (again,) = (
             resized(made, ({0: "batch", 1: "sequence"},), {"batch": 2, "sequence": length}) for _ in range(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from almaflow.conversions.exports import check
 from almaflow.records.export import Format
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def write_mlmodel(directory: Path, export: Export, folder: Path, logged: LoggedM
             mlflow_model=model,
             uv_project_path=empty,  # else MLflow copies the lock file of a project in the working directory
         )
+    # A folder that an older version has kept takes outputs apart otherwise.
+    shutil.copyfile(str(check.__file__), directory / "check.py")
     if onnx:
         _add_onnx(model, export)
     files = [path for place in (directory, folder) for path in place.rglob("*") if path.is_file()]
@@ -98,9 +102,11 @@ def _dtype(spec: TensorSpec) -> np.dtype[Any]:
 
 
 def _example(export: Export, folder: Path) -> dict[str, Any] | None:
-    """Return the inputs of the folder's example by their names; None where there are none, or they are large."""
+    """Return the inputs of the folder's example by their names; None where JSON cannot hold them, or they are large."""
     with np.load(folder / "example.npz") as stored:
         arrays = {str(each.name): stored[f"input_{number}"] for number, each in enumerate(export.inputs)}
+    if any(np.iscomplexobj(array) for array in arrays.values()):
+        return None
     return arrays if 0 < sum(array.size for array in arrays.values()) <= MOST_ELEMENTS else None
 
 

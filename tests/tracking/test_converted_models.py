@@ -17,6 +17,7 @@ from tests.support.example_jobs import changed, ok
 from tests.support.made_exports import made_export
 from tests.support.stored_jobs import new, stored
 
+from almaflow.conversions.exports import check
 from almaflow.errors import TrackingError, UsageError
 from almaflow.tracking import artifacts, converted_models
 from almaflow.tracking.converted_models import (
@@ -43,7 +44,8 @@ def model(stored_home: Path) -> ModelFiles:
     made = stored("j", changed(ok("ONNX_CPU", 10.0), export_mb=0.001), made=replace(new("j"), config={}))
     folder = stored_home / "folder"
     export = made_export(folder, "2 * args[0]", {"x": X}, {"": X}, builder="a.Net")
-    return ModelFiles(str(made.outcomes[0].run_id), folder, export, "# mine\n")
+    (folder / "check.py").write_text("def _flat(output): ...\n", encoding="utf-8")  # as older versions wrote it
+    return ModelFiles(str(made.outcomes[0].run_id), folder, export, "# mine\n", Path(str(check.__file__)))
 
 
 def client() -> Any:
@@ -84,6 +86,8 @@ def test_a_logged_model_has_the_figures_and_the_link_and_is_logged_once(model: M
     assert len(client().get_metric_history(model.run_id, "latency_ms")) == 1
     assert [each.model_id for each in run.outputs.model_outputs] == [model_id]
     assert files_of(found) >= {"MLmodel", "README.md", "load.py", "model.bin", "pyfunc_model.py", "export.json"}
+    (written,) = Path(urlsplit(found.artifact_location).path).glob("check.py")
+    assert written.read_text(encoding="utf-8") == Path(str(check.__file__)).read_text(encoding="utf-8")
     # A figure that comes later is on the model too.
     log_export(uri, model.run_id, {"export/load_s": 0.5})
     log_model(uri, model)

@@ -28,7 +28,6 @@ def as_mlflow_model(directory: Path, answer: str, inputs: Any, outputs: Any, **f
     """The folder of a logged model."""
     folder, whole = directory / "folder", directory / "whole"
     export = made_export(folder, answer, inputs, outputs, **fields)
-    (folder / "check.py").write_text("def _flat(output): ...\n", encoding="utf-8")  # as older versions wrote it
     with quiet():
         write_mlmodel(whole, export, folder, LOGGED)
     shutil.copytree(whole, folder, dirs_exist_ok=True)  # as the files in the store: what is added comes last

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import analyse
+from almaflow.conversions.exports import check
 from almaflow.errors import TrackingError
 from almaflow.jobs.keep_setting import BEST, NONE
 from almaflow.jobs.kept_export import Exported
@@ -86,4 +88,4 @@ def model_files(exported: Exported) -> ModelFiles:
         message = f"{name}: its run is not in the store yet, and a model belongs to one: run `almaflow sync` first"
         raise TrackingError(message)
     readme = export_readme(exported.export, exported.job, exported.row)
-    return ModelFiles(run_id, exported.directory, exported.export, readme)
+    return ModelFiles(run_id, exported.directory, exported.export, readme, Path(str(check.__file__)))

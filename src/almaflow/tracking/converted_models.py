@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,8 @@ class ModelFiles:
     export: Export
     readme: str
     """The folder's README."""
+    check: Path
+    """Today's ``check.py``, which takes outputs apart; that of a folder which an older version kept may not."""
 
 
 def log_model(uri: str, model: ModelFiles) -> str | None:
@@ -108,6 +111,7 @@ def _log(client: MlflowClient, run: Run, model: ModelFiles) -> LoggedModel:
             added = Path(scratch, "model")
             write_mlmodel(added, export, model.folder, logged)
             (added / "README.md").write_text(model.readme, encoding="utf-8")
+            copyfile(model.check, added / "check.py")
             copy_to_model(client, logged, model.folder)
             copy_to_model(client, logged, added)
         client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from almaflow.conversions.exports import check
 from almaflow.records.export import Format
 
 if TYPE_CHECKING:
@@ -63,8 +61,6 @@ def write_mlmodel(directory: Path, export: Export, folder: Path, logged: LoggedM
             mlflow_model=model,
             uv_project_path=empty,  # else MLflow copies the lock file of a project in the working directory
         )
-    # A folder that an older version has kept takes outputs apart otherwise.
-    shutil.copyfile(str(check.__file__), directory / "check.py")
     if onnx:
         _add_onnx(model, export)
     files = [path for place in (directory, folder) for path in place.rglob("*") if path.is_file()]

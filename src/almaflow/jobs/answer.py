@@ -10,6 +10,7 @@ from almaflow.analysis import analyse
 from almaflow.errors import AlmaflowError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.kept import KeptModels
+from almaflow.jobs.model_logging import log_kept, told
 from almaflow.records.clock import now
 from almaflow.tracking.replay import mark_again
 from almaflow.tracking.schema import marks, verdict_tags
@@ -30,10 +31,14 @@ def answer(context: JobContext, resumed: Resumed) -> Job:
         if (Path(job.directory) / "job.json").exists():  # measured by a job of this machine with the same plan
             with JobFiles.of(job.directory).locked():
                 KeptModels(Path(job.directory), context.request.keep, progress).settle(job)
+                log_kept(job, context.request.uri)
         if job.run_id:
             mark_again(context.request.uri, _marks(job))
     except AlmaflowError as error:  # a store that is gone, or another process that has the job in hand
         progress.warn(str(error))
+    else:
+        if line := told(job):
+            progress.note(line)
     progress.measured(job)
     return job
 

@@ -206,8 +206,28 @@ def test_which_way_a_metric_is_better(name: str, more: bool) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "mse loss val_loss error top1.error MAE perplexity wer error_rate logloss cross_entropy errors losses rmse_deg "
-    "mae_cm brier ece eer fid ppl".split(),
+    [
+        "mse",
+        "loss",
+        "val_loss",
+        "error",
+        "top1.error",
+        "MAE",
+        "perplexity",
+        "wer",
+        "error_rate",
+        "logloss",
+        "cross_entropy",
+        "errors",
+        "losses",
+        "rmse_deg",
+        "mae_cm",
+        "brier",
+        "ece",
+        "eer",
+        "fid",
+        "ppl",
+    ],
 )
 def test_a_word_of_a_name_tells_that_less_is_better(name: str) -> None:
     assert is_error(name)

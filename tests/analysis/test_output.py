@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
 
 
-
 @pytest.mark.parametrize(
     ("told", "ok"),
-    [("ok", True), ("top1 fell by 0.2, more than evaluate.max_drop=0.1", False), ("not evaluated: x", None), (None, None)],
+    [
+        ("ok", True),
+        ("top1 fell by 0.2, more than evaluate.max_drop=0.1", False),
+        ("not evaluated: x", None),
+        (None, None),
+    ],
 )
 def test_an_older_output_tells_in_words_whether_the_quality_is_kept(told: str | None, *, ok: bool | None) -> None:
     stored = {"conversions": [{"conversion": "A", "latency_ms": 1.0, "quality_verdict": told}]}

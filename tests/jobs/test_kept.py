@@ -294,7 +294,14 @@ def test_the_best_that_is_kept_becomes_a_folder_with_a_readme(done: Job, tmp_pat
 
 @pytest.mark.parametrize(
     ("former", "compiles", "today"),
-    [(50.0, False, 90.0), (25.0, False, 60.0), (25.0, True, 50.0), (15.0, True, 35.0), (8.0, False, 60.0), (3.0, False, 60)],
+    [
+        (50.0, False, 90.0),
+        (25.0, False, 60.0),
+        (25.0, True, 50.0),
+        (15.0, True, 35.0),
+        (8.0, False, 60.0),
+        (3.0, False, 60),
+    ],
 )
 def test_what_an_older_almaflow_kept_is_checked_as_today(
     done: Job, tmp_path: Path, *, former: float, compiles: bool, today: float

@@ -42,9 +42,7 @@ def front(candidates: Mapping[str, Metrics]) -> list[str]:
         return []
     accuracy = accuracy_metric(candidates)
     signs = {each: -1 if more_is_better_among(candidates.values(), each) else 1 for each in (LATENCY, accuracy, MEMORY)}
-    costs = {
-        name: [_cost(metrics, each, sign) for each, sign in signs.items()] for name, metrics in candidates.items()
-    }
+    costs = {name: [_cost(metrics, each, sign) for each, sign in signs.items()] for name, metrics in candidates.items()}
     small = (SMALL_SHARE, 0.0), (0.0, SMALL_DB if accuracy == FIDELITY else 0.0), (SMALL_SHARE, 0.0)
     found: list[str] = []
     # One after the other, since "as good but for a small difference" may lead in a circle.

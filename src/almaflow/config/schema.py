@@ -370,8 +370,8 @@ class JobConfig(_Strict):
     resume: Any = False
     """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
     keep: Any = None
-    """Converted models that stay on disk for `almaflow export`: best (the chosen or fastest), all, none, or names; null:
-    best, and what an earlier attempt has kept."""
+    """Converted models that stay on disk for `almaflow export`: best (the chosen or fastest), all, none, or names;
+    null: best, and what an earlier attempt has kept."""
     keep_limit_mb: Positive | None = 2000.0
     """Size in MB (10^6 bytes) of a converted model above which it is not kept; null: any size."""
     log_models: LogModels = LogModels.none

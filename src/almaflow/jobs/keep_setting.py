@@ -53,7 +53,8 @@ def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec, l
     """Return what a setting asks for of a plan.
 
     Args:
-        setting: None, which is ``best`` beside what is kept already, or ``best``, ``all``, ``none``, a conversion, or a list of conversions.
+        setting: ``best``, ``all``, ``none``, a conversion, or a list of conversions; None: ``best``, beside what an
+            earlier attempt has kept.
         plan: The job's conversions.
         model: The job's model.
         limit_mb: Size of a converted model above which it is not kept; None: any.

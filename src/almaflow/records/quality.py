@@ -16,8 +16,34 @@ DROP = ("_drop", "_drop_low", "_drop_high")
 _FIGURE = re.compile(r"\w[\w.\-]*")
 _BESIDE = re.compile(rf"samples|.*(?:{'|'.join(DROP)})")
 _ERRORS = frozenset(
-    "error errors err eer loss losses logloss mse msle rmse rmsle mae mape smape nll bce entropy crossentropy brier ece "
-    "wer cer ter fid perplexity ppl".split()
+    [
+        "error",
+        "errors",
+        "err",
+        "eer",
+        "loss",
+        "losses",
+        "logloss",
+        "mse",
+        "msle",
+        "rmse",
+        "rmsle",
+        "mae",
+        "mape",
+        "smape",
+        "nll",
+        "bce",
+        "entropy",
+        "crossentropy",
+        "brier",
+        "ece",
+        "wer",
+        "cer",
+        "ter",
+        "fid",
+        "perplexity",
+        "ppl",
+    ]
 )
 """Words of a figure's name that tell that less of it is better."""
 
@@ -57,7 +83,7 @@ def is_figure(name: str) -> bool:
 
 
 def is_error(figure: str, lower_is_better: Collection[str] = ()) -> bool:
-    """Whether less of a figure is better: a word of its name says so, as in ``val_loss``, or it is among those named."""
+    """Whether less of a figure is better: a word of its name says so (``val_loss``), or it is among those named."""
     return figure in lower_is_better or not _ERRORS.isdisjoint(re.split(r"[_.\-]", figure.lower()))
 
 

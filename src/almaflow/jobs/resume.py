@@ -173,7 +173,7 @@ def _to_evaluate(job: Job, outcome: Outcome) -> bool:
     if job.evaluate is None or measured is None:
         return False
     wanted, digest = job.prepared.quality_digest if job.prepared else None, measured.quality_digest
-    other = not measured.quality or digest not in {None, wanted}  # older results have no digest
+    other = digest not in {None, wanted}  # older results have no digest
     return measured.quality_error is not None or (counts(outcome) and other)
 
 

@@ -49,11 +49,11 @@ def project() -> dict[str, Any]:
 
 
 def child_side() -> tuple[str, ...]:
-    """Modules and packages of the measured process, as the contract of the imports has them."""
+    """Modules of the measured process and of what runs within an application, as the contracts of imports have them."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
-    (child,) = (contract for contract in contracts if contract.get("id") == "child")
-    return tuple(child["source_modules"])
+    heavy = {contract["id"]: contract["source_modules"] for contract in contracts if "id" in contract}
+    return (*heavy["child"], *heavy["application"])
 
 
 def is_childs(module: str) -> bool:

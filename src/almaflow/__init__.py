@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 from almaflow.moved import find_old_modules
 
 if TYPE_CHECKING:
+    from almaflow.api.profile import profile
     from almaflow.api.stored import load_job, load_jobs, load_sweep
     from almaflow.api.validation import validate
+    from almaflow.segments.accelerate import accelerate
 
     __version__: str
 
 _PLACES = {
+    "accelerate": "almaflow.segments.accelerate",
     "load_job": "almaflow.api.stored",
     "load_jobs": "almaflow.api.stored",
     "load_sweep": "almaflow.api.stored",
+    "profile": "almaflow.api.profile",
     "validate": "almaflow.api.validation",
 }
-__all__ = ["__version__", "load_job", "load_jobs", "load_sweep", "validate"]
+__all__ = ["__version__", "accelerate", "load_job", "load_jobs", "load_sweep", "profile", "validate"]
 
 find_old_modules()
 

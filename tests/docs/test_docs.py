@@ -49,11 +49,13 @@ from almaflow.records import (
     QualityDrop,
     ReferenceInfo,
     Round,
+    SegmentRef,
     SizeMeasurement,
     Status,
     TensorSpec,
 )
 from almaflow.tracking.converted_models import TAGS as MODEL_TAGS
+from almaflow.tracking.profiles import PROFILE_METRICS, TOTAL_METRICS
 from almaflow.tracking.schema import MARKS, job_params, job_tags, params, tags
 from almaflow.worker import fidelity
 
@@ -192,7 +194,11 @@ def test_every_almaflow_command_can_be_given(words: tuple[str, ...]) -> None:
     if name != "run":
         command = getattr(import_module(f"almaflow.cli.{name}"), name)
         assert isinstance(command, click.Command)
-        command.make_context(name, rest)
+        context = command.make_context(name, rest)
+        if isinstance(command, click.Group):
+            found, inner, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            assert inner is not None
+            inner.make_context(found, rest)
         return
     given = get_args_parser().parse_args(rest)
     if given.config_dir:  # of a reader's own: these run for real, below
@@ -226,7 +232,8 @@ def test_every_option_in_the_text_is_one() -> None:
     known = {option for action in get_args_parser()._actions for option in action.option_strings}
     for name in cli.COMMANDS:
         command = getattr(import_module(f"almaflow.cli.{name}"), name)
-        known |= {option for parameter in command.params for option in parameter.opts}
+        inner = command.commands.values() if isinstance(command, click.Group) else ()
+        known |= {option for each in (command, *inner) for parameter in each.params for option in parameter.opts}
     assert {code.split()[0] for code in codes() if code.startswith("-")} - known == set()
 
 
@@ -285,13 +292,15 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         sweep_id="s",
         plan_fingerprint="p",
     )
+    made = replace(made, model=replace(made.model, segment=SegmentRef("s", "f", "p", "app.py:1", 1)))
     every = {name for outcome in made.outcomes for name in outcome_metrics(made, outcome)}
     assert [name for name in sorted(every) if not is_metric(name)] == []
     assert {*KNOWN} - every == set()
     every |= set(job_metrics(made) | {"time/tracking": 1.0}) | set(job_params(made)) | set(job_tags(made))
     for outcome in made.outcomes:
         every |= set(params(made, outcome)) | set(tags(made, outcome))
-    every |= {"almaflow.job_run_id", *MARKS, *EXPORT_METRICS, *MODEL_TAGS}  # of the writers
+    of_models = {*EXPORT_METRICS, *MODEL_TAGS}
+    every |= {"almaflow.job_run_id", *MARKS, *of_models, *PROFILE_METRICS, *TOTAL_METRICS}  # of the writers
 
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))

@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "Compare runs, jobs or sweeps: what differs, and whether it is more than noise.",
     "report": "Write a job or a sweep as one HTML file to send.",
     "export": "Write a converted model of a job as a folder that works without almaflow.",
+    "profile": "Record a function of an application, and measure its graphs in several conversions.",
     "sync": "Write to the store what it missed while it could not be reached.",
     "ui": "Open the MLflow UI on the store.",
     "doctor": "Check the installation.",

@@ -21,6 +21,7 @@ def sync(uri: str | None) -> int:
     Exit code 1 where anything that was measured could not be written; the rest is written all the same.
     """
     from almaflow.jobs import sync as recording
+    from almaflow.profiles.track import track, untracked
     from almaflow.sweeps import record as sweeping
 
     uri = resolve_uri(uri)
@@ -38,6 +39,14 @@ def sync(uri: str | None) -> int:
         except AlmaflowError as error:
             failed += 1
             click.echo(f"sweep {sweep.sweep_id}: not written: {error}", err=True)
+    for profile in untracked(uri):
+        name = profile.recorded.root.name
+        try:
+            track(profile, uri)
+            click.echo(f"profile {name}: written")
+        except AlmaflowError as error:
+            failed += 1
+            click.echo(f"profile {name}: not written: {error}", err=True)
     others = sorted({job.store for _, job in recording.pending() if job.store and job.store != display_uri(uri)})
     if not count:
         click.echo(f"{display_uri(uri)} has everything that was measured for it.")

@@ -79,7 +79,7 @@ def resume(
         warn(f"earlier jobs not wholly in the store: {len(waiting)}; `almaflow sync` writes them, or says why not")
     found = {name: with_traits(each) for name, each in earlier_results(job, plan, uri).items()}
     lacking = {name for name, each in found.items() if _to_evaluate(job, each)}
-    retried = {name for name, each in found.items() if _is_open(each) or (failures_only and _failed(each))} | lacking
+    retried = {name for name, each in found.items() if is_open(each) or (failures_only and _failed(each))} | lacking
     known = {name: each for name, each in found.items() if name not in retried}
     to_measure = [each for each in plan if each.name in retried or (not failures_only and each.name not in known)]
     before = earlier_job(job, uri)
@@ -161,8 +161,8 @@ def _last_process(outcome: Outcome) -> int:
     return max((each.replicate for each in rounds), default=-1)
 
 
-def _is_open(outcome: Outcome) -> bool:
-    """Whether it says nothing about the conversion: it was interrupted, or the machine was in trouble."""
+def is_open(outcome: Outcome) -> bool:
+    """Return whether it says nothing about the conversion: it was interrupted, or the machine was in trouble."""
     machines = outcome.failure is not None and outcome.failure.kind is FailureKind.MACHINE
     return outcome.interrupted or machines
 

@@ -28,10 +28,46 @@ T = TypeVar("T")
 _SEED_OFFSET = 0x1A7C
 """Keeps the inputs' random numbers apart from the weights', which are drawn with the seed itself."""
 
+_ALIGNED = 16
+"""Bytes of the largest element."""
+
 
 def copied(batch: Batch) -> Batch:
-    """Return copies of the inputs, each in memory of its own, with their strides where these leave no gaps."""
-    return tuple(tensor.clone() for tensor in batch)
+    """Return copies of the inputs with their strides; what shares memory in the batch shares it in the copies."""
+    spans: dict[int, tuple[int, int]] = {}
+    for tensor in filter(_has_memory, batch):
+        place, (first, last) = tensor.untyped_storage().data_ptr(), _span(tensor)
+        known = spans.get(place, (first, last))
+        spans[place] = min(first, known[0]), max(last, known[1])
+    memory: dict[int, torch.Tensor] = {}
+    return tuple(_copied(each, spans, memory) if _has_memory(each) else each.clone() for each in batch)
+
+
+def _has_memory(tensor: torch.Tensor) -> bool:
+    """Whether it is a plain tensor, which its memory, offset and strides describe."""
+    plain = type(tensor) is torch.Tensor and tensor.layout is torch.strided and tensor.numel() > 0
+    return plain and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg())
+
+
+def _span(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return the first byte of the memory that a tensor reads, and the one behind the last."""
+    last = tensor.storage_offset() + sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    first = tensor.storage_offset() * tensor.itemsize // _ALIGNED * _ALIGNED
+    return int(first), int(last + 1) * tensor.itemsize
+
+
+def _copied(tensor: torch.Tensor, spans: dict[int, tuple[int, int]], memory: dict[int, torch.Tensor]) -> torch.Tensor:
+    storage = tensor.untyped_storage()
+    place = storage.data_ptr()
+    first, last = spans[place]
+    if place not in memory:  # of a part of a large tensor, that part
+        whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
+        memory[place] = whole[first:last].clone()
+    offset = tensor.storage_offset() - first // tensor.itemsize
+    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return empty.set_(memory[place].untyped_storage(), offset, tensor.size(), tensor.stride())
 
 
 @dataclass(frozen=True)
@@ -70,7 +106,8 @@ def build_inputs(spec: ModelSpec, count: int, parameters: Parameters) -> Example
     """
     origin, given = _given(spec, count, parameters)
     with started_in(spec.directory):
-        calls = (call_of(pairs, parameters, origin) for pairs in given)
+        is_segment = spec.segment is not None
+        calls = (call_of(pairs, parameters, origin, as_they_are=is_segment) for pairs in given)
         kept = of_size(((rows_of(call[0], spec), call) for call in calls), spec, count, origin)
     batches, form = [batch for batch, _ in kept], kept[0][1]
     check_alike(batches, [form for _, form in kept], origin)

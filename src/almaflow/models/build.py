@@ -14,6 +14,7 @@ import torch
 from almaflow.errors import UsageError
 from almaflow.models.batches import ExampleInputs, build_inputs
 from almaflow.models.binding import Parameters, bind
+from almaflow.models.graph_code import UnderAutocast
 from almaflow.models.outputs import flatten_outputs
 from almaflow.models.padding import check_masks
 from almaflow.models.state import content_of
@@ -106,6 +107,8 @@ def _built(spec: ModelSpec) -> torch.nn.Module:
         raise UsageError(message)
     if spec.weights:
         load_weights(built, spec.weights)
+    for device, dtype in spec.segment.autocast.items() if spec.segment else ():
+        built = UnderAutocast(built, device, dtype)
     return built.eval()
 
 

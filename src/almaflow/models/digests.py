@@ -32,7 +32,8 @@ def digests_of_built(
     """Return digests of what a model is before its first call, by what they are of.
 
     A model that almaflow or torchvision builds has random weights and random inputs, of which the latency does not
-    depend: these do not count, nor does the seed. Weights from a file do.
+    depend: these do not count, nor does the seed. Weights from a file do. Of a segment, whose name is its digest, there
+    are none.
 
     Args:
         spec: What the model was built from.
@@ -41,6 +42,8 @@ def digests_of_built(
         batches: All its inputs.
         form: How a batch becomes the arguments of the model's call.
     """
+    if spec.segment:
+        return {}
     own: dict[str, Any] = {} if spec.built_in else {"weights": weights, "attributes": _attributes(model)}
     if spec.weights:
         own["weights"] = weights
@@ -55,6 +58,8 @@ def digests_of_called(spec: ModelSpec, model: torch.nn.Module, workload: Workloa
         model: After a call.
         workload: Its operations, None where they cannot be counted.
     """
+    if spec.segment:
+        return {}
     kinds = sorted({type(module) for module in model.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__))
     names = {kind.__module__ for kind in kinds}
     if spec.built_in:

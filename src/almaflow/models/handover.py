@@ -114,7 +114,7 @@ class Inputs:
             tree = taken_apart(self._call, tensors)
             generator = torch.Generator().manual_seed(spec.seed)
             items = [self._call]
-            items += [filled(tree, [_permuted(t.detach().cpu(), generator) for t in tensors]) for _ in range(count - 1)]
+            items += [filled(tree, [permuted(t.detach().cpu(), generator) for t in tensors]) for _ in range(count - 1)]
         torch.save({"exact": self._items is None, **stored(items)}, path)
 
 
@@ -167,7 +167,7 @@ def _spec(tensor: torch.Tensor, name: str | None, batch_dim: int | None, size: i
     return InputSpec(shape, str(tensor.dtype).removeprefix("torch."), name=name, batch_dim=batch_dim)
 
 
-def _permuted(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def permuted(tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Shuffle the elements of a tensor, keeping its memory format; those of a mask within each of its rows.
 
     A mask is a bool tensor, or an integer one of zeros and ones. Among all elements, a row might lose every place that

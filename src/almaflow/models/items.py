@@ -26,13 +26,13 @@ LABELS = frozenset({"labels", "label", "targets", "target"})
 """Keys of a loader's labels, which the model does not get where it can do without: it would compute a loss, too."""
 
 
-def call_of(pairs: Pairs, parameters: Parameters, origin: str) -> tuple[Batch, CallForm]:
+def call_of(pairs: Pairs, parameters: Parameters, origin: str, *, as_they_are: bool = False) -> tuple[Batch, CallForm]:
     """Take the tensors out of the inputs, each of which has its name or None, and bind them to the parameters.
 
     Returns:
         The tensors in the order of the inputs, on the CPU and each with memory of its own: two that share some, or one
         whose rows are the same memory, are read differently by different runtimes. Strides stay where they only
-        permute the dimensions.
+        permute the dimensions. With ``as_they_are`` they are those of the inputs, which are on the CPU.
 
     Raises:
         UsageError: a name does not fit, or the inputs hold something else than tensors, numbers, text and None.
@@ -46,7 +46,8 @@ def call_of(pairs: Pairs, parameters: Parameters, origin: str) -> tuple[Batch, C
         held = ", ".join(type(value).__name__ for _, value in pairs) or "nothing"
         message = f"{origin}: its batches hold ({held}), but no tensor for {parameters}"
         raise UsageError(message)
-    return tuple(own_memory(tensor) for tensor in tensors), arrange(trees, parameters, origin)
+    batch = tuple(tensors if as_they_are else map(own_memory, tensors))
+    return batch, arrange(trees, parameters, origin)
 
 
 def own_memory(tensor: torch.Tensor) -> torch.Tensor:
@@ -151,13 +152,17 @@ def _tensors_in(value: object) -> int:
     return len(tensors)
 
 
-def stored(items: Sequence[object]) -> dict[str, Any]:
-    """Return items as plain data and tensors, for ``torch.save``; ``restored`` gives them back."""
+def stored(items: Sequence[object], *, as_they_are: bool = False) -> dict[str, Any]:
+    """Return items as plain data and tensors, for ``torch.save``; ``restored`` gives them back.
+
+    Each tensor is copied to memory of its own, or with ``as_they_are`` kept with its strides and the memory that it
+    shares.
+    """
     trees, tensors = [], []
     for item in items:
         held: list[torch.Tensor] = []
         trees.append(taken_apart(item, held))
-        tensors.append([own_memory(tensor) for tensor in held])
+        tensors.append(held if as_they_are else [own_memory(tensor) for tensor in held])
     return {"trees": trees, "tensors": tensors}
 
 

@@ -25,7 +25,7 @@ from almaflow.records.results import (
     WorkerResult,
 )
 from almaflow.records.sizes import BATCH, Axis, DynamicDim, SizeMeasurement, size_label, size_text
-from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, TargetSpec, WorkerTask
+from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, SegmentRef, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, measurement_overrides
 from almaflow.records.workload import Operation, Workload
@@ -65,6 +65,7 @@ __all__ = [
     "Resume",
     "Round",
     "ScoredRun",
+    "SegmentRef",
     "SizeMeasurement",
     "Status",
     "Sweep",

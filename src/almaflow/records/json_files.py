@@ -117,3 +117,26 @@ def read_data(path: Path | str) -> Any:
 def _refuse(constant: str) -> NoReturn:
     message = f"{constant} is no JSON"
     raise ValueError(message)
+
+
+def to_line(record: Any) -> str:
+    """Return a record as a line of a file to which records are appended.
+
+    Raises:
+        ValueError: a figure is NaN or infinite, which JSON does not know.
+    """
+    return json.dumps(to_dict(record), allow_nan=False) + "\n"
+
+
+def read_lines(path: Path, kind: type[T]) -> list[T]:
+    """Read the records that ``to_line`` gave; a last line that a killed process left without its end is left out.
+
+    Raises:
+        RecordError: another line is damaged.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    try:
+        return [_tolerant().structure(json.loads(line, parse_constant=_refuse), kind) for line in lines]
+    except Exception as error:  # the values decide what is raised in here
+        message = f"{path} is damaged, or was written by a version of almaflow that is unknown here"
+        raise RecordError(message) from error

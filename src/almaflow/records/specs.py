@@ -38,6 +38,24 @@ class TargetSpec:
 
 
 @dataclass(frozen=True)
+class SegmentRef:
+    """The recorded segment of a function that a model is. Its call has no batch: one call is one sample."""
+
+    segment_id: str
+    """Digest of its graph, its constants, and sizes, strides and types of inputs and weights; values do not count."""
+    family: str
+    """What segments have in common that differ in sizes only."""
+    profile_id: str
+    """The session that recorded it."""
+    location: str = ""
+    """Where it begins in the code, as ``app.py:12``."""
+    calls: int = 0
+    """How often the session called it."""
+    autocast: dict[str, str] = field(default_factory=dict)
+    """Type of autocast by the type of the device, where it was on."""
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """The model to build, from exactly one of ``target``, ``arch`` and ``pickle_path``.
 
@@ -74,6 +92,8 @@ class ModelSpec:
     directory: str | None = None
     """Where the command was started: relative paths in keyword arguments are meant from there."""
     seed: int = 0
+    segment: SegmentRef | None = None
+    """The segment that it is: its inputs keep their strides and the memory that they share."""
 
     @property
     def built_in(self) -> bool:

@@ -79,6 +79,8 @@ def job_params(job: Job) -> dict[str, str]:
     values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
     values |= quality_params(job)
     values["evaluate.max_drop"] = job.evaluate.max_drop if job.evaluate else None
+    if segment := job.model.segment:
+        values |= {"segment": segment.segment_id, "family": segment.family, "calls": segment.calls}
     return {key(name): cut(as_text(value), PARAM_LENGTH) for name, value in values.items() if value is not None}
 
 
@@ -100,7 +102,7 @@ def job_tags(job: Job) -> dict[str, str]:
     warnings = "; ".join(warnings_of(job))
     figures = ", ".join(job.prepared.quality) if job.prepared else ""
     named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
-    return _tags(job, {**named, "warnings": warnings, "quality": figures, **_digests(job)})
+    return _tags(job, {**named, "warnings": warnings, "quality": figures, **_digests(job), **_segment(job)})
 
 
 def tags(job: Job, outcome: Outcome) -> dict[str, str]:
@@ -120,7 +122,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
         "device_planned": planned.device,
         "interrupted": True if outcome.interrupted else None,
     }
-    values |= _digests(job)
+    values |= _digests(job) | _segment(job)
     if failure:
         values |= {
             "failure": failure.kind.value,
@@ -158,6 +160,13 @@ def marks(analysis: Analysis, conversion: str) -> dict[str, str]:
     chosen = analysis.choice.conversion if analysis.choice else None
     found = ((PARETO, conversion in analysis.pareto), (CHOSEN, conversion == chosen))
     return {name: "true" for name, has_it in found if has_it}
+
+
+def _segment(job: Job) -> dict[str, object]:
+    """Return what says of a segment where it comes from."""
+    if not (segment := job.model.segment):
+        return {}
+    return {"profile_id": segment.profile_id, "segment_id": segment.segment_id, "location": segment.location}
 
 
 def _digests(job: Job) -> dict[str, str]:

@@ -1,0 +1,102 @@
+"""``almaflow.profile``: records the calls of marked functions, and measures what they are made of."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from almaflow.jobs.segments import SegmentJobs
+from almaflow.profiles.measure import MIN_SEGMENT_US, measure_profile
+from almaflow.profiles.report import ProfileReport
+from almaflow.segments.backends import resolve_backends
+from almaflow.segments.session import ProfilingSession
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+
+class MeasuredSession(ProfilingSession):
+    """A session whose report is known once it has ended."""
+
+    def report(self) -> ProfileReport:
+        """Return what the recorded functions take in each conversion, and where their time goes.
+
+        Raises:
+            UsageError: the session has not ended.
+        """
+        return ProfileReport.of(self.files.root)
+
+
+def profile(  # noqa: PLR0913 - the settings of a session, each of which has a default
+    *backends: str,
+    measure: str | None = "default",
+    time_budget_s: float | None = None,
+    min_segment_us: float = MIN_SEGMENT_US,
+    tracking_uri: str | None = None,
+    experiment_name: str = "almaflow",
+    overrides: Sequence[str] = (),
+    home: str | os.PathLike[str] | None = None,
+    fidelity_inputs: int = 4,
+    inputs: str = "real",
+    no_grad: bool = True,
+    recompile_limit: int = 64,
+    print_to: TextIO | None = sys.stdout,
+) -> MeasuredSession:
+    """Open a session that records the calls of functions with ``almaflow.accelerate``, and measures them at its end.
+
+    The application runs as ever, its graphs eagerly. Each graph at each size is kept as a segment with its inputs,
+    and the Python between graphs is timed. When the session ends, each segment is measured as a job, unless an
+    exception ended it. One session is open in a process at a time; it records all threads.
+
+    Args:
+        backends: ``MACHINE/CONVERSION`` to measure segments with: ``local/ONNX_CPU``, ``local/tier2``; by default
+            ``local/tier1``. The names of octoml-profile are understood.
+        measure: ``"quick"``, ``"default"`` or ``"thorough"``; None: only record.
+        time_budget_s: Seconds of measuring after which no further segment is begun.
+        min_segment_us: Segments whose eager call takes less, in microseconds, are not measured while all of them
+            together take no more than a hundredth of the eager time.
+        tracking_uri: An MLflow tracking URI; by default the store that ``almaflow run`` writes to.
+        experiment_name: The MLflow experiment, created where it is new.
+        overrides: Anything else of the jobs as ``almaflow run`` takes it.
+        home: Where the profile is kept; by default almaflow's home.
+        fidelity_inputs: How many different inputs of each segment are kept.
+        inputs: What is written of them: ``"real"``, ``"permuted"`` (the elements shuffled) or ``"zeros"``.
+        no_grad: Whether calls run without gradients.
+        recompile_limit: How many graphs PyTorch may make of one function before it gives up on it.
+        print_to: Where lines for people are printed; None: nowhere.
+
+    Raises:
+        UsageError: a backend or a setting is wrong; when it is entered: another session is open.
+    """
+    found, notes = resolve_backends(backends)
+    jobs = None
+    if measure is not None:
+        jobs = SegmentJobs(
+            found,
+            measure=measure,
+            tracking_uri=tracking_uri,
+            experiment_name=experiment_name,
+            overrides=[f"measure.fidelity_inputs={fidelity_inputs}", *overrides],
+        )
+
+    def tell(line: str) -> None:
+        if print_to is not None:
+            print_to.write(f"{line}\n")
+
+    def measured(directory: Path, _backends: object) -> None:
+        if jobs is not None:
+            measure_profile(directory, jobs, min_segment_us=min_segment_us, time_budget_s=time_budget_s, tell=tell)
+
+    return MeasuredSession(
+        found,
+        notes=notes,
+        home=None if home is None else Path(home).expanduser().absolute(),
+        fidelity_inputs=fidelity_inputs,
+        inputs=inputs,
+        no_grad=no_grad,
+        recompile_limit=recompile_limit,
+        print_to=print_to,
+        measure=measured,
+    )

@@ -1,0 +1,178 @@
+"""Makes plain data of a session and its figures: totals of each conversion, the best mix, and where the time goes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from almaflow.profiles.latencies import best_of_each, deployments, latencies, size_checks
+from almaflow.profiles.totals import total
+from almaflow.profiles.workload import eager_ms
+from almaflow.records import Status, stamp
+from almaflow.records.plan import EAGER
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
+    from almaflow.profiles.latencies import Deployment, Latencies
+    from almaflow.profiles.totals import Latency
+    from almaflow.profiles.workload import FunctionCalls, Workload
+    from almaflow.records.profile_results import ProfileResults, SegmentFigure
+
+BEST = "best"
+"""Name of the total that has each segment in its best conversion."""
+
+
+def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
+    """Return a session and its figures as plain data for JSON; what is not known is None, and times are milliseconds.
+
+    Each entry of ``functions`` has its ``totals``, the fastest first and those without a time at the end, its
+    ``segments`` with a cell for each conversion, those that take most first, and its ``python`` by place.
+    """
+    known = {each: latencies(workload, results, each) for each in deployments(results)}
+    return {
+        **stamp(),
+        "profile_id": workload.profile_id,
+        "processor": workload.processor,
+        "covered_pct": _covered_pct(workload, known),
+        "functions": [_function(each, workload, results, known) for each in workload.functions],
+        "counted_as_eager": {name: why for name, why in results.counted_as_eager.items() if name in workload.pieces},
+        "size_checks": [asdict(each) | {"error_pct": each.error_pct} for each in size_checks(workload, results, known)],
+        "lost": list(workload.lost),
+        "notes": list(workload.notes),
+    }
+
+
+def _covered_pct(workload: Workload, known: Mapping[Deployment, Latencies]) -> float | None:
+    """Return the share of the graphs' eager time that was measured, or interpolated between what was."""
+    pieces = workload.pieces.values()
+    whole = sum(each.weight_ms for each in pieces)
+    if not whole:
+        return None
+    found = {name for each in known.values() for name in each.figures}
+    found |= {name for each in known.values() for name, latency in each.of.items() if latency.interpolated}
+    return 100 * sum(each.weight_ms for each in pieces if each.segment_id in found) / whole
+
+
+def _function(
+    function: FunctionCalls, workload: Workload, results: ProfileResults, known: Mapping[Deployment, Latencies]
+) -> dict[str, Any]:
+    counts = function.counts
+    totals = []
+    best: dict[str, Latency] = {}
+    for hardware in dict.fromkeys(each.hardware for each in known):
+        here = {each: found for each, found in known.items() if each.hardware == hardware}
+        best = best_of_each(here.values())
+        totals.append(_total(function, hardware, BEST, best, results) | _outcome(counts, here.values(), best))
+        totals += [
+            _total(function, hardware, each.conversion, found.of, results) | _outcome(counts, [found], found.of)
+            for each, found in here.items()
+        ]
+    whole = eager_ms(function)
+    eager = [each["ms"] for each in totals if each["conversion"] == EAGER and each["ms"] is not None]
+    return {
+        "function": function.function,
+        "calls": len(function.calls),
+        "discarded": dict(function.discarded),
+        "variants": function.variants,
+        "eager_ms": whole,
+        "parts_ms": eager[0] if eager else None,
+        "closure_pct": 100 * (eager[0] / whole - 1) if eager and whole else None,
+        "totals": sorted(totals, key=_rank),
+        "segments": _segments(function, workload, known, best),
+        "python": [
+            {
+                "where": slot.where,
+                "calls_per_run": slot.per_call,
+                "ms": slot.ms,
+                "low_ms": slot.interval.low if slot.interval else None,
+                "high_ms": slot.interval.high if slot.interval else None,
+                "ms_per_run": slot.per_call_ms,
+            }
+            for slot in function.python
+        ],
+    }
+
+
+def _rank(entry: Mapping[str, Any]) -> tuple[bool, float, bool]:
+    """Sort by time; the best mix stands before a conversion that takes as long."""
+    return entry["ms"] is None, entry["ms"] or 0.0, entry["conversion"] != BEST
+
+
+def _total(
+    function: FunctionCalls, hardware: str, conversion: str, found: Mapping[str, Latency], results: ProfileResults
+) -> dict[str, Any]:
+    names = ("ms", "low_ms", "high_ms", "backend_ms", "python_ms", "p50_ms", "p95_ms", "cost_per_million_usd")
+    made = total(function.calls, found, results.prices.get(hardware))
+    figures = asdict(made) if made else dict.fromkeys(names)
+    return {"hardware": hardware, "conversion": conversion} | {name: figures[name] for name in names}
+
+
+def _outcome(counts: Counter[str], every: Any, used: Mapping[str, Latency]) -> dict[str, Any]:
+    """Return how well the answers of what a total is made of agree with eager's, and what failed."""
+    figures: list[SegmentFigure] = []
+    failures, why = 0, None
+    for found in every:
+        for name in counts:
+            figure, latency = found.figures.get(name), used.get(name)
+            if figure and latency and figure.conversion == latency.conversion:
+                figures.append(figure)
+            if name not in used:
+                failures += 1
+                why = why or found.failed.get(name)
+    decibels = [each.fidelity_db for each in figures if each.fidelity_db is not None and each.conversion != EAGER]
+    shares = [each.equal_share for each in figures if each.equal_share is not None and each.conversion != EAGER]
+    return {
+        "fidelity_db": min(decibels, default=None),
+        "equal_share": min(shares, default=None),
+        "failures": failures,
+        "why": why,
+        "interpolated": sum(used[name].interpolated for name in counts if name in used),
+    }
+
+
+def _segments(
+    function: FunctionCalls, workload: Workload, known: Mapping[Deployment, Latencies], best: Mapping[str, Latency]
+) -> list[dict[str, Any]]:
+    """Return the segments, each with its cells; the best is that of the last machine."""
+    entries = []
+    for name, count in function.counts.items():
+        piece, winner = workload.pieces[name], best.get(name)
+        ms = winner.ms if winner else piece.eager_ms
+        entries.append(
+            {
+                "segment_id": name,
+                "family": piece.family,
+                "location": piece.location,
+                "what": piece.what,
+                "calls_per_run": count / len(function.calls),
+                "recorded_ms": piece.eager_ms,
+                "ms": ms,
+                "ms_per_run": ms * count / len(function.calls),
+                "best": winner.conversion if winner else EAGER,
+                "cells": [
+                    {"hardware": each.hardware, "conversion": each.conversion} | _cell(name, found)
+                    for each, found in known.items()
+                ],
+            }
+        )
+    return sorted(entries, key=lambda entry: -float(str(entry["ms_per_run"])))
+
+
+def _cell(name: str, found: Latencies) -> dict[str, Any]:
+    figure, latency = found.figures.get(name), found.of.get(name)
+    status: Status | None = figure.status if figure else None
+    return {
+        "status": str(status) if status else None,
+        "ms": latency.ms if latency and (figure or latency.interpolated) else None,
+        "low_ms": latency.low if figure and latency else None,
+        "high_ms": latency.high if figure and latency else None,
+        "interpolated": bool(latency and latency.interpolated),
+        "fidelity_db": figure.fidelity_db if figure else None,
+        "equal_share": figure.equal_share if figure else None,
+        "failure": str(figure.failure) if figure and figure.failure else None,
+        "message": found.failed.get(name),
+        "job_id": figure.job_id if figure else None,
+        "run_id": figure.run_id if figure else None,
+    }

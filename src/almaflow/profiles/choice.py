@@ -1,0 +1,62 @@
+"""Chooses which segments of a session are measured, and in which order."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from almaflow.profiles.sizes import grid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from almaflow.profiles.workload import Piece
+
+SMALL_SHARE = 0.01
+"""Share of all eager time that may be left out together, because each part is small."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is measured of a session."""
+
+    order: tuple[Piece, ...]
+    """The most eager time first."""
+    left_out: dict[str, str]
+    """Why segments count as eager, by their IDs."""
+    checks: frozenset[str]
+    """Segments that are measured to check an interpolation."""
+
+
+def choose(segments: Iterable[Piece], min_segment_us: float) -> Choice:
+    """Choose what is measured: of each family some sizes, without those that hardly take time.
+
+    Args:
+        segments: Those that were recorded.
+        min_segment_us: Segments whose eager call takes less, in microseconds, are left out while all of them together
+            take no more than a hundredth of the eager time.
+    """
+    every = sorted(segments, key=lambda each: each.weight_ms)
+    allowed = SMALL_SHARE * sum(each.weight_ms for each in every)
+    left_out: dict[str, str] = {}
+    families: dict[str, list[Piece]] = defaultdict(list)
+    spent = 0.0
+    for each in every:
+        if each.unmeasurable:
+            left_out[each.segment_id] = each.unmeasurable
+        elif 1000 * each.eager_ms < min_segment_us and spent + each.weight_ms <= allowed:
+            spent += each.weight_ms
+            left_out[each.segment_id] = f"below {min_segment_us:g} us, and 1% of the graphs' time with all such ones"
+        else:
+            families[each.family].append(each)
+    order: list[Piece] = []
+    checks: set[str] = set()
+    for family in families.values():
+        measured, check = grid(family)
+        order += measured
+        if check:
+            order.append(check)
+            checks.add(check.segment_id)
+    order.sort(key=lambda each: -each.weight_ms)
+    return Choice(tuple(order), left_out, frozenset(checks))

@@ -1,0 +1,79 @@
+"""What was measured of a recorded function: a figure for each of its segments in each conversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from almaflow.records.status import FailureKind, Status
+
+
+@dataclass(frozen=True)
+class SegmentFigure:
+    """One segment in one conversion on one machine, as its job measured it."""
+
+    segment_id: str
+    hardware: str
+    conversion: str
+    status: Status
+    latency_ms: float | None = None
+    """Median of one call; None where it does not count, as that of a wrong answer."""
+    low_ms: float | None = None
+    """Lower end of the median's 95% interval."""
+    high_ms: float | None = None
+    fidelity_db: float | None = None
+    """SQNR against eager; None where it is unknown, or the outputs are equal."""
+    equal_share: float | None = None
+    """Least share of equal elements of integer and boolean outputs, 0 to 1."""
+    failure: FailureKind | None = None
+    message: str | None = None
+    """Why there is no latency that counts."""
+    job_id: str | None = None
+    run_id: str | None = None
+    """Its MLflow run."""
+    ended_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class SizeCheck:
+    """A size of a family that was measured only to check the interpolation between the other ones."""
+
+    family: str
+    segment_id: str
+    hardware: str
+    conversion: str
+    interpolated_ms: float
+    measured_ms: float
+
+    @property
+    def error_pct(self) -> float:
+        """Return 100 (interpolated - measured) / measured."""
+        return 100 * (self.interpolated_ms / self.measured_ms - 1)
+
+
+@dataclass(frozen=True)
+class ProfileResults:
+    """All figures of one recorded session, with why segments have none."""
+
+    profile_id: str
+    figures: tuple[SegmentFigure, ...] = ()
+    """In the order in which they were asked for."""
+    counted_as_eager: dict[str, str] = field(default_factory=dict)
+    """Why a segment was not measured, by its ID: its time is then that of its eager calls in the session."""
+    jobs: dict[str, str] = field(default_factory=dict)
+    """ID of the newest job of each segment, by the segment's ID."""
+    prices: dict[str, float | None] = field(default_factory=dict)
+    """USD for an hour of each machine that was measured on."""
+    experiment_name: str = "almaflow"
+    store: str | None = None
+    """URI of the MLflow store, without credentials."""
+    started_at: float = 0.0
+    """Seconds since the epoch, of the newest measuring."""
+    ended_at: float | None = None
+    tracked: bool = False
+    """Whether the store has the runs of the profile and of its totals."""
+
+    def with_figures(self, figures: tuple[SegmentFigure, ...]) -> tuple[SegmentFigure, ...]:
+        """Return the figures with new ones in the place of older ones of the same segment, machine and conversion."""
+        known = {(each.segment_id, each.hardware, each.conversion): each for each in self.figures}
+        known |= {(each.segment_id, each.hardware, each.conversion): each for each in figures}
+        return tuple(known.values())

@@ -1,0 +1,1 @@
+"""Profiling sessions, recording: ``almaflow.accelerate`` and the session that cuts its calls into segments."""

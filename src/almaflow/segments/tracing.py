@@ -1,0 +1,91 @@
+"""What a session has to do with dynamo: its own cache of graphs, its backend, and the end of both."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._C._dynamo.eval_frame import reset_code  # dynamo has no public names for any of these
+from torch._dynamo import eval_frame
+
+from almaflow.errors import UsageError
+from almaflow.segments.accelerate import Accelerated, accelerate
+from almaflow.segments.capture import Watch
+from almaflow.segments.recorder import Recorder
+from almaflow.segments.store import SegmentStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from almaflow.records.profile import LostCapture, Segment
+    from almaflow.segments.files import ProfileFiles
+
+ISOLATED = hasattr(eval_frame, "_get_total_cache_entry_count")
+"""Whether this PyTorch keeps the graphs of one ``torch.compile`` apart from those of others."""
+
+
+class Tracing:
+    """The graphs of one session."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a session hands on
+        self,
+        files: ProfileFiles,
+        count: int,
+        inputs: str,
+        recompile_limit: int,
+        note: Callable[[str], None],
+        lose: Callable[[LostCapture], None],
+    ) -> None:
+        self._store = SegmentStore(files, count, inputs, note)
+        self._recorder = Recorder(self._store)
+        self._limit = recompile_limit
+        self._lose = lose
+        self._note = note
+        self._watches: list[Watch] = []
+        self._traced: dict[Accelerated, Callable[..., Any]] = {}
+        if isinstance(torch._dynamo.optimize("eager"), eval_frame._NullDecorator):  # noqa: SLF001
+            message = "TORCHDYNAMO_DISABLE is set, so PyTorch looks for no graphs: unset it to record"
+            raise UsageError(message)
+        # All marked functions share this code, which is no part of the application.
+        eval_frame.skip_code(accelerate(lambda: None).__code__)
+
+    def traced(self, function: Accelerated) -> Callable[..., Any]:
+        """Return the function with graphs in it."""
+        if function not in self._traced:
+            more = {"isolate_recompiles": True} if ISOLATED else {}
+            context: Any = torch._dynamo.optimize(self._recorder, dynamic=function.dynamic, **more)  # noqa: SLF001
+            watch = context.callback = Watch(context.callback, self._limit, self._lose, dynamic=function.dynamic)
+            self._watches.append(watch)
+            if function.traced is not function.run:
+                self._note(f"{function.name}: torch.compile around it is left out while its calls are recorded")
+            self._traced[function] = context(function.traced)
+        return self._traced[function]
+
+    @staticmethod
+    def gradients(*, off: bool) -> contextlib.AbstractContextManager[Any]:
+        """Return the context that a call runs in."""
+        return torch.no_grad() if off else contextlib.nullcontext()
+
+    def segments(self) -> list[Segment]:
+        """Return the segments in the order in which they first ran."""
+        return [kept.record for kept in self._store.kept.values()]
+
+    def close(self, *, idle: bool) -> None:
+        """End recording, and where no call runs any more, free what dynamo kept of it.
+
+        Where graphs of the application's own ``torch.compile`` hang on the same code, PyTorch can only drop all or
+        none: they stay, unless it cannot tell them apart from the session's.
+        """
+        self._recorder.closed = True
+        if not idle:
+            return
+        for watch in self._watches:
+            for code in watch.codes:
+                if not ISOLATED or self._only_ours(code):
+                    reset_code(code)
+
+    def _only_ours(self, code: Any) -> bool:
+        ids = {traced._isolate_recompiles_id for traced in self._traced.values()}  # type: ignore[attr-defined]  # noqa: SLF001
+        ours = sum(len(eval_frame._get_cache_entries_for_region(code, each)) for each in ids)  # noqa: SLF001
+        return bool(ours == eval_frame._get_total_cache_entry_count(code))  # noqa: SLF001

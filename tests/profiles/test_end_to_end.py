@@ -1,0 +1,55 @@
+"""A function is recorded, its two graphs are measured by real workers, and the second time nothing is."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.two_graphs import predict
+
+import almaflow
+from almaflow.jobs.segments import SegmentJobs
+from almaflow.profiles.measure import measure_profile
+from almaflow.segments.backends import resolve_backends
+from almaflow.tracking.reader import conversion_runs
+from almaflow.tracking.uris import resolve_uri
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = ("hardware.threads=1", "measure.min_samples=8", "measure.min_time_s=0.05", "measure.max_time_s=0.5")
+"""One thread spins for nobody, and how well the figures are known does not matter here."""
+
+
+@pytest.mark.slow
+def test_a_function_is_measured_and_the_second_time_nothing_is(stored_home: Path) -> None:
+    import torch  # the application's own
+
+    marked, told = almaflow.accelerate(predict), io.StringIO()
+    with almaflow.profile("local/EAGER", "local/JIT_TRACE", measure="quick", overrides=QUICK, print_to=told) as session:
+        for number in range(8):
+            marked(torch.full((16, 64), float(number)))
+    assert "measured 2 of 2 segments" in told.getvalue()
+    data = session.report().to_dict()
+    (function,) = data["functions"]
+    totals = {each["conversion"]: each for each in function["totals"]}
+    assert {*totals} == {"best", "EAGER", "JIT_TRACE"}
+    assert all(each["ms"] > 0 and each["failures"] == 0 for each in totals.values())
+    assert totals["best"]["ms"] <= totals["EAGER"]["ms"]
+    assert data["covered_pct"] == pytest.approx(100)
+    assert [cell["status"] for part in function["segments"] for cell in part["cells"]] == ["ok"] * 4
+    runs = list(conversion_runs(resolve_uri(None), "almaflow"))
+    assert {run.tags["almaflow.profile_id"] for run in runs} == {session.profile_id}
+    assert {run.params["calls"] for run in runs} == {"8"}
+    assert session.files.root.parent == stored_home / "profiles"
+
+    again: list[str] = []
+    jobs = SegmentJobs(
+        resolve_backends(["local/JIT_TRACE"])[0],
+        measure="quick",
+        overrides=["measure.fidelity_inputs=4", *QUICK],
+    )
+    measure_profile(session.profile_id, jobs, tell=again.append)
+    assert again[-1].startswith("measured 0 of 2 segments")
+    assert len(list(conversion_runs(resolve_uri(None), "almaflow"))) == len(runs)

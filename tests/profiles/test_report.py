@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.made_profiles import figure, results, workload, write_profile
+
+from almaflow.errors import UsageError
+from almaflow.profiles.analysis import analysed
+from almaflow.profiles.report import ProfileReport
+from almaflow.report.console import PlainConsole
+from almaflow.report.profile import render_profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def text(data: dict[str, object], *, verbose: bool = False) -> str:
+    stream = io.StringIO()
+    render_profile(data, PlainConsole(file=stream, width=140), verbose=verbose)
+    return stream.getvalue()
+
+
+def made() -> dict[str, object]:
+    known = [figure("a", "EAGER", 4.0), figure("b", "EAGER", 4.0), figure("a", "ONNX_CPU", 1.0)]
+    return analysed(workload("ab", "ab", "ab"), results(*known, figure("b", "ONNX_CPU", None), price=0.36))
+
+
+def test_totals_and_where_the_time_goes_are_shown() -> None:
+    lines = text(made()).splitlines()
+    assert lines[0] == "predict: 3 calls, 1 variant, 2 segments"
+    best = next(line.split() for line in lines if "best of each" in line)
+    assert best == ["best", "of", "each", "5.00", "5.00", "10.00", *["9.59-10.41", "1", "100", "dB"]]
+    assert "  ONNX_CPU: no total: it raised" in lines
+    assert any("EAGER (" not in line and "ONNX_CPU (EAGER 4.00)" in line for line in lines)
+    assert lines[-1] == "Not captured: nothing"
+
+
+def test_every_cell_is_shown_where_all_is_asked_for() -> None:
+    shown = text(made(), verbose=True)
+    assert "ONNX_CPU: error: it raised" in shown
+    assert "EAGER: 4.00 ms 3.60-4.40 100 dB" in shown
+
+
+def test_what_is_not_measured_is_told() -> None:
+    write_profile("a")
+    report = ProfileReport.of("made")
+    assert "nothing was measured yet" in text(report.data)
+    with pytest.raises(UsageError, match="almaflow profile measure made BACKEND"):
+        report.best()
+    with pytest.raises(UsageError, match="function other: the profile has predict"):
+        report.best("other")
+
+
+def test_data_are_plain_and_a_copy() -> None:
+    report = ProfileReport(made())
+    data = report.to_dict()
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    data["functions"].clear()
+    assert report.data["functions"]
+
+
+def test_the_page_has_the_whole_report(tmp_path: Path) -> None:
+    ProfileReport(made()).html(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "best of each" in page
+
+
+def test_printing_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    ProfileReport(made()).print()
+    assert "predict: 3 calls" in capsys.readouterr().out

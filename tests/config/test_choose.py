@@ -85,6 +85,29 @@ def test_a_sweep_over_limits_makes_a_job_of_each() -> None:
     ]
 
 
+SIZED = ("model.dynamic=[batch]", "batch_size=2", "model.sizes=[1,2,8]")
+
+
+def test_a_metric_at_a_size_has_the_size_in_its_name() -> None:
+    job = compose([*SIZED, "choose.max.size/8/latency_ms=3", "choose.by=size/1/throughput"])
+    assert job.choose.max == {"size/8/latency_ms": 3}
+    assert validate_stored(plain(job)).choose == job.choose
+    nested = choose_settings({"max": {"size/8/latency_ms": 3}})
+    assert compose([*SIZED, *(override(*each) for each in nested.items())]).choose.max == {"size/8/latency_ms": 3}
+
+
+@pytest.mark.parametrize(("given", "line"), [
+    (["choose.max.size/8/latency_ms=3"],
+     "choose: size/8/latency_ms is not measured; add model.dynamic=[batch] model.sizes=[1,8]"),
+    ([*SIZED, "choose.min.size/4/sqnr_db=3"], "choose: size/4/sqnr_db is not measured; model.sizes has 1, 8"),
+    ([*SIZED, "choose.by=size/2/latency_ms"], "choose: size/2/latency_ms is not measured; model.sizes has 1, 8"),
+])  # fmt: skip
+def test_a_size_at_which_nothing_is_measured_is_told_before_anything_runs(given: list[str], line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        compose(given)
+    assert str(raised.value) == line
+
+
 @given(st.sampled_from(KNOWN), st.floats(-1e9, 1e9))
 def test_every_metric_can_have_a_limit(name: str, limit: float) -> None:
     (read,) = as_hydra_reads([override(f"choose.max.{name}", limit)])

@@ -42,6 +42,7 @@ def export(  # noqa: PLR0913 - one for each option
     out. With --register it becomes an MLflow model, with or without a folder. Exit code 1 where the exported model does
     not answer as it did when it was measured; then it is not registered.
     """
+    from almaflow.jobs.files import JobFiles
     from almaflow.jobs.kept_check import checked
     from almaflow.jobs.kept_export import export_kept, job_of, kept_model, store_of
     from almaflow.jobs.model_logging import model_files
@@ -59,14 +60,15 @@ def export(  # noqa: PLR0913 - one for each option
     model = None
     if register is not None:
         model = model_files(exported)
-        check_registration(store, register, alias)
+        check_registration(store, register, alias, model.run_id)
     if to is not None:
         exported = export_kept(found, conversion or named, to)
     _tell(exported, to)
     if not no_check:
         click.echo(f"Checked in a fresh process: {_line(exported, checked(exported, store, _say))}")
     if model and register:
-        _register(model, store, register, alias)
+        with JobFiles.of(found.directory).locked():  # a sync may log the same model
+            _register(model, store, register, alias)
     return 0
 
 
@@ -80,7 +82,8 @@ def _tell(exported: Exported, to: Path | None) -> None:
     made = exported.export
     click.echo(f"{made.conversion} of {made.model}, {size(made.size_mb)}{f': {to}' if to else ''}")
     if made.builder:
-        click.echo(f"It needs your code: load.py calls {made.builder}")
+        whose = "almaflow" if made.builder.startswith("almaflow.") else "your code"
+        click.echo(f"It needs {whose}: load.py calls {made.builder}")
 
 
 def _line(exported: Exported, checked: Checked) -> str:

@@ -43,9 +43,9 @@ def _leaves(limits: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _metric(path: tuple[str, ...]) -> str:
-    """Return the metric at a path of keys: its section, of a prediction also the predictor, and its name."""
+    """Return the metric at a path of keys: its section, in some a predictor or a size, and its name."""
     section, *rest = path
-    if section == "prediction" and len(rest) > 1:
+    if section in {"prediction", "size"} and len(rest) > 1:
         rest = [".".join(rest[:-1]), rest[-1]]
     else:
         rest = [".".join(rest)] if rest else []

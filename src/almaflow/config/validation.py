@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from almaflow.analysis.metric_names import is_metric, unknown_figure, unknown_metric
 from almaflow.config.cpus import parse_cpus
-from almaflow.config.dynamic import dynamic_dims, further_sizes
+from almaflow.config.dynamic import dynamic_dims, further_sizes, unmeasured
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
@@ -297,6 +297,9 @@ def _choose(job: JobConfig) -> list[str]:
         problems.append(f"choose: {named[0]} is measured by an evaluation only, such as evaluate=top1")
     elif (figures := figures_of(job.evaluate._target_)) and (wrong := unknown_figure(named, figures)):
         problems.append(wrong)
+    of_sizes = [name for name in (*choose.max, *choose.min, choose.by) if name.startswith("size/") and is_metric(name)]
+    if of_sizes and not _dynamic(job):
+        problems += unmeasured(of_sizes, job.model, job.batch_size)
     if not is_metric(choose.by):
         problems.append(f"choose.by={unknown_metric(choose.by)}")
     return problems or [

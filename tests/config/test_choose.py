@@ -49,6 +49,14 @@ def test_limits_are_kept_by_the_names_of_their_metrics() -> None:
     assert compose(["choose.max.latency/p99=20", "~choose.max.latency/p99"]).choose.max == {}
 
 
+def test_the_config_of_an_earlier_evaluation_can_be_read() -> None:
+    kept = plain(compose(["evaluate._target_=made.up"]))
+    kept["evaluate"] = {"_target_": "made.up", "kwargs": {}, "samples": None, "max_drop": None, "lower_is_better": []}
+    assert validate_stored(kept) == compose(["evaluate._target_=made.up"])
+    kept["evaluate"] = {"_target_": None, "kwargs": {}, "samples": None, "max_drop": None, "lower_is_better": []}
+    assert validate_stored(kept) == compose([])
+
+
 def test_a_figure_with_dots_in_its_name_can_be_chosen_by() -> None:
     given = ["choose.min.quality/f1.macro=0.5", "choose.max.prediction/v1.2/error_pct=9", "choose.by=quality/f1.macro"]
     job = compose([*given, "evaluate._target_=made.up"])

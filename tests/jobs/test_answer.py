@@ -15,6 +15,7 @@ from almaflow.errors import TrackingError
 from almaflow.jobs.answer import answer
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.keep_setting import Keep
+from almaflow.jobs.kept_export import kept_model
 from almaflow.jobs.resume import Resumed
 from almaflow.records.specs import Choosing
 
@@ -64,6 +65,9 @@ def asked(
 
 def test_the_chosen_one_is_kept_and_marked(known: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     marked, said = asked(known, monkeypatch, choose=Choosing(by="memory/model_mb"))
+    written = JobFiles.of(known.directory).read_job()
+    assert written == replace(known, choose=Choosing(by="memory/model_mb"))
+    assert kept_model(written, None).export.conversion == "EAGER"  # what is exported is the best of the new limits
     assert marked["run of it"]["almaflow.chosen"] == "EAGER"
     assert marked["run of EAGER"]["almaflow.chosen"] == "true"
     assert "almaflow.chosen" not in marked["run of ONNX_CPU"]

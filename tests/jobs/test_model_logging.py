@@ -90,7 +90,9 @@ def test_the_setting_says_what_is_logged_and_kept(home: Path) -> None:
     assert with_logged("best", "all") == "all"
     assert with_logged("all", "best") == "all"
     assert with_logged("none", "best") == "best"
-    assert with_logged(None, "none") == "none"
+    assert with_logged(None, "none") is None
+    assert with_logged(None, "best") is None  # the best is kept, and what is kept already stays
+    assert with_logged(None, "all") == "all"
     assert with_logged(["ONNX_CPU"], "all") == ["ONNX_CPU"]
 
 

@@ -88,10 +88,15 @@ def _tell(exported: Exported, to: Path | None) -> None:
 
 def _line(exported: Exported, checked: Checked) -> str:
     made = exported.export
-    equal = "outputs equal the job's" + (
-        " to the bit" if checked.sqnr_db is None else f", SQNR {checked.sqnr_db:.0f} dB"
-    )
-    outputs = equal if made.comparable else "outputs of the right shapes"
+    floating = [each for each in made.outputs if "float" in each.dtype or "complex" in each.dtype]
+    if not made.comparable:
+        outputs = "outputs of the right shapes"
+    elif checked.sqnr_db is not None:
+        outputs = f"outputs equal the job's, SQNR {checked.sqnr_db:.0f} dB"
+    elif floating:
+        outputs = f"{'' if len(floating) == len(made.outputs) else 'floating '}outputs equal the job's to the bit"
+    else:
+        outputs = f"outputs equal the job's in {100 * made.least_equal:.4g}% of the elements or more"
     ratio = f", {checked.floor_ratio:.2f} times the job's" if checked.floor_ratio else ""
     return (
         f"{outputs}; loaded in {checked.load_s:.2f} s, first call {checked.first_call_s:.3g} s, "

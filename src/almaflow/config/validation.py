@@ -172,6 +172,8 @@ def _evaluate(evaluate: EvaluateConfig) -> list[str]:
     if given and evaluate._target_ is None:
         chosen = "evaluate=top1 or another one, or evaluate._target_=my_package.my_function"
         return [f"evaluate.{given[0]}={getattr(evaluate, given[0]):g}: there is no evaluation; choose {chosen}"]
+    if evaluate.lower_is_better and evaluate._target_ is None:
+        return [f"evaluate.lower_is_better={evaluate.lower_is_better}: there is no evaluation"]
     return []
 
 
@@ -265,7 +267,7 @@ def _resume(resume: Any) -> list[str]:
 
 
 def _keep(keep: Any) -> list[str]:
-    named = keep if isinstance(keep, list) else [keep]
+    named = keep if isinstance(keep, list) else [] if keep is None else [keep]
     if all(isinstance(each, str | int) and not isinstance(each, bool) for each in named):
         return []
     return [f"keep={keep}: must be best, all, none, or a list of conversions"]

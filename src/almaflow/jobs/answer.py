@@ -29,7 +29,9 @@ def answer(context: JobContext, resumed: Resumed) -> Job:
     progress.note(f"nothing to measure: the store has {asked} that you asked for")
     try:
         if (Path(job.directory) / "job.json").exists():  # measured by a job of this machine with the same plan
-            with JobFiles.of(job.directory).locked():
+            with (files := JobFiles.of(job.directory)).locked():
+                # Its limits are those of now, by which its converted models are chosen later.
+                files.write_job(replace(files.read_job(), choose=job.choose, evaluate=job.evaluate, config=job.config))
                 KeptModels(Path(job.directory), context.request.keep, progress).settle(job)
                 log_kept(job, context.request.uri)
         if job.run_id:

@@ -48,7 +48,7 @@ WORTH_MEASURE = (
 )
 """Settings that a figure's reliability depends on, beside those that change what it measures."""
 
-FIGURES_DEPEND_ON = ("target", "kwargs", "samples")
+FIGURES_DEPEND_ON = ("target", "kwargs", "samples", "lower_is_better")
 """Settings of an evaluation by which its figures, and the signs of what they lost, differ."""
 
 

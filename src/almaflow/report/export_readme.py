@@ -67,7 +67,7 @@ def _notes(export: Export) -> list[str]:
     notes = []
     if export.builder and export.builder.startswith("almaflow."):
         notes.append(
-            f"**It needs almaflow**, which `requirements.txt` names: the files hold the weights only, and `load.py` calls "
+            f"**It needs almaflow**, which `requirements.txt` names: the files hold the weights, and `load.py` calls "
             f"`{export.builder}` to build the module."
         )
     elif export.builder:

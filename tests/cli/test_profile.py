@@ -87,6 +87,22 @@ def test_a_profile_that_cannot_be_written_does_not_stop_the_others(stored_home: 
     assert "profile made: written" in done.output
 
 
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_profile_is_measured_and_named_by_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, elsewhere: bool
+) -> None:
+    root = write_profile("a").recorded.root
+    if elsewhere:
+        root = root.rename(tmp_path / "another home")
+    asked: list[Path] = []
+    monkeypatch.setattr("almaflow.profiles.measure.measure_profile", lambda where, *_, **__: asked.append(where))
+    shown = run("measure", str(root) if elsewhere else "made", "local/EAGER").output
+    assert asked == [root]
+    assert "predict: 1 call" in shown
+    name = f"'{root}'" if elsewhere else "made"
+    assert shown.endswith(f"all of it: almaflow profile show {name} --verbose\n")
+
+
 def test_sync_writes_what_the_store_missed(stored_home: Path) -> None:
     files = write_profile("a", "a", "a")
     known = replace(results(figure("a", "EAGER", 4.0)), store=display_uri(resolve_uri(None)))

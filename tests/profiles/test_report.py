@@ -52,7 +52,7 @@ def test_what_writes_to_its_inputs_is_marked() -> None:
     shown = text(data, verbose=True)
     assert "ONNX_CPU: 1 segment with writes not checked, and kept out of the best of each" in shown
     assert "EAGER (ONNX_CPU 1.00 writes not checked)" in shown
-    assert "ONNX_CPU: 1.00 ms 0.90-1.10 100 dB writes not checked" in shown
+    assert "ONNX_CPU: 1.00 ms 0.9000-1.10 100 dB writes not checked" in shown
 
 
 def test_what_is_not_measured_is_told() -> None:

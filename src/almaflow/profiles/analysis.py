@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,7 @@ from almaflow.records import Status, stamp
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from almaflow.profiles.latencies import Deployment, Latencies
     from almaflow.profiles.totals import Latency
@@ -31,6 +31,7 @@ def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
     Each entry of ``functions`` has its ``totals``, the fastest first and those without a time at the end, its
     ``segments`` with a cell for each conversion, those that take most first, and its ``python`` by place.
     """
+    results, others = results.comparable()
     known = {each: latencies(workload, results, each) for each in deployments(results)}
     return {
         **stamp(),
@@ -41,8 +42,19 @@ def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
         "counted_as_eager": {name: why for name, why in results.counted_as_eager.items() if name in workload.pieces},
         "size_checks": [asdict(each) | {"error_pct": each.error_pct} for each in size_checks(workload, results, known)],
         "lost": list(workload.lost),
-        "notes": list(workload.notes),
+        "notes": [*workload.notes, *_left_out(workload, others)],
     }
+
+
+def _left_out(workload: Workload, others: Iterable[SegmentFigure]) -> list[str]:
+    """Return a line about the figures of each conversion that were measured in another setting than the newest."""
+    counts = Counter(each.conversion for each in others if each.segment_id in workload.pieces)
+    command = f"almaflow profile measure {workload.profile_id}"
+    return [
+        f"{name}: {count} {'figure' if count == 1 else 'figures'} left out, measured with other versions, threads or "
+        f"on another processor than the newest ones: {command} local/{name}"
+        for name, count in counts.items()
+    ]
 
 
 def _covered_pct(workload: Workload, known: Mapping[Deployment, Latencies]) -> float | None:

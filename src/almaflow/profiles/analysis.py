@@ -7,10 +7,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from almaflow.profiles.cells import segment_entries
 from almaflow.profiles.latencies import NOT_MEASURED, best_of_each, deployments, latencies, size_checks
 from almaflow.profiles.totals import graphs_ms, total
 from almaflow.profiles.workload import eager_ms
-from almaflow.records import Status, stamp
+from almaflow.records import stamp
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _function(
         "parts_ms": parts,
         "closure_pct": 100 * (parts / whole - 1) if parts is not None and whole else None,
         "totals": sorted(totals, key=_rank),
-        "segments": _segments(function, workload, known, best),
+        "segments": segment_entries(function, workload, known, best),
         "python": [
             {
                 "where": slot.where,
@@ -173,52 +174,4 @@ def _outcome(counts: Counter[str], every: Any, used: Mapping[str, Latency]) -> d
         "failures": failures,
         "why": why,
         "interpolated": sum(used[name].interpolated for name in counts if name in used),
-    }
-
-
-def _segments(
-    function: FunctionCalls, workload: Workload, known: Mapping[Deployment, Latencies], best: Mapping[str, Latency]
-) -> list[dict[str, Any]]:
-    """Return the segments, each with its cells; the best is that of the last machine."""
-    entries = []
-    for name, count in function.counts.items():
-        piece, winner = workload.pieces[name], best.get(name)
-        ms = winner.ms if winner else piece.eager_ms
-        entries.append(
-            {
-                "segment_id": name,
-                "family": piece.family,
-                "location": piece.location,
-                "what": piece.what,
-                "calls_per_run": count / len(function.calls),
-                "recorded_ms": piece.eager_ms,
-                "ms": ms,
-                "ms_per_run": ms * count / len(function.calls),
-                "best": winner.conversion if winner else EAGER,
-                "cells": [
-                    {"hardware": each.hardware, "conversion": each.conversion} | _cell(piece, found)
-                    for each, found in known.items()
-                ],
-            }
-        )
-    return sorted(entries, key=lambda entry: -float(str(entry["ms_per_run"])))
-
-
-def _cell(piece: Piece, found: Latencies) -> dict[str, Any]:
-    name = piece.segment_id
-    figure, latency = found.figures.get(name), found.of.get(name)
-    status: Status | None = figure.status if figure else None
-    return {
-        "status": str(status) if status else None,
-        "ms": latency.ms if latency and (figure or latency.interpolated) else None,
-        "low_ms": latency.low if figure and latency else None,
-        "high_ms": latency.high if figure and latency else None,
-        "interpolated": bool(latency and latency.interpolated),
-        "unchecked": bool(piece.writes and latency and latency.conversion != EAGER),
-        "fidelity_db": figure.fidelity_db if figure else None,
-        "equal_share": figure.equal_share if figure else None,
-        "failure": str(figure.failure) if figure and figure.failure else None,
-        "message": found.failed.get(name),
-        "job_id": figure.job_id if figure else None,
-        "run_id": figure.run_id if figure else None,
     }

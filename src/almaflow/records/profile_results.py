@@ -78,9 +78,10 @@ class ProfileResults:
 
     def comparable(self) -> tuple[ProfileResults, tuple[SegmentFigure, ...]]:
         """Return the results with those figures alone that have the newest setting of their machine, and the others."""
-        newest = [each for each in self.figures if self.settings.get(each.hardware, each.setting) == each.setting]
-        others = tuple(each for each in self.figures if each not in newest)
-        return replace(self, figures=tuple(newest)), others
+        kinds: dict[bool, list[SegmentFigure]] = {True: [], False: []}
+        for each in self.figures:
+            kinds[self.settings.get(each.hardware, each.setting) == each.setting].append(each)
+        return replace(self, figures=tuple(kinds[True])), tuple(kinds[False])
 
     def with_figures(self, figures: tuple[SegmentFigure, ...]) -> tuple[SegmentFigure, ...]:
         """Return the figures with new ones in the place of older ones of the same segment, machine and conversion."""

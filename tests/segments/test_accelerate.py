@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import functools
+import pickle
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -8,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from almaflow.errors import UsageError
-from almaflow.segments.accelerate import accelerate
+from almaflow.segments.accelerate import MarkedModule, accelerate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
 
 def test_outside_of_a_session_a_function_runs_as_it_is() -> None:
@@ -34,6 +37,40 @@ def test_it_takes_settings_before_the_function_and_stands_on_methods() -> None:
             return self.first + second
 
     assert Adder(1).add(2) == 3
+
+
+def test_a_marked_module_is_saved_and_copied_as_what_it_was(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = accelerate(accelerate(torch.nn.Sequential(accelerate(torch.nn.Linear(2, 1)))))
+    torch.save(model, tmp_path / "model.pt")
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    assert (type(loaded), type(loaded[0])) == (torch.nn.Sequential, torch.nn.Linear)
+    assert type(pickle.loads(pickle.dumps(model))) is torch.nn.Sequential  # noqa: S301 - pickled in this line
+    assert torch.equal(loaded(torch.ones(2)), model(torch.ones(2)))
+    for twin in (copy.copy(model), copy.deepcopy(model)):
+        assert type(twin) is type(model)
+        assert type(twin[0]) is type(model[0])
+        assert torch.equal(twin(torch.ones(2)), model(torch.ones(2)))
+    assert copy.deepcopy(model)[0].weight is not model[0].weight
+    assert isinstance(model, MarkedModule)
+
+
+def test_a_module_whose_class_registers_its_subclasses_is_marked() -> None:
+    torch = pytest.importorskip("torch")
+    made: list[str] = []
+
+    class Registered(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init_subclass__(cls, *, name: str) -> None:
+            made.append(name)
+
+        def forward(self, x: Any) -> Any:
+            return x + 1
+
+    class Model(Registered, name="model"):
+        """A model."""
+
+    model = accelerate(Model())
+    assert (made, isinstance(model, Model), model(1), type(model).__doc__) == (["model"], True, 2, "A model.")
 
 
 def generator() -> Iterator[int]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from almaflow.records.profile import (
     Timing,
     Variant,
 )
-from almaflow.segments.files import ProfileFiles
+from almaflow.segments.files import ProfileFiles, append_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,20 @@ def test_a_line_of_a_newer_version_is_read_and_a_damaged_one_is_not(tmp_path: Pa
     files.calls_path.write_text(to_line(CALL)[:40] + "\n" + to_line(CALL))
     with pytest.raises(RecordError, match=r"calls\.jsonl is damaged"):
         files.calls()
+
+
+def test_a_line_that_the_disk_has_no_room_for_leaves_no_half_behind(tmp_path: Path) -> None:
+    files = ProfileFiles(tmp_path)
+    append_line(files.calls_path, to_line(CALL))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (files.calls_path.stat().st_size + 40, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            append_line(files.calls_path, to_line(CALL))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    append_line(files.calls_path, to_line(CALL))
+    assert files.calls() == [CALL, CALL]
 
 
 def test_a_record_without_the_newer_fields_is_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import threading
 import time
@@ -438,6 +439,72 @@ def test_a_call_that_outlives_the_session_is_left_out_and_ends_well(record: Call
     assert answers == [2.0]
     assert profile.functions[0].calls == 0
     assert profile.notes == ("calls that still ran at the session's end are left out (1): wait for their threads",)
+
+
+def test_threads_whose_first_calls_race_share_what_pytorch_found(
+    record: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    optimize = torch._dynamo.optimize
+
+    def slowly(*args: Any, **settings: Any) -> Any:
+        made.append(args[0])
+        time.sleep(0.1)
+        return optimize(*args, **settings)
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        return x.tan()
+
+    marked = accelerate(predict)
+
+    def run() -> None:
+        made.clear()
+        threads = [threading.Thread(target=marked, args=(torch.ones(2),)) for _ in range(3)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+
+    monkeypatch.setattr(torch._dynamo, "optimize", slowly)
+    assert record(run).functions[0].calls == 3
+    assert len(made) == 1
+    if ISOLATED:
+        assert torch._dynamo.eval_frame._get_total_cache_entry_count(predict.__code__) == 0
+
+
+@pytest.mark.parametrize(("code", "error"), [(None, None), (0, None), (3, "SystemExit: 3"), ("no", "SystemExit: no")])
+def test_an_application_that_exits_well_is_measured(tmp_path: Path, code: Any, error: str | None) -> None:
+    measured: list[Path] = []
+    session = ProfilingSession((), home=tmp_path, measure=lambda root, _: measured.append(root))
+
+    def application() -> None:
+        with session:
+            alone(torch.ones(2))
+            raise SystemExit(code)
+
+    with pytest.raises(SystemExit):
+        application()
+    assert session.files.read().error == error
+    assert len(measured) == (error is None)
+
+
+def test_what_pytorch_warns_of_during_recording_is_told_by_the_report_alone(record: Callable[..., Profile]) -> None:
+    from torch._dynamo.variables import tensor
+
+    heard: list[str] = []
+    handler = logging.Handler()
+    handler.addFilter(lambda told: heard.append(told.getMessage()))  # type: ignore[arg-type,return-value]
+    warns: Any = tensor.TensorVariable._warn_capture_scalar_outputs
+    warns.cache_clear()  # it warns once in a process
+    tensor.log.addHandler(handler)
+    try:
+        profile = record(lambda: accelerate(lambda x: x * x.sum().item())(torch.ones(2)))
+        assert heard == []
+        assert any("Tensor.item()" in str(each.break_reason) for each in profile.segments)
+        tensor.log.warning("another")
+        assert heard == ["another"]
+    finally:
+        tensor.log.removeHandler(handler)
 
 
 def test_one_session_at_a_time_and_one_without_a_call_says_so(record: Callable[..., Profile]) -> None:

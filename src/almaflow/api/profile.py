@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from almaflow.errors import UsageError
 from almaflow.jobs.segments import SegmentJobs
 from almaflow.profiles.measure import MIN_SEGMENT_US, measure_profile
 from almaflow.profiles.report import ProfileReport
 from almaflow.segments.backends import resolve_backends
-from almaflow.segments.session import ProfilingSession
+from almaflow.segments.session import ProfilingSession, check_counts
 
 if TYPE_CHECKING:
     import os
@@ -48,7 +50,8 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
 
     The application runs as ever, its graphs eagerly. Each graph at each size is kept as a segment with its inputs,
     and the Python between graphs is timed. When the session ends, each segment is measured as a job, unless an
-    exception ended it. One session is open in a process at a time; it records all threads.
+    exception ended it; ``sys.exit()`` does not count as one. One session is open in a process at a time; it
+    records all threads.
 
     Args:
         backends: ``MACHINE/CONVERSION`` to measure segments with: ``local/ONNX_CPU``, ``local/tier2``; by default
@@ -68,8 +71,12 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
         print_to: Where lines for people are printed; None: nowhere.
 
     Raises:
-        UsageError: a backend or a setting is wrong; when it is entered: another session is open.
+        UsageError: a backend or a setting is wrong or out of range; when it is entered: another session is open.
     """
+    check_counts(fidelity_inputs=fidelity_inputs, recompile_limit=recompile_limit)
+    _check_amount("min_segment_us", min_segment_us)
+    if time_budget_s is not None:
+        _check_amount("time_budget_s", time_budget_s, " or None")
     found, notes = resolve_backends(backends)
     jobs = None
     if measure is not None:
@@ -100,3 +107,9 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
         print_to=print_to,
         measure=measured,
     )
+
+
+def _check_amount(name: str, value: object, other: str = "") -> None:
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        message = f"{name}={value!r}: take a number from 0 on{other}"
+        raise UsageError(message)

@@ -32,15 +32,25 @@ _ALIGNED = 16
 """Bytes of the largest element."""
 
 
-def copied(batch: Batch) -> Batch:
-    """Return copies of the inputs with their strides; what shares memory in the batch shares it in the copies."""
+def copied(batch: Batch, device: str | None = None) -> Batch:
+    """Return copies of the inputs with their strides; what shares memory in the batch shares it in the copies.
+
+    Args:
+        batch: The inputs.
+        device: Where the copies are; None: where the inputs are.
+    """
     spans: dict[int, tuple[int, int]] = {}
     for tensor in filter(_has_memory, batch):
         place, (first, last) = tensor.untyped_storage().data_ptr(), _span(tensor)
         known = spans.get(place, (first, last))
         spans[place] = min(first, known[0]), max(last, known[1])
     memory: dict[int, torch.Tensor] = {}
-    return tuple(_copied(each, spans, memory) if _has_memory(each) else each.clone() for each in batch)
+    return tuple(
+        _copied(each, spans, memory, device or each.device)
+        if _has_memory(each)
+        else each.clone().to(device or each.device)
+        for each in batch
+    )
 
 
 def _has_memory(tensor: torch.Tensor) -> bool:
@@ -58,15 +68,20 @@ def _span(tensor: torch.Tensor) -> tuple[int, int]:
     return int(first), int(last + 1) * tensor.itemsize
 
 
-def _copied(tensor: torch.Tensor, spans: dict[int, tuple[int, int]], memory: dict[int, torch.Tensor]) -> torch.Tensor:
+def _copied(
+    tensor: torch.Tensor,
+    spans: dict[int, tuple[int, int]],
+    memory: dict[int, torch.Tensor],
+    device: str | torch.device,
+) -> torch.Tensor:
     storage = tensor.untyped_storage()
     place = storage.data_ptr()
     first, last = spans[place]
     if place not in memory:  # of a part of a large tensor, that part
         whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
-        memory[place] = whole[first:last].clone()
+        memory[place] = torch.empty(last - first, dtype=torch.uint8, device=device).copy_(whole[first:last])
     offset = tensor.storage_offset() - first // tensor.itemsize
-    empty = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    empty = torch.empty(0, dtype=tensor.dtype, device=device)
     return empty.set_(memory[place].untyped_storage(), offset, tensor.size(), tensor.stride())
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import copyreg
 import functools
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, TypeVar, overload
 
 from almaflow.errors import UsageError
 from almaflow.segments.clock import RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from almaflow.segments.session import ProfilingSession
 
@@ -44,6 +47,49 @@ class Accelerated:
         """What PyTorch looks for graphs in: the function without a ``torch.compile`` around it."""
         original: Callable[..., Any] = getattr(self.run, "_torchdynamo_orig_callable", self.run)
         return original
+
+
+class MarkedModule:
+    """A module whose ``forward`` is recorded: its class has this one and the module's own as bases."""
+
+    marked_class: ClassVar[type]
+    """The class of the module before it was marked."""
+
+    def __init_subclass__(cls, **_: Any) -> None:
+        """Make the class without the module's ``__init_subclass__``, which may register it or need arguments."""
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Reduce as the class that it was: a file of it can be read by that name, without almaflow."""
+        with self._unmarked():
+            reduced = self.__reduce_ex__(protocol)
+        if isinstance(reduced, tuple) and reduced[0] is copyreg.__newobj__:  # type: ignore[attr-defined] # not in typeshed
+            # By that name pickle looks whether the class is still the object's own.
+            return (reduced[1][0].__new__, *reduced[1:])
+        return reduced
+
+    def __copy__(self) -> Any:
+        """Copy, and mark the copy."""
+        with self._unmarked() as marked:
+            return _as(marked, copy.copy(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Copy, and mark the copy."""
+        with self._unmarked() as marked:
+            return _as(marked, copy.deepcopy(self, memo))
+
+    @contextlib.contextmanager
+    def _unmarked(self) -> Iterator[type]:
+        marked = type(self)
+        _as(marked.marked_class, self)
+        try:
+            yield marked
+        finally:
+            _as(marked, self)
+
+
+def _as(kind: type, module: Any) -> Any:
+    object.__setattr__(module, "__class__", kind)  # a module's own __setattr__ may do anything
+    return module
 
 
 @overload
@@ -82,13 +128,15 @@ def accelerate(
     if target is None:
         return functools.partial(accelerate, dynamic=dynamic, name=name)
     if _is_module(target):
-        kind: Any = type(target)
+        kind: Any = getattr(target, "marked_class", type(target))  # to mark it again changes the settings
         if hasattr(target, "_orig_mod"):
             message = f"accelerate({kind.__name__}): torch.compile is around the module; mark the module inside of it"
             raise UsageError(message)
         forward = accelerate(kind.forward, dynamic=dynamic, name=name or kind.__name__)
         # A class of its own: a function on the instance would be shared by its copies, and run with its weights.
-        target.__class__ = type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
+        names = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+        marked_kind = type(kind.__name__, (MarkedModule, kind), {"forward": forward, "marked_class": kind, **names})
+        _as(marked_kind, target)
         return target
     _check(target)
     code = getattr(inspect.unwrap(target), "__code__", None)

@@ -184,7 +184,7 @@ def _advice(kind: str, place: Place, broken: str) -> str:
 
 
 class _Listening:
-    """Keeps what dynamo logs of frames that it gives up on from the terminal, and notes why it skips one."""
+    """Keeps what dynamo warns of in frames from the terminal, since the report tells it, and notes why it skips one."""
 
     _logger = logging.getLogger("torch._dynamo.convert_frame")
 
@@ -193,11 +193,22 @@ class _Listening:
         self._level = self._logger.level
         self._logger.setLevel(logging.DEBUG)
         self._logger.addFilter(self._heard)
+        # A filter does not hold for the loggers below, of which dynamo has one for each of its modules.
+        known = [each for each in [*logging.root.manager.loggerDict.values()] if isinstance(each, logging.Logger)]
+        self._others = [each for each in known if each.name.startswith("torch._dynamo.") and each is not self._logger]
+        for each in self._others:
+            each.addFilter(self._is_untold)
         return self
 
     def __exit__(self, *_: object) -> None:
+        for each in self._others:
+            each.removeFilter(self._is_untold)
         self._logger.removeFilter(self._heard)
         self._logger.setLevel(self._level)
+
+    @staticmethod
+    def _is_untold(record: logging.LogRecord) -> bool:
+        return record.levelno != logging.WARNING
 
     def _heard(self, record: logging.LogRecord) -> bool:
         if str(record.msg).startswith("Skipping frame") and isinstance(record.args, tuple) and record.args:

@@ -121,3 +121,20 @@ def to_disk(path: Path, write: Callable[[Path], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line as a whole or not at all: behind a half one, the next would be damaged.
+
+    Raises:
+        OSError: it could not be written, as on a full disk.
+    """
+    with path.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        rest = line.encode()
+        try:
+            while rest:
+                rest = rest[stream.write(rest) :]
+        except OSError:
+            stream.truncate(before)
+            raise

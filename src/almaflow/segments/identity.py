@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow.models.state import content_of
 from almaflow.records.profile import Ambient, SegmentTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 DIGITS = 16
 """Hexadecimal digits of an identity."""
@@ -23,14 +25,34 @@ def digest(facts: object) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
+def values_digest(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Hash the names and values of tensors, at about a second per gigabyte."""
+    found = hashlib.sha256()
+    for name, tensor in tensors:
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(content_of(tensor.detach()))
+    return found.hexdigest()[:DIGITS]
+
+
 def qualified(value: Any) -> str:
     """Return the name of a function or value, with a digest of its code where it is written in Python."""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     if name is None:
         return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
     code = getattr(value, "__code__", None)
-    inner = hashlib.sha256(code.co_code).hexdigest()[:DIGITS] if code else ""
+    inner = digest(_code_facts(code)) if code else ""
     return f"{getattr(value, '__module__', '')}.{name} {inner}".rstrip()
+
+
+def _code_facts(code: CodeType) -> list[Any]:
+    """Return what a function does: its instructions, and the constants and names that these have by number."""
+    constants = [_code_facts(each) if isinstance(each, CodeType) else _constant(each) for each in code.co_consts]
+    return [code.co_code.hex(), constants, code.co_names]
+
+
+def _constant(value: object) -> str:
+    """Return a constant as text that is the same in all processes: a set has no order."""
+    return str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
 def ambient() -> Ambient:

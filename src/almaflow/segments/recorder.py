@@ -146,7 +146,7 @@ class _FirstRun:
         self._digest = graph.digest_of(alone) if plain else ""
         self._unmeasurable = graph.store.write_model(self._segment_id, self._digest, alone)
         # Copies, since the segment may write to its inputs.
-        self.batch = copied(tuple(each.detach() for each in self._inputs)) if self._unmeasurable is None else ()
+        self.batch = copied(tuple(each.detach() for each in self._inputs), "cpu") if self._unmeasurable is None else ()
         self._written_to = (*self._inputs, *alone.weights.values())
         self._versions = [_version(each) for each in self._written_to]
         self._generator = torch.get_rng_state()
@@ -162,7 +162,7 @@ class _FirstRun:
         last = reason.user_stack[-1] if broken and reason.user_stack else None
         return Segment(
             segment_id=self._segment_id,
-            family_id=self._alone.family_id(place),
+            family_id=self._alone.family_id(place, self._signature, self._ambient),
             function=function,
             file=place.file,
             line=place.line,

@@ -18,7 +18,7 @@ from almaflow.records.json_files import to_line
 from almaflow.records.profile import Profile
 from almaflow.segments.accelerate import ACTIVE
 from almaflow.segments.clock import RUNNING, RunningCall
-from almaflow.segments.files import ProfileFiles
+from almaflow.segments.files import ProfileFiles, append_line
 from almaflow.segments.summary import function_of, variants_of, with_calls
 
 if TYPE_CHECKING:
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from almaflow.segments.accelerate import Accelerated
 
 INPUTS = ("real", "permuted", "zeros")
+
+
+def check_counts(**settings: object) -> None:
+    """Check settings that count something.
+
+    Raises:
+        UsageError: one is no whole number from 1 on.
+    """
+    for name, value in settings.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            message = f"{name}={value!r}: take a whole number from 1 on"
+            raise UsageError(message)
 
 
 class ProfilingSession:
@@ -67,6 +79,7 @@ class ProfilingSession:
         if inputs not in INPUTS:
             message = f"inputs={inputs!r}: take one of {', '.join(INPUTS)}"
             raise UsageError(message)
+        check_counts(fidelity_inputs=fidelity_inputs, recompile_limit=recompile_limit)
         self.backends = backends
         self.profile_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         self.files = ProfileFiles.of(self.profile_id, home)
@@ -120,6 +133,8 @@ class ProfilingSession:
         if running:
             self.note(f"calls that still ran at the session's end are left out ({running}): wait for their threads")
         self._tracing.close(idle=not running)
+        if isinstance(error, SystemExit) and error.code in {None, 0}:
+            error = None  # the application is done, and says so
         raised = None if error is None else " ".join(f"{type(error).__name__}: {error}".split())[:300]
         self.profile = self._record(raised)
         profile = self.profile
@@ -190,18 +205,14 @@ class ProfilingSession:
             if ACTIVE.session is not self:
                 return
             self._calls.append(call)
-            self._written(lambda: self._append(self.files.calls_path, to_line(call)))
+            self._written(lambda: append_line(self.files.calls_path, to_line(call)))
 
     def _lose(self, lost: LostCapture) -> None:
         key = (lost.file, lost.line, lost.kind)
         with self._lock:
             if key not in self._lost:
                 self._lost[key] = lost
-                self._written(lambda: self._append(self.files.lost_path, to_line(lost)))
-
-    def _append(self, path: Path, line: str) -> None:
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(line)
+                self._written(lambda: append_line(self.files.lost_path, to_line(lost)))
 
     def _written(self, write: Callable[[], object]) -> None:
         """Write, or bear that the disk is full: the application goes on."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,7 @@ import torch
 from torch.fx import Graph, GraphModule, Node, map_arg
 
 from almaflow.models.graph_code import GraphCode, WeightLayout
-from almaflow.models.state import content_of
-from almaflow.segments.identity import DIGITS, digest, qualified
+from almaflow.segments.identity import digest, qualified, values_digest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -41,16 +39,16 @@ class Standalone:
 
     def weights_digest(self) -> str:
         """Hash the weights' values, at about a second per gigabyte."""
-        digest = hashlib.sha256()
-        for name, tensor in self.weights.items():
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(content_of(tensor.detach()))
-        return digest.hexdigest()[:DIGITS]
+        return values_digest(self.weights.items())
 
-    def family_id(self, place: Place) -> str:
-        """Hash what stays the same where only sizes change: the place in the source, operators, shapes of weights."""
-        weights = [[str(each.dtype), list(each.shape)] for each in self.weights.values()]
-        return digest([place.file, place.line, place.frame, self.operators, weights])
+    def family_id(self, place: Place, inputs: Sequence[SegmentTensor], ambient: Ambient) -> str:
+        """Hash what stays the same where only sizes change.
+
+        It is the place in the source, operators, shapes of weights, types and devices of inputs, and settings.
+        """
+        weights = [[str(each.dtype), list(each.shape), each.device.type] for each in self.weights.values()]
+        taken = [[each.dtype, each.device, len(each.shape)] for each in inputs]
+        return digest([place.file, place.line, place.frame, self.operators, weights, taken, asdict(ambient)])
 
     def segment_id(self, inputs: Sequence[SegmentTensor], ambient: Ambient) -> str:
         """Hash all but the weights' values."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import torch
@@ -13,6 +14,7 @@ from almaflow.models.batches import copied
 from almaflow.models.handover import permuted
 from almaflow.models.items import stored
 from almaflow.segments.files import to_disk
+from almaflow.segments.identity import values_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +32,12 @@ TRIES = 4
 LARGEST_MB = 256.0
 """Size in 10^6 bytes that the inputs of one segment may have together, the first ones in any case."""
 
+FAMILY_MB = 1024.0
+"""The same for all sizes of one graph, the very first ones in any case."""
+
+SESSION_MB = 4096.0
+"""The same for all segments."""
+
 
 @dataclass
 class KeptSegment:
@@ -38,15 +46,19 @@ class KeptSegment:
     segment: Segment
     weights: set[str]
     """Digests of the sets of weights that ran it."""
-    batches: list[Batch] = field(default_factory=list)
+    batches: set[str] = field(default_factory=set)
+    """Digests of the inputs that are kept."""
+    kept_mb: float = 0.0
     tries: int = 0
     wants_inputs: bool = False
     """Whether the inputs of the next call are to be looked at."""
+    lacking: str = "its inputs could not be kept"
+    """Why it has no inputs, where it has none."""
 
     @property
     def record(self) -> Segment:
         """The segment as it is known now."""
-        lacking = None if self.batches else "its inputs could not be kept"
+        lacking = None if self.batches else self.lacking
         return replace(
             self.segment,
             batches=len(self.batches),
@@ -72,6 +84,8 @@ class SegmentStore:
         self._note = note
         self._lock = threading.RLock()
         self._generator = torch.Generator().manual_seed(0)
+        self._weights: dict[str, str] = {}
+        self._family_mb: dict[str, float] = defaultdict(float)
         self.kept: dict[str, KeptSegment] = {}
 
     def write_model(self, segment_id: str, digest: str, alone: Standalone) -> str | None:
@@ -82,11 +96,13 @@ class SegmentStore:
         """
         if alone.unmeasurable:
             return alone.unmeasurable
-        directory = self._files.segment_dir(segment_id)
         with self._lock:
-            if (directory / "graph.py").exists():
+            if segment_id in self._weights:
                 return None
-            return self._written(lambda: self._write_model(directory, digest, alone))
+            failure = self._written(lambda: self._write_model(self._files.segment_dir(segment_id), digest, alone))
+            if failure is None:
+                self._weights[segment_id] = digest
+        return failure
 
     def _write_model(self, directory: Path, digest: str, alone: Standalone) -> None:
         directory.mkdir(exist_ok=True)
@@ -101,38 +117,63 @@ class SegmentStore:
         """Keep a segment that has run with these inputs; it may be known already, from another layer."""
         with self._lock:
             kept = self.kept.get(segment.segment_id)
+            is_new = kept is None
             if kept is None:
-                kept = self.kept[segment.segment_id] = KeptSegment(segment, set())
+                # The weights on disk are those of the layer that began first, which need not be the first to end.
+                written = self._weights.get(segment.segment_id, segment.weights_digest)
+                kept = self.kept[segment.segment_id] = KeptSegment(replace(segment, weights_digest=written), set())
                 kept.wants_inputs = segment.unmeasurable is None
             if segment.weights_digest:
                 kept.weights.add(segment.weights_digest)
         self.keep(kept, batch)
-        if kept.segment is segment:
+        if is_new:
             self._written(lambda: self._files.write_segment(kept.record))
         return kept
 
     def keep(self, kept: KeptSegment, batch: Sequence[torch.Tensor]) -> None:
-        """Keep copies of inputs that differ from those that are kept, until there are enough."""
+        """Write inputs that differ from those that are kept, until there are enough; it raises nothing."""
         with self._lock:
-            if not kept.wants_inputs:
-                return
-            kept.tries += 1
-            known = any(all(map(torch.equal, batch, each)) for each in kept.batches)
-            if not known:
-                kept.batches.append(copied(tuple(each.detach() for each in batch)))
-                if self._written(lambda: self._write_batches(kept)):
-                    kept.batches.pop()
-                    kept.tries = TRIES * self._count
-            held_mb = sum(each.nbytes for held in kept.batches for each in held) / 1e6
-            more = len(kept.batches) < self._count and kept.tries < TRIES * self._count
-            kept.wants_inputs = more and held_mb * (1 + 1 / max(1, len(kept.batches))) <= LARGEST_MB
+            if kept.wants_inputs and self._written(lambda: self._keep(kept, batch)):
+                kept.wants_inputs = False
 
-    def _write_batches(self, kept: KeptSegment) -> None:
-        items: list[object] = [(tuple(self._as_told(each) for each in batch), {}) for batch in kept.batches]
-        directory = self._files.segment_dir(kept.segment.segment_id)
-        to_disk(
-            directory / "batches.pt", lambda path: torch.save({"exact": True, **stored(items, as_they_are=True)}, path)
-        )
+    def _keep(self, kept: KeptSegment, batch: Sequence[torch.Tensor]) -> None:
+        kept.tries += 1
+        size_mb = sum(each.nbytes for each in batch) / 1e6
+        if self._is_too_much(kept, size_mb):
+            kept.wants_inputs = False
+            return
+        held = copied(tuple(each.detach() for each in batch), "cpu")
+        found = values_digest(("", each) for each in held)
+        if found not in kept.batches:
+            self._append(kept, held)
+            kept.batches.add(found)
+            kept.kept_mb += size_mb
+            self._family_mb[kept.segment.family_id] += size_mb
+        more = len(kept.batches) < self._count and kept.tries < TRIES * self._count
+        kept.wants_inputs = more and kept.kept_mb + size_mb <= LARGEST_MB
+
+    def _is_too_much(self, kept: KeptSegment, size_mb: float) -> bool:
+        """Whether inputs of this size are beyond a limit; then a line says so."""
+        family_mb = self._family_mb[kept.segment.family_id]
+        if sum(self._family_mb.values()) + size_mb > SESSION_MB:
+            limit = f"{SESSION_MB:g} MB of inputs in the session"
+        elif family_mb and family_mb + size_mb > FAMILY_MB:
+            limit = f"{FAMILY_MB:g} MB of inputs of one graph in all sizes"
+        else:
+            return False
+        kept.lacking = f"its inputs were not kept: the limit of {limit} was reached"
+        self._note(f"the limit of {limit} was reached: inputs of further segments are not kept, and these not measured")
+        return True
+
+    def _append(self, kept: KeptSegment, batch: Batch) -> None:
+        """Add inputs to those on disk, which alone hold them: a session may have thousands of segments."""
+        path = self._files.segment_dir(kept.segment.segment_id) / "batches.pt"
+        before: dict[str, Any] = {"exact": True, "trees": [], "tensors": []}
+        if kept.batches:
+            before = torch.load(path, weights_only=True)
+        new = stored([(tuple(self._as_told(each) for each in batch), {})], as_they_are=True)
+        items = before | {name: [*before[name], *new[name]] for name in new}
+        to_disk(path, lambda part: torch.save(items, part))
 
     def _as_told(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return what is written of an input, which may hold secrets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,7 @@ class Tracing:
         self._lose = lose
         self._note = note
         self._watches: list[Watch] = []
+        self._lock = threading.Lock()
         self._traced: dict[Accelerated, Callable[..., Any]] = {}
         if isinstance(torch._dynamo.optimize("eager"), eval_frame._NullDecorator):  # noqa: SLF001
             message = "TORCHDYNAMO_DISABLE is set, so PyTorch looks for no graphs: unset it to record"
@@ -52,15 +54,17 @@ class Tracing:
 
     def traced(self, function: Accelerated) -> Callable[..., Any]:
         """Return the function with graphs in it."""
-        if function not in self._traced:
-            more = {"isolate_recompiles": True} if ISOLATED else {}
-            context: Any = torch._dynamo.optimize(self._recorder, dynamic=function.dynamic, **more)  # noqa: SLF001
-            watch = context.callback = Watch(context.callback, self._limit, self._lose, dynamic=function.dynamic)
-            self._watches.append(watch)
-            if function.traced is not function.run:
-                self._note(f"{function.name}: torch.compile around it is left out while its calls are recorded")
-            self._traced[function] = context(function.traced)
-        return self._traced[function]
+        # One context for all threads: dynamo would look for graphs once for each, and keep those of all.
+        with self._lock:
+            if function not in self._traced:
+                more = {"isolate_recompiles": True} if ISOLATED else {}
+                context: Any = torch._dynamo.optimize(self._recorder, dynamic=function.dynamic, **more)  # noqa: SLF001
+                watch = context.callback = Watch(context.callback, self._limit, self._lose, dynamic=function.dynamic)
+                self._watches.append(watch)
+                if function.traced is not function.run:
+                    self._note(f"{function.name}: torch.compile around it is left out while its calls are recorded")
+                self._traced[function] = context(function.traced)
+            return self._traced[function]
 
     @staticmethod
     def gradients(*, off: bool) -> contextlib.AbstractContextManager[Any]:
@@ -86,6 +90,8 @@ class Tracing:
                     reset_code(code)
 
     def _only_ours(self, code: Any) -> bool:
-        ids = {traced._isolate_recompiles_id for traced in self._traced.values()}  # type: ignore[attr-defined]  # noqa: SLF001
-        ours = sum(len(eval_frame._get_cache_entries_for_region(code, each)) for each in ids)  # noqa: SLF001
+        # Where threads look for graphs at once, PyTorch may put one of them among those without an ID.
+        ids = {-1, *(traced._isolate_recompiles_id for traced in self._traced.values())}  # type: ignore[attr-defined]  # noqa: SLF001
+        entries = [entry for each in ids for entry in eval_frame._get_cache_entries_for_region(code, each)]  # noqa: SLF001
+        ours = sum(entry.backend is self._recorder for entry in entries)
         return bool(ours == eval_frame._get_total_cache_entry_count(code))  # noqa: SLF001

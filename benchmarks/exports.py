@@ -6,7 +6,7 @@ r"""Does each converted model, exported to a folder and loaded in a fresh proces
         'model.inputs=[{name: tokens, shape: [24], dtype: int64, high: 100}, {name: numbers, shape: [16]}]'
     python benchmarks/exports.py JOB_ID JOB_ID
 
-Writes the tables of docs/results/exports.md: for each conversion and job the SQNR of the loaded model's outputs against
+Writes a Markdown page of tables: for each conversion and job the SQNR of the loaded model's outputs against
 those that the conversion gave in the job, and the floor of its calls over that of the job; and why others have none.
 """
 

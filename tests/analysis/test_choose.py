@@ -16,7 +16,9 @@ from tests.support.example_jobs import GOOD, changed, failed, in_rounds, job, ok
 from almaflow.analysis import analyse, to_output
 from almaflow.analysis.choose import apart, candidates_of, choose, fallen_in
 from almaflow.analysis.metric_names import KNOWN, is_metric, more_is_better, unknown_metric
+from almaflow.analysis.pareto import front
 from almaflow.records import Choosing, EvaluateSpec, FailureKind, QualityDrop
+from almaflow.records.quality import is_error
 from almaflow.report.choice import chosen
 
 STORED = Path(__file__).with_name("tier3_job.json")
@@ -200,6 +202,58 @@ def test_stored_figures_are_tied_where_their_intervals_overlap() -> None:
 def test_which_way_a_metric_is_better(name: str, more: bool) -> None:
     assert is_metric(name)
     assert more_is_better(name) is more
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mse",
+        "loss",
+        "val_loss",
+        "error",
+        "top1.error",
+        "MAE",
+        "perplexity",
+        "wer",
+        "error_rate",
+        "logloss",
+        "cross_entropy",
+        "errors",
+        "losses",
+        "rmse_deg",
+        "mae_cm",
+        "brier",
+        "ece",
+        "eer",
+        "fid",
+        "ppl",
+    ],
+)
+def test_a_word_of_a_name_tells_that_less_is_better(name: str) -> None:
+    assert is_error(name)
+    assert is_error(f"val-{name}.mean")
+
+
+def test_other_names_are_of_what_more_is_better() -> None:
+    for name in ("top1", "lossless_share", "terror", "f1.macro", "map", "depth"):
+        assert not is_error(name)
+    assert is_error("depth", ["depth"])
+
+
+def test_what_a_figure_lost_tells_which_way_it_is_better_where_its_name_does_not() -> None:
+    known: dict[str, dict[str, float | None]] = {
+        "EAGER": {"latency_ms": 9.0, "quality/depth": 2.0, "quality/depth_drop": 0.0},
+        "ONNX_CPU": {"latency_ms": 5.0, "quality/depth": 3.0, "quality/depth_drop": 1.0},
+        "OPENVINO": {"latency_ms": 2.0, "quality/depth": 3.5, "quality/depth_drop": 1.5},
+    }
+    asked = Choosing(by="quality/depth")
+    assert choose(known, asked).fitting == ["EAGER", "ONNX_CPU", "OPENVINO"]
+    assert front(known) == ["OPENVINO", "ONNX_CPU", "EAGER"]
+    more = {name: each | {"quality/depth_drop": 2.0 - (each["quality/depth"] or 0)} for name, each in known.items()}
+    assert choose(more, asked).fitting == ["OPENVINO", "ONNX_CPU", "EAGER"]
+    assert front(more) == ["OPENVINO"]
+    bare = {name: {"latency_ms": 1.0, "quality/depth": each["quality/depth"]} for name, each in known.items()}
+    assert choose(bare, asked).conversion == "OPENVINO"
 
 
 def test_names_that_are_none_have_the_nearest() -> None:

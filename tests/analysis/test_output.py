@@ -4,17 +4,36 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.example_jobs import GOOD, failed, job, measured, ok, unavailable
 
 from almaflow.analysis import to_output
+from almaflow.analysis.choose import candidates_of
+from almaflow.analysis.output import completed
 from almaflow.records import FailureKind, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 INDUCTOR = "COMPILE_INDUCTOR_DEFAULT"
+
+
+@pytest.mark.parametrize(
+    ("told", "ok"),
+    [
+        ("ok", True),
+        ("top1 fell by 0.2, more than evaluate.max_drop=0.1", False),
+        ("not evaluated: x", None),
+        (None, None),
+    ],
+)
+def test_an_older_output_tells_in_words_whether_the_quality_is_kept(told: str | None, *, ok: bool | None) -> None:
+    stored = {"conversions": [{"conversion": "A", "latency_ms": 1.0, "quality_verdict": told}]}
+    known = completed(stored)
+    assert known["conversions"][0]["quality_ok"] is ok
+    assert list(candidates_of(known)) == ([] if ok is False else ["A"])
 
 
 def test_the_file_holds_the_job_in_plan_order(tmp_path: Path) -> None:

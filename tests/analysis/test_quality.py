@@ -86,6 +86,7 @@ def test_the_best_one_is_the_fastest_of_those_that_kept_their_quality() -> None:
         ),
         (QualityDrop(0.02), "top1", "top1 fell by 0.02, more than evaluate.max_drop=0.01"),
         (LOSSY, "loss", LOST.replace("top1 fell", "loss grew")),
+        (LOSSY, "depth", LOST.replace("top1 fell", "depth grew")),
         (QualityDrop(0.009, 0.0, 0.02), "top1", "ok"),
         (QualityDrop(0.76 - 0.75, 0.0, 0.02), "top1", "ok"),  # 0.010000000000000009
         (QualityDrop(-0.5, -0.6, -0.4), "top1", "ok"),
@@ -93,6 +94,7 @@ def test_the_best_one_is_the_fastest_of_those_that_kept_their_quality() -> None:
 )
 def test_the_verdict_says_how_sure_it_is(drop: QualityDrop, figure: str, told: str) -> None:
     made = labelled(evaluated("ONNX_CPU", 4.0, quality_drops={figure: drop}))
+    made = replace(made, evaluate=replace(SPEC, lower_is_better=("depth",)))
     found = verdict(made, made.outcomes[0])
     assert found == told or (found and told.endswith(", ") and found.startswith(told))
     assert tags(made, made.outcomes[0])["almaflow.quality"] == found
@@ -180,6 +182,7 @@ def test_a_result_stands_for_a_job_with_an_evaluation_only_if_it_has_the_same() 
     plan = [outcome.planned for outcome in made.outcomes]
     assert set(measure_params(without)) < set(measure_params(made))
     assert measure_params(made)["evaluate.samples"] == "500"
+    assert measure_params(made)["evaluate.lower_is_better"] == "()"  # as in every earlier run
     assert plan_fingerprint(made, plan) != plan_fingerprint(without, plan)
     assert job_params(made)["evaluate.max_drop"] == "0.01"
     calibrated = replace(made, model=replace(made.model, calibration_loader=TargetSpec("x")))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.support.example_jobs import changed, failed, job, ok, planned
 
 from almaflow.analysis import analyse, outcome_metrics
+from almaflow.analysis.compare import Side, compare
 from almaflow.analysis.metric_names import is_metric, more_is_better
 from almaflow.analysis.output import to_output
 from almaflow.analysis.sizes import size_table
@@ -43,6 +45,22 @@ def test_each_size_has_its_metrics_and_the_main_figures_stay() -> None:
     assert not is_metric("size/8")
     assert more_is_better("size/8/throughput")
     assert not more_is_better("size/8/latency_ms")
+
+
+def test_concurrent_calls_count_by_the_time_that_they_took_together() -> None:
+    outcome = changed(ok("EAGER", 20.0), sizes=(replace(at(8, 40.0), wall_s=0.48),))
+    # 24 calls of 8 samples, each of 40 ms and two at once.
+    assert outcome_metrics(job(outcome), outcome)["size/8/throughput"] == pytest.approx(400.0)
+    assert outcome_metrics(job(outcome), outcome)["size/8/latency_ms"] == 40.0
+
+
+def test_a_static_and_a_dynamic_result_have_no_verdict_on_a_runtime() -> None:
+    fixed, dynamic = (
+        Side(name, "EAGER", {"latency_ms": 1.0}, {"params.model": "resnet18", **facts})
+        for name, facts in (("a", {}), ("b", {"params.dynamic": "batch"}))
+    )
+    assert compare(fixed, dynamic).incomparable == ("dynamic differs: none, batch",)
+    assert compare(fixed, fixed).incomparable == ()
 
 
 def test_the_table_has_a_column_for_each_size_and_says_what_was_compiled_anew() -> None:

@@ -76,6 +76,17 @@ def test_counterparts_are_of_the_same_workload() -> None:
     assert pair(before[:1], after[1:])[0] == [(before[0], after[1])]
 
 
+def test_a_static_result_has_the_static_one_for_its_counterpart() -> None:
+    static, dynamic = side(1, 2), side(1, 2, params__dynamic="batch")
+    assert pair([static, dynamic], [dynamic, static])[0] == [(static, static), (dynamic, dynamic)]
+    assert pair([dynamic, static], [static, side(1, 2, "ONNX_CPU")])[0] == [(static, static)]
+    # Two jobs of which one is dynamic are still put beside each other, with a warning.
+    other = side(1, 2, "ONNX_CPU"), side(1, 2, "ONNX_CPU", params__dynamic="batch")
+    pairs, alone = pair([static, other[0]], [dynamic, other[1]])
+    assert (pairs, alone) == ([(static, dynamic), other], [])
+    assert compare(*pairs[0]).warnings == ("dynamic differs: none, batch",)
+
+
 def told(before: list[Side], after: list[Side], width: int = 80) -> str:
     pairs, alone = pair(before, after)
     console = PlainConsole(file=io.StringIO(), width=width)

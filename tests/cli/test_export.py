@@ -16,6 +16,8 @@ from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.jobs import kept_check
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.kept_check import Checked
+from almaflow.records import TensorSpec, write_json
+from almaflow.records.export import read_export
 from almaflow.tracking.reader import runs_of
 from almaflow.tracking.session import connect
 from almaflow.tracking.uris import resolve_uri
@@ -135,3 +137,21 @@ def test_what_cannot_be_registered_is_told_before_anything_is_written(
     monkeypatch.setattr(kept_check, "check_export", lambda _exported: wrong)
     assert "answers otherwise" in str(run(done.job_id, "--register", "mine").exception)
     assert connect(resolve_uri(None)).search_registered_models() == []
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "told"),
+    [
+        (["float32"], "outputs equal the job's to the bit;"),
+        (["float32", "int64"], "floating outputs equal the job's to the bit;"),
+        (["int64", "bool"], "outputs equal the job's in 99% of the elements or more;"),
+    ],
+)
+def test_integers_are_not_said_to_be_equal_to_the_bit(
+    done: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dtypes: list[str], told: str
+) -> None:
+    kept = JobFiles.of(done.directory).root / "kept" / "ONNX_CPU"
+    outputs = tuple(TensorSpec((2, 3), each) for each in dtypes)
+    write_json(kept / "export.json", replace(read_export(kept), outputs=outputs, arithmetic="float32"))
+    monkeypatch.setattr(kept_check, "check_export", lambda _exported: replace(CHECKED, sqnr_db=None))
+    assert f"Checked in a fresh process: {told}" in run(done.job_id, "--to", tmp_path / "out").stdout

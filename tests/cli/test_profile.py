@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,36 @@ def test_an_application_is_recorded_as_it_is() -> None:
     assert "predict: 4 calls" in shown
     assert "2 segments" in shown
     assert "nothing was measured yet" in shown
+
+
+def test_a_profile_that_cannot_be_written_does_not_stop_the_others(stored_home: Path) -> None:
+    files = write_profile("a", "a", "a")
+    files.write_results(replace(results(figure("a", "EAGER", 4.0)), store=display_uri(resolve_uri(None))))
+    for name, damaged in (("lacks_its_record", "profile.json"), ("lacks_a_segment", "calls.jsonl")):
+        other = shutil.copytree(files.recorded.root, stored_home / "profiles" / name)
+        (other / damaged).write_text((other / damaged).read_text(encoding="utf-8").replace('"a"', '"b"'))
+    (stored_home / "profiles" / "lacks_its_record" / "profile.json").unlink()
+    done = CliRunner().invoke(sync, [], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 1)
+    assert "profile lacks_its_record: not written: FileNotFoundError: " in done.output
+    assert "profile lacks_a_segment: not written: KeyError: " in done.output
+    assert "profile made: written" in done.output
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_profile_is_measured_and_named_by_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, elsewhere: bool
+) -> None:
+    root = write_profile("a").recorded.root
+    if elsewhere:
+        root = root.rename(tmp_path / "another home")
+    asked: list[Path] = []
+    monkeypatch.setattr("almaflow.profiles.measure.measure_profile", lambda where, *_, **__: asked.append(where))
+    shown = run("measure", str(root) if elsewhere else "made", "local/EAGER").output
+    assert asked == [root]
+    assert "predict: 1 call" in shown
+    name = f"'{root}'" if elsewhere else "made"
+    assert shown.endswith(f"all of it: almaflow profile show {name} --verbose\n")
 
 
 def test_sync_writes_what_the_store_missed(stored_home: Path) -> None:

@@ -49,6 +49,14 @@ def test_limits_are_kept_by_the_names_of_their_metrics() -> None:
     assert compose(["choose.max.latency/p99=20", "~choose.max.latency/p99"]).choose.max == {}
 
 
+def test_the_config_of_an_earlier_evaluation_can_be_read() -> None:
+    kept = plain(compose(["evaluate._target_=made.up"]))
+    kept["evaluate"] = {"_target_": "made.up", "kwargs": {}, "samples": None, "max_drop": None, "lower_is_better": []}
+    assert validate_stored(kept) == compose(["evaluate._target_=made.up"])
+    kept["evaluate"] = {"_target_": None, "kwargs": {}, "samples": None, "max_drop": None, "lower_is_better": []}
+    assert validate_stored(kept) == compose([])
+
+
 def test_a_figure_with_dots_in_its_name_can_be_chosen_by() -> None:
     given = ["choose.min.quality/f1.macro=0.5", "choose.max.prediction/v1.2/error_pct=9", "choose.by=quality/f1.macro"]
     job = compose([*given, "evaluate._target_=made.up"])
@@ -75,6 +83,29 @@ def test_a_sweep_over_limits_makes_a_job_of_each() -> None:
     assert [(each.max, each.min) for each in found] == [
         ({"latency/p99": most}, {"fidelity/sqnr_db": least}) for most in (10, 20) for least in (20, 40)
     ]
+
+
+SIZED = ("model.dynamic=[batch]", "batch_size=2", "model.sizes=[1,2,8]")
+
+
+def test_a_metric_at_a_size_has_the_size_in_its_name() -> None:
+    job = compose([*SIZED, "choose.max.size/8/latency_ms=3", "choose.by=size/1/throughput"])
+    assert job.choose.max == {"size/8/latency_ms": 3}
+    assert validate_stored(plain(job)).choose == job.choose
+    nested = choose_settings({"max": {"size/8/latency_ms": 3}})
+    assert compose([*SIZED, *(override(*each) for each in nested.items())]).choose.max == {"size/8/latency_ms": 3}
+
+
+@pytest.mark.parametrize(("given", "line"), [
+    (["choose.max.size/8/latency_ms=3"],
+     "choose: size/8/latency_ms is not measured; add model.dynamic=[batch] model.sizes=[1,8]"),
+    ([*SIZED, "choose.min.size/4/sqnr_db=3"], "choose: size/4/sqnr_db is not measured; model.sizes has 1, 8"),
+    ([*SIZED, "choose.by=size/2/latency_ms"], "choose: size/2/latency_ms is not measured; model.sizes has 1, 8"),
+])  # fmt: skip
+def test_a_size_at_which_nothing_is_measured_is_told_before_anything_runs(given: list[str], line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        compose(given)
+    assert str(raised.value) == line
 
 
 @given(st.sampled_from(KNOWN), st.floats(-1e9, 1e9))

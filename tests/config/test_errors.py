@@ -62,6 +62,7 @@ def answer(*overrides: str) -> str:
         ("evaluate.samples=0", "evaluate.samples=0.0: must be more than 0"),
         ("evaluate.samples=2.5", "evaluate.samples=2.5: must be a whole number, or a share below 1"),
         ("evaluate.max_drop=-1", "evaluate.max_drop=-1.0: must be 0 or more"),
+        ("evaluate.lower_is_better=[depth]", "evaluate.lower_is_better=['depth']: there is no evaluation"),
         (
             "evaluate.max_drop=0.1",
             (

@@ -337,6 +337,9 @@ def test_an_evaluation_needs_a_data_loader() -> None:
     assert spec == EvaluateSpec("almaflow.worker.evaluations.mse", {"a": 1})
     own = job("evaluate._target_=mine.figures", "model.data_loader._target_=mine.loader")
     assert resolve.resolve_evaluate(own, resolve.resolve_model(own)) == EvaluateSpec("mine.figures")
+    own.evaluate.lower_is_better = ["depth"]
+    found = resolve.resolve_evaluate(own, resolve.resolve_model(own))
+    assert found == EvaluateSpec("mine.figures", lower_is_better=("depth",))
     assert resolve.resolve_evaluate(job(), resolve.resolve_model(job())) is None
 
 

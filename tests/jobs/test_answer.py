@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from almaflow.errors import TrackingError
 from almaflow.jobs.answer import answer
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.keep_setting import Keep
+from almaflow.jobs.kept_export import kept_model
 from almaflow.jobs.resume import Resumed
 from almaflow.records.specs import Choosing
 
@@ -41,10 +43,16 @@ def known(home: Path) -> Job:
     return made
 
 
-def asked(known: Job, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> tuple[dict[str, Any], list[str]]:
+def asked(
+    known: Job, monkeypatch: pytest.MonkeyPatch, logged: list[str] | None = None, **fields: Any
+) -> tuple[dict[str, Any], list[str]]:
     """What is marked in the store, and what is said."""
+    logged = [] if logged is None else logged
     marked: dict[str, Any] = {}
     monkeypatch.setattr("almaflow.jobs.answer.mark_again", lambda _, marks: marked.update(marks))
+    monkeypatch.setattr(
+        "almaflow.jobs.model_logging.log_model", lambda _, model: logged.append(model.export.conversion)
+    )
     said = Said()
     context: Any = SimpleNamespace(
         request=SimpleNamespace(keep=Keep(frozenset(NAMES), only_best=True), uri="sqlite:///x.db"), progress=said
@@ -57,6 +65,9 @@ def asked(known: Job, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> tuple[d
 
 def test_the_chosen_one_is_kept_and_marked(known: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     marked, said = asked(known, monkeypatch, choose=Choosing(by="memory/model_mb"))
+    written = JobFiles.of(known.directory).read_job()
+    assert written == replace(known, choose=Choosing(by="memory/model_mb"))
+    assert kept_model(written, None).export.conversion == "EAGER"  # what is exported is the best of the new limits
     assert marked["run of it"]["almaflow.chosen"] == "EAGER"
     assert marked["run of EAGER"]["almaflow.chosen"] == "true"
     assert "almaflow.chosen" not in marked["run of ONNX_CPU"]
@@ -78,6 +89,16 @@ def test_where_nothing_keeps_to_the_limits_the_fastest_stays(known: Job, monkeyp
     marked, _ = asked(known, monkeypatch, choose=Choosing(max={"latency_ms": 1}))
     assert marked["run of it"]["almaflow.chosen"] == "none"
     assert kept_names(JobFiles.of(known.directory).root) == {"ONNX_CPU"}
+
+
+def test_what_is_to_be_logged_now_is_logged(known: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    _, said = asked(known, monkeypatch, logged, config={"log_models": "best"})
+    assert logged == ["ONNX_CPU"]
+    assert said[-1] == "logged as MLflow models: ONNX_CPU"
+    shutil.rmtree(JobFiles.of(known.directory).root / "kept")
+    _, said = asked(known, monkeypatch, config={"log_models": "best"})
+    assert said[-1] == "log_models=best: no converted model of this job is on disk, so none is logged"
 
 
 def test_a_store_that_is_gone_costs_one_line(known: Job, monkeypatch: pytest.MonkeyPatch) -> None:

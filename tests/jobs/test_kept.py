@@ -18,7 +18,7 @@ from almaflow.jobs.files import JobFiles
 from almaflow.jobs.keep_setting import NOTHING, Keep, keep_of
 from almaflow.jobs.kept import KeptModels
 from almaflow.jobs.kept_check import check_export
-from almaflow.jobs.kept_export import export_kept, job_of
+from almaflow.jobs.kept_export import export_kept, job_of, kept_model
 from almaflow.measure.conversion_run import ConversionRun
 from almaflow.measure.progress import Progress
 from almaflow.measure.work_directory import export_of
@@ -155,6 +155,11 @@ def test_the_best_is_the_one_that_was_chosen_and_one_that_lost_too_much_goes_at_
 @pytest.mark.parametrize(
     ("keep", "left", "told"),
     [
+        (
+            replace(BEST, spares_earlier=True),
+            {"EAGER", "ONNX_CPU"},
+            ["keep: left what an earlier attempt had kept: EAGER; keep=best removes what is not the best"],
+        ),
         (BEST, {"ONNX_CPU"}, ["keep: removed what an earlier attempt had kept: EAGER"]),
         (NOTHING, set(), ["keep: removed what an earlier attempt had kept: EAGER, ONNX_CPU"]),
         (Keep(frozenset({"EAGER"})), {"EAGER"}, ["keep: removed what an earlier attempt had kept: ONNX_CPU"]),
@@ -179,7 +184,10 @@ def test_a_job_that_goes_on_keeps_what_it_asks_for_now_and_says_so(
         kept_models(tmp_path, ALL).take(run, outcome)
         outcomes.append(outcome)
     said = Said()
-    KeptModels(tmp_path, keep, said).settle(job(*outcomes))
+    again = KeptModels(tmp_path, keep, said)
+    if keep.spares_earlier:
+        again.prune(job(*outcomes))
+    again.settle(job(*outcomes))
     assert kept_names(tmp_path) == left
     assert said.lines == told
 
@@ -226,6 +234,8 @@ def test_the_setting_names_what_can_be_kept() -> None:
     best = keep_of("best", PLAN, MODEL)
     assert best.only_best
     assert best.names == {"EAGER", "ONNX_CPU", "OPENVINO"}
+    assert keep_of(None, PLAN, MODEL) == replace(best, spares_earlier=True)
+    assert not best.spares_earlier
     everything = keep_of("all", PLAN, MODEL)
     assert (everything.only_best, everything.not_exportable) == (False, ("COMPILE_TVM",))
     assert keep_of("ONNX_CPU", PLAN, MODEL).names == {"ONNX_CPU"}
@@ -280,6 +290,35 @@ def test_the_best_that_is_kept_becomes_a_folder_with_a_readme(done: Job, tmp_pat
     assert "| latency, median | 10.00 ms |" in readme
     assert "output = model(x)" in readme
     assert read_export(exported.directory).conversion == "ONNX_CPU"
+
+
+@pytest.mark.parametrize(
+    ("former", "compiles", "today"),
+    [
+        (50.0, False, 90.0),
+        (25.0, False, 60.0),
+        (25.0, True, 50.0),
+        (15.0, True, 35.0),
+        (8.0, False, 60.0),
+        (3.0, False, 60),
+    ],
+)
+def test_what_an_older_almaflow_kept_is_checked_as_today(
+    done: Job, tmp_path: Path, *, former: float, compiles: bool, today: float
+) -> None:
+    from almaflow.conversions.exports import check
+
+    kept = Path(done.directory) / "kept" / "ONNX_CPU"
+    older = replace(read_export(kept), tolerance_db=former, least_equal=0.7, compiles=compiles)
+    write_json(kept / "export.json", older)
+    (kept / "check.py").write_text("raise SystemExit", encoding="utf-8")
+    for directory, export in (
+        (kept, kept_model(done, None).export),
+        (tmp_path / "out", export_kept(done, None, tmp_path / "out").export),
+    ):
+        assert (export.tolerance_db, export.least_equal) == (today, 0.999)
+        assert read_export(directory) == export
+        assert (directory / "check.py").read_text(encoding="utf-8") == check_source(check)
 
 
 def test_the_folder_is_checked_where_almaflow_cannot_be_imported(done: Job, tmp_path: Path) -> None:
@@ -407,6 +446,8 @@ def test_the_end_of_a_job_tells_what_was_kept_and_how_to_export_it(done: Job, tm
     bare = replace(done, directory=str(tmp_path))
     assert kept_lines(bare)[0].startswith("Kept: nothing (COMPILE_TVM is the fastest")
     assert kept_lines(replace(bare, config={"keep": "none"})) == []
+    assert kept_lines(replace(bare, config={})) == []  # older than the setting
+    assert "not kept" in kept_lines(replace(bare, config={"keep": None}))[0]
     assert "not kept" in kept_lines(replace(bare, config={"keep": ["EAGER"]}))[0]
 
 

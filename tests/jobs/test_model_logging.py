@@ -90,7 +90,9 @@ def test_the_setting_says_what_is_logged_and_kept(home: Path) -> None:
     assert with_logged("best", "all") == "all"
     assert with_logged("all", "best") == "all"
     assert with_logged("none", "best") == "best"
-    assert with_logged(None, "none") == "none"
+    assert with_logged(None, "none") is None
+    assert with_logged(None, "best") is None  # the best is kept, and what is kept already stays
+    assert with_logged(None, "all") == "all"
     assert with_logged(["ONNX_CPU"], "all") == ["ONNX_CPU"]
 
 
@@ -104,11 +106,13 @@ def test_sync_logs_what_the_store_missed(stored_home: Path, monkeypatch: pytest.
         return log(uri, model)
 
     monkeypatch.setattr(model_logging, "log_model", log_or_fail)
+    monkeypatch.setattr(model_logging, "answers", lambda _: True)
     files = JobFiles.of(made.directory)
     closed = JobStore(resolve_uri(None), progress).close(files, made, Status.OK)
     assert progress.lines == ["warning: no room; the job goes on, and `almaflow sync` writes what is missing"]
     assert not closed.tracked
-    assert logged() == set()
+    assert logged() == {"EAGER"}  # which comes after it
+    assert all(each.run_id for each in files.read_job().outcomes)
     (synced,) = sync(resolve_uri(None))
     assert synced.why_not is None
     assert logged() == {"EAGER", "ONNX_CPU"}
@@ -122,6 +126,35 @@ def test_a_kept_model_that_is_damaged_is_told(home: Path) -> None:
     made = measured_job(home, "best", with_run("EAGER", 20.0))
     path = home / "jobs" / "j" / "kept" / "EAGER" / "export.json"
     path.write_bytes(b"[]")
-    with pytest.raises(TrackingError, match="no model is logged until its directory is removed") as raised:
+    with pytest.raises(TrackingError, match="it is not logged as a model until its directory is removed") as raised:
         log_kept(made, "sqlite:///none.db")
     assert str(path) in str(raised.value)
+
+
+def test_a_model_that_cannot_be_logged_keeps_no_other_one_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = measured_job(home, "all", *(with_run(name, ms) for name, ms in (("EAGER", 20.0), ("ONNX_CPU", 10.0))))
+    tried: list[str] = []
+
+    def refused(_: str, model: Any) -> None:
+        tried.append(model.export.conversion)
+        message = f"{model.export.conversion} is too large"
+        raise TrackingError(message)
+
+    monkeypatch.setattr(model_logging, "log_model", refused)
+    monkeypatch.setattr(model_logging, "answers", lambda _: True)
+    with pytest.raises(TrackingError, match=r"^ONNX_CPU is too large; EAGER is too large$"):
+        log_kept(made, "sqlite:///none.db")
+    assert tried == ["ONNX_CPU", "EAGER"]
+    monkeypatch.setattr(model_logging, "answers", lambda _: False)
+    with pytest.raises(TrackingError, match=r"^ONNX_CPU is too large$"):
+        log_kept(made, "sqlite:///none.db")
+
+
+def test_an_interrupted_job_leaves_its_models_to_sync(stored_home: Path) -> None:
+    made = replace(measured_job(stored_home, "all", ok("EAGER", 20.0)), interrupted=True)
+    files = JobFiles.of(made.directory)
+    closed = JobStore(resolve_uri(None), Said()).close(files, made, Status.FAILED)
+    assert (closed.tracked, logged()) == (False, set())
+    (synced,) = sync(resolve_uri(None))
+    assert synced.why_not is None
+    assert logged() == {"EAGER"}

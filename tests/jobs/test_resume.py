@@ -201,7 +201,7 @@ def test_a_job_that_only_its_own_run_is_missing_of_is_closed() -> None:
     assert not resume(new("later", PLAN[:1]), PLAN[:1], resolve_uri(None), failures_only=False).needs_closing
 
 
-@pytest.mark.parametrize(("digest", "again"), [("a", False), ("b", True), (None, True)])
+@pytest.mark.parametrize(("digest", "again"), [("a", False), ("b", True), (None, False)])
 def test_figures_of_other_samples_or_labels_are_taken_again(digest: str | None, *, again: bool) -> None:
     prepared = replace(PREPARED, quality_digest="a")
     made = replace(job(), evaluate=EvaluateSpec("figures"), prepared=prepared)

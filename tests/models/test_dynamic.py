@@ -63,18 +63,32 @@ def test_what_does_not_fit_the_inputs_is_told_in_one_line(
     assert str(refused.value) == line
 
 
-def test_without_sizes_one_other_is_checked_at_which_everything_differs() -> None:
-    from almaflow.models.dynamic import sizes_to_check
+def test_every_dimension_is_checked_at_another_size_whatever_sizes_were_given() -> None:
+    from almaflow.models.dynamic import sizes_to_check, timed_sizes
 
+    present = {"batch": 2, "sequence": 4}
     assert sizes_to_check(spec(), {}) == []
-    assert sizes_to_check(spec(BATCH, SEQUENCE), {"batch": 2, "sequence": 4}) == [{"batch": 4, "sequence": 6}]
+    assert sizes_to_check(spec(BATCH, SEQUENCE), present) == [{"batch": 4, "sequence": 6}]
     assert sizes_to_check(spec(SEQUENCE), {"sequence": 5}) == [{"sequence": 6}]
     assert sizes_to_check(spec(SEQUENCE), {"sequence": 6}) == [{"sequence": 5}]
-    asked = spec(BATCH, SEQUENCE, sizes=({"batch": 8}, {"sequence": 2}))
-    assert sizes_to_check(asked, {"batch": 2, "sequence": 4}) == [
-        {"batch": 8, "sequence": 4},
-        {"batch": 2, "sequence": 2},
-    ]
+    whole = spec(BATCH, SEQUENCE, sizes=({"batch": 8}, {"sequence": 2}))
+    assert sizes_to_check(whole, present) == [{"batch": 8, "sequence": 4}, {"batch": 2, "sequence": 2}]
+    one = spec(BATCH, SEQUENCE, sizes=({"batch": 1}, {"batch": 8}))
+    timed = [{"batch": 1, "sequence": 4}, {"batch": 8, "sequence": 4}]
+    assert timed_sizes(one, present) == timed
+    assert sizes_to_check(one, present) == [*timed, {"batch": 2, "sequence": 6}]
+
+
+def test_the_examples_own_size_is_not_another_and_none_is_there_twice() -> None:
+    from almaflow.models.dynamic import sizes_to_check, timed_sizes
+
+    own = spec(BATCH, sizes=({"batch": 2},))
+    assert timed_sizes(own, {"batch": 2}) == []
+    assert sizes_to_check(own, {"batch": 2}) == [{"batch": 4}]
+    twice = spec(BATCH, SEQUENCE, sizes=({"batch": 8}, {"batch": 8, "sequence": 4}, {"batch": 8, "sequence": 2}))
+    expected = [{"batch": 8, "sequence": 4}, {"batch": 8, "sequence": 2}]
+    assert timed_sizes(twice, {"batch": 2, "sequence": 4}) == expected
+    assert sizes_to_check(twice, {"batch": 2, "sequence": 4}) == expected
 
 
 def test_a_larger_batch_has_the_rows_of_all_batches_before_it_has_any_twice() -> None:
@@ -86,9 +100,67 @@ def test_a_larger_batch_has_the_rows_of_all_batches_before_it_has_any_twice() ->
     shared = torch.zeros(3)
     batches = [(torch.tensor([[1, 2], [3, 4]]), shared), (torch.tensor([[5, 6], [7, 8]]), shared)]
     made, same = resized(batches, axes, {"batch": 5, "sequence": 3})
-    assert made.tolist() == [[1, 2, 1], [3, 4, 3], [5, 6, 5], [7, 8, 7], [1, 2, 1]]
+    assert made.tolist() == [[1, 2, 5], [3, 4, 7], [5, 6, 1], [7, 8, 3], [1, 2, 5]]
     assert same is shared
     assert resized(batches, axes, {"batch": 1, "sequence": 1})[0].tolist() == [[1]]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("pool", ["amax", "mean"])
+def test_a_length_that_a_trace_of_a_pooling_has_frozen_is_seen(batches: int, pool: str) -> None:
+    import torch
+
+    from almaflow.models.dynamic import resized
+
+    def pooled(x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = getattr(x[:, : int(x.shape[1])], pool)(1)
+        return found
+
+    generator = torch.Generator().manual_seed(0)
+    made = [(torch.randn(2, 6, 4, generator=generator),) for _ in range(batches)]
+    traced = torch.jit.trace(pooled, made[0], check_trace=False)  # type: ignore[no-untyped-call]
+    for length in (8, 12):
+        (longer,), (again,) = (
+            resized(made, ({0: "batch", 1: "sequence"},), {"batch": 2, "sequence": length}) for _ in range(2)
+        )
+        assert longer.shape == (2, length, 4)
+        assert torch.equal(longer, again)
+        assert (traced(longer) - pooled(longer)).abs().max() > 0.01
+
+
+def test_elements_are_those_of_the_example_and_masks_stay_masks() -> None:
+    import torch
+
+    from almaflow.models.dynamic import resized
+
+    tokens = torch.tensor([[1, 9, 4], [7, 2, 3]])
+    kinds = [torch.bool, torch.float16, torch.bfloat16, torch.complex64, torch.uint8]
+    batch = (tokens, torch.tensor([[1, 1, 0], [1, 0, 0]]), *(tokens.to(kind) for kind in kinds))
+    axes: Axes = tuple({0: "batch", 1: "sequence"} for _ in batch)
+    made = resized([batch], axes, {"batch": 2, "sequence": 6})
+    assert [sorted(row) for row in made[0].tolist()] == [[1, 1, 4, 4, 9, 9], [2, 2, 3, 3, 7, 7]]
+    assert made[0].tolist() != tokens.repeat(1, 2).tolist()
+    assert made[1].tolist() == [[1, 1, 0, 1, 1, 0], [1, 0, 0, 1, 0, 0]]
+    assert [each.dtype for each in made[2:]] == kinds
+
+
+def test_another_size_lies_in_memory_as_the_example_does() -> None:
+    import torch
+
+    from almaflow.conversions.built.dynamic import DynamicShapes
+    from almaflow.models.dynamic import resized
+
+    example = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    axes: Axes = ({0: "batch", 3: "width"},)
+    (made,) = resized([(example,)], axes, {"batch": 3, "width": 7})
+    assert made.shape == (3, 3, 4, 7)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert resized([(example.contiguous(),)], axes, {"batch": 3, "width": 7})[0].is_contiguous()
+    batch = (example,)
+    assert DynamicShapes(axes).widened(batch) is batch
+    (widened,) = DynamicShapes(axes).widened((example[:1],))
+    assert widened.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_converters_get_the_names_in_their_own_form() -> None:

@@ -68,10 +68,19 @@ def test_copies_of_other_layouts_are_equal() -> None:
         )
 
 
-def test_values_do_not_make_another_segment(tmp_path: Path) -> None:
+def test_weights_make_another_result_and_values_of_inputs_do_not_unless_all_are_zeros(tmp_path: Path) -> None:
     made = spec(tmp_path, [batch()])
     example = build_example(made, 1)
-    assert digests_of_built(made, example.model, "any", example.batches, example.form) == {}
+
+    def digests(weights: str, batches: list[tuple[torch.Tensor, ...]], path: str | None = "w.pt") -> dict[str, str]:
+        return digests_of_built(replace(made, weights=path), example.model, weights, batches, example.form)
+
+    other = tuple(1 + each for each in batch())
+    zeros = tuple(torch.zeros_like(each) for each in batch())
+    assert digests("some", [batch()]) == digests("some", [other])
+    assert digests("some", [batch()]) != digests("other", [batch()])
+    assert {*digests("some", [zeros])} == {"weights", "inputs"}
+    assert digests("of none", [batch()], None) == {}
 
 
 def test_a_segment_runs_under_the_autocast_it_was_recorded_under(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from almaflow.errors import UsageError
 from almaflow.jobs.request import make_request
 from almaflow.predict import workloads
 from almaflow.predict.forecast import forecasts
-from almaflow.records import Operation, Workload
+from almaflow.records import DynamicDim, Operation, Workload
 from almaflow.tracking.registry import model_name, publish
 from almaflow.tracking.session import connect
 from almaflow.tracking.training_data import measured_models
@@ -71,6 +71,15 @@ def test_the_newest_measurement_of_each_with_its_operations() -> None:
     threads = new("one").hardware.threads
     assert found(threads) == [("a", "EAGER", 22.0, 1e9), ("a", "ONNX_CPU", 10.0, 1e9), ("b", "EAGER", 30.0, 2e9)]
     assert found(threads + 1) == []
+
+
+@pytest.mark.usefixtures("_here")
+def test_a_fixed_and_a_dynamic_measurement_are_two() -> None:
+    made = job_of("one", "a", 1e9, 100.0)
+    stored("one", took("EAGER", 20.0), made=made)
+    dynamic = replace(job_of("two", "a", 1e9, 200.0), model=replace(made.model, dynamic=(DynamicDim("batch"),)))
+    stored("two", took("EAGER", 22.0), made=dynamic)
+    assert [floor for _, _, floor, _ in found(made.hardware.threads)] == [20.0, 22.0]
 
 
 def calibrated(threads: int, cpu: str = "A CPU") -> tuple[NetworkTimes, calibration.Calibration]:

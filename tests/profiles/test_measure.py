@@ -147,6 +147,24 @@ def test_measured_again_in_another_conversion_the_first_figures_stay() -> None:
     }
 
 
+def test_figures_of_other_threads_than_the_newest_are_left_out_and_told() -> None:
+    write_profile("ab", "ab", "ab")
+    measure_profile("made", FakeJobs())
+    again = FakeJobs(a=[ok("EAGER", 3.0)], b=[ok("EAGER", 3.0)])
+    again.after = lambda made: replace(made, hardware=replace(made.hardware, threads=7))
+    results = measure_profile("made", again)
+    assert len(results.figures) == 4
+    data = ProfileReport.of("made").to_dict()
+    assert {each["conversion"]: each["ms"] for each in data["functions"][0]["totals"]} == {"best": 11.0, "EAGER": 11.0}
+    (note,) = data["notes"]
+    assert note == (
+        "ONNX_CPU: 2 figures left out, measured with other versions, threads or on another processor than the newest "
+        "ones: almaflow profile measure made local/ONNX_CPU"
+    )
+    measure_profile("made", FakeJobs())
+    assert ProfileReport.of("made").data["notes"] == []
+
+
 def test_many_sizes_of_a_family_are_few_jobs() -> None:
     names = [f"a{number:02}" for number in range(1, 31)]
     write_profile(names)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,16 @@ def test_every_cell_is_shown_where_all_is_asked_for() -> None:
     shown = text(made(), verbose=True)
     assert "ONNX_CPU: error: it raised" in shown
     assert "EAGER: 4.00 ms 3.60-4.40 100 dB" in shown
+
+
+def test_what_writes_to_its_inputs_is_marked() -> None:
+    known = workload("a", "a", "a")
+    known = replace(known, pieces={"a": replace(known.pieces["a"], writes=True)})
+    data = analysed(known, results(figure("a", "EAGER", 4.0), figure("a", "ONNX_CPU", 1.0)))
+    shown = text(data, verbose=True)
+    assert "ONNX_CPU: 1 segment with writes not checked, and kept out of the best of each" in shown
+    assert "EAGER (ONNX_CPU 1.00 writes not checked)" in shown
+    assert "ONNX_CPU: 1.00 ms 0.9000-1.10 100 dB writes not checked" in shown
 
 
 def test_what_is_not_measured_is_told() -> None:

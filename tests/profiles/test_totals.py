@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.made_profiles import figure, results, workload
 
+from almaflow.errors import UsageError
 from almaflow.profiles.analysis import analysed
 from almaflow.profiles.latencies import Deployment, latencies
+from almaflow.profiles.report import ProfileReport
+from almaflow.profiles.sizes import grid
 from almaflow.profiles.totals import Latency, total
 from almaflow.profiles.workload import CallCut, FunctionCalls, Piece, Workload
 
@@ -92,6 +97,92 @@ def test_what_was_not_measured_counts_as_it_was_recorded_and_lowers_the_share_th
     assert data["covered_pct"] == pytest.approx(50.0)
     totals = {each["conversion"]: each["ms"] for each in data["functions"][0]["totals"]}
     assert totals == pytest.approx({"best": 6.5, "ONNX_CPU": 6.5, "EAGER": 7.0})
+
+
+def test_a_segment_that_another_conversion_has_measured_is_lacking_in_this_one() -> None:
+    made = workload("ab", "ab", "ab", python_ms=1.0, eager_ms={"b": 5.0})
+    measured = [figure("a", "EAGER", 10.0), figure("b", "EAGER", 6.0), figure("a", "A", 4.0), figure("b", "A", 5.5)]
+    data = analysed(made, results(*measured, figure("a", "B", 3.0)))
+    totals = {each["conversion"]: each for each in data["functions"][0]["totals"]}
+    assert {name: each["ms"] for name, each in totals.items()} == {"best": 9.5, "EAGER": 17.0, "A": 10.5, "B": None}
+    assert totals["B"]["why"] == "not measured yet; 16.7% of the graphs' time is"
+    assert totals["B"]["failures"] == 0
+    assert [totals[name]["covered_pct"] for name in ("best", "A", "B")] == pytest.approx([100, 100, 100 / 6])
+
+
+def test_what_no_conversion_has_measured_keeps_the_interval_of_its_recorded_time() -> None:
+    made = workload("ab", "ab", "ab", eager_ms={"b": 5.0})
+    wide = replace(made.pieces["b"], eager_low_ms=4.0, eager_high_ms=7.0)
+    made = replace(made, pieces=made.pieces | {"b": wide})
+    exact = replace(figure("a", "EAGER", 1.0), low_ms=1.0, high_ms=1.0)
+    data = analysed(made, results(exact))
+    assert [data["functions"][0]["totals"][0][end] for end in ("low_ms", "ms", "high_ms")] == pytest.approx(
+        [10, 11, 13]
+    )
+    unknown = analysed(workload("ab", "ab", "ab"), results(exact))
+    assert unknown["functions"][0]["totals"][0]["low_ms"] is None
+
+
+def test_the_sum_of_the_parts_is_over_the_calls_that_the_whole_is_of() -> None:
+    calls = (CallCut(("a",) * 9, None), CallCut(("a",), 5.0, 1.0), CallCut(("a",), 5.0, 1.0))
+    made = workload("a")
+    made = replace(made, functions=(replace(made.functions[0], calls=calls, discarded={"compiled": 1}),))
+    function = analysed(made, results(figure("a", "EAGER", 1.0)))["functions"][0]
+    assert (function["eager_ms"], function["parts_ms"], function["closure_pct"]) == pytest.approx((6.0, 6.0, 0.0))
+
+
+def test_where_no_call_tells_python_the_graphs_are_known_and_why_there_is_no_total() -> None:
+    made = workload("aa", "aa", python_ms=None)
+    made = replace(made, functions=(replace(made.functions[0], discarded={"concurrent": 2, "raised": 1}),))
+    data = analysed(made, results(figure("a", "EAGER", 4.0), figure("a", "A", 1.0)))
+    best, fast, slow = data["functions"][0]["totals"]
+    assert [each["conversion"] for each in (best, fast, slow)] == ["best", "A", "EAGER"]
+    assert (fast["ms"], fast["backend_ms"], slow["backend_ms"]) == (None, 2.0, 8.0)
+    why = "no call tells Python's time: all 2 were concurrent; call each input twice, or from one thread"
+    assert best["why"] == fast["why"] == why
+    with pytest.raises(UsageError, match="predict: no call tells Python's time"):
+        ProfileReport(data).best()
+
+
+def test_what_writes_to_its_inputs_is_marked_and_best_in_eager_alone() -> None:
+    made = workload("ab", "ab", "ab")
+    made = replace(made, pieces=made.pieces | {"a": replace(made.pieces["a"], writes=True)})
+    measured = [figure("a", "EAGER", 4.0), figure("b", "EAGER", 4.0), figure("a", "A", 1.0), figure("b", "A", 1.0)]
+    function = analysed(made, results(*measured))["functions"][0]
+    totals = {each["conversion"]: each for each in function["totals"]}
+    assert {name: (each["ms"], each["unchecked"]) for name, each in totals.items()} == {
+        "best": (10.0, 0),
+        "A": (7.0, 1),
+        "EAGER": (13.0, 0),
+    }
+    cells = {part["segment_id"]: [cell["unchecked"] for cell in part["cells"]] for part in function["segments"]}
+    assert cells == {"a": [False, True], "b": [False, False]}
+
+
+def test_a_size_of_the_grid_that_failed_leaves_the_report() -> None:
+    sizes = {f"a{number}": float(number) for number in range(1, 10)}
+    made = workload(list(sizes), sizes=sizes)
+    measured, check = grid(list(made.pieces.values()))
+    assert check is not None
+    names = [*(each.segment_id for each in measured), check.segment_id]
+    figures = [figure(name, "EAGER", sizes[name]) for name in names]
+    figures += [figure(name, "A", sizes[name] if name != names[2] else None) for name in names]
+    data = analysed(made, results(*figures))
+    assert [each["conversion"] for each in data["size_checks"]] == ["EAGER"]
+    totals = {each["conversion"]: each for each in data["functions"][0]["totals"]}
+    assert (totals["A"]["ms"], totals["EAGER"]["ms"]) == (None, pytest.approx(5.0 + sum(sizes.values()), rel=0.01))
+
+
+def test_a_size_is_not_taken_as_recorded_where_the_end_of_its_family_failed() -> None:
+    sizes = {f"a{number}": float(number) for number in range(1, 10)}
+    made = workload(list(sizes), sizes=sizes)
+    eager = [figure(name, "EAGER", 2.0) for name in ("a1", "a3", "a9")]
+    both = [*eager, figure("a1", "A", 1.0), figure("a3", "A", 1.0)]
+    broken = latencies(made, results(*both, figure("a9", "A", None)), Deployment("here", "A"))
+    assert broken.failed["a6"] == "another size of it: it raised"
+    lacking = latencies(made, results(*both), Deployment("here", "A"))
+    assert (lacking.failed["a9"], lacking.failed["a6"]) == ("not measured yet", "not measured yet")
+    assert lacking.of["a2"].interpolated
 
 
 def test_costs_are_those_of_the_machine() -> None:

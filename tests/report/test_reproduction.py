@@ -15,7 +15,7 @@ from tests.support.example_jobs import failed, job
 from tests.support.forked_commands import fork
 
 from almaflow.conversions.catalogue.plan import plan
-from almaflow.records import Failure, FailureKind, HardwareSpec, InputSpec, ModelSpec, WorkerTask, from_dict
+from almaflow.records import DynamicDim, Failure, FailureKind, HardwareSpec, InputSpec, ModelSpec, WorkerTask, from_dict
 from almaflow.report.reproduction import reproduction
 
 if TYPE_CHECKING:
@@ -86,6 +86,17 @@ def test_it_judges_as_the_worker_does_where_a_gpu_rounds_float32_to_tf32(tmp_pat
     code, printed, said = run("on_tensor_cores.py", tmp_path, zygote)
     assert code == 0, said
     assert "tolerance_db=25.0" in printed
+
+
+@pytest.mark.slow
+def test_it_tells_what_is_wrong_at_another_size(tmp_path: Path, zygote: Zygote) -> None:
+    target = "tests.support.dynamic_models.MeanOverBatch"
+    model = replace(MODEL, target=target, kwargs={}, batch_size=4, dynamic=(DynamicDim("batch"),))
+    made = reproduction(outcome("JIT_TRACE"), replace(job(), model=model, hardware=HARDWARE))
+    (tmp_path / "reproduce.py").write_text(made, encoding="utf-8")
+    code, printed, said = run("reproduce.py", tmp_path, zygote)
+    assert code == 0, said
+    assert "at other sizes:  right at the size of the example, and wrong at batch 6: " in printed
 
 
 @pytest.mark.slow

@@ -26,13 +26,20 @@ def figure(segment: str, conversion: str, ms: float | None, *, hardware: str = "
     return SegmentFigure(segment, hardware, conversion, Status.OK, ms, 0.9 * ms, 1.1 * ms, 100.0)
 
 
-def workload(*sequences: Sequence[str], sizes: dict[str, float] | None = None, python_ms: float = 5.0) -> Workload:
-    """A function whose calls ran these segments, each of 1 ms; the family is the first letter."""
-    calls = tuple(CallCut(tuple(each), python_ms, float(len(each))) for each in sequences)
+def workload(
+    *sequences: Sequence[str],
+    sizes: dict[str, float] | None = None,
+    python_ms: float | None = 5.0,
+    eager_ms: dict[str, float] | None = None,
+) -> Workload:
+    """A function whose calls ran these segments, each of 1 ms unless told; the family is the first letter."""
+    sizes, eager_ms = sizes or {}, eager_ms or {}
+    calls = tuple(CallCut(tuple(each), python_ms, sum(eager_ms.get(name, 1.0) for name in each)) for each in sequences)
     function = FunctionCalls("predict", calls)
-    sizes = sizes or {}
     pieces = {
-        name: Piece(name, name[0], count, 1.0, sizes.get(name, 1.0), f"app.py:{len(name)}", "3 operations")
+        name: Piece(
+            name, name[0], count, eager_ms.get(name, 1.0), sizes.get(name, 1.0), f"app.py:{len(name)}", "3 operations"
+        )
         for name, count in function.counts.items()
     }
     return Workload("made", pieces, (function,))

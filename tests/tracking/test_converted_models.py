@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,9 +17,18 @@ from tests.support.example_jobs import changed, ok
 from tests.support.made_exports import made_export
 from tests.support.stored_jobs import new, stored
 
+from almaflow.conversions.exports import check
 from almaflow.errors import TrackingError, UsageError
 from almaflow.tracking import artifacts, converted_models
-from almaflow.tracking.converted_models import ModelFiles, check_registration, log_model, register_model
+from almaflow.tracking.converted_models import (
+    ModelFiles,
+    check_registration,
+    discard_models_of,
+    log_model,
+    register_model,
+)
+from almaflow.tracking.exported import log_export
+from almaflow.tracking.replay import Result, catch_up
 from almaflow.tracking.session import connect
 from almaflow.tracking.uris import resolve_uri
 
@@ -33,7 +44,8 @@ def model(stored_home: Path) -> ModelFiles:
     made = stored("j", changed(ok("ONNX_CPU", 10.0), export_mb=0.001), made=replace(new("j"), config={}))
     folder = stored_home / "folder"
     export = made_export(folder, "2 * args[0]", {"x": X}, {"": X}, builder="a.Net")
-    return ModelFiles(str(made.outcomes[0].run_id), folder, export, "# mine\n")
+    (folder / "check.py").write_text("def _flat(output): ...\n", encoding="utf-8")  # as older versions wrote it
+    return ModelFiles(str(made.outcomes[0].run_id), folder, export, "# mine\n", Path(str(check.__file__)))
 
 
 def client() -> Any:
@@ -43,6 +55,15 @@ def client() -> Any:
 def logged_models(run_id: str) -> list[LoggedModel]:
     experiments = [each.experiment_id for each in client().search_experiments()]
     return list(client().search_logged_models(experiments, f"source_run_id = '{run_id}'"))
+
+
+def figures(model: ModelFiles) -> dict[str, list[float]]:
+    """The values of each figure of the logged model, in the order of their times."""
+    (logged,) = logged_models(model.run_id)
+    found: dict[str, list[float]] = {}
+    for each in sorted(logged.metrics or (), key=lambda each: each.timestamp):
+        found.setdefault(each.key, []).append(each.value)
+    return found
 
 
 def files_of(model: LoggedModel) -> set[str]:
@@ -65,11 +86,20 @@ def test_a_logged_model_has_the_figures_and_the_link_and_is_logged_once(model: M
     assert len(client().get_metric_history(model.run_id, "latency_ms")) == 1
     assert [each.model_id for each in run.outputs.model_outputs] == [model_id]
     assert files_of(found) >= {"MLmodel", "README.md", "load.py", "model.bin", "pyfunc_model.py", "export.json"}
+    (written,) = Path(urlsplit(found.artifact_location).path).glob("check.py")
+    assert written.read_text(encoding="utf-8") == Path(str(check.__file__)).read_text(encoding="utf-8")
     # A figure that comes later is on the model too.
-    client().log_metric(model.run_id, "export/load_s", 0.5)
+    log_export(uri, model.run_id, {"export/load_s": 0.5})
     log_model(uri, model)
-    (found,) = logged_models(model.run_id)
-    assert {each.key: each.value for each in found.metrics or ()}["export/load_s"] == 0.5
+    assert figures(model)["export/load_s"] == [0.5]
+    history = client().get_metric_history(model.run_id, "export/load_s")
+    time.sleep(0.002)  # MLflow's times are in milliseconds
+    log_export(uri, model.run_id, {"export/load_s": 0.6})
+    log_model(uri, model)
+    log_model(uri, model)
+    assert figures(model) == {name: [value] for name, value in before.items()} | {"export/load_s": [0.5, 0.6]}
+    assert client().get_metric_history(model.run_id, "export/load_s")[:-1] == history
+    assert {len(client().get_metric_history(model.run_id, name)) for name in before} == {1}
 
 
 def test_half_a_model_is_removed(model: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,18 +149,43 @@ def test_a_version_has_an_alias_and_is_made_once(model: ModelFiles) -> None:
     assert '"it\'s mine"' in found.tags["mlflow.modelVersions"]
 
 
-@pytest.mark.usefixtures("stored_home")
-def test_names_that_the_registry_refuses_are_told_before_anything_is_written() -> None:
+def test_a_run_that_is_measured_again_takes_its_models_along_unless_they_are_registered(model: ModelFiles) -> None:
     uri = resolve_uri(None)
-    check_registration(uri, "a new one", "champion")
-    for name in ("", "a/b", "a:b"):
+    first = client().get_logged_model(log_model(uri, model))
+    again = replace(new("j"), config={}, ended_at=900.0)
+    catch_up(uri, again, [Result(replace(ok("ONNX_CPU", 9.0), started_at=800.0, ended_at=801.0), {}, model.folder)])
+    assert client().get_run(model.run_id).info.lifecycle_stage == "deleted"
+    assert logged_models(model.run_id) == []
+    assert files_of(first) == set()
+
+
+def test_a_registered_model_stays_where_its_run_is_measured_again(model: ModelFiles) -> None:
+    uri = resolve_uri(None)
+    model_id = str(log_model(uri, model))
+    register_model(uri, model_id, "mine", None)
+    discard_models_of(client(), client().get_run(model.run_id))
+    (found,) = logged_models(model.run_id)
+    assert "MLmodel" in files_of(found)
+
+
+def test_names_that_the_registry_refuses_are_told_before_anything_is_written(
+    model: ModelFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = resolve_uri(None)
+    check_registration(uri, "a new one", "champion", model.run_id)
+    for name in ("", "a/b", "a:b", "a@b"):
         with pytest.raises(UsageError, match=f"^--register {name}: "):
-            check_registration(uri, name, None)
+            check_registration(uri, name, None, model.run_id)
     for alias in ("", "v1", "V12", "Latest", "a b", "a" * 256):
         with pytest.raises(UsageError, match=f"^--alias {alias}: MLflow takes letters"):
-            check_registration(uri, "mine", alias)
+            check_registration(uri, "mine", alias, model.run_id)
+    # A server made the experiment, and the database is named here.
+    served = SimpleNamespace(info=SimpleNamespace(artifact_uri="mlflow-artifacts:/1/r/artifacts"))
+    monkeypatch.setattr("mlflow.MlflowClient.get_run", lambda *_: served)
+    with pytest.raises(UsageError, match=r"^--register mine: .* by --uri http://HOST:PORT in place of sqlite:[^\n]*$"):
+        check_registration(uri, "mine", None, model.run_id)
 
 
 def test_a_registry_that_is_down_is_one_line() -> None:
     with pytest.raises(TrackingError, match=r"^mine cannot be registered in the MLflow store http://127[^\n]*$"):
-        check_registration("http://127.0.0.1:9", "mine", None)
+        check_registration("http://127.0.0.1:9", "mine", None, "r1")

@@ -30,8 +30,8 @@ def as_mlflow_model(directory: Path, answer: str, inputs: Any, outputs: Any, **f
     export = made_export(folder, answer, inputs, outputs, **fields)
     with quiet():
         write_mlmodel(whole, export, folder, LOGGED)
-    shutil.copytree(folder, whole, dirs_exist_ok=True, ignore=lambda _, names: {"requirements.txt"} & set(names))
-    return whole
+    shutil.copytree(whole, folder, dirs_exist_ok=True)  # as the files in the store: what is added comes last
+    return folder
 
 
 def loaded(whole: Path) -> Any:
@@ -74,6 +74,22 @@ def test_one_output_without_a_name_is_an_array_and_several_are_numbered(tmp_path
     assert unnamed.predict({"x": X})["b"].tolist() == [[2.0, 2.0]]
 
 
+def test_plain_numbers_have_the_type_that_the_signature_says(tmp_path: Path) -> None:
+    outputs = {"x": X, "loss": np.array(0.5, np.float32)}
+    model = loaded(as_mlflow_model(tmp_path, "{'x': args[0], 'loss': 0.5}", {"x": X}, outputs))
+    found = model.predict({"x": X})
+    assert (found["loss"].dtype.name, found["loss"].tolist()) == ("float32", 0.5)
+    alone = loaded(as_mlflow_model(tmp_path / "alone", "0.5", {"x": X}, {"": np.array(0.5, np.float32)}))
+    assert alone.predict({"x": X}).dtype.name == "float32"
+
+
+def test_complex_inputs_are_taken_and_have_no_example_in_json(tmp_path: Path) -> None:
+    z = np.array([[1 + 2j]], np.complex64)
+    model = loaded(as_mlflow_model(tmp_path, "2 * args[0]", {"z": z}, {"": z}))
+    assert model.input_example is None
+    assert model.predict({"z": z}).tolist() == [[2 + 4j]]
+
+
 def test_two_models_in_one_process_do_not_meet(tmp_path: Path) -> None:
     first = loaded(as_mlflow_model(tmp_path / "one", "2 * args[0]", {"x": X}, {"": X}))
     second = loaded(as_mlflow_model(tmp_path / "two", "3 * args[0]", {"x": X}, {"": X}))
@@ -97,6 +113,15 @@ def test_a_module_that_is_missing_is_told_with_what_to_do(tmp_path: Path) -> Non
         with pytest.raises(ModuleNotFoundError) as raised:
             loaded(whole)
         assert str(raised.value) == f"ONNX_CPU of mine needs the module {missing.partition('.')[0]}: {advice}"
+
+
+def test_almaflow_is_installed_where_it_builds_the_module(tmp_path: Path) -> None:
+    whole = as_mlflow_model(tmp_path, "0", {"x": X}, {"": X}, builder="almaflow.zoo.Net")
+    (whole / "load.py").write_text("import almaflow.zoo\n", encoding="utf-8")
+    with pytest.raises(ModuleNotFoundError) as raised:
+        loaded(whole)
+    advice = f"pip install -r {whole / 'requirements.txt'}"
+    assert str(raised.value) == f"ONNX_CPU of mine needs the module almaflow.zoo: {advice}"
 
 
 def test_the_environment_has_the_versions_of_the_job_and_no_pickle_travels(tmp_path: Path) -> None:

@@ -52,6 +52,22 @@ def test_a_session_and_its_totals_are_runs_and_writing_them_twice_changes_nothin
     assert {each.data.tags["almaflow.profile_id"] for each in found.values()} == {"made"}
 
 
+def test_a_total_that_is_lost_keeps_none_of_its_metrics(stored_home: Path, tmp_path: Path) -> None:
+    uri = f"sqlite:///{stored_home / 'mlflow.db'}"
+    eager = [figure("a", "EAGER", 4.0), figure("b", "EAGER", 4.0)]
+    (tmp_path / "summary").mkdir()
+    whole = [*eager, figure("a", "A", 1.0), figure("b", "A", 1.0), figure("a", "B", 1.0), figure("b", "B", 1.0)]
+    for figures in (whole, [*eager, figure("a", "A", 1.0), figure("b", "A", None)]):
+        data = analysed(workload("ab", "ab", "ab"), results(*figures))
+        log_profile(uri, "almaflow", data, TIMES, "note", tmp_path / "summary")
+    found = {each.info.run_name: each for each in runs(uri)}
+    assert {*found} == {"profile predict", "best predict", "EAGER predict", "A predict"}
+    assert len(runs(uri)) == 4
+    assert found["A predict"].data.metrics == {"total/failures": 1.0}
+    assert found["A predict"].data.tags["almaflow.status"] == "failed"
+    assert found["EAGER predict"].data.metrics["total/ms"] == pytest.approx(13.0)
+
+
 def test_a_summary_is_on_disk_before_the_store_has_it(stored_home: Path) -> None:
     files = write_profile("a", "a", "a")
     files.write_results(results(figure("a", "EAGER", 4.0)))

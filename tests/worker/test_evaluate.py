@@ -89,13 +89,22 @@ def test_what_was_lost_is_paired_with_eager_sample_by_sample() -> None:
     assert drops(eager, eager)["top1"].value == 0.0
 
 
-@pytest.mark.parametrize("name", ["mse", "loss", "val_loss", "error", "top1.error", "MAE", "perplexity", "wer"])
+@pytest.mark.parametrize(
+    "name", ["mse", "loss", "val_loss", "error", "top1.error", "error_rate", "logloss", "rmse_deg"]
+)
 def test_an_error_that_grows_is_a_loss(name: str) -> None:
     eager, spoilt = Scores({name: torch.tensor(0.5)}, 7, ""), Scores({name: torch.tensor(0.75)}, 7, "")
     lost = drops(eager, spoilt)[name]
     assert lost == QualityDrop(0.25)  # no interval without single scores
-    right = drops(*(Scores({"right": each.by_name[name]}, 7, "") for each in (eager, spoilt)))["right"]
-    assert right == QualityDrop(-0.25)
+    before, after = (Scores({"right": each.by_name[name]}, 7, "") for each in (eager, spoilt))
+    assert drops(before, after)["right"] == QualityDrop(-0.25)
+
+
+def test_a_figure_that_is_named_as_an_error_is_one() -> None:
+    few, many = Scores({"depth": torch.tensor(0.5)}, 7, ""), Scores({"depth": torch.tensor(0.75)}, 7, "")
+    assert drops(few, many, ["depth"])["depth"] == QualityDrop(0.25)
+    with pytest.raises(UsageError, match=r"evaluate\.lower_is_better: depth is none of the figures: top1"):
+        scores(lower_is_better=("depth",))
 
 
 def test_other_samples_than_eagers_are_no_pair() -> None:

@@ -28,13 +28,13 @@ SIZED = replace(DYNAMIC, sizes=({"batch": 1}, {"batch": 8}))
 
 
 def run(
-    tmp_path: Path, model: ModelSpec = SIZED, forward: Callable[..., Any] | None = None
+    tmp_path: Path, model: ModelSpec = SIZED, forward: Callable[..., Any] | None = None, replicate: int = 0
 ) -> tuple[list[Measurement], Events, Exception | None]:
     """Prepare and run one eager conversion; ``forward`` takes eager's call and the input in place of that call."""
     from almaflow.worker import conversion as steps
 
     task = make_task(tmp_path, model, min_samples=27, min_time_s=0.0, warmup_calls=1, warmup_time_s=0.0)
-    task = replace(task, conversion=planned(), weights_digest=do_prepare(task).weights_digest)
+    task = replace(task, conversion=planned(), weights_digest=do_prepare(task).weights_digest, replicate=replicate)
     kept: list[Measurement] = []
     events, build = Events(), vars(steps)["build"]
 
@@ -76,6 +76,18 @@ def test_without_sizes_one_other_is_compared_and_none_is_timed(tmp_path: Path) -
     kept, _, error = run(tmp_path, DYNAMIC, seen)
     assert (error, kept[-1].sizes) == (None, ())
     assert sizes == {2, 4}
+
+
+def test_a_further_process_compares_and_times_no_sizes(tmp_path: Path) -> None:
+    kept, events, error = run(tmp_path, replicate=1)
+    assert (error, kept[-1].sizes) == (None, ())
+    assert events.phases.count("warm-up") == 1
+
+
+def test_a_dimension_that_no_given_size_changes_is_compared_and_not_timed(tmp_path: Path) -> None:
+    _, _, error = run(tmp_path, replace(DYNAMIC, sizes=({"batch": 2},)), lambda eager, x: eager(x) * (2 / len(x)))
+    assert isinstance(error, WrongOutputError)
+    assert str(error).startswith("right at the size of the example, and wrong at batch 4: ")
 
 
 def test_an_answer_that_is_right_at_the_examples_size_only_is_wrong(tmp_path: Path) -> None:

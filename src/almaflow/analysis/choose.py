@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.analysis.metric_names import more_is_better, value_of
+from almaflow.analysis.metric_names import more_is_better_among, value_of
 from almaflow.stats import PERCENTILE_SAMPLES, Interval, exceeds
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def choose(
         fallen: Why others cannot be chosen although their latency counts, by their names.
     """
     failed_by = {name: shortfalls(each, asked) for name, each in candidates.items()}
-    sign = -1.0 if more_is_better(asked.by) else 1.0
+    sign = -1.0 if more_is_better_among(candidates.values(), asked.by) else 1.0
 
     def rank(name: str) -> tuple[float, float]:
         by, latency_ms = value_of(candidates[name], asked.by), candidates[name].get("latency_ms")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.quality import figures_in
@@ -38,6 +39,7 @@ ABSOLUTE = ("_pct", "_db", *SHARES)
 MATTERS = (
     "params.model",
     "params.input_shape",
+    "params.dynamic",
     "params.device",
     "params.threads",
     "params.cpus",
@@ -77,6 +79,11 @@ class Side:
     def workload(self) -> tuple[str, str, str]:
         """Model, batch size and conversion, which two results that are paired have in common."""
         return self.facts.get("params.model", ""), self.facts.get("params.batch_size", ""), self.conversion
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The workload with the dynamic dimensions: what tells a result from a newer one of the same side."""
+        return *self.workload, self.facts.get("params.dynamic", "")
 
     @property
     def counts(self) -> bool:
@@ -210,11 +217,18 @@ def _interval(side: Side) -> Interval | None:
 def pair(before: Sequence[Side], after: Sequence[Side]) -> tuple[list[tuple[Side, Side]], list[Side]]:
     """Return the results with their counterparts, and those that have none.
 
+    A counterpart with the same dynamic dimensions comes first.
+
     Where both sides have a single result, the two are paired whatever they are.
     """
     if len(before) == len(after) == 1:
         return [(before[0], after[0])], []
-    unpaired = {side.workload: side for side in after}
-    pairs = [(side, unpaired.pop(side.workload)) for side in before if side.workload in unpaired]
-    paired = {side.workload for side, _ in pairs}
-    return pairs, [*(side for side in before if side.workload not in paired), *unpaired.values()]
+    pairs: list[tuple[Side, Side]] = []
+    left, right = list(before), list(after)
+    for key in (attrgetter("conditions"), attrgetter("workload")):
+        others = {key(side): side for side in right}
+        found = [(side, others.pop(key(side))) for side in left if key(side) in others]
+        pairs += found
+        left = [side for side in left if all(side is not one for one, _ in found)]
+        right = [side for side in right if all(side is not other for _, other in found)]
+    return pairs, [*left, *right]

@@ -71,6 +71,20 @@ def more_is_better(name: str) -> bool:
     return _MORE_IS_BETTER.fullmatch(name) is not None
 
 
+def more_is_better_among(candidates: Iterable[Mapping[str, float | None]], name: str) -> bool:
+    """Whether more of a metric is better; of a figure whose name does not say so, by what it lost against eager.
+
+    Args:
+        candidates: The metrics of the conversions of a job.
+        name: The metric.
+    """
+    if not more_is_better(name) or not is_quality_metric(name):
+        return more_is_better(name)
+    both = ((each.get(name), each.get(f"{name}{DROP[0]}")) for each in candidates)
+    known = sorted((value, drop) for value, drop in both if value is not None and drop is not None)
+    return not known or known[0][0] == known[-1][0] or known[0][1] >= known[-1][1]
+
+
 def value_of(metrics: Mapping[str, float | None], name: str) -> float | None:
     """Return a conversion's metric; None where it has none."""
     value = metrics.get(name)

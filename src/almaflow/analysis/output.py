@@ -94,11 +94,19 @@ def completed(output: Any) -> dict[str, Any]:
             (*HEADLINES, "failure", "message", "quality_verdict", "quality_ok")
         ) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
-        known |= {"conversions": [entry | each for each in output.get("conversions", ())]}
+        known |= {"conversions": [entry | _judged(each) for each in output.get("conversions", ())]}
         return {"pareto": front(candidates_of(known)), **known}
     except (TypeError, AttributeError) as error:
         message = "the stored result is damaged: it is no output of a job"
         raise RecordError(message) from error
+
+
+def _judged(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of a conversion with ``quality_ok``, which older ones tell in words only."""
+    told = entry.get("quality_verdict")
+    if "quality_ok" in entry or told is None:
+        return entry
+    return {"quality_ok": None if told.startswith("not evaluated") else told == "ok", **entry}
 
 
 def _entry(job: Job, row: Row) -> dict[str, Any]:

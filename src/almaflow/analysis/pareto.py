@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metric_names import more_is_better, value_of
+from almaflow.analysis.metric_names import more_is_better_among, value_of
 from almaflow.records.quality import figure_of
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ def front(candidates: Mapping[str, Metrics]) -> list[str]:
     if len(candidates) < 2:  # noqa: PLR2004 - no choice
         return []
     accuracy = accuracy_metric(candidates)
-    costs = {
-        name: [_cost(metrics, each) for each in (LATENCY, accuracy, MEMORY)] for name, metrics in candidates.items()
-    }
+    signs = {each: -1 if more_is_better_among(candidates.values(), each) else 1 for each in (LATENCY, accuracy, MEMORY)}
+    costs = {name: [_cost(metrics, each, sign) for each, sign in signs.items()] for name, metrics in candidates.items()}
     small = (SMALL_SHARE, 0.0), (0.0, SMALL_DB if accuracy == FIDELITY else 0.0), (SMALL_SHARE, 0.0)
     found: list[str] = []
     # One after the other, since "as good but for a small difference" may lead in a circle.
@@ -74,8 +73,6 @@ def _less(one: float, other: float, share: float, amount: float) -> int:
     return 1 if one < other else -1
 
 
-def _cost(metrics: Metrics, name: str) -> float:
+def _cost(metrics: Metrics, name: str, sign: int) -> float:
     value = value_of(metrics, name)
-    if value is None:
-        return math.inf
-    return -value if more_is_better(name) else value
+    return math.inf if value is None else sign * value

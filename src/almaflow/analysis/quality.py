@@ -35,15 +35,15 @@ def too_low(job: Job, outcome: Outcome) -> str | None:
     if spec is None or spec.max_drop is None or measured is None:
         return None
     told = [
-        _told(name, drop, spec.max_drop)
+        _told(name, drop, spec.max_drop, less=is_error(name, spec.lower_is_better))
         for name, drop in measured.quality_drops.items()
         if exceeds(drop.value, spec.max_drop)
     ]
     return "; ".join(told) or None
 
 
-def _told(name: str, drop: QualityDrop, most: float) -> str:
-    moved = "grew" if is_error(name) else "fell"
+def _told(name: str, drop: QualityDrop, most: float, *, less: bool) -> str:
+    moved = "grew" if less else "fell"
     limit = f"evaluate.max_drop={most:g}"
     if drop.low is None or drop.high is None:
         return f"{name} {moved} by {drop.value:.3g}, more than {limit}"

@@ -22,11 +22,12 @@ def size_metrics(measured: Measurement) -> dict[str, float | None]:
     metrics: dict[str, float | None] = {}
     for each in measured.sizes:
         timed, section = summary(each.samples_ms), f"size/{size_label(each.size)}"
-        samples = each.size.get(BATCH, measured.batch_size)
+        samples = len(each.samples_ms) * each.size.get(BATCH, measured.batch_size)
+        seconds = sum(each.samples_ms) / 1000 if each.wall_s is None else each.wall_s
         metrics |= {
             f"{section}/latency_ms": timed.median,
             f"{section}/floor_ms": timed.floor,
-            f"{section}/throughput": 1000 * samples / timed.mean if timed.mean > 0 else None,
+            f"{section}/throughput": samples / seconds if seconds > 0 else None,
             f"{section}/sqnr_db": each.sqnr_db,
             f"{section}/max_abs_diff": each.max_abs_diff,
             f"{section}/recompiles": each.recompiles,

@@ -167,10 +167,10 @@ def _sides(uri: str, named: str, where: str) -> list[Side]:
         message = f"{named or where}: no such run, job or sweep with conversions in this store"
         raise UsageError(message)
     label = named or where
-    newest: dict[tuple[str, str, str], Side] = {}
+    newest: dict[tuple[str, ...], Side] = {}
     for run in runs:  # the newest first
         facts = {f"params.{key}": value for key, value in run.params.items()}
         facts |= {f"tags.{key}": value for key, value in run.tags.items()}
         side = Side(label, run.params.get("conversion", ""), run.metrics, facts, run.run_id)
-        newest.setdefault(side.workload, side)
+        newest.setdefault(side.conditions, side)
     return list(newest.values())

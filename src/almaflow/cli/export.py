@@ -42,6 +42,7 @@ def export(  # noqa: PLR0913 - one for each option
     out. With --register it becomes an MLflow model, with or without a folder. Exit code 1 where the exported model does
     not answer as it did when it was measured; then it is not registered.
     """
+    from almaflow.jobs.files import JobFiles
     from almaflow.jobs.kept_check import checked
     from almaflow.jobs.kept_export import export_kept, job_of, kept_model, store_of
     from almaflow.jobs.model_logging import model_files
@@ -59,14 +60,15 @@ def export(  # noqa: PLR0913 - one for each option
     model = None
     if register is not None:
         model = model_files(exported)
-        check_registration(store, register, alias)
+        check_registration(store, register, alias, model.run_id)
     if to is not None:
         exported = export_kept(found, conversion or named, to)
     _tell(exported, to)
     if not no_check:
         click.echo(f"Checked in a fresh process: {_line(exported, checked(exported, store, _say))}")
     if model and register:
-        _register(model, store, register, alias)
+        with JobFiles.of(found.directory).locked():  # a sync may log the same model
+            _register(model, store, register, alias)
     return 0
 
 
@@ -80,15 +82,21 @@ def _tell(exported: Exported, to: Path | None) -> None:
     made = exported.export
     click.echo(f"{made.conversion} of {made.model}, {size(made.size_mb)}{f': {to}' if to else ''}")
     if made.builder:
-        click.echo(f"It needs your code: load.py calls {made.builder}")
+        whose = "almaflow" if made.builder.startswith("almaflow.") else "your code"
+        click.echo(f"It needs {whose}: load.py calls {made.builder}")
 
 
 def _line(exported: Exported, checked: Checked) -> str:
     made = exported.export
-    equal = "outputs equal the job's" + (
-        " to the bit" if checked.sqnr_db is None else f", SQNR {checked.sqnr_db:.0f} dB"
-    )
-    outputs = equal if made.comparable else "outputs of the right shapes"
+    floating = [each for each in made.outputs if "float" in each.dtype or "complex" in each.dtype]
+    if not made.comparable:
+        outputs = "outputs of the right shapes"
+    elif checked.sqnr_db is not None:
+        outputs = f"outputs equal the job's, SQNR {checked.sqnr_db:.0f} dB"
+    elif floating:
+        outputs = f"{'' if len(floating) == len(made.outputs) else 'floating '}outputs equal the job's to the bit"
+    else:
+        outputs = f"outputs equal the job's in {100 * made.least_equal:.4g}% of the elements or more"
     ratio = f", {checked.floor_ratio:.2f} times the job's" if checked.floor_ratio else ""
     return (
         f"{outputs}; loaded in {checked.load_s:.2f} s, first call {checked.first_call_s:.3g} s, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -108,7 +109,7 @@ def record(
             f"Profile: {session.profile_id}; to measure it: almaflow profile measure {session.profile_id} {DEFAULT}"
         )
         return 0
-    return _measured(session.profile_id, jobs, settings["time_budget"])
+    return _measured(session.files.root, jobs, settings["time_budget"])
 
 
 @profile.command()
@@ -122,8 +123,8 @@ def measure(*, profile_id: str, backends: tuple[str, ...], **settings: Any) -> i
     """
     from almaflow.profiles.files import MeasuredFiles
 
-    name = MeasuredFiles.of(profile_id).recorded.root.name
-    return _measured(name, _jobs(backends, **settings), settings["time_budget"])
+    root = MeasuredFiles.of(profile_id).recorded.root
+    return _measured(root, _jobs(backends, **settings), settings["time_budget"])
 
 
 @profile.command()
@@ -157,12 +158,15 @@ def _jobs(
     return SegmentJobs(found, measure=measure, tracking_uri=uri, experiment_name=experiment)
 
 
-def _measured(profile_id: str, jobs: SegmentJobs, time_budget_s: float | None) -> int:
+def _measured(root: Path, jobs: SegmentJobs, time_budget_s: float | None) -> int:
+    from almaflow import machine
     from almaflow.profiles.measure import measure_profile
     from almaflow.profiles.report import ProfileReport
 
     with as_interrupts(signal.SIGTERM, signal.SIGHUP):
-        measure_profile(profile_id, jobs, time_budget_s=time_budget_s, tell=lambda line: click.echo(line, err=True))
-    ProfileReport.of(profile_id).print()
-    click.echo(f"Profile: {profile_id}; all of it: almaflow profile show {profile_id} --verbose")
+        measure_profile(root, jobs, time_budget_s=time_budget_s, tell=lambda line: click.echo(line, err=True))
+    ProfileReport.of(root).print()
+    # By its name alone a profile is found in the usual home only.
+    known_by = root.name if root.parent.resolve() == (machine.home() / "profiles").resolve() else root
+    click.echo(f"Profile: {known_by}; all of it: almaflow profile show {shlex.quote(str(known_by))} --verbose")
     return 0

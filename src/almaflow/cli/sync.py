@@ -44,9 +44,10 @@ def sync(uri: str | None) -> int:
         try:
             track(profile, uri)
             click.echo(f"profile {name}: written")
-        except AlmaflowError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one profile, the others are written
             failed += 1
-            click.echo(f"profile {name}: not written: {error}", err=True)
+            what = str(error) if isinstance(error, AlmaflowError) else f"{type(error).__name__}: {error}"
+            click.echo(f"profile {name}: not written: {what}", err=True)
     others = sorted({job.store for _, job in recording.pending() if job.store and job.store != display_uri(uri)})
     if not count:
         click.echo(f"{display_uri(uri)} has everything that was measured for it.")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import UsageError
-from almaflow.records import BATCH, Axis, DynamicDim, size_text
+from almaflow.records import BATCH, Axis, DynamicDim, size_label, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,21 @@ def further_sizes(model: ModelConfig, dims: Sequence[DynamicDim]) -> tuple[dict[
         message = f"model.sizes: {size_text(twice[0])} is there twice"
         raise UsageError(message)
     return tuple(sizes)
+
+
+def unmeasured(metrics: Sequence[str], model: ModelConfig, batch_size: int) -> list[str]:
+    """Return the problem of metrics at further sizes, such as ``size/8/latency_ms``, at which nothing is timed.
+
+    Raises:
+        UsageError: the dimensions or the sizes themselves are wrong.
+    """
+    dims = dynamic_dims(model, batch_size)
+    labels = [size_label(size) for size in further_sizes(model, dims) if size != {BATCH: batch_size}]
+    if labels and [dim.name for dim in dims] != [BATCH]:
+        return []  # the example's sizes, which are parts of the names, are known when the model is loaded
+    wrong = next((name for name in metrics if name.split("/")[1] not in labels), None)
+    measured = f"model.sizes has {', '.join(labels)}" if labels else "add model.dynamic=[batch] model.sizes=[1,8]"
+    return [f"choose: {wrong} is not measured; {measured}"] if wrong else []
 
 
 def _size(given: Any, dims: Mapping[str, DynamicDim]) -> dict[str, int]:

@@ -103,7 +103,9 @@ def resolve_evaluate(job: JobConfig, model: ModelSpec) -> EvaluateSpec | None:
             "labels, e.g. model.data_loader._target_=my_package.my_loader"
         )
         raise UsageError(message)
-    return EvaluateSpec(evaluate._target_, dict(evaluate.kwargs), evaluate.samples, evaluate.max_drop)
+    return EvaluateSpec(
+        evaluate._target_, dict(evaluate.kwargs), evaluate.samples, evaluate.max_drop, tuple(evaluate.lower_is_better)
+    )
 
 
 def weights_file(job: JobConfig) -> str | None:

@@ -43,9 +43,9 @@ def _leaves(limits: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def _metric(path: tuple[str, ...]) -> str:
-    """Return the metric at a path of keys: its section, of a prediction also the predictor, and its name."""
+    """Return the metric at a path of keys: its section, in some a predictor or a size, and its name."""
     section, *rest = path
-    if section == "prediction" and len(rest) > 1:
+    if section in {"prediction", "size"} and len(rest) > 1:
         rest = [".".join(rest[:-1]), rest[-1]]
     else:
         rest = [".".join(rest)] if rest else []
@@ -327,6 +327,8 @@ class EvaluateConfig(_Strict):
     """How many samples, or which share of all if below 1; null: all that the loader gives."""
     max_drop: NotNegative | None = None
     """Largest loss against eager, in the figure's own unit, with which a conversion is recommended; null: any."""
+    lower_is_better: list[str] = field(default_factory=list)
+    """Figures of which less is better although their names do not say so, as `val_loss` does."""
 
 
 @dataclass
@@ -367,8 +369,9 @@ class JobConfig(_Strict):
     """Stop at the first conversion that fails."""
     resume: Any = False
     """true: measure what the store does not have; failed: measure again what failed, and nothing else."""
-    keep: Any = "best"
-    """Converted models that stay on disk for `almaflow export`: best (the chosen or fastest), all, none, or names."""
+    keep: Any = None
+    """Converted models that stay on disk for `almaflow export`: best (the chosen or fastest), all, none, or names;
+    null: best, and what an earlier attempt has kept."""
     keep_limit_mb: Positive | None = 2000.0
     """Size in MB (10^6 bytes) of a converted model above which it is not kept; null: any size."""
     log_models: LogModels = LogModels.none

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from almaflow.analysis.metric_names import is_metric, unknown_figure, unknown_metric
 from almaflow.config.cpus import parse_cpus
-from almaflow.config.dynamic import dynamic_dims, further_sizes
+from almaflow.config.dynamic import dynamic_dims, further_sizes, unmeasured
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
@@ -172,6 +172,8 @@ def _evaluate(evaluate: EvaluateConfig) -> list[str]:
     if given and evaluate._target_ is None:
         chosen = "evaluate=top1 or another one, or evaluate._target_=my_package.my_function"
         return [f"evaluate.{given[0]}={getattr(evaluate, given[0]):g}: there is no evaluation; choose {chosen}"]
+    if evaluate.lower_is_better and evaluate._target_ is None:
+        return [f"evaluate.lower_is_better={evaluate.lower_is_better}: there is no evaluation"]
     return []
 
 
@@ -265,7 +267,7 @@ def _resume(resume: Any) -> list[str]:
 
 
 def _keep(keep: Any) -> list[str]:
-    named = keep if isinstance(keep, list) else [keep]
+    named = keep if isinstance(keep, list) else [] if keep is None else [keep]
     if all(isinstance(each, str | int) and not isinstance(each, bool) for each in named):
         return []
     return [f"keep={keep}: must be best, all, none, or a list of conversions"]
@@ -295,6 +297,9 @@ def _choose(job: JobConfig) -> list[str]:
         problems.append(f"choose: {named[0]} is measured by an evaluation only, such as evaluate=top1")
     elif (figures := figures_of(job.evaluate._target_)) and (wrong := unknown_figure(named, figures)):
         problems.append(wrong)
+    of_sizes = [name for name in (*choose.max, *choose.min, choose.by) if name.startswith("size/") and is_metric(name)]
+    if of_sizes and not _dynamic(job):
+        problems += unmeasured(of_sizes, job.model, job.batch_size)
     if not is_metric(choose.by):
         problems.append(f"choose.by={unknown_metric(choose.by)}")
     return problems or [

@@ -10,6 +10,7 @@ from almaflow.analysis import analyse
 from almaflow.errors import AlmaflowError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.kept import KeptModels
+from almaflow.jobs.model_logging import log_kept, told
 from almaflow.records.clock import now
 from almaflow.tracking.replay import mark_again
 from almaflow.tracking.schema import marks, verdict_tags
@@ -28,12 +29,18 @@ def answer(context: JobContext, resumed: Resumed) -> Job:
     progress.note(f"nothing to measure: the store has {asked} that you asked for")
     try:
         if (Path(job.directory) / "job.json").exists():  # measured by a job of this machine with the same plan
-            with JobFiles.of(job.directory).locked():
+            with (files := JobFiles.of(job.directory)).locked():
+                # Its limits are those of now, by which its converted models are chosen later.
+                files.write_job(replace(files.read_job(), choose=job.choose, evaluate=job.evaluate, config=job.config))
                 KeptModels(Path(job.directory), context.request.keep, progress).settle(job)
+                log_kept(job, context.request.uri)
         if job.run_id:
             mark_again(context.request.uri, _marks(job))
     except AlmaflowError as error:  # a store that is gone, or another process that has the job in hand
         progress.warn(str(error))
+    else:
+        if line := told(job):
+            progress.note(line)
     progress.measured(job)
     return job
 

@@ -29,6 +29,8 @@ class Keep:
     """Whether only the fastest of them is kept."""
     not_exportable: tuple[str, ...] = ()
     """Those of the plan that ``all`` asks for and that cannot be exported."""
+    spares_earlier: bool = False
+    """Whether what an earlier attempt has kept stays, since nothing is asked for."""
     limit_mb: float | None = None
     """Size of a converted model above which it is not kept; None: any."""
 
@@ -41,6 +43,8 @@ def with_logged(keep: Any, log_models: str) -> Any:
 
     Conversions that ``keep`` names stay those; they are what is logged.
     """
+    if keep is None and log_models != ALL:
+        return None  # the best, which may be logged
     word = str(keep or NONE).lower()
     return max(word, log_models, key=LEVELS.index) if word in LEVELS else keep
 
@@ -49,7 +53,8 @@ def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec, l
     """Return what a setting asks for of a plan.
 
     Args:
-        setting: ``best``, ``all``, ``none``, a conversion, or a list of conversions.
+        setting: ``best``, ``all``, ``none``, a conversion, or a list of conversions; None: ``best``, beside what an
+            earlier attempt has kept.
         plan: The job's conversions.
         model: The job's model.
         limit_mb: Size of a converted model above which it is not kept; None: any.
@@ -57,13 +62,13 @@ def keep_of(setting: Any, plan: Sequence[PlannedConversion], model: ModelSpec, l
     Raises:
         UsageError: a conversion is unknown, not in the plan, or cannot be exported.
     """
-    word = str(setting).lower()
-    if word == NONE or not setting:
+    word = BEST if setting is None else str(setting).lower()
+    if word == NONE or not (setting or word == BEST):
         return NOTHING
     formats = {each.name: export_format(each, model) for each in plan if not each.unavailable}
     possible = frozenset(name for name, found in formats.items() if found.format)
     if word == BEST:
-        return Keep(possible, only_best=True, limit_mb=limit_mb)
+        return Keep(possible, only_best=True, spares_earlier=setting is None, limit_mb=limit_mb)
     if word == ALL:
         lacking = tuple(name for name in formats if name not in possible)
         return Keep(possible, not_exportable=lacking, limit_mb=limit_mb)

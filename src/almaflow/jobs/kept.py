@@ -65,7 +65,8 @@ class KeptModels:
             return
         kept = kept_exports(self.root)
         fallen = {row.name for row in analyse(job).rows if row.too_low}
-        self._remove([*self._ranked(job, kept)[1:], *(name for name in kept if name in fallen)])
+        worse = {*self._ranked(job, kept)[1:], *(name for name in kept if name in fallen)}
+        self._remove(worse - self._spared)
 
     def settle(self, job: Job) -> None:
         """Leave what is asked for at a job's end, also of what an earlier attempt kept, and tell what is lacking."""
@@ -79,11 +80,19 @@ class KeptModels:
         fastest = [row.name for row in analyse(job).rows if row.may_win and row.name in kept]
         best = (self._ranked(job, kept) or fastest)[:1]
         wanted = set(best) if self.keep.only_best else self.keep.names
-        self._remove([name for name in kept if name not in wanted])
+        if spared := self._spared & (kept.keys() - wanted):
+            text = f"keep: left what an earlier attempt had kept: {', '.join(sorted(spared))}"
+            self.progress.note(f"{text}; keep=best removes what is not the best")
+        self._remove(kept.keys() - wanted - spared)
         names = frozenset[str]() if self.keep.only_best else self.keep.names - kept.keys()
         if lacking := [each.planned.name for each in job.outcomes if each.planned.name in names and _could_be(each)]:
             text = f"keep: not on disk as converted models, though measured earlier: {', '.join(lacking)}"
             self.progress.warn(f"{text}; to keep them, run the job without resume")
+
+    @property
+    def _spared(self) -> frozenset[str]:
+        """What is not removed, since nobody asked for it."""
+        return frozenset(self._earlier if self.keep.spares_earlier else ())
 
     def _ranked(self, job: Job, kept: Collection[str]) -> list[str]:
         """Return those that are kept and may be deployed, the best first."""

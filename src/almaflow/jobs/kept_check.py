@@ -125,7 +125,7 @@ def check_export(exported: Exported) -> Checked:
     floor_ms = exported.row.metrics.get("latency/floor")
     return Checked(
         fault=found["fault"],
-        sqnr_db=found["sqnr_db"],
+        sqnr_db=found.get("sqnr_db"),
         load_s=found["load_s"],
         first_call_s=found["first_call_s"],
         floor_ms=found["floor_ms"],

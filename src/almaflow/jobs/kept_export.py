@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ from almaflow.conversions.catalogue.formats import export_format
 from almaflow.conversions.catalogue.names import resolve
 from almaflow.errors import AlmaflowError, RecordError, UsageError
 from almaflow.jobs.files import JobFiles
-from almaflow.records.export import kept_exports
+from almaflow.records import write_json
+from almaflow.records.export import EXPORT_FILE, LEAST_EQUAL, kept_exports, tolerance_db
 from almaflow.report.export_readme import export_readme
 from almaflow.tracking.reader import runs_of
 from almaflow.tracking.uris import display_uri, resolve_uri
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 _NONE = {False: "no conversion gave a figure that counts", True: "no conversion keeps to the job's limits"}
 """Why there is no best conversion, by whether the job was given limits."""
+_BESIDE_EAGER = {50.0: "float32", 25.0: "float16", 15.0: "bfloat16", 8.0: "int8", 3.0: "int4"}
+"""The arithmetic of a model that an older almaflow kept, by the SQNR in dB against eager that its check asked for."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def kept_model(job: Job, conversion: str | None) -> Exported:
     kept = kept_exports(job.directory, unreadable)
     name = _chosen(job, conversion, frozenset(kept), "".join(f"; {each}" for each in unreadable))
     row = make_row(job, next(each for each in job.outcomes if each.planned.name == name))
-    return Exported(*kept[name], job, row)
+    directory, export = kept[name]
+    return Exported(directory, _brought_up_to_date(directory, export), job, row)
 
 
 def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
@@ -120,6 +125,26 @@ def export_kept(job: Job, conversion: str | None, to: Path) -> Exported:
         _remove_half(to, existed=existed)
         raise
     return replace(found, directory=to)
+
+
+def _brought_up_to_date(directory: Path, export: Export) -> Export:
+    """Give a model that an older almaflow kept the check and the limits of today.
+
+    Raises:
+        AlmaflowError: its directory cannot be written.
+    """
+    source = files("almaflow.conversions.exports").joinpath("check.py").read_bytes()
+    try:
+        if (directory / "check.py").read_bytes() != source:
+            (directory / "check.py").write_bytes(source)
+        if export.arithmetic is None and (arithmetic := _BESIDE_EAGER.get(export.tolerance_db)):
+            least_db = tolerance_db(arithmetic, compiles=export.compiles)
+            export = replace(export, tolerance_db=least_db, least_equal=LEAST_EQUAL, arithmetic=arithmetic)
+            write_json(directory / EXPORT_FILE, export)
+    except OSError as error:
+        message = f"{directory}: cannot be brought up to date ({error.strerror or error})"
+        raise AlmaflowError(message) from error
+    return export
 
 
 def _remove_half(to: Path, *, existed: bool) -> None:

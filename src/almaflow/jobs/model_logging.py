@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow.analysis import analyse
-from almaflow.errors import RecordError, TrackingError
+from almaflow.conversions.exports import check
+from almaflow.errors import TrackingError
 from almaflow.jobs.keep_setting import BEST, NONE
 from almaflow.jobs.kept_export import Exported
 from almaflow.records.export import kept_exports
 from almaflow.report.export_readme import export_readme
 from almaflow.tracking.converted_models import ModelFiles, log_model
+from almaflow.tracking.store import answers
 
 if TYPE_CHECKING:
+    from almaflow.errors import RecordError
     from almaflow.records import Job
 
 
@@ -24,32 +28,52 @@ def log_kept(job: Job, uri: str) -> None:
         uri: A resolved store.
 
     Raises:
-        TrackingError: a model could not be logged; those before it are.
+        TrackingError: models could not be logged; the others are, unless the store has ceased to answer.
     """
-    try:
-        wanted = to_log(job)
-    except RecordError as error:
-        message = f"{error}; no model is logged until its directory is removed"
-        raise TrackingError(message) from error
+    damaged: list[RecordError] = []
+    wanted = to_log(job, damaged)
+    why_not = [f"{each}; it is not logged as a model until its directory is removed" for each in damaged]
     for exported in wanted:
-        log_model(uri, model_files(exported))
+        try:
+            log_model(uri, model_files(exported))
+        except TrackingError as error:
+            if not answers(uri):
+                raise
+            why_not.append(str(error))
+    if why_not:
+        raise TrackingError("; ".join(why_not))
 
 
-def to_log(job: Job) -> list[Exported]:
+def told(job: Job) -> str:
+    """Return what a job whose models were logged says of them; nothing where it asks for none."""
+    if names := [each.export.conversion for each in to_log(job)]:
+        return f"logged as MLflow models: {', '.join(names)}"
+    asked = _asked(job)
+    return "" if asked == NONE else f"log_models={asked}: no converted model of this job is on disk, so none is logged"
+
+
+def _asked(job: Job) -> str:
+    return str(job.config.get("log_models", NONE))
+
+
+def to_log(job: Job, damaged: list[RecordError] | None = None) -> list[Exported]:
     """Return the kept models that a job's setting asks for, the fastest first.
 
-    Raises:
-        RecordError: the description of a kept model is damaged, or of a form that is unknown here.
+    Args:
+        job: The job.
+        damaged: Gets the error of each kept model whose description cannot be read. Where only the best is asked for
+            none is returned then, since that one may be the best.
     """
-    asked = str(job.config.get("log_models", NONE))
+    asked = _asked(job)
     if asked == NONE:
         return []
-    kept = kept_exports(job.directory)
+    damaged = [] if damaged is None else damaged
+    kept = kept_exports(job.directory, damaged)
     analysis = analyse(job)
     rows = [row for row in analysis.rows if row.counts and row.name in kept and row.outcome.run_id]
     if asked == BEST:
         ranked = [name for name in analysis.ranked if name in kept]
-        rows = [row for row in rows if row.name in ranked[:1]]
+        rows = [row for row in rows if row.name in ranked[:1] and not damaged]
     return [Exported(*kept[row.name], job, row) for row in rows]
 
 
@@ -64,4 +88,4 @@ def model_files(exported: Exported) -> ModelFiles:
         message = f"{name}: its run is not in the store yet, and a model belongs to one: run `almaflow sync` first"
         raise TrackingError(message)
     readme = export_readme(exported.export, exported.job, exported.row)
-    return ModelFiles(run_id, exported.directory, exported.export, readme)
+    return ModelFiles(run_id, exported.directory, exported.export, readme, Path(str(check.__file__)))

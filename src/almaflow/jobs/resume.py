@@ -172,8 +172,9 @@ def _to_evaluate(job: Job, outcome: Outcome) -> bool:
     measured = outcome.measurement
     if job.evaluate is None or measured is None:
         return False
-    wanted = job.prepared.quality_digest if job.prepared else None
-    return measured.quality_error is not None or (counts(outcome) and measured.quality_digest != wanted)
+    wanted, digest = job.prepared.quality_digest if job.prepared else None, measured.quality_digest
+    other = digest not in {None, wanted}  # older results have no digest
+    return measured.quality_error is not None or (counts(outcome) and other)
 
 
 def _as_asked(job: Job, outcome: Outcome) -> Outcome:

@@ -86,7 +86,7 @@ class SegmentJobs:
 def _same(request: Request, earlier: str) -> Job | None:
     """Return an earlier job that has all that a request asks for; None where it lacks something.
 
-    What the reference worker finds out about a segment follows from the segment's name, so that it need not run again.
+    It is of the same profile, whose files do not change. So what the reference worker found out then is true now.
     """
     try:
         job = JobFiles.of(machine.home() / "jobs" / earlier).read_job()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
-from almaflow.jobs.model_logging import to_log
+from almaflow.jobs.model_logging import told
 from almaflow.jobs.sync import close_in_store
 from almaflow.records.trouble import advised
 from almaflow.report.markdown import line
@@ -91,11 +91,14 @@ class JobStore:
         """Write whatever is missing, end the job's run, and give the job with the IDs of its runs."""
         answered, self._answers = self._answers, True
         more = {"time/tracking": self._waited_s}
-        closed = self._try(lambda: close_in_store(files, job, self._uri, status=status, more=more), say=answered)
+        models = not job.interrupted  # whoever interrupts a job doesn't wait for uploads
+        closed = self._try(
+            lambda: close_in_store(files, job, self._uri, status=status, more=more, models=models), say=answered
+        )
         if closed and not answered:
             self._progress.note("the store answers again, and has everything now")
-        if closed and closed.tracked and (logged := [each.export.conversion for each in to_log(closed)]):
-            self._progress.note(f"logged as MLflow models: {', '.join(logged)}")
+        if closed and closed.tracked and models and (line := told(closed)):
+            self._progress.note(line)
         return closed or job
 
     def _try(self, action: Callable[[], T], *, before: bool = False, say: bool = True) -> T | None:

@@ -13,7 +13,7 @@ from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.jobs.leftovers import remove_dead, take_up
-from almaflow.jobs.model_logging import log_kept
+from almaflow.jobs.model_logging import log_kept, to_log
 from almaflow.records import Job, Status
 from almaflow.report.markdown import line
 from almaflow.tracking.replay import Result, catch_up
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def close_in_store(
-    files: JobFiles, job: Job, uri: str, *, status: Status = Status.OK, more: Mapping[str, float] | None = None
+def close_in_store(  # noqa: PLR0913 - a job, and how it ended
+    files: JobFiles,
+    job: Job,
+    uri: str,
+    *,
+    status: Status = Status.OK,
+    more: Mapping[str, float] | None = None,
+    models: bool = True,
 ) -> Job:
     """Bring the store up to date with a job, end its run there, and log its models where it asks for that.
 
@@ -37,9 +43,10 @@ def close_in_store(
         uri: A resolved store.
         status: ``ok``, or ``failed`` for a job that could not do its work.
         more: Further figures of the job's own run.
+        models: Whether to log models now, which may take long; otherwise ``almaflow sync`` does.
 
     Returns:
-        The job with the IDs of its runs; not ``tracked`` where an outcome's file cannot be read.
+        The job with the IDs of its runs; not ``tracked`` where an outcome's file cannot be read, or models wait.
 
     Raises:
         TrackingError: the store cannot be reached or written; the files are kept, and doing it again does no harm.
@@ -61,8 +68,11 @@ def close_in_store(
         summary = write_summary(files, job, verdict)
         figures = job_metrics(job) | dict(more or {})
         tracker.close(job, figures, summary, files.summary, status, verdict_tags(verdict))
+    files.write_job(replace(job, tracked=False))  # the IDs of its runs, should its models fail
+    if tracker and models:
         log_kept(job, uri)
-    job = replace(job, tracked=not unreadable)
+    waits = tracker is not None and not models and bool(to_log(job))
+    job = replace(job, tracked=not unreadable and not waits)
     files.write_job(job)
     return job
 

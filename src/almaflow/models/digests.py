@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.models.facts import Facts, attributes_of, is_by_value
 from almaflow.models.sources import digest_of, file_digest, imported_by_own, installed_versions, own_sources
+from almaflow.models.state import content_of
 from almaflow.models.targets import started_in
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def digests_of_built(
     """Return digests of what a model is before its first call, by what they are of.
 
     A model that almaflow or torchvision builds has random weights and random inputs, of which the latency does not
-    depend: these do not count, nor does the seed. Weights from a file do. Of a segment, whose name is its digest, there
-    are none.
+    depend: these do not count, nor does the seed. Weights from a file do. A segment's name is a digest of its code and
+    sizes already. Its weights count, since how well a conversion agrees with eager depends on them, and whether its
+    inputs are all zeros; other values of its inputs do not.
 
     Args:
         spec: What the model was built from.
@@ -43,7 +45,8 @@ def digests_of_built(
         form: How a batch becomes the arguments of the model's call.
     """
     if spec.segment:
-        return {}
+        are_zeros = not any(bytes(content_of(tensor)).strip(b"\0") for batch in batches for tensor in batch)
+        return _hashed({"weights": weights if spec.weights else None, "inputs": "zeros" if are_zeros else None})
     own: dict[str, Any] = {} if spec.built_in else {"weights": weights, "attributes": _attributes(model)}
     if spec.weights:
         own["weights"] = weights

@@ -20,7 +20,9 @@ Axes = tuple[dict[int, str], ...]
 """Of each tensor of a batch, the names of its dynamic dimensions by their places."""
 
 STEPS = (2, 1, -1)
-"""How far from the example's a size may be at which outputs are compared where no sizes were given, in order."""
+"""How far from the example's a size may be at which outputs are compared where no size was given, in order."""
+MASK_VALUES = 2
+"""A tensor with no more different values is taken for a mask."""
 
 
 def axes_of(spec: ModelSpec, names: Sequence[str], batch: Batch) -> Axes:
@@ -85,25 +87,69 @@ def present_sizes(axes: Axes, batch: Batch) -> dict[str, int]:
     return {name: tensor.shape[place] for named, tensor in places for place, name in named.items()}
 
 
+def timed_sizes(spec: ModelSpec, present: Mapping[str, int]) -> list[dict[str, int]]:
+    """Return the given sizes, each once and with all names; the example's own is left out, which is timed anyway."""
+    found: list[dict[str, int]] = [{**present}]
+    for size in spec.sizes:
+        if (whole := {**present, **size}) not in found:
+            found.append(whole)
+    return found[1:]
+
+
 def sizes_to_check(spec: ModelSpec, present: Mapping[str, int]) -> list[dict[str, int]]:
-    """Return the sizes at which outputs are compared with eager's: those that are timed, or one other."""
-    if spec.sizes:
-        return [{**present, **size} for size in spec.sizes]
+    """Return the sizes at which outputs are compared with eager's.
+
+    These are the sizes that are timed, and one at which all dimensions differ that are the example's in each of those.
+    """
+    timed = timed_sizes(spec, present)
     other = {
-        dim.name: next(present[dim.name] + n for n in STEPS if dim.has(present[dim.name] + n)) for dim in spec.dynamic
+        dim.name: next(present[dim.name] + n for n in STEPS if dim.has(present[dim.name] + n))
+        for dim in spec.dynamic
+        if all(size[dim.name] == present[dim.name] for size in timed)
     }
-    return [other] if other else []
+    return [*timed, {**present, **other}] if other else timed
 
 
 def resized(batches: Sequence[Batch], axes: Axes, size: Mapping[str, int]) -> Batch:
-    """Return a batch of another size: rows of all batches in turn, and of other dimensions the elements over again."""
+    """Return a batch of another size, in the example's order of memory.
+
+    A larger batch has the rows of all batches before it has any twice. Other dimensions have the elements of all
+    batches in turn. Where these are too few, they are shuffled within each sample: a mean or a maximum over the
+    repetition of a sample would be that of the sample, and a size that a trace has frozen would not be found.
+    """
     made = []
     for position, named in enumerate(axes):
-        tensor = batches[0][position]
+        example = batches[0][position]
+        tensors = [batch[position] for batch in batches] if named else [example]
+        rows = [place for place, name in named.items() if name == BATCH]
         for place, name in named.items():
-            if name == BATCH:
-                tensor = torch.cat([batch[position] for batch in batches], place)
-            index = torch.arange(size[name], device=tensor.device) % tensor.shape[place]
-            tensor = tensor.index_select(place, index)
-        made.append(tensor)
+            turns = [tensors[n:] + tensors[:n] for n in range(len(tensors))]
+            tensors = [_filled(each, place, size[name], rows) for each in turns]
+        made.append(_in_order_of(example, tensors[0]) if named else example)
     return tuple(made)
+
+
+def _filled(tensors: list[torch.Tensor], place: int, size: int, rows: list[int]) -> torch.Tensor:
+    """Return the tensors one after another along a dimension, up to a size; ``rows`` are the places of the batch."""
+    whole = torch.cat(tensors, place)
+    index = torch.arange(size, device=whole.device) % whole.shape[place]
+    filled = whole.index_select(place, index)
+    if size <= whole.shape[place] or place in rows or _is_mask(whole):
+        return filled
+    generator = torch.Generator().manual_seed(size)
+    order = torch.rand(filled.shape, generator=generator).to(filled.device)
+    order, by_row = (each.movedim(rows, [*range(len(rows))]) for each in (order, filled))
+    flat = by_row.flatten(len(rows)).gather(-1, order.flatten(len(rows)).argsort(-1))
+    return flat.reshape(by_row.shape).movedim([*range(len(rows))], rows)
+
+
+def _is_mask(tensor: torch.Tensor) -> bool:
+    """Whether a tensor looks like a mask, which is not shuffled: if it hid all from one position, that would be NaN."""
+    parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return torch.unique(parts).numel() <= MASK_VALUES or not bool(parts.isfinite().all())
+
+
+def _in_order_of(example: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor whose dimensions lie in memory in the order of the example's, such as channels last."""
+    order = sorted(range(example.dim()), key=lambda place: -example.stride()[place])
+    return tensor.permute(order).contiguous().permute([order.index(place) for place in range(len(order))])

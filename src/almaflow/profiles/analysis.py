@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from almaflow.profiles.latencies import best_of_each, deployments, latencies, size_checks
-from almaflow.profiles.totals import total
+from almaflow.profiles.cells import segment_entries
+from almaflow.profiles.latencies import NOT_MEASURED, best_of_each, deployments, latencies, size_checks
+from almaflow.profiles.totals import graphs_ms, total
 from almaflow.profiles.workload import eager_ms
-from almaflow.records import Status, stamp
+from almaflow.records import stamp
 from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from almaflow.profiles.latencies import Deployment, Latencies
     from almaflow.profiles.totals import Latency
-    from almaflow.profiles.workload import FunctionCalls, Workload
+    from almaflow.profiles.workload import FunctionCalls, Piece, Workload
     from almaflow.records.profile_results import ProfileResults, SegmentFigure
 
 BEST = "best"
@@ -30,6 +32,7 @@ def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
     Each entry of ``functions`` has its ``totals``, the fastest first and those without a time at the end, its
     ``segments`` with a cell for each conversion, those that take most first, and its ``python`` by place.
     """
+    results, others = results.comparable()
     known = {each: latencies(workload, results, each) for each in deployments(results)}
     return {
         **stamp(),
@@ -40,19 +43,54 @@ def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
         "counted_as_eager": {name: why for name, why in results.counted_as_eager.items() if name in workload.pieces},
         "size_checks": [asdict(each) | {"error_pct": each.error_pct} for each in size_checks(workload, results, known)],
         "lost": list(workload.lost),
-        "notes": list(workload.notes),
+        "notes": [*workload.notes, *_left_out(workload, others)],
     }
 
 
+def _left_out(workload: Workload, others: Iterable[SegmentFigure]) -> list[str]:
+    """Return a line about the figures of each conversion that were measured in another setting than the newest."""
+    counts = Counter(each.conversion for each in others if each.segment_id in workload.pieces)
+    command = f"almaflow profile measure {workload.profile_id}"
+    return [
+        f"{name}: {count} {'figure' if count == 1 else 'figures'} left out, measured with other versions, threads or "
+        f"on another processor than the newest ones: {command} local/{name}"
+        for name, count in counts.items()
+    ]
+
+
 def _covered_pct(workload: Workload, known: Mapping[Deployment, Latencies]) -> float | None:
-    """Return the share of the graphs' eager time that was measured, or interpolated between what was."""
-    pieces = workload.pieces.values()
+    """Return the share of the graphs' eager time that was tried in any conversion, or interpolated."""
+    found = {name for each in known.values() for name in (*each.figures, *_known(each.of))}
+    return _share_pct(workload.pieces.values(), found)
+
+
+def _known(used: Mapping[str, Latency]) -> set[str]:
+    """Return the segments whose time was measured, or interpolated between what was."""
+    return {name for name, latency in used.items() if not latency.recorded}
+
+
+def _share_pct(pieces: Collection[Piece], found: set[str]) -> float | None:
+    """Return the share of the eager time of some segments; None where they have none."""
     whole = sum(each.weight_ms for each in pieces)
-    if not whole:
+    return 100 * sum(each.weight_ms for each in pieces if each.segment_id in found) / whole if whole else None
+
+
+def _parts_ms(function: FunctionCalls, known: Mapping[Deployment, Latencies]) -> float | None:
+    """Return the total of eager over the calls whose times count, which ``eager_ms`` is of too."""
+    calls = [call for call in function.calls if call.python_ms is not None and call.graphs_ms is not None]
+    every = [total(calls, found.of) for each, found in known.items() if each.conversion == EAGER]
+    return next((made.ms for made in every if made), None)
+
+
+def _without_python(function: FunctionCalls) -> str | None:
+    """Return why there is no total although each graph has a time; None where no call was recorded."""
+    if not function.calls:
         return None
-    found = {name for each in known.values() for name in each.figures}
-    found |= {name for each in known.values() for name, latency in each.of.items() if latency.interpolated}
-    return 100 * sum(each.weight_ms for each in pieces if each.segment_id in found) / whole
+    reasons = " or ".join(each for each in function.discarded if each != "raised") or "discarded"
+    return (
+        f"no call tells Python's time: all {len(function.calls)} were {reasons}; "
+        "call each input twice, or from one thread"
+    )
 
 
 def _function(
@@ -61,26 +99,32 @@ def _function(
     counts = function.counts
     totals = []
     best: dict[str, Latency] = {}
+    writing = {name for name in counts if workload.pieces[name].writes}
     for hardware in dict.fromkeys(each.hardware for each in known):
         here = {each: found for each, found in known.items() if each.hardware == hardware}
-        best = best_of_each(here.values())
-        totals.append(_total(function, hardware, BEST, best, results) | _outcome(counts, here.values(), best))
-        totals += [
-            _total(function, hardware, each.conversion, found.of, results) | _outcome(counts, [found], found.of)
-            for each, found in here.items()
-        ]
-    whole = eager_ms(function)
-    eager = [each["ms"] for each in totals if each["conversion"] == EAGER and each["ms"] is not None]
+        best = best_of_each(here.values(), writing)
+        mixes = {BEST: (list(here.values()), best)}
+        mixes |= {each.conversion: ([found], found.of) for each, found in here.items()}
+        for name, (every, used) in mixes.items():
+            entry = _total(function, hardware, name, used, results) | _outcome(counts, every, used)
+            entry["unchecked"] = sum(used[each].conversion != EAGER for each in writing if each in used)
+            entry["covered_pct"] = _share_pct([workload.pieces[each] for each in counts], _known(used))
+            if entry["why"] == NOT_MEASURED and entry["covered_pct"] is not None:
+                entry["why"] = f"{NOT_MEASURED}; {entry['covered_pct']:.1f}% of the graphs' time is"
+            if entry["ms"] is None and not entry["why"]:
+                entry["why"] = _without_python(function)
+            totals.append(entry)
+    whole, parts = eager_ms(function), _parts_ms(function, known)
     return {
         "function": function.function,
         "calls": len(function.calls),
         "discarded": dict(function.discarded),
         "variants": function.variants,
         "eager_ms": whole,
-        "parts_ms": eager[0] if eager else None,
-        "closure_pct": 100 * (eager[0] / whole - 1) if eager and whole else None,
+        "parts_ms": parts,
+        "closure_pct": 100 * (parts / whole - 1) if parts is not None and whole else None,
         "totals": sorted(totals, key=_rank),
-        "segments": _segments(function, workload, known, best),
+        "segments": segment_entries(function, workload, known, best),
         "python": [
             {
                 "where": slot.where,
@@ -96,8 +140,8 @@ def _function(
 
 
 def _rank(entry: Mapping[str, Any]) -> tuple[bool, float, bool]:
-    """Sort by time; the best mix stands before a conversion that takes as long."""
-    return entry["ms"] is None, entry["ms"] or 0.0, entry["conversion"] != BEST
+    """Sort by time, or by that of the graphs; the best mix stands before a conversion that takes as long."""
+    return entry["ms"] is None, entry["ms"] or entry["backend_ms"] or math.inf, entry["conversion"] != BEST
 
 
 def _total(
@@ -105,7 +149,7 @@ def _total(
 ) -> dict[str, Any]:
     names = ("ms", "low_ms", "high_ms", "backend_ms", "python_ms", "p50_ms", "p95_ms", "cost_per_million_usd")
     made = total(function.calls, found, results.prices.get(hardware))
-    figures = asdict(made) if made else dict.fromkeys(names)
+    figures = asdict(made) if made else dict.fromkeys(names) | {"backend_ms": graphs_ms(function.calls, found)}
     return {"hardware": hardware, "conversion": conversion} | {name: figures[name] for name in names}
 
 
@@ -119,8 +163,9 @@ def _outcome(counts: Counter[str], every: Any, used: Mapping[str, Latency]) -> d
             if figure and latency and figure.conversion == latency.conversion:
                 figures.append(figure)
             if name not in used:
-                failures += 1
-                why = why or found.failed.get(name)
+                reason = found.failed.get(name)
+                failures += reason != NOT_MEASURED
+                why = reason if why in {None, NOT_MEASURED} else why
     decibels = [each.fidelity_db for each in figures if each.fidelity_db is not None and each.conversion != EAGER]
     shares = [each.equal_share for each in figures if each.equal_share is not None and each.conversion != EAGER]
     return {
@@ -129,50 +174,4 @@ def _outcome(counts: Counter[str], every: Any, used: Mapping[str, Latency]) -> d
         "failures": failures,
         "why": why,
         "interpolated": sum(used[name].interpolated for name in counts if name in used),
-    }
-
-
-def _segments(
-    function: FunctionCalls, workload: Workload, known: Mapping[Deployment, Latencies], best: Mapping[str, Latency]
-) -> list[dict[str, Any]]:
-    """Return the segments, each with its cells; the best is that of the last machine."""
-    entries = []
-    for name, count in function.counts.items():
-        piece, winner = workload.pieces[name], best.get(name)
-        ms = winner.ms if winner else piece.eager_ms
-        entries.append(
-            {
-                "segment_id": name,
-                "family": piece.family,
-                "location": piece.location,
-                "what": piece.what,
-                "calls_per_run": count / len(function.calls),
-                "recorded_ms": piece.eager_ms,
-                "ms": ms,
-                "ms_per_run": ms * count / len(function.calls),
-                "best": winner.conversion if winner else EAGER,
-                "cells": [
-                    {"hardware": each.hardware, "conversion": each.conversion} | _cell(name, found)
-                    for each, found in known.items()
-                ],
-            }
-        )
-    return sorted(entries, key=lambda entry: -float(str(entry["ms_per_run"])))
-
-
-def _cell(name: str, found: Latencies) -> dict[str, Any]:
-    figure, latency = found.figures.get(name), found.of.get(name)
-    status: Status | None = figure.status if figure else None
-    return {
-        "status": str(status) if status else None,
-        "ms": latency.ms if latency and (figure or latency.interpolated) else None,
-        "low_ms": latency.low if figure and latency else None,
-        "high_ms": latency.high if figure and latency else None,
-        "interpolated": bool(latency and latency.interpolated),
-        "fidelity_db": figure.fidelity_db if figure else None,
-        "equal_share": figure.equal_share if figure else None,
-        "failure": str(figure.failure) if figure and figure.failure else None,
-        "message": found.failed.get(name),
-        "job_id": figure.job_id if figure else None,
-        "run_id": figure.run_id if figure else None,
     }

@@ -11,7 +11,7 @@ from almaflow.records.plan import EAGER
 from almaflow.records.profile_results import SizeCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from almaflow.profiles.workload import Piece, Workload
     from almaflow.records.profile_results import ProfileResults, SegmentFigure
@@ -45,37 +45,54 @@ def deployments(results: ProfileResults) -> list[Deployment]:
 
 
 def latencies(workload: Workload, results: ProfileResults, deployment: Deployment) -> Latencies:
-    """Return what each segment takes in a conversion, and which have failed in it."""
+    """Return what each segment takes in a conversion, and which have failed in it.
+
+    A segment counts as it was recorded only where no conversion on the machine has a figure of it, so that it counts
+    so in all of them. Where another conversion has one, this one lacks it.
+    """
     figures = {
         each.segment_id: each
         for each in results.figures
         if (each.hardware, each.conversion) == (deployment.hardware, deployment.conversion)
     }
+    tried = {each.segment_id for each in results.figures if each.hardware == deployment.hardware}
     found: dict[str, Latency] = {}
     failed: dict[str, str] = {}
     for family in _families(workload.pieces.values()):
         points = [(segment, latency) for segment in family if (latency := _measured(figures.get(segment.segment_id)))]
         broken = next((each for segment in family if (each := figures.get(segment.segment_id)) and _lost(each)), None)
+        sent = [segment for segment in family if segment.segment_id in tried]
         for segment in family:
             own = figures.get(segment.segment_id)
             if latency := _measured(own):
                 found[segment.segment_id] = latency
             elif own:
                 failed[segment.segment_id] = own.message or str(own.failure or own.status)
-            elif segment.segment_id in results.counted_as_eager or not _between(segment, points):
+            elif segment.segment_id in tried:
+                failed[segment.segment_id] = NOT_MEASURED
+            elif segment.segment_id in results.counted_as_eager or not _between(segment, sent):
                 found[segment.segment_id] = _as_recorded(segment)
             elif broken:
                 failed[segment.segment_id] = f"another size of it: {broken.message or broken.failure or broken.status}"
-            else:
+            elif _between(segment, [each for each, _ in points]):
                 found[segment.segment_id] = _interpolated(points, segment.size)
+            else:
+                failed[segment.segment_id] = NOT_MEASURED
     return Latencies(found, failed, figures)
 
 
-def best_of_each(every: Iterable[Latencies]) -> dict[str, Latency]:
-    """Return the shortest latency of each segment over the conversions of one machine."""
+def best_of_each(every: Iterable[Latencies], writing: Collection[str] = ()) -> dict[str, Latency]:
+    """Return the shortest latency of each segment over the conversions of one machine.
+
+    Args:
+        every: What the segments take in each conversion.
+        writing: Segments that write to their inputs, of which only eager counts: no check compares what they wrote.
+    """
     best: dict[str, Latency] = {}
     for latencies_of_one in every:
         for segment, latency in latencies_of_one.of.items():
+            if segment in writing and latency.conversion != EAGER:
+                continue
             if segment not in best or latency.ms < best[segment].ms:
                 best[segment] = latency
     return best
@@ -90,7 +107,8 @@ def size_checks(workload: Workload, results: ProfileResults, every: Mapping[Depl
         if check is None:
             continue
         for deployment, known in every.items():
-            points = [(each, known.of[each.segment_id]) for each in measured if each.segment_id in known.figures]
+            with_time = [each for each in measured if _measured(known.figures.get(each.segment_id))]
+            points = [(each, known.of[each.segment_id]) for each in with_time]
             figure = known.figures.get(check.segment_id)
             if figure and figure.latency_ms and len(points) == len(measured):
                 expected = _interpolated(points, check.size).ms
@@ -124,9 +142,9 @@ def _lost(figure: SegmentFigure) -> bool:
     return not figure.latency_ms
 
 
-def _between(segment: Piece, points: list[tuple[Piece, Latency]]) -> bool:
-    """Whether there are measured sizes on both sides."""
-    sizes = [each.size for each, _ in points]
+def _between(segment: Piece, others: list[Piece]) -> bool:
+    """Whether there are other sizes on both sides."""
+    sizes = [each.size for each in others]
     return bool(sizes) and min(sizes) <= segment.size <= max(sizes)
 
 
@@ -140,4 +158,4 @@ def _interpolated(points: list[tuple[Piece, Latency]], size: float) -> Latency:
 
 
 def _as_recorded(segment: Piece) -> Latency:
-    return Latency(segment.eager_ms, segment.eager_ms, segment.eager_ms, EAGER)
+    return Latency(segment.eager_ms, segment.eager_low_ms, segment.eager_high_ms, EAGER, recorded=True)

@@ -13,6 +13,7 @@ from almaflow.profiles.track import track
 from almaflow.records import FailureKind, Status
 from almaflow.records.clock import now
 from almaflow.records.profile_results import SegmentFigure
+from almaflow.tracking.fingerprints import setting_fingerprint
 from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
@@ -103,7 +104,10 @@ def measure_profile(
             again += any(each.ended_at >= began for each in figures)
             prices = results.prices | {job.hardware.name: job.hardware.price_per_hour}
             known = results.jobs | {segment.segment_id: job.job_id}
-            results = replace(results, figures=results.with_figures(figures), prices=prices, jobs=known)
+            settings = results.settings | {job.hardware.name: setting_fingerprint(job)}
+            results = replace(
+                results, figures=results.with_figures(figures), prices=prices, jobs=known, settings=settings
+            )
             files.write_results(results)
             tell(f"{place}: {_line(figures)}")
             if job.interrupted:
@@ -147,6 +151,7 @@ def _figure(segment: Piece, job: Job, row: Row) -> SegmentFigure:
         job_id=row.outcome.job_id or job.job_id,
         run_id=row.outcome.run_id,
         ended_at=row.outcome.ended_at,
+        setting=setting_fingerprint(job),
     )
 
 

@@ -63,7 +63,9 @@ class ProfileReport:
             raise UsageError(message)
         ranked = [each for each in entries[name]["totals"] if each["conversion"] == BEST and each["ms"] is not None]
         if not ranked:
-            message = f"{name}: nothing was measured yet: almaflow profile measure {self.data['profile_id']} BACKEND"
+            why = next((each["why"] for each in entries[name]["totals"] if each["conversion"] == BEST), None)
+            command = f"almaflow profile measure {self.data['profile_id']} BACKEND"
+            message = f"{name}: {why}" if why else f"{name}: nothing was measured yet: {command}"
             raise UsageError(message)
         segments = {each["segment_id"]: each["best"] for each in entries[name]["segments"]}
         entry: dict[str, Any] = deepcopy(ranked[0])

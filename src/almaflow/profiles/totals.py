@@ -36,6 +36,8 @@ class Latency:
     conversion: str = ""
     """What it was measured in, which is ``EAGER`` where it was not sent."""
     interpolated: bool = False
+    recorded: bool = False
+    """Whether it is that of its eager calls in the session."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,9 @@ def total(
         latencies: What each segment takes, by its ID.
         price_per_hour: USD for an hour of the machine.
     """
-    python = _python(calls)
-    if not calls or python is None or any(each not in latencies for call in calls for each in call.segments):
+    python, graphs = _python(calls), _graphs(calls, latencies)
+    if python is None or graphs is None:
         return None
-    graphs = [sum(latencies[each].ms for each in call.segments) for call in calls]
     whole = [sum(pair) for pair in zip(graphs, python, strict=True)]
     ms = fmean(whole)
     below, above = _halves(calls, latencies)
@@ -77,6 +78,18 @@ def total(
     p50, p95 = _percentiles(whole)
     cost = None if price_per_hour is None else price_per_hour * ms * MILLION_CALLS_IN_HOURS
     return Total(ms, fmean(graphs), fmean(python), low, high, p50, p95, cost)
+
+
+def graphs_ms(calls: Sequence[CallCut], latencies: Mapping[str, Latency]) -> float | None:
+    """Return what the graphs of a call take, as a mean in milliseconds; None where one of them has no latency."""
+    graphs = _graphs(calls, latencies)
+    return None if graphs is None else fmean(graphs)
+
+
+def _graphs(calls: Sequence[CallCut], latencies: Mapping[str, Latency]) -> list[float] | None:
+    if not calls or any(each not in latencies for call in calls for each in call.segments):
+        return None
+    return [sum(latencies[each].ms for each in call.segments) for call in calls]
 
 
 def _python(calls: Sequence[CallCut]) -> list[float] | None:

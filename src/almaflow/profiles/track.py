@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from almaflow import machine
-from almaflow.errors import AlmaflowError, RecordError
+from almaflow.errors import AlmaflowError
 from almaflow.profiles.analysis import analysed
 from almaflow.profiles.files import MeasuredFiles
 from almaflow.records import write_json
@@ -62,5 +62,5 @@ def untracked(uri: str) -> Iterator[MeasuredFiles]:
                 continue
             with files.locked():
                 yield files
-        except (RecordError, AlmaflowError):
+        except (AlmaflowError, OSError):
             continue

@@ -43,6 +43,11 @@ class Piece:
     """Of the weights that were kept."""
     autocast: dict[str, str] = field(default_factory=dict)
     """Type of autocast by the type of the device, where it was on."""
+    eager_low_ms: float | None = None
+    """Lower end of the median's 95% interval; None below six eager calls that count."""
+    eager_high_ms: float | None = None
+    writes: bool = False
+    """Whether it writes to its inputs."""
 
     @property
     def weight_ms(self) -> float:
@@ -156,6 +161,9 @@ def _piece(segment: Segment, calls: int, times: Sequence[float]) -> Piece:
         segment.unmeasurable or _unusual(segment.ambient),
         segment.weights_digest,
         segment.ambient.autocast,
+        segment.eager.ci_low_ms if segment.eager else None,
+        segment.eager.ci_high_ms if segment.eager else None,
+        any(each.mutated for each in segment.inputs),
     )
 
 

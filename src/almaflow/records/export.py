@@ -16,6 +16,25 @@ EXPORT_DIRECTORY = "export"
 KEPT = "kept"
 """The directory of a job that has one directory for each conversion that was kept."""
 
+EQUAL_DB = {"float64": 90.0, "float32": 90.0}
+EQUAL_OTHER_DB = 60.0
+"""Least SQNR of an export against what the conversion itself answered in the job, by arithmetic. The same files in the
+same runtime answer equally to the bit; another processor rounds otherwise, which leaves 110 dB and more of float32. The
+model in the next narrower type leaves 70 dB at most."""
+COMPILED_DB = {"float16": 50.0, "bfloat16": 35.0}
+"""The same where ``torch.compile`` compiles at the first call: it may fuse otherwise, and round in other places."""
+LEAST_EQUAL = 0.999
+"""Least share of equal elements of integer and boolean outputs: all of them, where there are fewer than a thousand."""
+
+
+def tolerance_db(arithmetic: str, *, compiles: bool) -> float:
+    """Return the least SQNR of an export's floating outputs against those that the conversion gave in the job.
+
+    It has nothing to do with how far that conversion is from eager.
+    """
+    equal = EQUAL_DB.get(arithmetic, EQUAL_OTHER_DB)
+    return COMPILED_DB.get(arithmetic, equal) if compiles else equal
+
 
 class Format(StrEnum):
     """The kinds of files that hold a converted model."""
@@ -58,6 +77,8 @@ class Export:
     """Whether ``torch.compile`` compiles the loaded model at its first call."""
     comparable: bool = True
     """Whether the same inputs give the same outputs: not where the model draws at random or keeps state."""
+    arithmetic: str | None = None
+    """The type that the conversion computes in; None in older ones, whose ``tolerance_db`` is that against eager."""
 
 
 def read_export(directory: Path | str) -> Export:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from almaflow.records.status import FailureKind, Status
 
@@ -31,6 +31,8 @@ class SegmentFigure:
     run_id: str | None = None
     """Its MLflow run."""
     ended_at: float = 0.0
+    setting: str = ""
+    """Digest of the machine, the versions, the threads and what a timed call is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class ProfileResults:
     """ID of the newest job of each segment, by the segment's ID."""
     prices: dict[str, float | None] = field(default_factory=dict)
     """USD for an hour of each machine that was measured on."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """``SegmentFigure.setting`` of the newest job on each machine."""
     experiment_name: str = "almaflow"
     store: str | None = None
     """URI of the MLflow store, without credentials."""
@@ -71,6 +75,13 @@ class ProfileResults:
     ended_at: float | None = None
     tracked: bool = False
     """Whether the store has the runs of the profile and of its totals."""
+
+    def comparable(self) -> tuple[ProfileResults, tuple[SegmentFigure, ...]]:
+        """Return the results with those figures alone that have the newest setting of their machine, and the others."""
+        kinds: dict[bool, list[SegmentFigure]] = {True: [], False: []}
+        for each in self.figures:
+            kinds[self.settings.get(each.hardware, each.setting) == each.setting].append(each)
+        return replace(self, figures=tuple(kinds[True])), tuple(kinds[False])
 
     def with_figures(self, figures: tuple[SegmentFigure, ...]) -> tuple[SegmentFigure, ...]:
         """Return the figures with new ones in the place of older ones of the same segment, machine and conversion."""

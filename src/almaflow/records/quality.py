@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 SECTION = "quality/"
 """How the metrics of an evaluation begin."""
@@ -15,7 +15,37 @@ DROP = ("_drop", "_drop_low", "_drop_high")
 """Ends of the metrics beside a figure: what it lost against eager, and the ends of the interval of that."""
 _FIGURE = re.compile(r"\w[\w.\-]*")
 _BESIDE = re.compile(rf"samples|.*(?:{'|'.join(DROP)})")
-_ERROR = re.compile(r"(?:.*[_.\-])?(?:mse|rmse|mae|mape|nll|wer|cer|error|loss|perplexity)", re.IGNORECASE)
+_ERRORS = frozenset(
+    [
+        "error",
+        "errors",
+        "err",
+        "eer",
+        "loss",
+        "losses",
+        "logloss",
+        "mse",
+        "msle",
+        "rmse",
+        "rmsle",
+        "mae",
+        "mape",
+        "smape",
+        "nll",
+        "bce",
+        "entropy",
+        "crossentropy",
+        "brier",
+        "ece",
+        "wer",
+        "cer",
+        "ter",
+        "fid",
+        "perplexity",
+        "ppl",
+    ]
+)
+"""Words of a figure's name that tell that less of it is better."""
 
 _EVALUATIONS = "almaflow.worker.evaluations."
 _FIGURES_OF = {"top1": ("top1",), "top5": ("top5",), "mse": ("mse",), "text": ("accuracy",)}
@@ -33,6 +63,8 @@ class EvaluateSpec:
     """Number of samples, or their share below 1; None: all that the loader gives."""
     max_drop: float | None = None
     """Largest loss against eager with which a conversion is recommended, in the figure's own unit; None: any."""
+    lower_is_better: tuple[str, ...] = ()
+    """Figures of which less is better although their names do not say so."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +82,9 @@ def is_figure(name: str) -> bool:
     return _FIGURE.fullmatch(name) is not None and _BESIDE.fullmatch(name) is None
 
 
-def is_error(figure: str) -> bool:
-    """Whether less of a figure is better: its name says that it is an error or a loss, such as ``val_loss``."""
-    return _ERROR.fullmatch(figure) is not None
+def is_error(figure: str, lower_is_better: Collection[str] = ()) -> bool:
+    """Whether less of a figure is better: a word of its name says so (``val_loss``), or it is among those named."""
+    return figure in lower_is_better or not _ERRORS.isdisjoint(re.split(r"[_.\-]", figure.lower()))
 
 
 def figure_of(metric: str) -> str | None:

@@ -53,6 +53,8 @@ class SizeMeasurement:
     max_abs_diff: float | None = None
     recompiles: int | None = None
     """Graphs that dynamo compiled for this size alone; None where nothing is compiled."""
+    wall_s: float | None = None
+    """Seconds that all timed calls took, where several are made at once; else None."""
 
 
 def size_label(size: Mapping[str, int]) -> str:

@@ -42,7 +42,7 @@ class SegmentRef:
     """The recorded segment of a function that a model is. Its call has no batch: one call is one sample."""
 
     segment_id: str
-    """Digest of its graph, its constants, and sizes, strides and types of inputs and weights; values do not count."""
+    """Digest of its graph, its constants, and sizes, strides and types of inputs and weights, without values."""
     family: str
     """What segments have in common that differ in sizes only."""
     profile_id: str

@@ -9,6 +9,7 @@ from almaflow.analysis.choose import Choice
 from almaflow.analysis.metric_names import more_is_better
 from almaflow.analysis.pareto import FIDELITY, accuracy_metric
 from almaflow.analysis.wording import names
+from almaflow.records.quality import figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -42,7 +43,9 @@ def chosen(choice: Choice) -> str:
     if choice.conversion is None:
         why = f"no conversion {f'fits {limits}' if limits else f'has {choice.by}'}"
         return f"Chosen: none, {why if count else 'no conversion has a valid latency'}"
-    text = f"Chosen: {choice.conversion}, {'highest' if more_is_better(choice.by) else 'lowest'} {choice.by}"
+    # The name of a figure of quality does not always say which way it is better.
+    which = "best" if figure_of(choice.by) else "highest" if more_is_better(choice.by) else "lowest"
+    text = f"Chosen: {choice.conversion}, {which} {choice.by}"
     text += "" if choice.value is None else f" ({choice.value:.4g})"
     if limits:
         text += f"; {len(choice.fitting)} of {count} {'fits' if len(choice.fitting) == 1 else 'fit'} {limits}"

@@ -65,7 +65,12 @@ def export_readme(export: Export, job: Job, row: Row) -> str:
 
 def _notes(export: Export) -> list[str]:
     notes = []
-    if export.builder:
+    if export.builder and export.builder.startswith("almaflow."):
+        notes.append(
+            f"**It needs almaflow**, which `requirements.txt` names: the files hold the weights, and `load.py` calls "
+            f"`{export.builder}` to build the module."
+        )
+    elif export.builder:
         notes.append(
             f"**It needs your code**: the files hold the weights only, and `load.py` calls `{export.builder}` to build "
             "the module. Where its arguments name files by relative paths, work in the directory that these start from."

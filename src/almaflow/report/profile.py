@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Segments, and places of Python, that are shown where not all are asked for."""
+UNCHECKED = "writes not checked"
+"""What is said of a segment that writes to its inputs: no check compares what it wrote."""
 WIDTH = 130
 """Columns of a file, and of what is no terminal."""
 
@@ -87,6 +89,9 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
     for each in totals:
         if each["ms"] is None and each["why"]:
             console.print(Text(f"  {each['conversion']}: no total: {each['why'].splitlines()[0]}"))
+        if each["unchecked"]:
+            told = f"{_count(each['unchecked'], 'segment')} with {UNCHECKED}"
+            console.print(Text(f"  {each['conversion']}: {told}, and kept out of the best of each"))
 
 
 def _where(function: Mapping[str, Any], console: Console, *, verbose: bool) -> None:
@@ -118,7 +123,7 @@ def _winner(segment: Mapping[str, Any]) -> str:
     """Name the best conversion, and the times of the next two."""
     others = [each for each in segment["cells"] if each["ms"] is not None and each["conversion"] != segment["best"]]
     others.sort(key=lambda each: each["ms"])
-    told = ", ".join(f"{each['conversion']} {figure(each['ms'])}" for each in others[:2])
+    told = ", ".join(f"{each['conversion']} {figure(each['ms'])}{_mark(each)}" for each in others[:2])
     best: str = segment["best"]
     return best + (f" ({told})" if told else "")
 
@@ -127,9 +132,14 @@ def _cells(cells: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for each in cells:
         if each["ms"] is not None:
             how = "interpolated" if each["interpolated"] else _fidelity(each)
-            yield f"{each['conversion']}: {figure(each['ms'])} ms {_interval(each)} {how}".rstrip()
+            yield f"{each['conversion']}: {figure(each['ms'])} ms {_interval(each)} {how}".rstrip() + _mark(each)
         elif each["message"]:
             yield f"{each['conversion']}: {each['failure'] or each['status']}: {each['message'].splitlines()[0]}"
+
+
+def _mark(cell: Mapping[str, Any]) -> str:
+    """Mark a time of a segment that writes to its inputs."""
+    return f" {UNCHECKED}" if cell["unchecked"] else ""
 
 
 def _footnotes(data: Mapping[str, Any], console: Console, *, verbose: bool) -> None:

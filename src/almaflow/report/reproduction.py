@@ -30,6 +30,7 @@ from almaflow.worker.check import Checker, Reference
 from almaflow.worker.conversion import convert
 from almaflow.worker.inputs import Inputs
 from almaflow.worker.reference import example_model
+from almaflow.worker.sizes import OtherSizes, batches_of_sizes
 from almaflow.worker.threads import set_threads, threads_per_stream
 
 TASK = from_dict(
@@ -52,14 +53,25 @@ model, batches, *_, form = example_model(TASK)
 with torch.no_grad():
     model.to(eager_device)
     on_device = [tuple(tensor.to(eager_device) for tensor in batch) for batch in batches]
-    found = examine(model, on_device, [], TASK.model.seed)
-    reference = Reference(batches, found.outputs, sequence=found.sequence, draws=found.draws, form=form.to_plain())
+    sizes = batches_of_sizes(TASK.model, form, batches)
+    sized = [tuple(tensor.to(eager_device) for tensor in batch) for _, batch in sizes]
+    found = examine(model, on_device, [], TASK.model.seed, sized)
+    reference = Reference(
+        *(batches, found.outputs),
+        sequence=found.sequence,
+        draws=found.draws,
+        form=form.to_plain(),
+        sized=[(*each, answer) for each, answer in zip(sizes, found.sized, strict=True)],
+    )
     inputs = Inputs(batches, planned, TASK)
     axes = axes_of(TASK.model, form.names, batches[0])
     converted = convert(planned, model.to(planned.device), inputs, TASK, axes)
-    fidelity = Checker(reference, inputs, planned, TASK).fidelity(converted.call)
+    checker = Checker(reference, inputs, planned, TASK)
+    fidelity = checker.fidelity(converted.call)
+    print("against eager:  ", fidelity)
+    if sizes:
+        print("at other sizes: ", OtherSizes(checker).check(converted) or "right")
 print("what really ran:", converted.evidence())
-print("against eager:  ", fidelity)
 '''
 
 

@@ -77,7 +77,7 @@ def _not_kept(name: str, job: Job) -> str:
     if reason is None and outcome.measurement:
         reason = outcome.measurement.not_kept
     best = "chosen one" if job.choose.asked else "fastest"
-    to_be_kept = str(job.config.get("keep")).lower() != "none"
+    to_be_kept = str(job.config.get("keep", "none") or "best").lower() != "none"
     return f" ({name} is the {best}, and not kept: {reason})" if reason and to_be_kept else ""
 
 

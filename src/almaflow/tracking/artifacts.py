@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -73,11 +74,18 @@ def copy_to_model(client: MlflowClient, model: LoggedModel, directory: Path) -> 
 
 
 def discard_model(client: MlflowClient, model: LoggedModel) -> None:
-    """Delete a logged model and its files, which MLflow would keep; files that cannot be deleted stay."""
+    """Delete a logged model and its files, which MLflow would keep.
+
+    Files that cannot be deleted stay. So do those that lie elsewhere than MLflow puts a model's: whoever may write to
+    the store could name any directory.
+    """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     client.delete_logged_model(model.model_id)
-    location = model.artifact_location
+    location = model.artifact_location.rstrip("/")
+    own = re.fullmatch(r"[\w-]+", model.model_id) and f"/models/{model.model_id}/artifacts"
+    if not own or not location.endswith(own) or not urlsplit(location).path.endswith(own):
+        return
     with suppress(Exception):
         served = _once_served(client, location, f"model {model.model_id}")
         place = served or get_artifact_repository(location, tracking_uri=client.tracking_uri)

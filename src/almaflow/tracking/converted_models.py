@@ -7,14 +7,16 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from almaflow.errors import UsageError
 from almaflow.tracking.artifacts import copy_to_model, discard_model
-from almaflow.tracking.figures import log_batch
+from almaflow.tracking.figures import log_model_figures
 from almaflow.tracking.mlmodel import write_mlmodel
 from almaflow.tracking.session import session
+from almaflow.tracking.uris import display_uri, is_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,6 +42,8 @@ class ModelFiles:
     export: Export
     readme: str
     """The folder's README."""
+    check: Path
+    """Today's ``check.py``, which takes outputs apart; that of a folder which an older version kept may not."""
 
 
 def log_model(uri: str, model: ModelFiles) -> str | None:
@@ -60,19 +64,34 @@ def log_model(uri: str, model: ModelFiles) -> str | None:
         if run.info.lifecycle_stage != "active":
             return None
         logged = _logged(client, run) or _log(client, run, model)
-        at = run.info.end_time or run.info.start_time  # the time of its figures, which are then not there twice
-        log_batch(client, model.run_id, run.data.metrics, {}, at, model_id=logged.model_id)
+        log_model_figures(client, run, logged)
         return str(logged.model_id)
 
 
 def _logged(client: MlflowClient, run: Run) -> LoggedModel | None:
     """Return the whole model that was logged of a run, and discard what is half logged."""
-    every = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-    found = [each for each in every if FORMAT in each.tags]
+    found = _logged_of(client, run)
     for each in found:
         if each.status != READY:  # the process that logged it was killed
             discard_model(client, each)
     return next((each for each in found if each.status == READY), None)
+
+
+def discard_models_of(client: MlflowClient, run: Run) -> None:
+    """Delete the models that were logged of a run which is to be deleted; those that are registered stay."""
+    if not (run.outputs and run.outputs.model_outputs):  # a store that keeps no models is not asked
+        return
+    versions = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    registered = {str(each.source).rstrip("/") for each in versions}
+    for logged in _logged_of(client, run):
+        if logged.artifact_location.rstrip("/") not in registered:
+            discard_model(client, logged)
+
+
+def _logged_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """Return almaflow's models of a run."""
+    every = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+    return [each for each in every if FORMAT in each.tags]
 
 
 def _log(client: MlflowClient, run: Run, model: ModelFiles) -> LoggedModel:
@@ -92,6 +111,7 @@ def _log(client: MlflowClient, run: Run, model: ModelFiles) -> LoggedModel:
             added = Path(scratch, "model")
             write_mlmodel(added, export, model.folder, logged)
             (added / "README.md").write_text(model.readme, encoding="utf-8")
+            copyfile(model.check, added / "check.py")
             copy_to_model(client, logged, model.folder)
             copy_to_model(client, logged, added)
         client.log_outputs(run.info.run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -102,13 +122,23 @@ def _log(client: MlflowClient, run: Run, model: ModelFiles) -> LoggedModel:
         raise
 
 
-def check_registration(uri: str, name: str, alias: str | None) -> None:
+def check_registration(uri: str, name: str, alias: str | None, run_id: str) -> None:
     """Ask the registry about a name before anything is written.
 
+    Args:
+        uri: A resolved store.
+        name: The name of the registered model.
+        alias: An alias that is to name the version.
+        run_id: The ID of the conversion's run.
+
     Raises:
-        UsageError: the registry takes no model of this name, or no such alias.
-        TrackingError: the store cannot be reached, or keeps no models.
+        UsageError: the registry takes no model of this name, or no such alias; or nobody could load the version, since
+            a server keeps the files of the run's experiment and the store names none.
+        TrackingError: the store cannot be reached, or keeps no models or no such run.
     """
+    if "@" in name:
+        message = f"--register {name}: MLflow takes what follows an @ for an alias; give the alias by --alias"
+        raise UsageError(message)
     if alias is not None and (not re.fullmatch(r"[\w-]{1,255}", alias) or re.fullmatch(r"latest|v\d+", alias.lower())):
         message = f"--alias {alias}: MLflow takes letters, digits, _ and -, and keeps latest, v1, v2 ... to itself"
         raise UsageError(message)
@@ -123,6 +153,12 @@ def check_registration(uri: str, name: str, alias: str | None) -> None:
                 raise UsageError(message) from error
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
+        if not is_server(uri) and client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:"):
+            message = (
+                f"--register {name}: files of this experiment go through an MLflow server, and nobody could load the "
+                f"version without it: give its address by --uri http://HOST:PORT in place of {display_uri(uri)}"
+            )
+            raise UsageError(message)
 
 
 def register_model(uri: str, model_id: str, name: str, alias: str | None) -> str:

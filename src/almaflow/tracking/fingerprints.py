@@ -48,7 +48,7 @@ WORTH_MEASURE = (
 )
 """Settings that a figure's reliability depends on, beside those that change what it measures."""
 
-FIGURES_DEPEND_ON = ("target", "kwargs", "samples")
+FIGURES_DEPEND_ON = ("target", "kwargs", "samples", "lower_is_better")
 """Settings of an evaluation by which its figures, and the signs of what they lost, differ."""
 
 
@@ -62,22 +62,38 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
     """
     environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
     model, prepared = job.model, job.prepared
-    facts = {
-        "environment": {name: environment.get(name) for name in FINGERPRINT_ENVIRONMENT},
-        "machine": [prepared.device_name if prepared else None, job.hardware.threads, job.hardware.cpus],
+    facts = _setting(job) | {
         "model": [model.name, model.target, model.arch, model.kwargs, prepared.parameters if prepared else None],
         "inputs": [input_shape(job), _input_dtypes(job), model.batch_size],
-        "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
         "conversion": [planned.name, planned.engine, planned.device, planned.dtype, planned.input_dtype],
         "runtimes": {name: environment.get(name) for name in planned.traits.runtimes},
     }
-    if job.measure.keep_memory:  # in older jobs it was not kept, and their fingerprints have no such entry
-        facts["allocator"] = "keeps memory"
     if model.dynamic:
         facts["dynamic"] = [to_dict(model.dynamic), model.sizes]
     if prepared and prepared.digests:  # without an entry where there are none: what is in the store has none either
         facts["digests"] = prepared.digests
     return _digest(facts)
+
+
+def setting_fingerprint(job: Job) -> str:
+    """Return sixteen hexadecimal digits that are equal where times of different models may be added.
+
+    They stand for the machine, the versions, the threads, and what a timed call is.
+    """
+    return _digest(_setting(job))
+
+
+def _setting(job: Job) -> dict[str, Any]:
+    environment = {name.replace(" ", "_"): value for name, value in job.environment.items()}
+    device = job.prepared.device_name if job.prepared else None
+    facts: dict[str, Any] = {
+        "environment": {name: environment.get(name) for name in FINGERPRINT_ENVIRONMENT},
+        "machine": [device, job.hardware.threads, job.hardware.cpus],
+        "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
+    }
+    if job.measure.keep_memory:  # in older jobs it was not kept, and their fingerprints have no such entry
+        facts["allocator"] = "keeps memory"
+    return facts
 
 
 def fingerprint_without_digests(job: Job, planned: PlannedConversion) -> str:

@@ -98,9 +98,11 @@ def _dtype(spec: TensorSpec) -> np.dtype[Any]:
 
 
 def _example(export: Export, folder: Path) -> dict[str, Any] | None:
-    """Return the inputs of the folder's example by their names; None where there are none, or they are large."""
+    """Return the inputs of the folder's example by their names; None where JSON cannot hold them, or they are large."""
     with np.load(folder / "example.npz") as stored:
         arrays = {str(each.name): stored[f"input_{number}"] for number, each in enumerate(export.inputs)}
+    if any(np.iscomplexobj(array) for array in arrays.values()):
+        return None
     return arrays if 0 < sum(array.size for array in arrays.values()) <= MOST_ELEMENTS else None
 
 

@@ -54,6 +54,9 @@ def log_profile(  # noqa: PLR0913, PLR0917 - what the runs are made of
 ) -> None:
     """Write the runs of a session, or bring those that the store has up to date.
 
+    A run keeps its metrics for ever. So where a total has lost one of its figures, its run is deleted and written anew,
+    and the run of a total that is no longer there is deleted.
+
     Args:
         uri: A resolved store.
         experiment_name: The experiment, created where it is new.
@@ -70,12 +73,18 @@ def log_profile(  # noqa: PLR0913, PLR0917 - what the runs are made of
     profile_id = data["profile_id"]
     with session(uri, "the profile's record could not be written", "`almaflow sync` writes it") as client:
         where = f"tags.`almaflow.profile_id` = '{profile_id}' AND tags.`almaflow.kind`"
+        every = (_profile(data, note, artifacts), *_totals(data))
+        metrics = {_identity(each.kind, each.params): {*each.metrics} for each in every}
         known: dict[tuple[str, ...], str] = {}
         for kind in ("profile", "profile_total"):
             for run in client.search_runs([experiment_id], f"{where} = '{kind}'"):
-                if known.setdefault(_identity(kind, run.data.params), run.info.run_id) != run.info.run_id:
+                identity = _identity(kind, run.data.params)
+                lost = {*run.data.metrics} - metrics.get(identity, set())
+                if identity in known or identity not in metrics or lost:
                     client.delete_run(run.info.run_id)
-        for wanted in (_profile(data, note, artifacts), *_totals(data)):
+                else:
+                    known[identity] = run.info.run_id
+        for wanted in every:
             names.check_metrics(wanted.metrics)
             _write(client, experiment_id, profile_id, wanted, known.get(_identity(wanted.kind, wanted.params)), times)
 

@@ -32,6 +32,7 @@ class ExportedModel(PythonModel):
         about = json.loads((HERE / "export.json").read_text(encoding="utf-8"))
         self._inputs = [each["name"] for each in about["inputs"]]
         self._outputs = [each["name"] or "" for each in about["outputs"]]
+        self._types = ["float32" if each["dtype"] == "bfloat16" else each["dtype"] for each in about["outputs"]]
         self._one_by_one = Lock()  # a server calls from several threads, and some runtimes take one call at a time
         self._flat = _module("check").flat
         try:
@@ -54,12 +55,12 @@ class ExportedModel(PythonModel):
         given = [model_input[name] for name in self._inputs]
         with self._one_by_one:
             arrays = list(self._flat(self._model(*given)))
-        if self._outputs == [""]:
-            return arrays[0][1]
         named = dict(arrays)
         if not all(name in named for name in self._outputs):
             named = dict(zip(self._outputs, (array for _, array in arrays), strict=True))
-        return {name: named[name] for name in self._outputs}
+        # Plain numbers of Python's come back in its own types, and not in those that the signature says.
+        typed = {name: named[name].astype(kind) for name, kind in zip(self._outputs, self._types, strict=True)}
+        return typed[""] if self._outputs == [""] else typed
 
 
 def _module(name: str) -> Any:
@@ -77,7 +78,7 @@ def _advice(about: dict[str, Any], error: ModuleNotFoundError) -> str:
     """Return what to do about a module that is missing."""
     lacks = f"{about['conversion']} of {about['model']} needs the module {error.name}"
     builder = about["builder"]
-    if builder and f"{builder}.".startswith(f"{error.name}."):
+    if builder and not builder.startswith("almaflow.") and f"{builder}.".startswith(f"{error.name}."):
         return f"{lacks}: load.py calls {builder}, which is your code; put the directory of it into PYTHONPATH"
     return f"{lacks}: pip install -r {HERE / 'requirements.txt'}"
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from almaflow.tracking.artifacts import copy_to, has
+from almaflow.tracking.converted_models import discard_models_of
 from almaflow.tracking.figures import milliseconds
 from almaflow.tracking.fingerprints import logical_key
 from almaflow.tracking.session import session
@@ -91,6 +92,7 @@ def catch_up(uri: str, job: Job, results: Sequence[Result]) -> tuple[Tracker | N
             better = next((run for run in same if not whole and _is_better(run, result.outcome)), None)
             for run in same:
                 if run is not whole and run is not better:
+                    discard_models_of(client, run)  # they would be ranked beside what was measured again
                     client.delete_run(run.info.run_id)
             if better:
                 written[name] = better.info.run_id

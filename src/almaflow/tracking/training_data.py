@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FLOOR, CONTROL = "latency/floor", "machine/control_ms"
 WORKLOAD = "workload.json"
+_KEY = ("model", "batch_size", "input_shape", "dynamic", "conversion")
+"""Params that tell measurements apart; of those with the same ones the newest counts."""
 
 
 def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], scratch: str) -> Iterator[MeasuredModel]:
@@ -29,11 +31,10 @@ def measured_models(uri: str, experiment_name: str, where: Mapping[str, str], sc
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    newest: dict[tuple[str, str, str, str], StoredRun] = {}
+    newest: dict[tuple[str, ...], StoredRun] = {}
     for run in conversion_runs(uri, experiment_name, condition({"tags.`almaflow.status`": "ok", **where})):
         if {FLOOR, CONTROL, "latency_ms"} <= run.metrics.keys():
-            key = tuple(run.params.get(name, "") for name in ("model", "batch_size", "input_shape", "conversion"))
-            newest.setdefault(key, run)  # type: ignore[arg-type]
+            newest.setdefault(tuple(run.params.get(name, "") for name in _KEY), run)
     workloads: dict[str, Workload | None] = {}
     for run in newest.values():
         job = run.tags.get("almaflow.job_run_id", "")

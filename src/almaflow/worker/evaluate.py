@@ -33,7 +33,7 @@ from almaflow.stats.quality import paired_drop
 from almaflow.worker.inputs import Inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from almaflow.conversions.converted import ConvertedModel
     from almaflow.models.batches import Batch
@@ -87,11 +87,11 @@ def evaluate(spec: EvaluateSpec, loader: LabelledLoader, call: Callable[[Batch],
     except Exception as error:
         message = f"{origin}: raised {described(error)}"
         raise UsageError(message) from error
-    _check(by_name, origin)
+    _check(by_name, spec, origin)
     return Scores(by_name, loader.taken, loader.digest)
 
 
-def drops(eager: Scores, found: Scores) -> dict[str, QualityDrop]:
+def drops(eager: Scores, found: Scores, lower_is_better: Collection[str] = ()) -> dict[str, QualityDrop]:
     """Return what each figure lost against eager's on the same samples; of errors, by how much they grew.
 
     Raises:
@@ -105,7 +105,8 @@ def drops(eager: Scores, found: Scores) -> dict[str, QualityDrop]:
         raise UsageError(message)
     lost = {}
     for name, scores in found.by_name.items():
-        before, after = (scores, eager.by_name[name]) if is_error(name) else (eager.by_name[name], scores)
+        less = is_error(name, lower_is_better)
+        before, after = (scores, eager.by_name[name]) if less else (eager.by_name[name], scores)
         if scores.dim() and before.shape == after.shape:
             drop, interval = paired_drop(before.numpy(), after.numpy())
             lost[name] = QualityDrop(drop, interval.low, interval.high)
@@ -220,7 +221,7 @@ def _joined(parts: Sequence[Any]) -> Any:
     return [each for part in parts for each in part]
 
 
-def _check(by_name: Mapping[str, torch.Tensor], origin: str) -> None:
+def _check(by_name: Mapping[str, torch.Tensor], spec: EvaluateSpec, origin: str) -> None:
     for name, scores in by_name.items():
         if not is_figure(name):
             message = f"{origin}: gives a figure the name {name!r}; letters, digits, _ . and - make one, and not "
@@ -228,6 +229,9 @@ def _check(by_name: Mapping[str, torch.Tensor], origin: str) -> None:
         if not math.isfinite(float(scores.mean())):
             message = f"{origin}: {name} is {float(scores.mean())}"
             raise UsageError(message)
+    if unknown := [name for name in spec.lower_is_better if name not in by_name]:
+        message = f"evaluate.lower_is_better: {unknown[0]} is none of the figures: {', '.join(by_name)}"
+        raise UsageError(message)
 
 
 def evaluated(
@@ -248,7 +252,7 @@ def evaluated(
     loader = LabelledLoader(task.model, parameters, reference.call_form, reference.batches[0], spec.samples)
     try:
         scores = evaluate(spec, loader, call, reference.outputs[0])
-        lost = drops(Scores(**reference.scores), scores)
+        lost = drops(Scores(**reference.scores), scores, spec.lower_is_better)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises, the measurement stays
         text = str(error) if isinstance(error, UsageError) else described(error)
         return {"quality_error": text, "evaluate_s": time.perf_counter() - began}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from almaflow.conversions.built.evidence import dynamo_graphs
-from almaflow.models.dynamic import axes_of, present_sizes, resized, sizes_to_check
+from almaflow.models.dynamic import axes_of, present_sizes, resized, sizes_to_check, timed_sizes
 from almaflow.records import BATCH, SizeMeasurement, size_text
 from almaflow.records.protocol import round_request
 from almaflow.worker.error_text import described
@@ -53,7 +53,10 @@ class OtherSizes:
 
     def __init__(self, checker: Checker) -> None:
         self._at = [_AtSize(size, _at(checker, size, batch, answer)) for size, batch, answer in checker.reference.sized]
-        self._timed = bool(checker.task.model.sizes)
+        spec, batches, names = checker.task.model, checker.reference.batches, checker.reference.call_form.names
+        # The figures of one process are kept: further ones have nothing to add.
+        first = bool(self._at) and checker.task.replicate == 0
+        self._timed = timed_sizes(spec, present_sizes(axes_of(spec, names, batches[0]), batches[0])) if first else []
 
     def check(self, converted: ConvertedModel) -> Exception | None:
         """Compare the outputs at each size with eager's, and return the first fault."""
@@ -78,7 +81,8 @@ class OtherSizes:
         self, converted: ConvertedModel, synchronize: Callable[[], None], events: EventWriter
     ) -> tuple[SizeMeasurement, ...]:
         """Warm up and take some rounds at each size that was asked for."""
-        return tuple(_timed(each, converted, synchronize, events) for each in self._at) if self._timed else ()
+        asked = [each for each in self._at if each.size in self._timed]
+        return tuple(_timed(each, converted, synchronize, events) for each in asked)
 
 
 def _at(checker: Checker, size: dict[str, int], batch: Batch, answer: Any) -> Checker:
@@ -106,4 +110,5 @@ def _timed(
         sqnr_db=each.found.sqnr_db if each.found else None,
         max_abs_diff=each.found.max_abs_diff if each.found else None,
         recompiles=each.recompiles,
+        wall_s=sum(each.wall_s for each in rounds.rounds) if task.measure.streams > 1 else None,
     )

@@ -23,11 +23,13 @@ def test_it_is_called_as_the_job_called_it() -> None:
     assert (call, target) == ("Linear(in_features=8, out_features=2)", "torch.nn.Linear")
 
 
-@pytest.mark.parametrize("name", ["load", "check"])
+@pytest.mark.parametrize("name", ["load", "check", "load.networks"])
 def test_code_that_a_file_of_the_folder_hides_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
     work: Any = SimpleNamespace(model=ModelSpec("mine", target=f"{name}.Network"))
-    with pytest.raises(NotImplementedError, match=f"in a module named {name}, as a file of the folder is"):
+    with pytest.raises(
+        NotImplementedError, match=f"in a module named {name.partition('.')[0]}, as a file of the folder is"
+    ):
         _building(work)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from almaflow.conversions.exports.write import tolerance_db
+from almaflow.records.export import tolerance_db
 from almaflow.worker.fidelity import TOLERANCE_DB
 
 

@@ -32,9 +32,9 @@ class DynamicShapes:
 
     def widened(self, batch: Batch) -> Batch:
         """Return an example for exporters: they take a dynamic dimension of size 1 for a constant, and get 2."""
-        if not self:
+        sizes = present_sizes(self.axes, batch) if self else {}
+        if min(sizes.values(), default=2) > 1:
             return batch
-        sizes = present_sizes(self.axes, batch)
         return resized([batch], self.axes, {name: max(size, 2) for name, size in sizes.items()})
 
     def for_export(self, module: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:

@@ -145,8 +145,9 @@ def _building(work: Work) -> tuple[tuple[str, ...], str, str]:
         name = f"torchvision.models.{model.arch}"
         return ("from torchvision.models import get_model",), f"get_model({model.arch!r}, {arguments})", name
     module, attribute = _split(model.target)
-    if module in {"load", "check"}:
-        message = f"its code is in a module named {module}, as a file of the folder is; give it another name"
+    top = module.partition(".")[0]
+    if top in {"load", "check"}:
+        message = f"its code is in a module named {top}, as a file of the folder is; give it another name"
         raise NotImplementedError(message)
     first = attribute.partition(".")[0]
     return (f"from {module} import {first}",), f"{attribute}({settings_source(model.kwargs)})", model.target

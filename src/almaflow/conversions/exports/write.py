@@ -16,7 +16,7 @@ from almaflow.conversions.exports import check, files, modules
 from almaflow.conversions.exports.loader import script
 from almaflow.records import TensorSpec, write_json
 from almaflow.records.distribution import distribution
-from almaflow.records.export import EXPORT_FILE, Export, Format
+from almaflow.records.export import EXPORT_FILE, LEAST_EQUAL, Export, Format, tolerance_db
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,26 +36,6 @@ WRITERS: dict[Format, Callable[[Path, Work], Loader]] = {
     Format.TORCH_EXPORT: modules.torch_export,
     Format.STATE_DICT: modules.state_dict,
 }
-
-
-EQUAL_DB = {"float64": 90.0, "float32": 90.0}
-EQUAL_OTHER_DB = 60.0
-"""Least SQNR of an export against what the conversion itself answered in the job, by arithmetic. The same files in the
-same runtime answer equally to the bit; another processor rounds otherwise, which leaves 110 dB and more of float32. The
-model in the next narrower type leaves 70 dB at most."""
-COMPILED_DB = {"float16": 50.0, "bfloat16": 35.0}
-"""The same where ``torch.compile`` compiles at the first call: it may fuse otherwise, and round in other places."""
-LEAST_EQUAL = 0.999
-"""Least share of equal elements of integer and boolean outputs: all of them, where there are fewer than a thousand."""
-
-
-def tolerance_db(arithmetic: str, *, compiles: bool) -> float:
-    """Return the least SQNR of an export's floating outputs against those that the conversion gave in the job.
-
-    It has nothing to do with how far that conversion is from eager.
-    """
-    equal = EQUAL_DB.get(arithmetic, EQUAL_OTHER_DB)
-    return COMPILED_DB.get(arithmetic, equal) if compiles else equal
 
 
 def write_export(  # noqa: PLR0913 - what an export consists of
@@ -106,6 +86,7 @@ def write_export(  # noqa: PLR0913 - what an export consists of
             builder=loader.builder,
             compiles=loader.compiles,
             comparable=comparable,
+            arithmetic=arithmetic,
         )
         (directory / "requirements.txt").write_text("".join(f"{each}\n" for each in export.requirements), "utf-8")
         arrays = {f"input_{number}": _array(each) for number, each in enumerate(inputs)}

@@ -10,6 +10,7 @@ import pytest
 from tests.support.scored_runs import nights, run, stored, with_ids
 
 from almaflow.accuracy.summary import series_of
+from almaflow.tracking.accuracy import series_runs
 from almaflow.tracking.accuracy.series_runs import track
 from almaflow.tracking.figures import rounded
 from almaflow.tracking.session import connect
@@ -66,6 +67,24 @@ def test_what_is_there_is_not_written_again_and_what_is_new_is_added(uri: str) -
     assert track(uri, series_of(more)) == 1
     (found,) = summaries(uri)
     assert points(uri, found.info.run_id) == expected(more)
+
+
+def test_a_run_whose_process_was_killed_right_after_it_was_created_gets_its_params(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(series_runs, "log_batch", killed)
+        with pytest.raises(KeyboardInterrupt):
+            track(uri, series_of(nights(5)))
+    (half,) = summaries(uri)
+    assert not half.data.params
+    assert track(uri, series_of(nights(5))) == 1
+    (found,) = summaries(uri)
+    assert found.info.run_id == half.info.run_id
+    assert found.data.params["model"]
 
 
 def test_a_measurement_that_was_deleted_is_no_longer_a_point(uri: str) -> None:

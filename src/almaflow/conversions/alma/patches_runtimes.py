@@ -65,11 +65,13 @@ def own_sessions(building: AlmaBuild) -> Any:
 def input_names(building: AlmaBuild) -> Any:
     """Name the inputs of an export by their positions, and no weights; tell it of the dynamic dimensions."""
     original = torch.onnx.export
+    declared = signature(torch.onnx.export).parameters.get("dynamo")  # none where somebody has wrapped it
+    by_default = declared.default if declared else torch.__version__ >= "2.9"  # since then it is the default
     example = building.examples[0]
     names = input_names_of(len(example) if isinstance(example, tuple) else 1)
 
     def export(module: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
-        dynamo = kwargs.get("dynamo", signature(original).parameters["dynamo"].default)
+        dynamo = kwargs.get("dynamo", by_default)
         arguments = data if isinstance(data, tuple) else (data,)
         dynamic = building.dynamic.for_onnx(module, arguments, names, dynamo=bool(dynamo))
         return original(module, data, *args, **kwargs | {"input_names": names} | dynamic)

@@ -127,20 +127,21 @@ def _note(series: Series) -> str:
 
 def _only(client: MlflowClient, experiment_id: str, series: Series, runs: Sequence[Run]) -> Run:
     """Return the run of the series, created where there is none; the smallest ID where there are several."""
+    facts = {name: cut(str(value), PARAM_LENGTH) for name, value in series.key._asdict().items() if value != ""}
     if not runs:
-        facts = {name: cut(str(value), PARAM_LENGTH) for name, value in series.key._asdict().items() if value != ""}
-        run = client.create_run(
+        client.create_run(
             experiment_id,
             start_time=milliseconds(series.points[0].run.at),
             tags=NEUTRAL_TAGS | {"almaflow.kind": KIND, "almaflow.series": _digest_of(series.key)},
             run_name=str(series.key),
         )
-        log_batch(client, run.info.run_id, {}, facts, run.info.start_time)
     runs = _runs_by_series(client, experiment_id)[_digest_of(series.key)]
     first, *others = sorted(runs, key=lambda run: run.info.run_id)
     for other in others:
         with suppress(Exception):  # another process deletes it as well
             client.delete_run(other.info.run_id)
+    if not facts.keys() <= first.data.params.keys():  # it is new, or who created it was killed right after
+        log_batch(client, first.info.run_id, {}, facts, first.info.start_time)
     return first
 
 

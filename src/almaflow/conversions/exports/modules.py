@@ -258,5 +258,5 @@ def _output_modules(spec: Any) -> tuple[str, ...]:
         module = getattr(each.type, "__module__", "builtins")
         if module.partition(".")[0] not in {"builtins", "collections", "torch"}:
             found.add(module)
-        waiting += each.children()
+        waiting += each.children() if hasattr(each, "children") else each.children_specs  # PyTorch 2.7 has the latter
     return tuple(sorted(found))

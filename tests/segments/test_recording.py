@@ -472,6 +472,33 @@ def test_threads_whose_first_calls_race_share_what_pytorch_found(
         assert torch._dynamo.eval_frame._get_total_cache_entry_count(predict.__code__) == 0
 
 
+@pytest.mark.skipif(not ISOLATED, reason="this PyTorch has one region for all graphs")
+def test_graphs_that_pytorch_put_in_the_region_of_an_earlier_session_are_freed(
+    record: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier: Any = torch._dynamo.optimize("eager", isolate_recompiles=True)(lambda x: x)
+    enter = torch._dynamo.eval_frame.set_eval_frame_isolate_recompiles_id
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        return x.tan()
+
+    def run() -> None:
+        # What a race of two threads does: the second one's region is the first one's when its graph is kept.
+        monkeypatch.setattr(
+            torch._dynamo.eval_frame,
+            "set_eval_frame_isolate_recompiles_id",
+            lambda _: enter(earlier._isolate_recompiles_id),
+        )
+        accelerate(predict)(torch.ones(2))
+        monkeypatch.undo()
+        assert torch._dynamo.eval_frame._get_total_cache_entry_count(predict.__code__) == 1
+
+    before = enter(-1)
+    record(run)
+    enter(before)
+    assert torch._dynamo.eval_frame._get_total_cache_entry_count(predict.__code__) == 0
+
+
 @pytest.mark.parametrize(("code", "error"), [(None, None), (0, None), (3, "SystemExit: 3"), ("no", "SystemExit: no")])
 def test_an_application_that_exits_well_is_measured(tmp_path: Path, code: Any, error: str | None) -> None:
     measured: list[Path] = []

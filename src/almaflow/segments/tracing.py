@@ -90,8 +90,9 @@ class Tracing:
                     reset_code(code)
 
     def _only_ours(self, code: Any) -> bool:
-        # Where threads look for graphs at once, PyTorch may put one of them among those without an ID.
-        ids = {-1, *(traced._isolate_recompiles_id for traced in self._traced.values())}  # type: ignore[attr-defined]  # noqa: SLF001
+        # The region that graphs are put in is one variable of the process. Where threads look for graphs at once, some
+        # end up among those without an ID, or in the region of another torch.compile, an earlier session's too.
+        ids = range(-1, next(eval_frame._next_isolate_recompiles_id))  # noqa: SLF001
         entries = [entry for each in ids for entry in eval_frame._get_cache_entries_for_region(code, each)]  # noqa: SLF001
         ours = sum(entry.backend is self._recorder for entry in entries)
         return bool(ours == eval_frame._get_total_cache_entry_count(code))  # noqa: SLF001

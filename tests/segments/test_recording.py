@@ -50,7 +50,7 @@ def record_fixture(tmp_path: Path) -> Callable[..., Profile]:
 
 
 def calls_of(session: ProfilingSession) -> list[Any]:
-    return sorted(session._calls, key=lambda call: call.number)
+    return session.calls.ended()
 
 
 @accelerate

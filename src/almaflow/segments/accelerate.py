@@ -8,24 +8,35 @@ import copyreg
 import functools
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, SupportsIndex, TypeVar, overload
 
 from almaflow.errors import UsageError
 from almaflow.segments.clock import RUNNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from almaflow.segments.session import ProfilingSession
+    from collections.abc import Callable, Iterator, Mapping
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class OpenSession(Protocol):
+    """What runs the calls of marked functions while it is open."""
+
+    profile_id: str
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process opened it, and not one that this process was forked from."""
+
+    def call(self, function: Accelerated, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run a marked function."""
 
 
 @dataclass
 class Active:
     """The session that is open in this process, in whatever thread."""
 
-    session: ProfilingSession | None = None
+    session: OpenSession | None = None
 
 
 ACTIVE = Active()

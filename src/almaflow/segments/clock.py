@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from almaflow.records.profile import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 LEAST_SHARE = 0.01
 """Share of a call that PyTorch's search for graphs takes from which on the call is discarded."""
@@ -28,9 +32,13 @@ class RunningCall:
         self._compiled = False
         self._resumed = 0
 
-    def start(self) -> None:
-        """Begin the first slot of Python."""
+    def timed(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Run the function, from the first slot of Python to the last one."""
         self._resumed = time.perf_counter_ns()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._python.append(time.perf_counter_ns() - self._resumed - self._hidden)
 
     def add(self, segment_id: str, paused: int, began: int, ended: int) -> None:
         """Add the run of a graph, and begin the next slot of Python.
@@ -52,10 +60,6 @@ class RunningCall:
         self._hidden += nanoseconds
         self._compile += nanoseconds
         self._compiled |= compiled
-
-    def stop(self) -> None:
-        """End the last slot of Python."""
-        self._python.append(time.perf_counter_ns() - self._resumed - self._hidden)
 
     def finished(self, raised: str | None) -> Call:
         """Return the record of the call."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 import secrets
@@ -17,16 +16,17 @@ from almaflow.records.clock import now
 from almaflow.records.json_files import to_line
 from almaflow.records.profile import Profile
 from almaflow.segments.accelerate import ACTIVE
-from almaflow.segments.clock import RUNNING, RunningCall
+from almaflow.segments.calls import Arguments, CallLog
+from almaflow.segments.clock import RUNNING
 from almaflow.segments.files import ProfileFiles, append_line
-from almaflow.segments.summary import function_of, variants_of, with_calls
+from almaflow.segments.summary import variants_of, with_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
-    from almaflow.records.profile import Backend, Call, LostCapture
+    from almaflow.records.profile import Backend, LostCapture
     from almaflow.segments.accelerate import Accelerated
 
 INPUTS = ("real", "permuted", "zeros")
@@ -61,6 +61,8 @@ class ProfilingSession:
     Attributes:
         profile: What was recorded, once the session has ended.
         result: What ``measure`` returned.
+        calls: The calls that it has recorded.
+        no_grad: Whether calls run without gradients.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a session
@@ -89,15 +91,12 @@ class ProfilingSession:
         self._measure = measure
         self._notes: dict[str, None] = {}
         self._settings = (fidelity_inputs, inputs)
-        self._no_grad = no_grad
+        self.no_grad = no_grad
         self._limit = recompile_limit
         self._process = os.getpid()
         self._lock = threading.Lock()
-        self._numbers = itertools.count()
-        self._open: set[RunningCall] = set()
-        self._calls: list[Call] = []
+        self.calls = CallLog(lambda call: self._written(lambda: append_line(self.files.calls_path, to_line(call))))
         self._lost: dict[tuple[str, int, str], LostCapture] = {}
-        self._names: dict[Accelerated, str] = {}
         for line in notes:
             self.note(line)
 
@@ -111,6 +110,8 @@ class ProfilingSession:
         if ACTIVE.session is not None:
             message = f"a profiling session is open already ({ACTIVE.session.profile_id}): one at a time"
             raise UsageError(message)
+        from almaflow.segments.recorder import Recorder
+        from almaflow.segments.store import SegmentStore
         from almaflow.segments.tracing import Tracing
 
         try:
@@ -118,7 +119,8 @@ class ProfilingSession:
         except OSError as error:
             message = f"{self.files.root}: cannot be made ({error.strerror}); give another home"
             raise AlmaflowError(message) from error
-        self._tracing = Tracing(self.files, *self._settings, self._limit, self.note, self._lose)
+        self._store = SegmentStore(self.files, *self._settings, self.note)
+        self._tracing = Tracing(Recorder(self._store), self._limit, self.note, self._lose)
         self._started_at = now()
         ACTIVE.session = self
         return self
@@ -127,9 +129,8 @@ class ProfilingSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the recording, keep it, and measure the segments unless the application raised."""
-        with self._lock:
-            ACTIVE.session = None
-            running = len(self._open)
+        ACTIVE.session = None
+        running = self.calls.close()
         if running:
             self.note(f"calls that still ran at the session's end are left out ({running}): wait for their threads")
         self._tracing.close(idle=not running)
@@ -152,22 +153,18 @@ class ProfilingSession:
     def call(self, function: Accelerated, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Run a marked function, and record the call."""
         traced = self._tracing.traced(function)
-        running = self._begin(function)
+        running = self.calls.begin(function)
         token = RUNNING.set(running)
         raised = None
         try:
-            with self._tracing.gradients(off=self._no_grad):
-                running.start()
-                try:
-                    return traced(*args, **kwargs)
-                finally:
-                    running.stop()
+            with self._tracing.gradients(off=self.no_grad):
+                return running.timed(traced, args, kwargs)
         except BaseException as error:
             raised = type(error).__name__
             raise
         finally:
             RUNNING.reset(token)
-            self._end(running, raised)
+            self.calls.end(running, raised, function, Arguments(args, kwargs))
 
     def note(self, line: str) -> None:
         """Keep a line for people, and print it the first time."""
@@ -181,31 +178,6 @@ class ProfilingSession:
                 print(line, file=self._print_to)
         else:
             logging.getLogger("almaflow").info(line)
-
-    def _begin(self, function: Accelerated) -> RunningCall:
-        with self._lock:
-            running = RunningCall(next(self._numbers), self._name(function))
-            if self._open:
-                for each in (running, *self._open):
-                    each.concurrent = True
-            self._open.add(running)
-        return running
-
-    def _name(self, function: Accelerated) -> str:
-        """Return the name of a function, with a number behind it where another one has the same."""
-        if function not in self._names:
-            same = sum(each.name == function.name for each in self._names)
-            self._names[function] = f"{function.name}#{same + 1}" if same else function.name
-        return self._names[function]
-
-    def _end(self, running: RunningCall, raised: str | None) -> None:
-        call = running.finished(raised)
-        with self._lock:
-            self._open.discard(running)
-            if ACTIVE.session is not self:
-                return
-            self._calls.append(call)
-            self._written(lambda: append_line(self.files.calls_path, to_line(call)))
 
     def _lose(self, lost: LostCapture) -> None:
         key = (lost.file, lost.line, lost.kind)
@@ -222,13 +194,9 @@ class ProfilingSession:
             self.note(f"{self.files.root}: {error.strerror or error}: what is recorded from here on is not kept")
 
     def _record(self, error: str | None) -> Profile:
-        calls = sorted(self._calls, key=lambda call: call.number)
-        segments = with_calls(self._tracing.segments(), calls)
-        functions = tuple(
-            function_of(name, each.file, each.line, [call for call in calls if call.function == name])
-            for each, name in self._names.items()
-        )
-        if not self._names:
+        calls, functions = self.calls.ended(), self.calls.functions()
+        segments = with_calls(self._store.segments(), calls)
+        if not functions:
             self.note("no marked function was called: put @almaflow.accelerate above one that the application calls")
         for each in functions:
             if each.calls and each.calls == len(each.uncaptured):

@@ -130,6 +130,10 @@ class SegmentStore:
             self._written(lambda: self._files.write_segment(kept.record))
         return kept
 
+    def segments(self) -> list[Segment]:
+        """Return the segments in the order in which they first ran."""
+        return [kept.record for kept in self.kept.values()]
+
     def keep(self, kept: KeptSegment, batch: Sequence[torch.Tensor]) -> None:
         """Write inputs that differ from those that are kept, until there are enough; it raises nothing."""
         with self._lock:

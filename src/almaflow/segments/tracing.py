@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch._C._dynamo.eval_frame import reset_code  # dynamo has no public names for any of these
@@ -13,33 +13,49 @@ from torch._dynamo import eval_frame
 from almaflow.errors import UsageError
 from almaflow.segments.accelerate import Accelerated, accelerate
 from almaflow.segments.capture import Watch
-from almaflow.segments.recorder import Recorder
-from almaflow.segments.store import SegmentStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from almaflow.records.profile import LostCapture, Segment
-    from almaflow.segments.files import ProfileFiles
+    from torch.fx import GraphModule
+
+    from almaflow.records.profile import LostCapture
 
 ISOLATED = hasattr(eval_frame, "_get_total_cache_entry_count")
 """Whether this PyTorch keeps the graphs of one ``torch.compile`` apart from those of others."""
 
 
-class Tracing:
-    """The graphs of one session."""
+class GraphBackend(Protocol):
+    """What runs the graphs of a session in dynamo's place."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a session hands on
+    closed: bool
+    """Whether the session has ended, so that nothing is recorded any more."""
+
+    def __call__(self, module: GraphModule, example_inputs: Sequence[object]) -> Callable[..., Any]:
+        """Return what runs in place of a graph."""
+
+
+class Tracing:
+    """The graphs of one session.
+
+    Args:
+        backend: Runs them.
+        recompile_limit: How many graphs a frame may have.
+        note: Gets a line for people.
+        lose: Gets what PyTorch gave up on.
+
+    Raises:
+        UsageError: PyTorch looks for no graphs.
+    """
+
+    def __init__(
         self,
-        files: ProfileFiles,
-        count: int,
-        inputs: str,
+        backend: GraphBackend,
         recompile_limit: int,
         note: Callable[[str], None],
         lose: Callable[[LostCapture], None],
     ) -> None:
-        self._store = SegmentStore(files, count, inputs, note)
-        self._recorder = Recorder(self._store)
+        self._backend = backend
         self._limit = recompile_limit
         self._lose = lose
         self._note = note
@@ -58,7 +74,7 @@ class Tracing:
         with self._lock:
             if function not in self._traced:
                 more = {"isolate_recompiles": True} if ISOLATED else {}
-                context: Any = torch._dynamo.optimize(self._recorder, dynamic=function.dynamic, **more)  # noqa: SLF001
+                context: Any = torch._dynamo.optimize(self._backend, dynamic=function.dynamic, **more)  # noqa: SLF001
                 watch = context.callback = Watch(context.callback, self._limit, self._lose, dynamic=function.dynamic)
                 self._watches.append(watch)
                 if function.traced is not function.run:
@@ -71,17 +87,13 @@ class Tracing:
         """Return the context that a call runs in."""
         return torch.no_grad() if off else contextlib.nullcontext()
 
-    def segments(self) -> list[Segment]:
-        """Return the segments in the order in which they first ran."""
-        return [kept.record for kept in self._store.kept.values()]
-
     def close(self, *, idle: bool) -> None:
         """End recording, and where no call runs any more, free what dynamo kept of it.
 
         Where graphs of the application's own ``torch.compile`` hang on the same code, PyTorch can only drop all or
         none: they stay, unless it cannot tell them apart from the session's.
         """
-        self._recorder.closed = True
+        self._backend.closed = True
         if not idle:
             return
         for watch in self._watches:
@@ -94,5 +106,5 @@ class Tracing:
         # end up among those without an ID, or in the region of another torch.compile, an earlier session's too.
         ids = range(-1, next(eval_frame._next_isolate_recompiles_id))  # noqa: SLF001
         entries = [entry for each in ids for entry in eval_frame._get_cache_entries_for_region(code, each)]  # noqa: SLF001
-        ours = sum(entry.backend is self._recorder for entry in entries)
+        ours = sum(entry.backend is self._backend for entry in entries)
         return bool(ours == eval_frame._get_total_cache_entry_count(code))  # noqa: SLF001

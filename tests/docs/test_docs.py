@@ -55,7 +55,7 @@ from almaflow.records import (
     TensorSpec,
 )
 from almaflow.tracking.converted_models import TAGS as MODEL_TAGS
-from almaflow.tracking.profiles import PROFILE_METRICS, TOTAL_METRICS
+from almaflow.tracking.profiles import PROFILE_METRICS, TOTAL_METRICS, VERIFY_METRICS
 from almaflow.tracking.schema import MARKS, job_params, job_tags, params, tags
 from almaflow.worker import fidelity
 
@@ -300,7 +300,14 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
     for outcome in made.outcomes:
         every |= set(params(made, outcome)) | set(tags(made, outcome))
     of_models = {*EXPORT_METRICS, *MODEL_TAGS}
-    every |= {"almaflow.job_run_id", *MARKS, *of_models, *PROFILE_METRICS, *TOTAL_METRICS}  # of the writers
+    every |= {
+        "almaflow.job_run_id",
+        *MARKS,
+        *of_models,
+        *PROFILE_METRICS,
+        *TOTAL_METRICS,
+        *VERIFY_METRICS,
+    }  # of the writers
 
     said = codes("docs/architecture.md")
     families = tuple(name.removesuffix(ANY) for name in said if name.endswith(ANY))

@@ -13,6 +13,7 @@ from almaflow.jobs.segments import SegmentJobs
 from almaflow.profiles.measure import measure_profile
 from almaflow.segments.backends import resolve_backends
 from almaflow.tracking.reader import conversion_runs
+from almaflow.tracking.session import session as store_session
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ def test_a_function_is_measured_and_the_second_time_nothing_is(stored_home: Path
     assert {run.tags["almaflow.profile_id"] for run in runs} == {session.profile_id}
     assert {run.params["calls"] for run in runs} == {"8"}
     assert session.files.root.parent == stored_home / "profiles"
+
+    (verified,) = session.verify(rounds=6)
+    assert verified.ok
+    assert {*verified.conversions} == {part["segment_id"] for part in function["segments"]}
+    assert verified.predicted_ms is not None
+    assert verified.measured_ms > verified.python_ms > 0
+    assert session.report().to_dict()["functions"][0]["verification"]["measured_ms"] == verified.measured_ms
+    with store_session(resolve_uri(None), "cannot be read") as client:
+        ids = [each.experiment_id for each in client.search_experiments()]
+        where = "tags.`almaflow.kind` = 'profile'"
+        (run,) = client.search_runs(ids, where)
+    assert run.data.metrics["verify/measured_ms"] == pytest.approx(verified.measured_ms, rel=1e-3)
 
     again: list[str] = []
     jobs = SegmentJobs(

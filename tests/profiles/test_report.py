@@ -3,10 +3,10 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.made_profiles import figure, results, workload, write_profile
+from tests.support.made_profiles import figure, results, verification, workload, write_profile
 
 from almaflow.errors import UsageError
 from almaflow.profiles.analysis import analysed
@@ -53,6 +53,26 @@ def test_what_writes_to_its_inputs_is_marked() -> None:
     assert "ONNX_CPU: 1 segment with writes not checked, and kept out of the best of each" in shown
     assert "EAGER (ONNX_CPU 1.00 writes not checked)" in shown
     assert "ONNX_CPU: 1.00 ms 0.9000-1.10 100 dB writes not checked" in shown
+
+
+def test_what_it_took_in_place_is_beside_what_was_predicted() -> None:
+    figures = (figure("a", "EAGER", 4.0), figure("a", "ONNX_CPU", 1.0))
+
+    def shown(**changes: Any) -> str:
+        known = replace(results(*figures), verifications=(verification(**changes),))
+        return text(analysed(workload("a", "a"), known))
+
+    lines = [line.strip() for line in shown().splitlines()]
+    place = lines.index("Best of each, run in place (2 calls 15 times)")
+    assert lines[place + 1 : place + 4] == [
+        "took 8.00 ms (7.50-8.50); the same calls eagerly 9.00 ms",
+        "predicted 6.00 ms (-25.0%); of it Python 5.00 ms, in place 5.50 ms",
+        "its answers agree with eager's (118 dB)",
+    ]
+    assert "WRONG: the label differs" in shown(ok=False, reason="the label differs")
+    assert "run in place" not in shown(conversions={"a": "JIT_TRACE"})  # another one is the best by now
+    told = "segment a runs eagerly: it draws at random"
+    assert told in shown(conversions={"a": "EAGER"}, notes=(told,))
 
 
 def test_what_is_not_measured_is_told() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from almaflow import machine
 from almaflow.profiles.files import MeasuredFiles
@@ -10,7 +11,7 @@ from almaflow.profiles.workload import CallCut, FunctionCalls, Piece, Workload
 from almaflow.records import FailureKind, Status
 from almaflow.records.json_files import to_line
 from almaflow.records.profile import Call, Profile, ProfiledFunction, Segment, SegmentTensor, Timing, Variant
-from almaflow.records.profile_results import ProfileResults, SegmentFigure
+from almaflow.records.profile_results import ProfileResults, SegmentFigure, Verification
 from almaflow.segments.files import ProfileFiles
 
 if TYPE_CHECKING:
@@ -47,6 +48,14 @@ def workload(
 
 def results(*figures: SegmentFigure, price: float | None = None) -> ProfileResults:
     return ProfileResults("made", figures, prices={"here": price})
+
+
+def verification(**changes: Any) -> Verification:
+    """Two calls of ``predict`` that were run with segment ``a`` in ONNX_CPU: 6 ms predicted, 8 ms measured."""
+    made = Verification(
+        "predict", {"a": "ONNX_CPU"}, 2, 15, 8.0, 7.5, 8.5, 9.0, 6.0, 5.5, 5.0, ok=True, fidelity_db=118.0
+    )
+    return replace(made, **changes)
 
 
 def write_profile(*sequences: Sequence[str], times_ms: dict[str, float] | None = None) -> MeasuredFiles:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.made_profiles import figure, results, workload, write_profile
+from tests.support.made_profiles import figure, results, verification, workload, write_profile
 
 from almaflow.profiles.analysis import analysed
 from almaflow.profiles.track import track
-from almaflow.tracking.profiles import PROFILE_METRICS, TOTAL_METRICS, log_profile
+from almaflow.tracking.profiles import PROFILE_METRICS, TOTAL_METRICS, VERIFY_METRICS, log_profile
 from almaflow.tracking.session import session
 from almaflow.tracking.uris import resolve_uri
 
@@ -50,6 +51,19 @@ def test_a_session_and_its_totals_are_runs_and_writing_them_twice_changes_nothin
     assert broken.data.metrics == {"total/failures": 1.0}
     assert broken.data.tags["almaflow.status"] == "failed"
     assert {each.data.tags["almaflow.profile_id"] for each in found.values()} == {"made"}
+
+
+def test_what_a_function_took_in_place_is_of_its_session_and_of_its_best_total(
+    stored_home: Path, tmp_path: Path
+) -> None:
+    uri = f"sqlite:///{stored_home / 'mlflow.db'}"
+    known = replace(results(figure("a", "EAGER", 4.0), figure("a", "ONNX_CPU", 1.0)), verifications=(verification(),))
+    log_profile(uri, "almaflow", analysed(workload("a", "a"), known), TIMES, "note", tmp_path / "none")
+    found = {each.info.run_name: each.data.metrics for each in runs(uri)}
+    for name in ("profile predict", "best predict"):
+        assert {*VERIFY_METRICS} <= {*found[name]}
+        assert found[name]["verify/error_pct"] == pytest.approx(-25.0)
+    assert not {*VERIFY_METRICS} & {*found["EAGER predict"]}
 
 
 def test_a_total_that_is_lost_keeps_none_of_its_metrics(stored_home: Path, tmp_path: Path) -> None:

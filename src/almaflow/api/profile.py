@@ -5,22 +5,38 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from almaflow.errors import UsageError
 from almaflow.jobs.segments import SegmentJobs
+from almaflow.profiles.files import MeasuredFiles
 from almaflow.profiles.measure import MIN_SEGMENT_US, measure_profile
 from almaflow.profiles.report import ProfileReport
+from almaflow.profiles.verify import ROUNDS, verify
 from almaflow.segments.backends import resolve_backends
 from almaflow.segments.session import ProfilingSession, check_counts
+from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from almaflow.records.profile import Backend
+    from almaflow.records.profile_results import Verification
+
 
 class MeasuredSession(ProfilingSession):
-    """A session whose report is known once it has ended."""
+    """A session whose report is known once it has ended.
+
+    Args:
+        backends: What segments are measured with, when the session has ended.
+        uri: A resolved store.
+        settings: Those of any session.
+    """
+
+    def __init__(self, backends: tuple[Backend, ...], uri: str, **settings: Any) -> None:
+        super().__init__(backends, **settings)
+        self._uri = uri
 
     def report(self) -> ProfileReport:
         """Return what the recorded functions take in each conversion, and where their time goes.
@@ -29,6 +45,25 @@ class MeasuredSession(ProfilingSession):
             UsageError: the session has not ended.
         """
         return ProfileReport.of(self.files.root)
+
+    def verify(self, *, rounds: int = ROUNDS) -> tuple[Verification, ...]:
+        """Repeat the newest calls of each function with the best conversion of every segment in place.
+
+        Their time is compared with the predicted total, and what they answer with what they answer eagerly. Both are
+        in the report from then on, and on the profile's run. The calls get the arguments that they had, which the
+        application may have changed since.
+
+        Args:
+            rounds: How often each call is repeated, eagerly and in place in turn.
+
+        Raises:
+            UsageError: nothing was measured, or there is no call to repeat.
+            Exception: whatever the application raises.
+        """
+        if self.profile is None:
+            message = "verify: the session has not ended"
+            raise UsageError(message)
+        return verify(self, MeasuredFiles.of(self.files.root), self._uri, rounds, self.note)
 
 
 def profile(  # noqa: PLR0913 - the settings of a session, each of which has a default
@@ -98,6 +133,7 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
 
     return MeasuredSession(
         found,
+        jobs.uri if jobs else resolve_uri(tracking_uri),
         notes=notes,
         home=None if home is None else Path(home).expanduser().absolute(),
         fidelity_inputs=fidelity_inputs,

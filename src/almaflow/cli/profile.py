@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from almaflow.errors import AlmaflowError
+from almaflow.errors import AlmaflowError, UsageError
 from almaflow.processes.interrupts import as_interrupts
 from almaflow.secrets import printable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from almaflow.jobs.segments import SegmentJobs
+    from almaflow.segments.session import ProfilingSession
 
 MEASURE = ("quick", "default", "thorough")
 DEFAULT = "local/tier1"
@@ -79,14 +80,16 @@ def profile() -> None:
     help="local/CONVERSION or local/tier2.",
 )
 @click.option("--no-measure", is_flag=True, help="Only record.")
+@click.option("--verify", "verifies", is_flag=True, help="Then run calls with the best conversions in place.")
 @_measuring
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def record(
+def record(  # noqa: PLR0913 - a command's options
     *,
     app: Path,
     functions: tuple[str, ...],
     backends: tuple[str, ...],
     no_measure: bool,
+    verifies: bool,
     arguments: tuple[str, ...],
     **settings: Any,
 ) -> int:
@@ -94,6 +97,9 @@ def record(
     from almaflow.segments.application import decorated, run_application
     from almaflow.segments.session import ProfilingSession
 
+    if verifies and no_measure:
+        message = "--verify: needs what --no-measure leaves out; give one of them"
+        raise UsageError(message)
     code = decorated(app, functions)
     jobs = _jobs(backends, **settings)  # before the application runs: a name may be wrong
     session = ProfilingSession((), print_to=sys.stderr)
@@ -109,7 +115,7 @@ def record(
             f"Profile: {session.profile_id}; to measure it: almaflow profile measure {session.profile_id} {DEFAULT}"
         )
         return 0
-    return _measured(session.files.root, jobs, settings["time_budget"])
+    return _measured(session.files.root, jobs, settings["time_budget"], session if verifies else None)
 
 
 @profile.command()
@@ -158,13 +164,24 @@ def _jobs(
     return SegmentJobs(found, measure=measure, tracking_uri=uri, experiment_name=experiment)
 
 
-def _measured(root: Path, jobs: SegmentJobs, time_budget_s: float | None) -> int:
+def _measured(
+    root: Path, jobs: SegmentJobs, time_budget_s: float | None, verified: ProfilingSession | None = None
+) -> int:
+    """Measure a profile, repeat calls of a session that is still here, and print the report."""
     from almaflow import machine
+    from almaflow.profiles.files import MeasuredFiles
     from almaflow.profiles.measure import measure_profile
     from almaflow.profiles.report import ProfileReport
 
+    def tell(line: str) -> None:
+        click.echo(line, err=True)
+
     with as_interrupts(signal.SIGTERM, signal.SIGHUP):
-        measure_profile(root, jobs, time_budget_s=time_budget_s, tell=lambda line: click.echo(line, err=True))
+        measure_profile(root, jobs, time_budget_s=time_budget_s, tell=tell)
+        if verified:
+            from almaflow.profiles.verify import ROUNDS, verify
+
+            verify(verified, MeasuredFiles.of(root), jobs.uri, ROUNDS, tell)
     ProfileReport.of(root).print()
     # By its name alone a profile is found in the usual home only.
     known_by = root.name if root.parent.resolve() == (machine.home() / "profiles").resolve() else root

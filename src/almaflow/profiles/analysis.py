@@ -13,6 +13,7 @@ from almaflow.profiles.totals import graphs_ms, total
 from almaflow.profiles.workload import eager_ms
 from almaflow.records import stamp
 from almaflow.records.plan import EAGER
+from almaflow.records.profile_results import BEST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from almaflow.profiles.totals import Latency
     from almaflow.profiles.workload import FunctionCalls, Piece, Workload
     from almaflow.records.profile_results import ProfileResults, SegmentFigure
-
-BEST = "best"
-"""Name of the total that has each segment in its best conversion."""
 
 
 def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
@@ -124,6 +122,7 @@ def _function(
         "parts_ms": parts,
         "closure_pct": 100 * (parts / whole - 1) if parts is not None and whole else None,
         "totals": sorted(totals, key=_rank),
+        "verification": _verification(function, results, best),
         "segments": segment_entries(function, workload, known, best),
         "python": [
             {
@@ -137,6 +136,20 @@ def _function(
             for slot in function.python
         ],
     }
+
+
+def _verification(
+    function: FunctionCalls, results: ProfileResults, best: Mapping[str, Latency]
+) -> dict[str, Any] | None:
+    """Return what repeating calls with the best conversions gave; None where others are the best by now."""
+    found = next((each for each in results.verifications if each.function == function.function), None)
+    if found is None or not best:
+        return None
+    notes = " ".join(found.notes)
+    for name, ran in found.conversions.items():
+        if name in best and ran != best[name].conversion and not (ran == EAGER and name in notes):
+            return None
+    return asdict(found) | {"error_pct": found.error_pct, "notes": list(found.notes)}
 
 
 def _rank(entry: Mapping[str, Any]) -> tuple[bool, float, bool]:

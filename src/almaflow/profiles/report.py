@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import UsageError
-from almaflow.profiles.analysis import BEST, analysed
+from almaflow.profiles.analysis import analysed
 from almaflow.profiles.files import MeasuredFiles
+from almaflow.records.profile_results import BEST
 
 if TYPE_CHECKING:
     import pandas as pd

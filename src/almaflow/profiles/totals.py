@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -78,6 +78,23 @@ def total(
     p50, p95 = _percentiles(whole)
     cost = None if price_per_hour is None else price_per_hour * ms * MILLION_CALLS_IN_HOURS
     return Total(ms, fmean(graphs), fmean(python), low, high, p50, p95, cost)
+
+
+def total_of_others(
+    known: Sequence[CallCut], calls: Sequence[CallCut], latencies: Mapping[str, Latency]
+) -> Total | None:
+    """Return what other calls than the known ones take, whose own times do not count; None as of ``total``.
+
+    Args:
+        known: Calls that tell Python's time.
+        calls: The others: the total is of these alone.
+        latencies: What each segment takes, by its ID.
+    """
+    python = _python([*known, *calls])
+    if python is None:
+        return None
+    filled = zip(calls, python[len(known) :], strict=True)
+    return total([replace(call, python_ms=ms) for call, ms in filled], latencies)
 
 
 def graphs_ms(calls: Sequence[CallCut], latencies: Mapping[str, Latency]) -> float | None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from almaflow.records.status import FailureKind, Status
 
+BEST = "best"
+"""Name of the total that has each segment in its best conversion."""
+
 
 @dataclass(frozen=True)
 class SegmentFigure:
@@ -53,6 +56,46 @@ class SizeCheck:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """Calls of a function that were repeated with the best conversion of each segment in place."""
+
+    function: str
+    conversions: dict[str, str]
+    """What each segment that they ran ran in, by its ID."""
+    calls: int
+    """How many different ones."""
+    rounds: int
+    """How often each was repeated."""
+    measured_ms: float
+    """Median over the rounds of the mean over the calls."""
+    low_ms: float | None
+    """Lower end of its 95% interval; None below six rounds."""
+    high_ms: float | None
+    eager_ms: float
+    """The same calls as they are, timed in turn."""
+    predicted_ms: float | None
+    """Total of these calls by the segments' latencies and the recorded Python; None where one of them is unknown."""
+    python_ms: float
+    """Share of Python in ``measured_ms``, as a mean."""
+    predicted_python_ms: float | None
+    ok: bool
+    """Whether the answers agree with eager's."""
+    reason: str | None = None
+    """Why they do not."""
+    fidelity_db: float | None = None
+    equal_share: float | None = None
+    """Least share of equal ones among integers, booleans and texts, 0 to 1."""
+    notes: tuple[str, ...] = ()
+    """What ran otherwise than in the best conversion, and why."""
+    ended_at: float = 0.0
+
+    @property
+    def error_pct(self) -> float | None:
+        """Return 100 (predicted - measured) / measured."""
+        return None if self.predicted_ms is None else 100 * (self.predicted_ms / self.measured_ms - 1)
+
+
+@dataclass(frozen=True)
 class ProfileResults:
     """All figures of one recorded session, with why segments have none."""
 
@@ -73,6 +116,8 @@ class ProfileResults:
     started_at: float = 0.0
     """Seconds since the epoch, of the newest measuring."""
     ended_at: float | None = None
+    verifications: tuple[Verification, ...] = ()
+    """The newest one of each function."""
     tracked: bool = False
     """Whether the store has the runs of the profile and of its totals."""
 

@@ -36,6 +36,7 @@ def render_profile(data: Mapping[str, Any], console: Console, *, verbose: bool =
     for function in data["functions"]:
         _heading(function, console)
         _totals(function["totals"], console)
+        _verification(function["verification"], console)
         _where(function, console, verbose=verbose)
         console.print()
     _footnotes(data, console, verbose=verbose)
@@ -92,6 +93,25 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
         if each["unchecked"]:
             told = f"{_count(each['unchecked'], 'segment')} with {UNCHECKED}"
             console.print(Text(f"  {each['conversion']}: {told}, and kept out of the best of each"))
+
+
+def _verification(found: Mapping[str, Any] | None, console: Console) -> None:
+    """Tell what repeated calls took with the best conversion of each segment in place."""
+    if found is None:
+        return
+    calls = _count(found["calls"], "call")
+    console.print(Text(f"  Best of each, run in place ({calls} {found['rounds']} times)", style="bold"))
+    took = f"    took {figure(found['measured_ms'])} ms"
+    interval = f" ({_interval(found)})" if found["low_ms"] is not None else ""
+    console.print(Text(f"{took}{interval}; the same calls eagerly {figure(found['eager_ms'])} ms"))
+    if found["predicted_ms"] is not None:
+        python = f"Python {figure(found['predicted_python_ms'])} ms, in place {figure(found['python_ms'])} ms"
+        told = f"    predicted {figure(found['predicted_ms'])} ms ({found['error_pct']:+.1f}%); of it {python}"
+        console.print(Text(told))
+    how = f" ({_fidelity(found)})" if _fidelity(found) else ""
+    console.print(Text(f"    its answers agree with eager's{how}" if found["ok"] else f"    WRONG: {found['reason']}"))
+    for line in found["notes"]:
+        console.print(Padding(Text(line), (0, 0, 0, 4)))
 
 
 def _where(function: Mapping[str, Any], console: Console, *, verbose: bool) -> None:

@@ -63,6 +63,7 @@ class ProfilingSession:
         result: What ``measure`` returned.
         calls: The calls that it has recorded.
         no_grad: Whether calls run without gradients.
+        recompile_limit: How many graphs PyTorch may make of one function.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a session
@@ -92,7 +93,7 @@ class ProfilingSession:
         self._notes: dict[str, None] = {}
         self._settings = (fidelity_inputs, inputs)
         self.no_grad = no_grad
-        self._limit = recompile_limit
+        self.recompile_limit = recompile_limit
         self._process = os.getpid()
         self._lock = threading.Lock()
         self.calls = CallLog(lambda call: self._written(lambda: append_line(self.files.calls_path, to_line(call))))
@@ -120,7 +121,7 @@ class ProfilingSession:
             message = f"{self.files.root}: cannot be made ({error.strerror}); give another home"
             raise AlmaflowError(message) from error
         self._store = SegmentStore(self.files, *self._settings, self.note)
-        self._tracing = Tracing(Recorder(self._store), self._limit, self.note, self._lose)
+        self._tracing = Tracing(Recorder(self._store), self.recompile_limit, self.note, self._lose)
         self._started_at = now()
         ACTIVE.session = self
         return self

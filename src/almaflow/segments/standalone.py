@@ -33,6 +33,8 @@ class Standalone:
     """Places of the tensors among the arguments."""
     given: tuple[int, ...]
     """Places of the tensors among the outputs."""
+    outputs: tuple[Any, ...]
+    """The outputs that are no tensors, such as sizes, at their places; None where there is a tensor."""
     operators: list[str]
     """Names of its operators in order, without those that only compute sizes."""
     unmeasurable: str | None = None
@@ -98,6 +100,7 @@ class _Filling:
         self._made: dict[Node, Any] = {}
         self._taken: list[int] = []
         self._given: tuple[int, ...] = ()
+        self._outputs: tuple[Any, ...] = ()
         self._odd: str | None = None
         self._operators: list[str] = []
 
@@ -122,6 +125,7 @@ class _Filling:
             self._weights,
             tuple(self._taken),
             self._given,
+            self._outputs,
             self._operators,
             self._odd,
         )
@@ -191,6 +195,7 @@ class _Filling:
     def _output(self, results: Any) -> Node:
         flat = results if isinstance(results, tuple | list) else (results,)
         self._given = tuple(i for i, each in enumerate(flat) if isinstance(each, Node))
+        self._outputs = tuple(None if isinstance(each, Node) else each for each in flat)
         if not self._given:
             self._odd = self._odd or "it gives no tensor"
         made: Node = self._graph.output(tuple(flat[i] for i in self._given))

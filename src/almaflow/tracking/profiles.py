@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from almaflow.records.profile_results import BEST
 from almaflow.tracking import schema as names
 from almaflow.tracking.artifacts import copy_to
 from almaflow.tracking.figures import log_batch, milliseconds
@@ -30,6 +31,17 @@ TOTAL_METRICS = {
     "total/failures": "failures",
 }
 """Metrics of a total, with their names in the session's data."""
+VERIFY_METRICS = {
+    "verify/measured_ms": "measured_ms",
+    "verify/ci_low": "low_ms",
+    "verify/ci_high": "high_ms",
+    "verify/eager_ms": "eager_ms",
+    "verify/predicted_ms": "predicted_ms",
+    "verify/error_pct": "error_pct",
+    "verify/ok": "ok",
+}
+"""Metrics of a function that was run with its best conversions in place: of its best totals, and of a session that has
+one function."""
 PROFILE_METRICS = (
     *("profile/calls", "profile/discarded", "profile/segments", "profile/variants", "profile/lost_frames"),
     *("profile/covered_pct", "profile/eager_ms", "profile/closure_pct"),
@@ -126,6 +138,7 @@ def _profile(data: Mapping[str, Any], note: str, artifacts: Path) -> _Wanted:
     }
     if len(functions) == 1:
         figures |= {f"profile/{name}": functions[0][name] for name in ("eager_ms", "closure_pct")}
+        figures |= _verified(functions[0])
     named = ", ".join(each["function"] for each in functions)
     return _Wanted(
         "profile",
@@ -137,10 +150,16 @@ def _profile(data: Mapping[str, Any], note: str, artifacts: Path) -> _Wanted:
     )
 
 
+def _verified(function: Mapping[str, Any]) -> dict[str, float | None]:
+    found = function["verification"] or {}
+    return {name: found.get(key) for name, key in VERIFY_METRICS.items()}
+
+
 def _totals(data: Mapping[str, Any]) -> Iterator[_Wanted]:
     for function in data["functions"]:
         for each in function["totals"]:
             values = {name: each[key] for name, key in TOTAL_METRICS.items()}
+            values |= _verified(function) if each["conversion"] == BEST else {}
             params = {"function": function["function"], "hardware": each["hardware"], "conversion": each["conversion"]}
             yield _Wanted(
                 "profile_total",

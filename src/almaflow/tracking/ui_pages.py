@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from almaflow.tracking.schema import ACCURACY_EXPERIMENT
 from almaflow.tracking.session import session
 from almaflow.tracking.store import newest_of
-from almaflow.tracking.ui_views import SWEEP, SWEEP_BEST, TAG, View, series_view, views_of, write
+from almaflow.tracking.ui_views import SWEEP, SWEEP_BEST, TAG, View, profile_views, series_view, views_of, write
 from almaflow.tracking.uris import is_missing, link_base
 
 if TYPE_CHECKING:
@@ -61,7 +61,14 @@ def _newest(client: MlflowClient) -> dict[str, Run]:
 def _views(client: MlflowClient, newest: Run) -> list[View]:
     if newest.data.tags["almaflow.kind"] == "accuracy":
         return [series_view()]
-    views = views_of(newest.info.run_name, newest.info.start_time / 1000, newest.data.tags)
+    of_job = views_of(newest.info.run_name, newest.info.start_time / 1000, newest.data.tags)
+    profile = newest_of(client, [newest.info.experiment_id], "profile")
+    profiled = []
+    if profile:
+        name, started_at = profile.info.run_name, profile.info.start_time / 1000
+        profiled = profile_views(name, started_at, profile.data.tags["almaflow.profile_id"])
+    # The page of what was done last is opened: a session's jobs are segments of it.
+    views = [*profiled, *of_job] if "almaflow.profile_id" in newest.data.tags else [*of_job, *profiled]
     if "almaflow.sweep_id" in newest.data.tags:
         return views
     # Behind the page of a job that came later, so that the newest is opened.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 JOB, SWEEP, SWEEP_BEST = "almaflow-job", "almaflow-sweep", "almaflow-sweep-best"
+PROFILE, SEGMENTS = "almaflow-profile", "almaflow-profile-segments"
 ACCURACY, SERIES = "almaflow-accuracy", "almaflow-series"
 TAG = "mlflow.sharedViewState."
 
@@ -56,6 +57,22 @@ ERROR_CHARTS = ("prediction_error_pct", "prediction_abs_error_pct", "predicted_l
 SERIES_CHARTS = ("error_pct", "abs_error_pct", "measured_ms", "predicted_ms")
 SWEEP_CHARTS = ("speedup_vs_eager", "speedup_vs_inductor", "throughput")
 """Figures of which the largest one of a job is its best."""
+PROFILE_CHARTS = ("total/ms", "total/backend_ms", "total/python_ms", "total/p95", "verify/measured_ms")
+TOTAL = (
+    "metrics.`total/ms`",
+    "metrics.`total/backend_ms`",
+    "metrics.`total/python_ms`",
+    "metrics.`total/ci_low`",
+    "metrics.`total/ci_high`",
+    "metrics.`total/p95`",
+    "metrics.`total/cost_per_million_usd`",
+    "metrics.`total/failures`",
+    "metrics.`verify/measured_ms`",
+    "metrics.`verify/error_pct`",
+    "params.`function`",
+    "params.`hardware`",
+)
+OF_SEGMENT = ("params.`segment`", "params.`calls`", "params.`family`", "tags.`almaflow.location`")
 CONVERSIONS = "tags.`almaflow.kind` = 'conversion'"
 WORKLOAD = ("params.`model`", "params.`batch_size`", "params.`conversion`")
 
@@ -115,6 +132,24 @@ def views_of(name: str, started_at: float, tags: Mapping[str, str]) -> list[View
 def _figures(tags: Mapping[str, str]) -> list[str]:
     """Return the names of the figures of quality that a job's conversions have."""
     return list(filter(None, tags.get("almaflow.quality", "").split(", ")))
+
+
+def profile_views(name: str, started_at: float, profile_id: str) -> list[View]:
+    """Return the views on a recorded session: the totals of its functions, and the conversions of its segments.
+
+    Args:
+        name: The name of the session's run in MLflow.
+        started_at: When it was measured, in seconds since the epoch.
+        profile_id: Its ID.
+    """
+    of_it = f"tags.`almaflow.profile_id` = '{profile_id}'"
+    totals = f"tags.`almaflow.kind` = 'profile_total' AND {of_it}"
+    state = _page(totals, "metrics.`total/ms`", TOTAL, _bars(PROFILE_CHARTS))
+    parts = _page(f"{CONVERSIONS} AND {of_it}", "params.`segment`", [*RESULT, *OF_SEGMENT, *DETAILS, *FAILURE], [])
+    return [
+        View(PROFILE, f"newest {name}: totals", started_at, state),
+        View(SEGMENTS, f"newest {name}: segments", started_at, parts),
+    ]
 
 
 def series_view() -> View:

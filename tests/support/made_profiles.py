@@ -58,16 +58,18 @@ def verification(**changes: Any) -> Verification:
     return replace(made, **changes)
 
 
-def write_profile(*sequences: Sequence[str], times_ms: dict[str, float] | None = None) -> MeasuredFiles:
+def write_profile(
+    *sequences: Sequence[str], times_ms: dict[str, float] | None = None, name: str = "made"
+) -> MeasuredFiles:
     """Write a session to almaflow's home: calls of ``predict`` with these segments, and 5 ms of Python each."""
     times_ms = times_ms or {}
-    files = ProfileFiles(machine.home() / "profiles" / "made")
+    files = ProfileFiles(machine.home() / "profiles" / name)
     files.create()
-    names = sorted({name for each in sequences for name in each})
+    names = sorted({segment for each in sequences for segment in each})
     segments = tuple(
         Segment(
-            name,
-            name[0],
+            each,
+            each[0],
             "predict",
             "app.py",
             10 + number,
@@ -75,10 +77,10 @@ def write_profile(*sequences: Sequence[str], times_ms: dict[str, float] | None =
             operations=3,
             inputs=(SegmentTensor((2, 3), "float32", (3, 1)),),
             outputs=(SegmentTensor((2, 3), "float32", (3, 1)),),
-            calls=sum(each.count(name) for each in map(list, sequences)),
-            eager=Timing(9, times_ms.get(name, 1.0)),
+            calls=sum(sequence.count(each) for sequence in map(list, sequences)),
+            eager=Timing(9, times_ms.get(each, 1.0)),
         )
-        for number, name in enumerate(names)
+        for number, each in enumerate(names)
     )
     calls = [
         Call(
@@ -87,15 +89,15 @@ def write_profile(*sequences: Sequence[str], times_ms: dict[str, float] | None =
             "MainThread",
             tuple(each),
             tuple(5.0 / (len(each) + 1) for _ in range(len(each) + 1)),
-            tuple(times_ms.get(name, 1.0) for name in each),
+            tuple(times_ms.get(segment, 1.0) for segment in each),
         )
         for number, each in enumerate(sequences)
     ]
-    variants = dict.fromkeys(tuple(name[0] for name in each) for each in sequences)
+    variants = dict.fromkeys(tuple(segment[0] for segment in each) for each in sequences)
     files.calls_path.write_text("".join(map(to_line, calls)), encoding="utf-8")
     files.write(
         Profile(
-            "made",
+            name,
             started_at=1.0,
             ended_at=2.0,
             functions=(ProfiledFunction("predict", "app.py", 9, len(calls)),),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from almaflow.cli.compare_profiles import are_profiles
 from almaflow.errors import ALERT, UsageError
 from almaflow.secrets import printable
 from almaflow.tracking.uris import resolve_uri
@@ -43,10 +44,10 @@ def compare(  # noqa: PLR0913, PLR0917 - one for each option
     metrics: tuple[str, ...],
     uri: str | None,
 ) -> int:
-    """Compare two runs, jobs or sweeps by their IDs (WHAT); give the baseline first.
+    """Compare two runs, jobs, sweeps or profiles by their IDs (WHAT); give the baseline first.
 
-    Conversions are paired by model, batch size and name. A difference in latency counts where the intervals of both
-    have no point in common.
+    Conversions are paired by model, batch size and name; the totals of profiles by function and conversion. A
+    difference in latency counts where the intervals of both have no point in common.
 
     Exit code 3: a metric that --fail-above or --metric gave a limit became worse than that; 2: no verdict.
     """
@@ -59,6 +60,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one for each option
     if len(what) + len(filters) != TWO:
         message = "compare takes two things: IDs of runs, jobs or sweeps, or --filter given twice"
         raise UsageError(message)
+    if are_profiles(what, kind, gated=bool(metrics) or fail_above is not None):
+        return 0
     limits = _limits(fail_above, metrics)
     if limits and kind not in GATED:
         message = f"--format {kind} has no place for the gate's verdict: take {', '.join(GATED)}"

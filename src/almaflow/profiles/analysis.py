@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow.profiles.cells import segment_entries
 from almaflow.profiles.latencies import NOT_MEASURED, best_of_each, deployments, latencies, size_checks
+from almaflow.profiles.timeline import timeline_of
 from almaflow.profiles.totals import graphs_ms, total
 from almaflow.profiles.workload import eager_ms
 from almaflow.records import stamp
@@ -123,6 +124,7 @@ def _function(
         "closure_pct": 100 * (parts / whole - 1) if parts is not None and whole else None,
         "totals": sorted(totals, key=_rank),
         "verification": _verification(function, results, best),
+        "timeline": timeline_of(function.typical, best),
         "segments": segment_entries(function, workload, known, best),
         "python": [
             {

@@ -48,6 +48,14 @@ class MeasuredFiles:
         message = f"{profile}: {what} in {home}{f'; the newest: {known}' if known else ''}"
         raise UsageError(message)
 
+    @classmethod
+    def named(cls, what: str | None) -> MeasuredFiles | None:
+        """Return the files of a session, by its whole ID or its directory; None where there is none."""
+        for root in (Path(what), machine.home() / "profiles" / Path(what).name) if what else ():
+            if (root / "profile.json").is_file():
+                return cls(ProfileFiles(root))
+        return None
+
     @property
     def results_path(self) -> Path:
         """What was measured."""

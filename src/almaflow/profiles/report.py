@@ -87,7 +87,7 @@ class ProfileReport:
         render_profile(self.data, console, verbose=verbose)
 
     def html(self, path: str | Path) -> None:
-        """Write the verbose report as an HTML file."""
-        from almaflow.report.profile import profile_html
+        """Write the whole report as one HTML file, with a call of each function from its beginning to its end."""
+        from almaflow.report.profile_page import profile_page
 
-        Path(path).write_text(profile_html(self.data), encoding="utf-8")
+        Path(path).write_text(profile_page(self.data), encoding="utf-8")

@@ -13,7 +13,8 @@ from almaflow.profiles.files import MeasuredFiles
 from almaflow.records import write_json
 from almaflow.records.clock import now
 from almaflow.report.console import PlainConsole
-from almaflow.report.profile import WIDTH, profile_html, render_profile
+from almaflow.report.profile import WIDTH, render_profile
+from almaflow.report.profile_page import profile_page
 from almaflow.segments.files import ProfileFiles
 from almaflow.tracking.uris import display_uri
 
@@ -42,7 +43,7 @@ def track(files: MeasuredFiles, uri: str) -> None:
     render_profile(data, console, verbose=True)
     text = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO
     (summary / "report.txt").write_text(text, encoding="utf-8")
-    (summary / "report.html").write_text(profile_html(data), encoding="utf-8")
+    (summary / "report.html").write_text(profile_page(data), encoding="utf-8")
     write_json(summary / "report.json", data)
     times = results.started_at, results.ended_at or now()
     log_profile(uri, results.experiment_name, data, times, f"```\n{text}```\n", summary)

@@ -10,6 +10,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from almaflow.errors import shortened
+from almaflow.profiles.timeline import TypicalCall, typical_call
 from almaflow.records.profile import Ambient
 from almaflow.stats.intervals import Interval, median_interval
 
@@ -93,6 +94,8 @@ class FunctionCalls:
     """The one that takes most first."""
     variants: int = 1
     """Number of different sequences of families."""
+    typical: TypicalCall | None = None
+    """A call to look at; None where no call counts."""
 
     @property
     def counts(self) -> Counter[str]:
@@ -134,6 +137,7 @@ def workload_of(profile: Profile, calls: Iterable[Call]) -> Workload:
                 dict(function.discarded),
                 _slots([call for call in ended if call.function == function.name and not call.discarded], segments),
                 sum(variant.function == function.name for variant in profile.variants),
+                typical_call([call for call in ended if call.function == function.name and not call.discarded]),
             )
             for function in profile.functions
         ),

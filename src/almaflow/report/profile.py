@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
@@ -10,7 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from almaflow.analysis.wording import figure
-from almaflow.report.console import PlainConsole
+from almaflow.report.profile_words import (
+    UNCHECKED,
+    cell_text,
+    cost,
+    count,
+    fidelity,
+    heading,
+    interval,
+    mark,
+    milliseconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +28,6 @@ if TYPE_CHECKING:
 
 SHOWN = 6
 """Segments, and places of Python, that are shown where not all are asked for."""
-UNCHECKED = "writes not checked"
-"""What is said of a segment that writes to its inputs: no check compares what it wrote."""
 WIDTH = 130
 """Columns of a file, and of what is no terminal."""
 
@@ -42,18 +49,8 @@ def render_profile(data: Mapping[str, Any], console: Console, *, verbose: bool =
     _footnotes(data, console, verbose=verbose)
 
 
-def profile_html(data: Mapping[str, Any]) -> str:
-    """Return the whole report as an HTML page."""
-    console = PlainConsole(record=True, file=io.StringIO(), width=WIDTH)
-    render_profile(data, console, verbose=True)
-    return console.export_html(inline_styles=True)
-
-
 def _heading(function: Mapping[str, Any], console: Console) -> None:
-    discarded = ", ".join(f"{count} {why}" for why, count in function["discarded"].items())
-    told = [_count(function["calls"], "call") + (f" ({discarded}: their Python does not count)" if discarded else "")]
-    told += [_count(function["variants"], "variant"), _count(len(function["segments"]), "segment")]
-    console.print(Text(f"{function['function']}: {', '.join(told)}", style="bold"))
+    console.print(Text(heading(function), style="bold"))
     if function["eager_ms"] is not None:
         console.print(Text(f"  whole function, eager, as recorded  {figure(function['eager_ms'])} ms"))
     if function["closure_pct"] is not None:
@@ -76,13 +73,12 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_column(header, justify="right", no_wrap=True)
     for each in totals:
         name = "best of each" if each["conversion"] == "best" else each["conversion"]
-        cost = each["cost_per_million_usd"]
         cells = [
-            *(_ms(each[key]) for key in ("backend_ms", "python_ms", "ms")),
-            _interval(each),
-            _ms(each["p95_ms"]),
-            *((f"{cost:.3g}" if cost is not None else "",) if priced else ()),
-            _fidelity(each),
+            *(milliseconds(each[key]) for key in ("backend_ms", "python_ms", "ms")),
+            interval(each),
+            milliseconds(each["p95_ms"]),
+            *((cost(each),) if priced else ()),
+            fidelity(each),
             str(each["failures"] or ""),
         ]
         table.add_row(*map(Text, (*((each["hardware"],) if several else ()), name, *cells)))
@@ -91,7 +87,7 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
         if each["ms"] is None and each["why"]:
             console.print(Text(f"  {each['conversion']}: no total: {each['why'].splitlines()[0]}"))
         if each["unchecked"]:
-            told = f"{_count(each['unchecked'], 'segment')} with {UNCHECKED}"
+            told = f"{count(each['unchecked'], 'segment')} with {UNCHECKED}"
             console.print(Text(f"  {each['conversion']}: {told}, and kept out of the best of each"))
 
 
@@ -99,16 +95,16 @@ def _verification(found: Mapping[str, Any] | None, console: Console) -> None:
     """Tell what repeated calls took with the best conversion of each segment in place."""
     if found is None:
         return
-    calls = _count(found["calls"], "call")
+    calls = count(found["calls"], "call")
     console.print(Text(f"  Best of each, run in place ({calls} {found['rounds']} times)", style="bold"))
     took = f"    took {figure(found['measured_ms'])} ms"
-    interval = f" ({_interval(found)})" if found["low_ms"] is not None else ""
-    console.print(Text(f"{took}{interval}; the same calls eagerly {figure(found['eager_ms'])} ms"))
+    within = f" ({interval(found)})" if interval(found) else ""
+    console.print(Text(f"{took}{within}; the same calls eagerly {figure(found['eager_ms'])} ms"))
     if found["predicted_ms"] is not None:
         python = f"Python {figure(found['predicted_python_ms'])} ms, in place {figure(found['python_ms'])} ms"
         told = f"    predicted {figure(found['predicted_ms'])} ms ({found['error_pct']:+.1f}%); of it {python}"
         console.print(Text(told))
-    how = f" ({_fidelity(found)})" if _fidelity(found) else ""
+    how = f" ({fidelity(found)})" if fidelity(found) else ""
     console.print(Text(f"    its answers agree with eager's{how}" if found["ok"] else f"    WRONG: {found['reason']}"))
     for line in found["notes"]:
         console.print(Padding(Text(line), (0, 0, 0, 4)))
@@ -128,13 +124,16 @@ def _where(function: Mapping[str, Any], console: Console, *, verbose: bool) -> N
     shown = rows if verbose else rows[:SHOWN]
     for each, name, winner in shown:
         share = f"{100 * each['ms_per_run'] / whole:.0f}%"
-        figures = (f"{each['calls_per_run']:.3g}", _ms(each["ms"]), _ms(each["ms_per_run"]), share)
+        figures = (f"{each['calls_per_run']:.3g}", milliseconds(each["ms"]), milliseconds(each["ms_per_run"]), share)
         table.add_row(*map(Text, (name, *figures, winner)))
         for line in _cells(each.get("cells", ())) if verbose else ():
             table.add_row(Text(f"  {line}"))
     if rest := rows[len(shown) :]:
         table.add_row(
-            *map(Text, (f"{len(rest)} others (--verbose)", "", "", _ms(sum(each["ms_per_run"] for each, *_ in rest))))
+            *map(
+                Text,
+                (f"{len(rest)} others (--verbose)", "", "", milliseconds(sum(each["ms_per_run"] for each, *_ in rest))),
+            )
         )
     console.print(Padding(table, (0, 0, 0, 2)))
 
@@ -143,7 +142,7 @@ def _winner(segment: Mapping[str, Any]) -> str:
     """Name the best conversion, and the times of the next two."""
     others = [each for each in segment["cells"] if each["ms"] is not None and each["conversion"] != segment["best"]]
     others.sort(key=lambda each: each["ms"])
-    told = ", ".join(f"{each['conversion']} {figure(each['ms'])}{_mark(each)}" for each in others[:2])
+    told = ", ".join(f"{each['conversion']} {figure(each['ms'])}{mark(each)}" for each in others[:2])
     best: str = segment["best"]
     return best + (f" ({told})" if told else "")
 
@@ -151,15 +150,9 @@ def _winner(segment: Mapping[str, Any]) -> str:
 def _cells(cells: Iterable[Mapping[str, Any]]) -> Iterable[str]:
     for each in cells:
         if each["ms"] is not None:
-            how = "interpolated" if each["interpolated"] else _fidelity(each)
-            yield f"{each['conversion']}: {figure(each['ms'])} ms {_interval(each)} {how}".rstrip() + _mark(each)
+            yield cell_text(each)
         elif each["message"]:
             yield f"{each['conversion']}: {each['failure'] or each['status']}: {each['message'].splitlines()[0]}"
-
-
-def _mark(cell: Mapping[str, Any]) -> str:
-    """Mark a time of a segment that writes to its inputs."""
-    return f" {UNCHECKED}" if cell["unchecked"] else ""
 
 
 def _footnotes(data: Mapping[str, Any], console: Console, *, verbose: bool) -> None:
@@ -169,7 +162,7 @@ def _footnotes(data: Mapping[str, Any], console: Console, *, verbose: bool) -> N
         console.print(Text(f"{data['covered_pct']:.1f}% of the graphs' eager time is measured"))
     reasons = data["counted_as_eager"]
     if reasons:
-        console.print(Text(f"{_count(len(reasons), 'segment')} counted as recorded, eager:"))
+        console.print(Text(f"{count(len(reasons), 'segment')} counted as recorded, eager:"))
         for why in dict.fromkeys(reasons.values()):
             named = [name for name, reason in reasons.items() if reason == why]
             console.print(Padding(Text(f"{', '.join(named) if verbose else len(named)}: {why}"), (0, 0, 0, 2)))
@@ -191,22 +184,3 @@ def _table(words: Iterable[str], figures: Iterable[str]) -> Table:
     for header in figures:
         table.add_column(header, justify="right", no_wrap=True)
     return table
-
-
-def _ms(value: float | None) -> str:
-    return "" if value is None else figure(value)
-
-
-def _interval(each: Mapping[str, Any]) -> str:
-    low, high = each["low_ms"], each["high_ms"]
-    return "" if low is None or high is None else f"{figure(low)}-{figure(high)}"
-
-
-def _fidelity(each: Mapping[str, Any]) -> str:
-    if each["fidelity_db"] is not None:
-        return f"{each['fidelity_db']:.0f} dB"
-    return "" if each["equal_share"] is None else f"{100 * each['equal_share']:.3g}% equal"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

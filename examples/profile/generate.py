@@ -29,8 +29,9 @@ def step(ids: torch.Tensor) -> torch.Tensor:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--tokens", type=int, default=8)
+    parser.add_argument("--tiny", action="store_true", help="few tokens")
     arguments = parser.parse_args()
     with torch.no_grad():
         for number in range(3):
-            text = generate(torch.tensor([[number + 1, 2, 3]]), arguments.tokens)
+            text = generate(torch.tensor([[number + 1, 2, 3]]), 3 if arguments.tiny else arguments.tokens)
     print(text.tolist())

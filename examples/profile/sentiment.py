@@ -55,7 +55,10 @@ def predict(text: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--texts", type=int, default=20)
+    parser.add_argument("--tiny", action="store_true", help="few texts")
+    arguments = parser.parse_args()
+    count = 8 if arguments.tiny else arguments.texts
     with torch.no_grad():
         # Few different ones: PyTorch looks at a function anew for each text, and such calls do not count.
-        answers = [predict(f"this film is {('great', 'bad', 'slow')[i % 3]}") for i in range(parser.parse_args().texts)]
+        answers = [predict(f"this film is {('great', 'bad', 'slow')[i % 3]}") for i in range(count)]
     print(f"{answers.count('positive')} of {len(answers)} texts are positive")

@@ -72,6 +72,8 @@ def text_encoder(width: int, layers: int) -> nn.Module:
             num_hidden_layers=layers,
             num_attention_heads=4,
             max_position_embeddings=16,
+            bos_token_id=0,
+            eos_token_id=1,
         )
     ).eval()
 

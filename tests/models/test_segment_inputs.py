@@ -83,6 +83,19 @@ def test_weights_make_another_result_and_values_of_inputs_do_not_unless_all_are_
     assert digests("of none", [batch()], None) == {}
 
 
+def test_permuted_inputs_make_another_result_than_real_ones(tmp_path: Path) -> None:
+    made = spec(tmp_path, [batch()])
+    assert made.segment is not None
+    example = build_example(made, 1)
+
+    def inputs_of(kind: str) -> str | None:
+        told = replace(made, segment=replace(made.segment, inputs=kind))
+        return digests_of_built(told, example.model, "w", [batch()], example.form).get("inputs")
+
+    assert inputs_of("real") is None
+    assert inputs_of("permuted") not in {None, inputs_of("zeros")}
+
+
 def test_a_segment_runs_under_the_autocast_it_was_recorded_under(tmp_path: Path) -> None:
     made = spec(tmp_path, [(torch.eye(3), torch.ones(3), torch.tensor([0, 1]))])
     assert made.segment is not None

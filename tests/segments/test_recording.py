@@ -409,6 +409,7 @@ def test_inputs_may_stay_secret(
     (path,) = tmp_path.glob(f"profiles/*/segments/{profile.segments[0].segment_id}/batches.pt")
     written = torch.load(path, weights_only=True)["tensors"][0][0].tolist()
     assert written == kept if kept else sorted(written) == [1.0, 2.0, 3.0]
+    assert profile.inputs == inputs
 
 
 def test_a_call_that_outlives_the_session_is_left_out_and_ends_well(record: Callable[..., Profile]) -> None:

@@ -35,7 +35,7 @@ def store_fixture(files: ProfileFiles, notes: list[str]) -> SegmentStore:
 
 def layer(value: float) -> Standalone:
     weights = {"weight_0": torch.full((2,), value)}
-    return Standalone(GraphCode("def forward(self): ...", {}, {}, {}), weights, (), (), [])
+    return Standalone(GraphCode("def forward(self): ...", {}, {}, {}), weights, (), (), (), [])
 
 
 def segment(name: str, digest: str = "", family: str = "f") -> Segment:
@@ -86,6 +86,20 @@ def test_beyond_a_limit_only_shapes_are_kept_and_a_line_says_so(
     assert told in note
     assert told in str(store.kept["c"].record.unmeasurable)
     assert store.kept["a"].record.unmeasurable is None
+
+
+@pytest.mark.parametrize("limit", ["FAMILY_MB", "SESSION_MB"])
+def test_further_inputs_of_a_size_leave_room_for_the_first_of_the_others(
+    store: SegmentStore, notes: list[str], monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(module, limit, 0.004)  # ten inputs
+    for name in "abcde":
+        store.write_model(name, "w", layer(1.0))
+        kept = store.add(segment(name), (torch.ones(100),))
+        for number in range(4):
+            store.keep(kept, (torch.full((100,), float(number)),))
+    assert [each.record.batches for each in store.kept.values()] == [2, 1, 1, 1, 1]
+    assert notes == []
 
 
 def test_the_applications_call_survives_what_goes_wrong_in_keeping(

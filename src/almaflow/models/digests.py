@@ -35,7 +35,7 @@ def digests_of_built(
     A model that almaflow or torchvision builds has random weights and random inputs, of which the latency does not
     depend: these do not count, nor does the seed. Weights from a file do. A segment's name is a digest of its code and
     sizes already. Its weights count, since how well a conversion agrees with eager depends on them, and whether its
-    inputs are all zeros; other values of its inputs do not.
+    inputs are real ones, permuted ones, or all zeros; their values do not.
 
     Args:
         spec: What the model was built from.
@@ -46,7 +46,8 @@ def digests_of_built(
     """
     if spec.segment:
         are_zeros = not any(bytes(content_of(tensor)).strip(b"\0") for batch in batches for tensor in batch)
-        return _hashed({"weights": weights if spec.weights else None, "inputs": "zeros" if are_zeros else None})
+        kind = "zeros" if are_zeros else spec.segment.inputs
+        return _hashed({"weights": weights if spec.weights else None, "inputs": None if kind == "real" else kind})
     own: dict[str, Any] = {} if spec.built_in else {"weights": weights, "attributes": _attributes(model)}
     if spec.weights:
         own["weights"] = weights

@@ -119,6 +119,12 @@ class MeasuredFiles:
             weights=str(self.recorded.weights_path(piece.weights_digest)) if piece.weights_digest else None,
             batch_dim=None,
             segment=SegmentRef(
-                piece.segment_id, piece.family, self.recorded.root.name, piece.location, piece.calls, piece.autocast
+                piece.segment_id,
+                piece.family,
+                self.recorded.root.name,
+                piece.location,
+                piece.calls,
+                piece.autocast,
+                piece.inputs,
             ),
         )

@@ -78,7 +78,7 @@ def verify(
         message = "verify: the session was recorded in another process; call it where the application ran"
         raise UsageError(message)
     workload, results = files.workload(), files.results()
-    mix = _mix({each.segment_id: each for each in files.profile().segments}, workload, results)
+    mix = best_mix({each.segment_id: each for each in files.profile().segments}, workload, results)
     if not session.calls.newest:
         message = "verify: no call of a marked function came to its end, so none can be repeated"
         raise UsageError(message)
@@ -105,7 +105,17 @@ def verify(
     return tuple(found)
 
 
-def _mix(segments: Mapping[str, Segment], workload: Workload, results: ProfileResults) -> Mix:
+def best_mix(segments: Mapping[str, Segment], workload: Workload, results: ProfileResults) -> Mix:
+    """Return the best conversion of each segment, with what it takes in it and eagerly.
+
+    Args:
+        segments: The records of the segments, by their IDs.
+        workload: The session.
+        results: What was measured of it.
+
+    Raises:
+        UsageError: nothing was measured.
+    """
     results, _ = results.comparable()
     known = {each: latencies(workload, results, each) for each in deployments(results)}
     if not known:

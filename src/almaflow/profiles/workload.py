@@ -49,6 +49,8 @@ class Piece:
     eager_high_ms: float | None = None
     writes: bool = False
     """Whether it writes to its inputs."""
+    inputs: str = "real"
+    """What was kept of its inputs: ``real``, ``permuted`` elements, or ``zeros``."""
 
     @property
     def weight_ms(self) -> float:
@@ -129,7 +131,7 @@ def workload_of(profile: Profile, calls: Iterable[Call]) -> Workload:
             times[segment].append(ms)
     return Workload(
         profile.profile_id,
-        {name: _piece(each, runs[name], times[name]) for name, each in segments.items() if runs[name]},
+        {name: _piece(each, runs[name], times[name], profile.inputs) for name, each in segments.items() if runs[name]},
         tuple(
             FunctionCalls(
                 function.name,
@@ -150,7 +152,7 @@ def workload_of(profile: Profile, calls: Iterable[Call]) -> Workload:
     )
 
 
-def _piece(segment: Segment, calls: int, times: Sequence[float]) -> Piece:
+def _piece(segment: Segment, calls: int, times: Sequence[float], kept: str) -> Piece:
     weights = f", {segment.weights_bytes / 1e6:.3g} MB of weights" if segment.weights_bytes else ""
     copies = f", x {segment.copies}" if segment.copies > 1 else ""
     return Piece(
@@ -168,6 +170,7 @@ def _piece(segment: Segment, calls: int, times: Sequence[float]) -> Piece:
         segment.eager.ci_low_ms if segment.eager else None,
         segment.eager.ci_high_ms if segment.eager else None,
         any(each.mutated for each in segment.inputs),
+        kept,
     )
 
 

@@ -210,6 +210,8 @@ class Profile:
     lost: tuple[LostCapture, ...] = ()
     notes: tuple[str, ...] = ()
     """Lines for people: what names became, what could not be kept."""
+    inputs: str = "real"
+    """What was kept of inputs: ``real``, ``permuted`` elements, or ``zeros``."""
     error: str | None = None
     """The application's exception that ended the session."""
     processor: str = ""

@@ -53,6 +53,8 @@ class SegmentRef:
     """How often the session called it."""
     autocast: dict[str, str] = field(default_factory=dict)
     """Type of autocast by the type of the device, where it was on."""
+    inputs: str = "real"
+    """What was kept of its inputs: ``real``, ``permuted`` elements, or ``zeros``."""
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,7 @@ class ProfilingSession:
             variants=variants_of(calls, {each.segment_id: each.family_id for each in segments}),
             lost=tuple(self._lost.values()),
             notes=tuple(self._notes),
+            inputs=self._settings[1],
             error=error,
             processor=machine.describe().cpu,
             versions=machine.environment(git=False),

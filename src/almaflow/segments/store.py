@@ -38,6 +38,9 @@ FAMILY_MB = 1024.0
 SESSION_MB = 4096.0
 """The same for all segments."""
 
+FURTHER_SHARE = 0.25
+"""Share of both limits up to which a size has more than one input: the rest is for the first ones of other sizes."""
+
 
 @dataclass
 class KeptSegment:
@@ -157,9 +160,12 @@ class SegmentStore:
         kept.wants_inputs = more and kept.kept_mb + size_mb <= LARGEST_MB
 
     def _is_too_much(self, kept: KeptSegment, size_mb: float) -> bool:
-        """Whether inputs of this size are beyond a limit; then a line says so."""
+        """Whether inputs of this size are beyond a limit; if it has none yet, a line says so."""
         family_mb = self._family_mb[kept.segment.family_id]
-        if sum(self._family_mb.values()) + size_mb > SESSION_MB:
+        session_mb = sum(self._family_mb.values())
+        if kept.batches:
+            return session_mb + size_mb > FURTHER_SHARE * SESSION_MB or family_mb + size_mb > FURTHER_SHARE * FAMILY_MB
+        if session_mb + size_mb > SESSION_MB:
             limit = f"{SESSION_MB:g} MB of inputs in the session"
         elif family_mb and family_mb + size_mb > FAMILY_MB:
             limit = f"{FAMILY_MB:g} MB of inputs of one graph in all sizes"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from almaflow.conversions.exports.modules import _building
+from almaflow.conversions.exports.building import building
 from almaflow.records import ModelSpec
 
 
 def built(**kwargs: object) -> tuple[tuple[str, ...], str, str]:
     work: Any = SimpleNamespace(model=ModelSpec("mine", target="torch.nn.Linear", kwargs=kwargs))
-    return _building(work)
+    return building(work)
 
 
 def test_it_is_called_as_the_job_called_it() -> None:
@@ -30,7 +30,7 @@ def test_code_that_a_file_of_the_folder_hides_is_refused(name: str, monkeypatch:
     with pytest.raises(
         NotImplementedError, match=f"in a module named {name.partition('.')[0]}, as a file of the folder is"
     ):
-        _building(work)
+        building(work)
 
 
 def test_secrets_among_its_arguments_are_not_written() -> None:

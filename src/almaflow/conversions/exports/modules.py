@@ -5,35 +5,23 @@ What ``torch.compile`` made stays in the memory of its process. Its export compi
 
 from __future__ import annotations
 
-import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._pytree import TreeSpec
 
 from almaflow.conversions.converted import taken
-from almaflow.conversions.exports.loader import Loader, called, settings_source, threads_line, torch_imports
+from almaflow.conversions.exports.building import building, loading
+from almaflow.conversions.exports.compiling import compilers, compiling
+from almaflow.conversions.exports.loader import Loader, called, threads_line, torch_imports
 from almaflow.conversions.native.model_changes import ChannelsLast
 from almaflow.models.binding import unbound
-from almaflow.secrets import mask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from almaflow.conversions.exports.loader import Work
     from almaflow.models.call_form import Tree
-
-CONFIG = {
-    "MAX_AUTOTUNE": (
-        'torch._inductor.config.max_autotune_gemm_backends = "ATEN,TRITON,CPP"',
-        'torch._inductor.config.max_autotune_conv_backends = "ATEN"',
-    ),
-    "FREEZING": ("torch._inductor.config.freezing = True",),
-    "EAGER_FALLBACK": ("torch._dynamo.config.suppress_errors = True",),
-    "COMPILE_OPENVINO": ("torch._dynamo.config.prepare_freezing = True",),
-}
-"""What torch.compile is configured by besides its arguments, by the end of a step's name."""
 
 PT2E_OPERATORS = "import torch.ao.quantization.fx._decomposed  # registers the quantised operators"
 
@@ -68,16 +56,16 @@ def torch_export(directory: Path, work: Work) -> Loader:
         raise NotImplementedError(message)
     torch.export.save(program, directory / "model.pt2")
     packed = len(program.example_inputs[0]) < len(work.batch) if program.example_inputs else False
-    before, compiling, more = _compiling(work)
+    before, compiles, more = compiling(work)
     classes = _output_modules(program.call_spec.out_spec)
     return Loader(
-        "an exported program, which torch.compile compiles" if compiling else "an exported program in PyTorch",
+        "an exported program, which torch.compile compiles" if compiles else "an exported program in PyTorch",
         (*imports, *more, *(f"import {name}  # registers the class of the outputs" for name in classes)),
-        (threads_line(work), *before, 'network = torch.export.load(HERE / "model.pt2").module()', *compiling),
+        (threads_line(work), *before, 'network = torch.export.load(HERE / "model.pt2").module()', *compiles),
         called("network", "tuple(given.values())" if packed else "*given.values()"),
         ("model.pt2",),
-        ("torch", *{name.partition(".")[0] for name in classes}, *_compilers(work)),
-        compiles=bool(compiling),
+        ("torch", *{name.partition(".")[0] for name in classes}, *compilers(work)),
+        compiles=bool(compiles),
     )
 
 
@@ -94,16 +82,16 @@ def state_dict(directory: Path, work: Work) -> Loader:
     channels_last = "CHANNELS_LAST" in work.planned.steps
     network = unbound(model.model if isinstance(model, ChannelsLast) else model)
     torch.save(network.state_dict(), directory / "weights.pt")
-    imports, builds, builder = _building(work)
-    quantising, loads = _loading(network, work)
-    before, compiling, more = _compiling(work)
+    imports, builds, builder = building(work)
+    quantising, loads = loading(network, work)
+    before, compiles, more = compiling(work)
     dtype = _arithmetic(work)
     names = [f"given[{name!r}]" for name in work.form.names]
     if channels_last:
         order = ".contiguous(memory_format=torch.channels_last)"
         names = [f"{name}{order}" if each.dim() == 4 else name for name, each in zip(names, work.batch, strict=True)]  # noqa: PLR2004 - images
     return Loader(
-        "PyTorch, with torch.compile" if compiling else "PyTorch",
+        "PyTorch, with torch.compile" if compiles else "PyTorch",
         (*torch_imports(), *imports, *quantising, *more),
         (
             threads_line(work),
@@ -114,110 +102,24 @@ def state_dict(directory: Path, work: Work) -> Loader:
             *loads,
             *(("network.to(memory_format=torch.channels_last)",) if channels_last else ()),
             f'network.to("{work.planned.device}")',
-            *compiling,
+            *compiles,
         ),
         called("network", _arguments(work, names)),
         ("weights.pt",),
         (
             "torch",
             *({"quanto": ("optimum-quanto",), "torchao": ("torchao",)}.get(work.planned.family, ())),
-            *_compilers(work),
+            *compilers(work),
         ),
         builder=builder,
-        compiles=bool(compiling),
+        compiles=bool(compiles),
     )
-
-
-def _building(work: Work) -> tuple[tuple[str, ...], str, str]:
-    """Return the imports and the expression that build the module, and the import path of what is called."""
-    model = work.model
-    if mask(model.kwargs) != model.kwargs:
-        message = "the arguments that build its module hold a secret, which load.py would show"
-        raise NotImplementedError(message)
-    if model.target is None:
-        if model.arch is None:
-            message = "no import path builds the model"
-            raise NotImplementedError(message)
-        from almaflow.models.vision import arch_arguments
-
-        kwargs = arch_arguments(model.arch, model.kwargs, default_size=model.inputs is None)
-        arguments = settings_source(kwargs)
-        name = f"torchvision.models.{model.arch}"
-        return ("from torchvision.models import get_model",), f"get_model({model.arch!r}, {arguments})", name
-    module, attribute = _split(model.target)
-    top = module.partition(".")[0]
-    if top in {"load", "check"}:
-        message = f"its code is in a module named {top}, as a file of the folder is; give it another name"
-        raise NotImplementedError(message)
-    first = attribute.partition(".")[0]
-    return (f"from {module} import {first}",), f"{attribute}({settings_source(model.kwargs)})", model.target
-
-
-def _split(target: str) -> tuple[str, str]:
-    """Split an import path into its module and what is in it."""
-    parts = target.split(".")
-    for depth in range(len(parts) - 1, 0, -1):
-        module = ".".join(parts[:depth])
-        if module in sys.modules:
-            return module, ".".join(parts[depth:])
-    importlib.import_module(parts[0])
-    return parts[0], ".".join(parts[1:])
-
-
-def _loading(network: torch.nn.Module, work: Work) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the imports and lines that put the weights in, by the kind of their tensors."""
-    read = 'torch.load(HERE / "weights.pt", map_location="cpu", weights_only=True)'
-    if work.planned.family == "quanto":
-        from optimum.quanto import quantization_map
-
-        quantised, plain = quantization_map(network), _plain_outputs(network)
-        lines: tuple[str, ...] = (f"quantised = {quantised!r}", f"requantize(network, {read}, quantised)")
-        if plain:
-            lines += (f"for name in {plain!r}:", "    network.get_submodule(name).disable_output_quantization()")
-        return ("from optimum.quanto import requantize",), lines
-    if work.planned.family == "torchao":
-        return (
-            ("import torchao  # knows the classes of the weights",),
-            (f"network.load_state_dict({read}, assign=True)",),
-        )
-    return (), (f"network.load_state_dict({read})",)
-
-
-def _plain_outputs(network: torch.nn.Module) -> list[str]:
-    """Return the layers whose outputs quanto's calibration left in floating point, which it stores nowhere."""
-    found = []
-    for name, module in network.named_modules():
-        hook = getattr(module, "_quantize_hooks", {}).get("output")
-        if hook and hook.id not in module._forward_hooks:  # noqa: SLF001 - PyTorch tells it nowhere else
-            found.append(name)
-    return found
 
 
 def _arithmetic(work: Work) -> str | None:
     """Return the type that the module is cast to before it gets its weights."""
     types = {"FP16": "float16", "BF16": "bfloat16", "TORCHAO_QUANT_I4_WEIGHT_ONLY": "bfloat16"}
     return next((types[step] for step in work.planned.steps if step in types), None)
-
-
-def _compiling(work: Work) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the lines before the model is loaded, those that compile it, and imports; nothing where nothing compiles.
-
-    Raises:
-        NotImplementedError: it is compiled with settings that cannot be written down.
-    """
-    if not work.planned.traits.dynamo:
-        return (), (), ()
-    config = tuple(
-        line for step in work.planned.steps for end, lines in CONFIG.items() if step.endswith(end) for line in lines
-    )
-    modules = sorted({f"import {'.'.join(line.split('.')[:2])}.config" for line in config})
-    compiled = f"network = torch.compile(network, {settings_source(dict(work.built.settings))})"
-    return config, (compiled,), tuple(modules)
-
-
-def _compilers(work: Work) -> tuple[str, ...]:
-    """Return the distributions by whose entry points ``torch.compile`` finds its backend."""
-    return ("openvino",) if "COMPILE_OPENVINO" in work.planned.steps else ()
 
 
 def _arguments(work: Work, inputs: list[str]) -> list[str]:

@@ -14,7 +14,8 @@ from almaflow.profiles.measure import MIN_SEGMENT_US, measure_profile
 from almaflow.profiles.report import ProfileReport
 from almaflow.profiles.verify import ROUNDS, verify
 from almaflow.segments.backends import resolve_backends
-from almaflow.segments.session import ProfilingSession, check_counts
+from almaflow.segments.session import ProfilingSession
+from almaflow.segments.settings import check_counts
 from almaflow.tracking.uris import resolve_uri
 
 if TYPE_CHECKING:

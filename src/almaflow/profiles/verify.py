@@ -17,7 +17,7 @@ from almaflow.profiles.workload import CallCut
 from almaflow.records.clock import now
 from almaflow.records.plan import EAGER
 from almaflow.records.profile_results import Verification
-from almaflow.segments.session import check_counts
+from almaflow.segments.settings import check_counts
 from almaflow.stats import series_interval
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from almaflow.segments.accelerate import ACTIVE
 from almaflow.segments.calls import Arguments, CallLog
 from almaflow.segments.clock import RUNNING
 from almaflow.segments.files import ProfileFiles, append_line
+from almaflow.segments.settings import check_counts, check_inputs
 from almaflow.segments.summary import variants_of, with_calls
 
 if TYPE_CHECKING:
@@ -28,20 +29,6 @@ if TYPE_CHECKING:
 
     from almaflow.records.profile import Backend, LostCapture
     from almaflow.segments.accelerate import Accelerated
-
-INPUTS = ("real", "permuted", "zeros")
-
-
-def check_counts(**settings: object) -> None:
-    """Check settings that count something.
-
-    Raises:
-        UsageError: one is no whole number from 1 on.
-    """
-    for name, value in settings.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            message = f"{name}={value!r}: take a whole number from 1 on"
-            raise UsageError(message)
 
 
 class ProfilingSession:
@@ -79,9 +66,7 @@ class ProfilingSession:
         print_to: TextIO | None = None,
         measure: Callable[[Path, tuple[Backend, ...]], Any] | None = None,
     ) -> None:
-        if inputs not in INPUTS:
-            message = f"inputs={inputs!r}: take one of {', '.join(INPUTS)}"
-            raise UsageError(message)
+        check_inputs(inputs)
         check_counts(fidelity_inputs=fidelity_inputs, recompile_limit=recompile_limit)
         self.backends = backends
         self.profile_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"

@@ -85,11 +85,12 @@ def test_weights_make_another_result_and_values_of_inputs_do_not_unless_all_are_
 
 def test_permuted_inputs_make_another_result_than_real_ones(tmp_path: Path) -> None:
     made = spec(tmp_path, [batch()])
-    assert made.segment is not None
+    segment = made.segment
+    assert segment is not None
     example = build_example(made, 1)
 
     def inputs_of(kind: str) -> str | None:
-        told = replace(made, segment=replace(made.segment, inputs=kind))
+        told = replace(made, segment=replace(segment, inputs=kind))
         return digests_of_built(told, example.model, "w", [batch()], example.form).get("inputs")
 
     assert inputs_of("real") is None

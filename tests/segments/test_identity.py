@@ -46,7 +46,7 @@ def test_a_family_has_one_type_one_device_and_one_setting() -> None:
     place = Place("app.py", 3, "predict")
 
     def family(shape: tuple[int, ...], dtype: str = "float32", device: str = "cpu", **ambient: Any) -> str:
-        alone = Standalone(GraphCode("", {}, {}, {}), {"w": torch.ones(2)}, (0,), (0,), ["add"])
+        alone = Standalone(GraphCode("", {}, {}, {}), {"w": torch.ones(2)}, (0,), (0,), (None,), ["add"])
         return alone.family_id(place, [SegmentTensor(shape, dtype, (1,), device)], Ambient(**ambient))
 
     assert family((2,)) == family((3,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 
@@ -55,7 +55,7 @@ class Conversions:
     def __call__(self, module: GraphModule, example_inputs: Sequence[object]) -> Callable[..., Any]:
         """Return what runs in place of the graph."""
         if hasattr(module, "real_recompile"):  # else its code is made at each call
-            module.real_recompile()
+            cast("Any", module).real_recompile()
         return _StitchedGraph(self, module, example_inputs).run
 
     def convert(self, module: GraphModule, args: Sequence[Any], weights: Sequence[int]) -> tuple[str | None, Any]:

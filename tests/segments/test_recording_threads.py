@@ -118,7 +118,7 @@ def test_graphs_that_pytorch_put_in_the_region_of_an_earlier_session_are_freed(
     record: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier: Any = torch._dynamo.optimize("eager", isolate_recompiles=True)(lambda x: x)
-    enter = torch._dynamo.eval_frame.set_eval_frame_isolate_recompiles_id
+    enter = vars(torch._dynamo.eval_frame)["set_eval_frame_isolate_recompiles_id"]
 
     def predict(x: torch.Tensor) -> torch.Tensor:
         return x.tan()

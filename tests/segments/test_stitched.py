@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from almaflow.segments.stitched import Conversions, Stitched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from almaflow.segments.repeat import Repeated
 
@@ -44,7 +44,12 @@ def in_place(session: ProfilingSession, *names: str) -> tuple[Repeated, Conversi
     return repeated, conversions, notes
 
 
-def test_conversions_run_in_place_and_answer_as_eager(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("JIT_TRACE", "ONNX_CPU"), ("OPENVINO", "OPENVINO")])
+def test_conversions_run_in_place_and_answer_as_eager(
+    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "application").mkdir()
+    monkeypatch.chdir(tmp_path / "application")
     torch.manual_seed(0)
     first, second = torch.nn.Linear(16, 32), torch.nn.Linear(32, 4)
     before = {name: value.clone() for name, value in first.state_dict().items()}
@@ -56,9 +61,10 @@ def test_conversions_run_in_place_and_answer_as_eager(tmp_path: Path) -> None:
         return {"scores": second(hidden * 2), "total": total, "rows": len(x)}
 
     session = record(tmp_path, lambda: [predict(torch.randn(3, 16)) for _ in range(4)])
-    repeated, conversions, notes = in_place(session, "JIT_TRACE", "ONNX_CPU")
+    repeated, conversions, notes = in_place(session, *names)
     assert notes == []
-    assert sorted(conversions.ran.values()) == ["JIT_TRACE", "ONNX_CPU"]
+    assert sorted(conversions.ran.values()) == sorted(names)
+    assert not [*Path().iterdir()]  # what runtimes write is not left to the application
     assert [call.sequence for call in repeated.calls] == [call.sequence for call in session.calls.ended()]
     assert repeated.agreement.reason is None
     assert repeated.agreement.fidelity is not None
@@ -79,7 +85,7 @@ def test_layers_that_are_alike_run_with_their_own_weights_and_answers_are_not_ov
     def predict(x: torch.Tensor) -> list[torch.Tensor]:
         found = [x]
         for layer in layers:
-            torch._dynamo.graph_break()  # type: ignore[no-untyped-call]
+            torch._dynamo.graph_break()
             found.append(one_layer(layer, found[-1]))
         return found[1:]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
@@ -19,7 +22,6 @@ from almaflow.segments.tracing import Tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from torch.fx import GraphModule
 
@@ -46,6 +48,12 @@ class Conversions:
         self.found = 0
         self._planned = planned
         self._note = note
+        self._directory = tempfile.TemporaryDirectory(prefix="almaflow-", ignore_cleanup_errors=True)
+
+    def close(self) -> None:
+        """Run nothing in a conversion any more, and remove their files."""
+        self.closed = True
+        self._directory.cleanup()
 
     @property
     def types(self) -> list[str]:
@@ -73,8 +81,12 @@ class Conversions:
         if planned is None or alone.unmeasurable:
             self.ran.setdefault(segment_id, EAGER)
             return segment_id, module.forward
+        place = Path(self._directory.name) / str(self.found)
+        place.mkdir()
         try:
-            run = converted_graph(planned, alone, args, settings.autocast)
+            # Runtimes write files of the same names, and read them as long as they run.
+            with contextlib.chdir(place):
+                run = converted_graph(planned, alone, args, settings.autocast)
         except Exception as error:  # noqa: BLE001 - whatever a converter raises, the application runs
             self._note(f"segment {segment_id} runs eagerly: {planned.name} cannot be built here ({_told(error)})")
             self.ran[segment_id] = EAGER
@@ -158,8 +170,9 @@ class Stitched:
         """End it, and free what PyTorch kept of it."""
         ACTIVE.session = None
         self._tracing.close(idle=True)
+        self.conversions.close()
 
-    def gradients(self) -> AbstractContextManager[Any]:
+    def gradients(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context that a call runs in."""
         return self._tracing.gradients(off=self._no_grad)
 

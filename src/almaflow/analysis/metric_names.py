@@ -26,6 +26,7 @@ _SECTIONS = {
     "fidelity": "max_abs_diff cosine sqnr_db top1_agreement worst_part_db equal_share",
     "calibration": "samples",
     "export": "size_mb",
+    "batch_search": "size throughput latency_ms",
     "noise": "cv stable recompiles processes between_processes",
 }
 KNOWN = (*HEADLINES, *(f"{section}/{name}" for section, names in _SECTIONS.items() for name in names.split()))
@@ -37,7 +38,7 @@ _OF_PREDICTOR_OR_SIZE = re.compile(rf"prediction/[^/]+/(?:{_PREDICTED})|size/[^/
 
 _MORE_IS_BETTER = re.compile(
     r"throughput|size/[^/]+/(?:throughput|sqnr_db)|speedup.*|fidelity/(?!max_abs_diff).*|narrow/.*"
-    r"|latency/(?:samples|rounds)|noise/(?:stable|processes)"
+    r"|batch_search/(?:size|throughput)|latency/(?:samples|rounds)|noise/(?:stable|processes)"
 )
 
 EQUAL_DB = 200.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.batch_search import searched
 from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.metrics import HEADLINES
 from almaflow.analysis.pareto import front
@@ -129,6 +130,7 @@ def _entry(job: Job, row: Row) -> dict[str, Any]:
         "notes": list(measured.notes) if measured else [],
         "threads": dict(measured.threads) if measured else {},
         "runtime": dict(measured.runtime) if measured else {},
+        "batch_search": searched(measured) if measured else None,
         **dict.fromkeys(HEADLINES),
         **row.metrics,
     }

@@ -6,6 +6,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.batch_search import WHY, search_table
 from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.sizes import size_table
 from almaflow.analysis.sweep import best_entry
@@ -63,6 +64,8 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "output": output,
         "rows": [_row(each, output) for each in timed],
         "sizes": size_table((each["conversion"], each) for each in timed),
+        "searches": search_table((each["conversion"], each.get("batch_search")) for each in timed),
+        "why": WHY,
         "priced": output.get("price_per_hour") is not None,
         "evaluated": cells.quality_name(timed),
         "too_low": [each for each in timed if each.get("quality_ok") is False],

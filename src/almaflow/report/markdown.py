@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.batch_search import search_table, searched
 from almaflow.analysis.output import to_output
 from almaflow.analysis.sizes import size_table
 from almaflow.analysis.wording import UNKNOWN, figure
@@ -124,8 +125,13 @@ def _results(analysis: Analysis) -> str:
 
 
 def _sizes(analysis: Analysis) -> str:
-    header, rows = size_table((row.name, row.metrics) for row in analysis.rows if row.counts)
-    return markdown_table(header, [(code(row[0]), *row[1:]) for row in rows]) if rows else ""
+    timed = [row for row in analysis.rows if row.counts]
+    found = size_table((row.name, row.metrics) for row in timed)
+    searches = search_table((row.name, searched(row.outcome.measurement)) for row in timed)
+    tables = [
+        markdown_table(header, [(code(row[0]), *row[1:]) for row in rows]) for header, rows in (found, searches) if rows
+    ]
+    return "\n\n".join(tables)
 
 
 class Markdown(str):

@@ -22,6 +22,7 @@ from almaflow.records import Measurement, PlannedConversion, WorkerTask
 from almaflow.records.kept_rounds import KeptRound, keep_round
 from almaflow.records.protocol import EVALUATE, KEEPING, round_request
 from almaflow.worker import device as devices
+from almaflow.worker.batch_search import found_batch
 from almaflow.worker.check import Checker, Reference, calibration_path
 from almaflow.worker.evaluate import evaluated
 from almaflow.worker.failures import WrongOutputError
@@ -83,6 +84,7 @@ def run_conversion(
             events.enter("check")  # the phase that the failure is recorded in
             raise fault
         run.time_sizes()
+        run.search_batch()
         events.enter("ready", report)
         if directed:
             run.take_turns(turns)
@@ -186,6 +188,14 @@ class _Run:
         """Take the calls at further sizes, after the first round and before others may have their turns."""
         if sizes := self._sizes.time(self._converted, self._synchronize, self._events):
             self._measurement = replace(self._measurement, sizes=sizes)
+            self._keep(self._measurement)
+
+    def search_batch(self) -> None:
+        """Search for the batch at which throughput stops growing, where that is asked for, in the first process."""
+        search, task = self._task.model.search, self._task
+        if search and task.replicate == 0:
+            found = found_batch(search, self._checker, self._converted, self._synchronize, self._events)
+            self._measurement = replace(self._measurement, search=found)
             self._keep(self._measurement)
 
     def _take(self, turn: RoundRequest) -> RoundReport:

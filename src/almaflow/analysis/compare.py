@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -84,6 +85,11 @@ class Side:
     def conditions(self) -> tuple[str, ...]:
         """The workload with the dynamic dimensions: what tells a result from a newer one of the same side."""
         return *self.workload, self.facts.get("params.dynamic", "")
+
+    @property
+    def lower_is_better(self) -> tuple[str, ...]:
+        """Figures of quality of which less is better although their names do not say so."""
+        return tuple(re.findall(r"'([^']+)'", self.facts.get("params.evaluate.lower_is_better", "")))
 
     @property
     def counts(self) -> bool:

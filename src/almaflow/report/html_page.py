@@ -73,7 +73,7 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "failed": [each for each in entries if each["status"] == "failed"],
         "missing": _missing(entries),
         "bars": latency_bars(entries) if timed else "",
-        "scatter": latency_against_accuracy(entries, output["pareto"]) if timed else "",
+        "scatter": latency_against_accuracy(entries, output["pareto"], output["lower_is_better"]) if timed else "",
         "recommendations": [each | {"latency": figure(each["latency_ms"])} for each in output["recommendations"]],
         "marks": [*marks_explained(timed), *front_explained(output["pareto"], candidates_of(output))],
         "chosen": chosen(choice) if choice else "",
@@ -104,7 +104,7 @@ def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
         "throughput": cells.throughput(entry),
         "speedup": cells.speedup(entry, "eager"),
         "fidelity": cells.sqnr(entry),
-        "quality": cells.quality(entry),
+        "quality": cells.quality(entry, output["lower_is_better"]),
         "error": cells.error(entry),
         "cost": "" if price is None or not rate else f"{price / SECONDS_PER_HOUR / rate * MILLION:.2f}",
     }

@@ -76,7 +76,7 @@ def line(row: Row) -> str:
         f"{cells.latency(row.metrics)} ms",
         f"{speedup} eager" if speedup not in {"", UNKNOWN} else "",
         " ".join(cells.fidelity(row)).strip(),
-        " ".join(filter(None, (cells.quality_name([row.metrics]), cells.quality(row.metrics)))),
+        " ".join(filter(None, (cells.quality_name([row.metrics]), cells.quality(row.metrics, row.lower_is_better)))),
         f"not recommended: {row.too_low}" if row.too_low else "",
     )
     return escaped(", ".join(filter(None, figures)))
@@ -117,7 +117,7 @@ def _results(analysis: Analysis) -> str:
         figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
         ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
-        quality = [cells.quality(row.metrics)] if evaluated else []
+        quality = [cells.quality(row.metrics, row.lower_is_better)] if evaluated else []
         error = [cells.error(row.metrics)] if predicted else []
         return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *quality, *error]
 

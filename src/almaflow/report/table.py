@@ -119,7 +119,7 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
         texts = _texts(row, compared, analysis, wide=wide)
-        texts += [cells.quality(row.metrics)] if evaluated else []
+        texts += [cells.quality(row.metrics, row.lower_is_better)] if evaluated else []
         shown = [*texts, cells.error(row.metrics) + (f"{' ' if wide else chr(10)}{PREDICTED}" if row is only else "")]
         shown = shown if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)

@@ -32,7 +32,8 @@ COMPARED = (
 )
 """Metrics in the order in which they are shown; ``everything`` adds the others."""
 
-SHARES = ("_agreement", "_share", "/top1", "/top5", "/accuracy", "/top1_drop", "/top5_drop", "/accuracy_drop")
+_FIGURES = ("/top1", "/top5", "/accuracy", "/map", "/map_50")
+SHARES = ("_agreement", "_share", *_FIGURES, *(f"{each}_drop" for each in _FIGURES))
 """Ends of the names of metrics from 0 to 1."""
 ABSOLUTE = ("_pct", "_db", *SHARES)
 """Ends of the names of metrics that are shares or logarithms: a percentage of these says nothing."""

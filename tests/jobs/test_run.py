@@ -92,6 +92,24 @@ def test_a_job_has_its_record_and_its_lock_before_the_store_hears_of_it(
     assert not root.exists()  # nothing was begun in the end
 
 
+def test_the_first_line_does_not_wait_for_the_workers_nor_for_the_store(
+    begun: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    class Told(Progress):
+        def phase(self, name: str, phase: str) -> None:
+            told.append(f"{name}: {phase}")
+
+    def prepare(*_: object) -> None:
+        assert told == [f"{begun.model.name}: start"]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobStore, "prepare", prepare)
+    with pytest.raises(KeyboardInterrupt):
+        run.run_job(request_of(begun), Told())
+
+
 def test_models_are_logged_when_the_machine_is_free_for_other_jobs(begun: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAME_FOR_TESTS, "models are logged")
     seen: list[tuple[str, bool, bool]] = []

@@ -40,6 +40,7 @@ ABSOLUTE = ("_pct", "_db", *SHARES)
 
 MATTERS = (
     "params.model",
+    "params.batch_size",
     "params.input_shape",
     "params.dynamic",
     "params.device",

@@ -62,6 +62,7 @@ def run_job(request: Request, progress: Progress) -> Job:
         with _discarded_on_error(files), ExitStack() as starting:
             starting.enter_context(files.locked())  # so that nobody takes it for dead while it has no record
             processes = starting.enter_context(ExitStack())
+            progress.phase(job.model.name, "start")  # the first line: the worker's own phases come seconds later
             with interrupts.let_through():
                 launcher = processes.enter_context(
                     Launcher(request.hardware, files.server_log, modules_for(request.model, request.plan))

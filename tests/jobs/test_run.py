@@ -15,11 +15,12 @@ from tests.support.stored_jobs import new
 
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.jobs import run
-from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.files import JobFiles
 from almaflow.jobs.keep_setting import NOTHING
 from almaflow.jobs.resume import Resumed
 from almaflow.jobs.store import JobStore
 from almaflow.jobs.sync import pending
+from almaflow.machine.directory_lock import BusyError
 from almaflow.machine.lock import NAME_FOR_TESTS, alone
 from almaflow.measure.progress import Progress
 from almaflow.records import Resume

@@ -11,9 +11,10 @@ from almaflow.analysis import analyse, job_metrics
 from almaflow.analysis.rows import make_row
 from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
-from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.files import JobFiles
 from almaflow.jobs.leftovers import remove_dead, take_up
 from almaflow.jobs.model_logging import log_kept, to_log
+from almaflow.machine.directory_lock import BusyError
 from almaflow.records import Job, Status
 from almaflow.report.markdown import line
 from almaflow.tracking.replay import Result, catch_up

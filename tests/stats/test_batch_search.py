@@ -107,7 +107,7 @@ def test_it_is_near_the_best_there_is_on_a_noisy_machine(
         return overhead_ms + batch * sample_ms
 
     def noisy(batch: int) -> float:
-        return true_ms(batch) * noise.uniform(1.0, 1.02)  # type: ignore[attr-defined]
+        return true_ms(batch) * float(noise.uniform(1.0, 1.02))  # type: ignore[attr-defined]
 
     machine = Machine(noisy, most_ms)
     found = search_batch(machine, 1, 512)

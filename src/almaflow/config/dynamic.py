@@ -89,7 +89,7 @@ def batch_search(
         message = "model.sizes=search: looks for a batch size; add model.dynamic=[batch]"
         raise UsageError(message)
     high = max(batch.low, BatchSearch.high) if batch.high is None else batch.high
-    return BatchSearch(batch.low, high, {name: limits[name] for name in limits or () if name in LATENCIES})
+    return BatchSearch(batch.low, high, {name: most for name, most in (limits or {}).items() if name in LATENCIES})
 
 
 def unmeasured(metrics: Sequence[str], model: ModelConfig, batch_size: int) -> list[str]:

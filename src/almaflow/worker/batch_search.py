@@ -148,7 +148,7 @@ class _Sizes:
 
     @staticmethod
     def _free() -> None:
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
     def doubt(self, batch: int) -> str | None:

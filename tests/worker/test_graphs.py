@@ -79,7 +79,7 @@ def test_an_exported_graph_has_the_shapes_of_its_tensors(found: dict[str, str]) 
     assert "aten.linear" in found["EXPORT+EAGER"]
     assert found["JIT_TRACE"].startswith("# what TorchScript runs\n")
     assert "aten::linear" in found["JIT_TRACE"]
-    assert found["ONNX_CPU"].startswith("# the ONNX file, without weights\n")
+    assert "# the ONNX file, without weights\n" in found["ONNX_CPU"]
     assert "float[2,5]" in found["ONNX_CPU"]
     assert "Gemm" in found["ONNX_CPU"]
 

@@ -15,7 +15,8 @@ from tests.support.example_jobs import GOOD, changed, failed, in_rounds, job, ok
 
 from almaflow.analysis import analyse, to_output
 from almaflow.analysis.choose import apart, candidates_of, choose, fallen_in
-from almaflow.analysis.metric_names import KNOWN, is_metric, more_is_better, unknown_metric
+from almaflow.analysis.metric_names import KNOWN, is_metric, lower_is_better_in, more_is_better, unknown_metric
+from almaflow.analysis.output import completed
 from almaflow.analysis.pareto import front
 from almaflow.records import Choosing, EvaluateSpec, FailureKind, QualityDrop
 from almaflow.records.quality import is_error
@@ -188,6 +189,16 @@ def test_stored_figures_are_tied_where_their_intervals_overlap() -> None:
         ("throughput", True),
         ("fidelity/sqnr_db", True),
         ("fidelity/max_abs_diff", False),
+        ("speedup_vs_eager", True),
+        ("speedup/floor_vs_inductor", True),
+        ("prediction_abs_error_pct", False),
+        ("prediction/roofline/error_pct", False),
+        ("size/8/latency_ms", False),
+        ("size/8/sqnr_db", True),
+        ("latency/rounds", True),
+        ("narrow/work_share", True),
+        ("noise/stable", True),
+        ("noise/cv", False),
         ("quality/top1", True),
         ("quality/top1_drop", False),
         ("quality/mse", False),
@@ -240,20 +251,32 @@ def test_other_names_are_of_what_more_is_better() -> None:
     assert is_error("depth", ["depth"])
 
 
-def test_what_a_figure_lost_tells_which_way_it_is_better_where_its_name_does_not() -> None:
-    known: dict[str, dict[str, float | None]] = {
-        "EAGER": {"latency_ms": 9.0, "quality/depth": 2.0, "quality/depth_drop": 0.0},
-        "ONNX_CPU": {"latency_ms": 5.0, "quality/depth": 3.0, "quality/depth_drop": 1.0},
-        "OPENVINO": {"latency_ms": 2.0, "quality/depth": 3.5, "quality/depth_drop": 1.5},
-    }
+DEPTHS: dict[str, dict[str, float | None]] = {
+    "EAGER": {"latency_ms": 9.0, "quality/depth": 2.0, "quality/depth_drop": 0.0},
+    "ONNX_CPU": {"latency_ms": 5.0, "quality/depth": 3.0, "quality/depth_drop": 1.0},
+    "OPENVINO": {"latency_ms": 2.0, "quality/depth": 3.5, "quality/depth_drop": 1.5},
+}
+
+
+def test_a_setting_tells_which_way_a_figure_is_better_where_its_name_does_not() -> None:
     asked = Choosing(by="quality/depth")
-    assert choose(known, asked).fitting == ["EAGER", "ONNX_CPU", "OPENVINO"]
-    assert front(known) == ["OPENVINO", "ONNX_CPU", "EAGER"]
-    more = {name: each | {"quality/depth_drop": 2.0 - (each["quality/depth"] or 0)} for name, each in known.items()}
-    assert choose(more, asked).fitting == ["OPENVINO", "ONNX_CPU", "EAGER"]
-    assert front(more) == ["OPENVINO"]
-    bare = {name: {"latency_ms": 1.0, "quality/depth": each["quality/depth"]} for name, each in known.items()}
-    assert choose(bare, asked).conversion == "OPENVINO"
+    less = choose(DEPTHS, asked, lower_is_better=["depth"])
+    assert less.fitting == ["EAGER", "ONNX_CPU", "OPENVINO"]
+    assert front(DEPTHS, ["depth"]) == ["OPENVINO", "ONNX_CPU", "EAGER"]
+    assert choose(DEPTHS, asked).fitting == ["OPENVINO", "ONNX_CPU", "EAGER"]
+    assert front(DEPTHS) == ["OPENVINO"]
+
+
+def test_older_results_tell_it_by_what_a_figure_lost() -> None:
+    assert lower_is_better_in(DEPTHS.values()) == ["depth"]
+    more = [each | {"quality/depth_drop": 2.0 - (each["quality/depth"] or 0)} for each in DEPTHS.values()]
+    bare = [{"latency_ms": 1.0, "quality/depth": each["quality/depth"]} for each in DEPTHS.values()]
+    named = [{"quality/loss": each["quality/depth"], "quality/loss_drop": 1.0} for each in DEPTHS.values()]
+    assert [lower_is_better_in(each) for each in (more, bare, named)] == [[], [], []]
+    entries = [{"conversion": name, "status": "ok", **each} for name, each in DEPTHS.items()]
+    assert completed({"conversions": entries})["lower_is_better"] == ["depth"]
+    assert completed({"conversions": entries})["pareto"] == ["OPENVINO", "ONNX_CPU", "EAGER"]
+    assert completed({"conversions": entries, "lower_is_better": []})["pareto"] == ["OPENVINO"]
 
 
 def test_names_that_are_none_have_the_nearest() -> None:

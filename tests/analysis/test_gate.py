@@ -107,6 +107,16 @@ def sides(before: Mapping[str, float], after: Mapping[str, float], **facts: str)
     return one, replace(one, label="head", metrics={"latency_ms": 1.0, **after}, facts=FACTS | facts)
 
 
+def test_a_setting_of_the_evaluation_tells_which_way_is_worse() -> None:
+    for listed, verdict in (("()", "passed"), ("('width', 'depth')", "failed")):
+        one, other = sides({"quality/depth": 2.0}, {"quality/depth": 3.0})
+        before, after = (
+            replace(each, facts={**each.facts, "params.evaluate.lower_is_better": listed}) for each in (one, other)
+        )
+        (found,) = gate([before], [compare(before, after)], {"quality/depth": 5.0}, lambda _: None)
+        assert found.verdict == verdict
+
+
 @pytest.mark.parametrize(
     ("metric", "before", "after", "worse", "verdict"),
     [

@@ -15,7 +15,7 @@ from almaflow.analysis.quality import figures_in, shown, verdict
 from almaflow.analysis.rows import make_row
 from almaflow.api.results import result_of
 from almaflow.jobs.strictness import shortfalls
-from almaflow.records import EvaluateSpec, QualityDrop, ReferenceInfo, TargetSpec
+from almaflow.records import Choosing, EvaluateSpec, QualityDrop, ReferenceInfo, TargetSpec
 from almaflow.report.html_page import document
 from almaflow.report.markdown import line, summary_markdown
 from almaflow.report.table import render
@@ -63,6 +63,26 @@ def test_the_metrics_are_the_figure_its_loss_and_the_interval() -> None:
     assert shown(metrics) == "0.726 (-0.034)"
     assert shown({}) == ""
     assert shown({"quality/val_loss": 0.6, "quality/val_loss_drop": 0.1}) == "0.6 (+0.1)"
+    assert shown({"quality/depth": 0.6, "quality/depth_drop": 0.1}, ["depth"]) == "0.6 (+0.1)"
+
+
+def test_a_figure_that_grows_as_it_gets_worse_is_shown_and_judged_so_everywhere() -> None:
+    def depth(name: str, ms: float, metres: float) -> Outcome:
+        lost = QualityDrop(metres - 2.0, metres - 2.1, metres - 1.9)
+        return evaluated(name, ms, quality={"depth": metres}, quality_drops={"depth": lost})
+
+    spec = EvaluateSpec("figures.depth", lower_is_better=("depth",))
+    made = labelled(depth("EAGER", 20.0, 2.0), depth("ONNX_CPU", 8.0, 2.5), spec=spec)
+    made = replace(made, choose=Choosing(by="quality/depth"))
+    analysis = analyse(made)
+    assert analysis.choice is not None
+    assert analysis.choice.conversion == "EAGER"
+    assert analysis.pareto == ("ONNX_CPU", "EAGER")
+    assert to_output(made)["lower_is_better"] == ["depth"]
+    assert result_of(to_output(made)).choose(by="quality/depth").conversion == "EAGER"
+    assert "2.5 (+0.5)" in summary_markdown(made, analysis)
+    assert "2.5 (+0.5)" in line(analysis.rows[0]).replace("\\", "")
+    assert "2.5 (+0.5)" in document("title", [to_output(made)])
 
 
 def test_the_best_one_is_the_fastest_of_those_that_kept_their_quality() -> None:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 from tests.support.example_jobs import changed, failed, job, ok, planned
 
 from almaflow.analysis import analyse, outcome_metrics
+from almaflow.analysis.batch_search import search_table, searched
 from almaflow.analysis.compare import Side, compare
 from almaflow.analysis.metric_names import is_metric, more_is_better
 from almaflow.analysis.output import to_output
 from almaflow.analysis.sizes import size_table
-from almaflow.records import DynamicDim, Job, Outcome, SizeMeasurement, from_dict, to_dict
+from almaflow.records import (
+    BatchSearch,
+    BatchSearchResult,
+    DynamicDim,
+    Job,
+    Outcome,
+    SizeMeasurement,
+    from_dict,
+    to_dict,
+)
 from almaflow.report.html_page import document
 from almaflow.report.markdown import summary_markdown
+from almaflow.report.table import render
 from almaflow.tracking.fingerprints import fingerprint, plan_fingerprint
-from almaflow.tracking.schema import check_metrics, job_params
+from almaflow.tracking.schema import check_metrics, job_params, tags
 
 BATCH = DynamicDim("batch", 1, 32)
 
@@ -100,3 +113,46 @@ def test_an_outcome_goes_through_json_and_one_without_sizes_can_be_read() -> Non
     read = from_dict(Outcome, plain).measurement
     assert read is not None
     assert read.sizes == ()
+
+
+def searched_job() -> Job:
+    found = BatchSearchResult(2, "at 4: latency_ms 40 > 30", (at(1, 10.0), at(2, 12.5), at(4, 40.0)))
+    none = BatchSearchResult(None, "at 1 already: latency_ms 50 > 30", (at(1, 50.0),))
+    whole = job(changed(ok("EAGER", 20.0), search=none), changed(ok("ONNX_CPU", 10.0), search=found))
+    return replace(whole, model=replace(whole.model, dynamic=(BATCH,), search=BatchSearch(1, 32)))
+
+
+def test_a_search_gives_metrics_a_tag_and_an_entry_with_all_that_was_tried() -> None:
+    whole = searched_job()
+    metrics = outcome_metrics(whole, whole.outcomes[1])
+    found = {name: value for name, value in metrics.items() if name.startswith("batch_search/")}
+    assert found == {
+        "batch_search/size": 2.0, "batch_search/throughput": 160.0, "batch_search/latency_ms": 12.5,
+    }  # fmt: skip
+    assert all(map(is_metric, found))
+    assert [more_is_better(name) for name in found] == [True, True, False]
+    assert tags(whole, whole.outcomes[1])["almaflow.batch_search"] == "2: at 4: latency_ms 40 > 30"
+    assert tags(whole, whole.outcomes[0])["almaflow.batch_search"] == "none: at 1 already: latency_ms 50 > 30"
+    entry = to_output(whole)["conversions"][1]["batch_search"]
+    assert [(each["batch"], each["floor_ms"]) for each in entry["tried"]] == [(1, 10.0), (2, 12.5), (4, 40.0)]
+    assert job_params(whole)["sizes"] == "search"
+    without = replace(whole, model=replace(whole.model, search=None))
+    assert fingerprint(whole, planned("EAGER")) != fingerprint(without, planned("EAGER"))
+
+
+def test_a_search_has_a_table_in_every_document() -> None:
+    whole = searched_job()
+    header, rows = search_table((row.name, searched(row.outcome.measurement)) for row in analyse(whole).rows)
+    assert header[:4] == ("batch search", "batch", "ms", "samples/s")
+    assert rows == [
+        ("ONNX_CPU", "2", "12.50", "160.0", "at 4: latency_ms 40 > 30"),
+        ("EAGER", "none", "", "", "at 1 already: latency_ms 50 > 30"),
+    ]
+    assert search_table([("EAGER", None)]) == ((), [])
+    assert "| `ONNX_CPU` | 2 | 12.50 | 160.0 |" in summary_markdown(whole, analyse(whole))
+    page = document("title", [to_output(whole)])
+    assert '<td class="figure">160.0</td><td>at 4: latency_ms 40 &gt; 30</td>' in page
+    console = Console(file=io.StringIO(), width=120)
+    render(whole, analyse(whole), console)
+    assert "12.50" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "why no larger one" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -123,10 +123,14 @@ def test_percentages_and_decibels_change_by_points_and_shares_by_a_hundredth() -
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_two_with_nothing_in_common_are_told_so_in_one_sentence() -> None:
+def test_two_with_nothing_in_common_are_told_so() -> None:
     before = [side(1, 2), side(1, 2, "ONNX_CPU")]
-    after = [replace(side(1, 2, name, params__batch_size="4"), label="b") for name in ("EAGER", "ONNX_CPU")]
+    after = [replace(side(1, 2, name, params__model="vit"), label="b") for name in ("EAGER", "ONNX_CPU")]
     assert told(before, after) == "a and b have no conversion of the same model and batch size in common\n"
+    after = [replace(side(1, 2, name, params__batch_size="4"), label="b") for name in ("EAGER", "ONNX_CPU")]
+    text = " ".join(told(before, after).split())
+    assert text.endswith("resnet18: batch size 1 in a and 4 in b; latencies of different batches are not compared")
+    assert "batch_size differs: 1, 4" in told(before[:1], after[:1])  # single results are paired whatever they are
     one_alone = told([*before], [replace(before[0], label="b")])
     assert "only in a: resnet18 b1 ONNX_CPU" in one_alone
 

@@ -100,6 +100,8 @@ def test_a_metric_at_a_size_has_the_size_in_its_name() -> None:
     (["choose.max.size/8/latency_ms=3"],
      "choose: size/8/latency_ms is not measured; add model.dynamic=[batch] model.sizes=[1,8]"),
     ([*SIZED, "choose.min.size/4/sqnr_db=3"], "choose: size/4/sqnr_db is not measured; model.sizes has 1, 8"),
+    (["choose.by=batch_search/throughput"],
+     "choose: batch_search/throughput is found by a search only; add model.dynamic=[batch] model.sizes=search"),
     ([*SIZED, "choose.by=size/2/latency_ms"], "choose: size/2/latency_ms is not measured; model.sizes has 1, 8"),
 ])  # fmt: skip
 def test_a_size_at_which_nothing_is_measured_is_told_before_anything_runs(given: list[str], line: str) -> None:

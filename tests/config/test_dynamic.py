@@ -14,7 +14,7 @@ from almaflow.config.resolve import dynamic_fields
 from almaflow.config.schema import InputConfig, ModelConfig
 from almaflow.config.validation import plain, validate_stored
 from almaflow.errors import UsageError
-from almaflow.records import Axis, DynamicDim, InputSpec, ModelSpec, from_dict, size_label, to_dict
+from almaflow.records import Axis, BatchSearch, DynamicDim, InputSpec, ModelSpec, from_dict, size_label, to_dict
 
 TEXT = [InputConfig([16], name="input_ids", batch_dim=0), InputConfig([16], name="mask", batch_dim=0)]
 BERT = [
@@ -97,7 +97,12 @@ def test_a_name_without_a_range_has_any_size(given: Any, dims: list[DynamicDim])
     ("model.dynamic=[batch] model.sizes=[2,2]", "model.sizes: batch 2 is there twice"),
     (
         "model.dynamic=[batch] model.sizes=8",
-        "model.sizes=8: must be a list, such as [1,2,4,8] or [{batch:8,sequence:64}]",
+        "model.sizes=8: must be a list, such as [1,2,4,8] or [{batch:8,sequence:64}], or search for a batch size",
+    ),
+    ("model.sizes=search", "model.sizes=search: all sizes are fixed; add model.dynamic=[batch]"),
+    (
+        f"model.dynamic=[sequence] model.dynamic_axes={SEQUENCE} model.sizes=search",
+        "model.sizes=search: looks for a batch size; add model.dynamic=[batch]",
     ),
     ("model.dynamic={batch:[1,4]} model.sizes=[8]", "model.sizes: batch=8 is outside of model.dynamic, batch 1-4"),
     (
@@ -146,6 +151,25 @@ def test_whatever_is_given_is_either_refused_in_one_line_or_holds_what_it_says(
     assert all(by_name[name].has(value) for size in further for name, value in size.items())
     assert all(axis.dim < 2 for dim in dims for axis in dim.axes)
     spec = ModelSpec("x", inputs=(InputSpec((16,)),), dynamic=dims, sizes=further)
+    assert from_dict(ModelSpec, to_dict(spec)) == spec
+
+
+@pytest.mark.parametrize(("dynamic", "sizes", "search", "further"), [
+    ("[batch]", "search", BatchSearch(1, 1024, {"latency/p99": 20.0}), ()),
+    ("{batch:[2,64]}", "[4,search]", BatchSearch(2, 64, {"latency/p99": 20.0}), ({"batch": 4},)),
+    ("{batch:[2048,null]}", "[search]", BatchSearch(2048, 2048, {"latency/p99": 20.0}), ()),
+    ("[batch]", "[4]", None, ({"batch": 4},)),
+])  # fmt: skip
+def test_a_search_stays_within_the_range_and_keeps_to_limits_of_the_latency(
+    dynamic: str, sizes: str, search: BatchSearch | None, further: tuple[dict[str, int], ...]
+) -> None:
+    batch_size = 2048 if "2048" in dynamic else 2
+    limits = ["choose.max.latency/p99=20.0", "choose.max.memory/model_mb=30"]
+    job = compose([*BERT, f"batch_size={batch_size}", f"model.dynamic={dynamic}", f"model.sizes={sizes}", *limits])
+    fields = dynamic_fields(job)
+    assert (fields["search"], fields["sizes"]) == (search, further)
+    assert dynamic_fields(validate_stored(plain(job))) == fields
+    spec = ModelSpec("x", dynamic=fields["dynamic"], search=search)
     assert from_dict(ModelSpec, to_dict(spec)) == spec
 
 

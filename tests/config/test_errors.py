@@ -58,7 +58,7 @@ def answer(*overrides: str) -> str:
         ("hardware.threads=0", "hardware.threads=0: must be 1 or more"),
         ("hardware.device=gpu", "hardware.device=gpu: must be one of auto, cpu, cuda"),
         ("measure.min_samples=0", "measure.min_samples=0: must be 1 or more"),
-        ("evaluate=top3", "evaluate=top3: no such evaluate; nearest: top5; choices: mse, none, text, top1, top5"),
+        ("evaluate=top3", "evaluate=top3: no such evaluate; nearest: top5; choices: map, mse, none, text, top1, top5"),
         ("evaluate.samples=0", "evaluate.samples=0.0: must be more than 0"),
         ("evaluate.samples=2.5", "evaluate.samples=2.5: must be a whole number, or a share below 1"),
         ("evaluate.max_drop=-1", "evaluate.max_drop=-1.0: must be 0 or more"),

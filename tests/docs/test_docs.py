@@ -35,6 +35,7 @@ from almaflow.conversions.catalogue.plugins import GROUP
 from almaflow.errors import ALERT, AlmaflowError, UsageError
 from almaflow.jobs.kept_check import METRICS as EXPORT_METRICS
 from almaflow.records import (
+    BatchSearchResult,
     Drift,
     DynamicDim,
     EvaluateSpec,
@@ -262,6 +263,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         calibration_samples=4,
         evaluate_s=1.0,
         sizes=(SizeMeasurement({"batch": 8}, (1.0,), 90.0, 1e-6, 0),),
+        search=BatchSearchResult(8, "it is enough", (SizeMeasurement({"batch": 8}, (1.0,)),)),
         device_samples_ms=(1.0,),
         rounds=tuple(
             Round(replicate, index, count=50, started_at=0, wall_s=0.05, cpu_s=0.05, control_ms=1, state=STATE)

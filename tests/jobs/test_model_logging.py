@@ -108,7 +108,10 @@ def test_sync_logs_what_the_store_missed(stored_home: Path, monkeypatch: pytest.
     monkeypatch.setattr(model_logging, "log_model", log_or_fail)
     monkeypatch.setattr(model_logging, "answers", lambda _: True)
     files = JobFiles.of(made.directory)
-    closed = JobStore(resolve_uri(None), progress).close(files, made, Status.OK)
+    store = JobStore(resolve_uri(None), progress)
+    closed = store.close(files, made, Status.OK)
+    assert (closed.tracked, logged()) == (False, set())  # models come last
+    closed = store.log_models(files, closed)
     assert progress.lines == ["warning: no room; the job goes on, and `almaflow sync` writes what is missing"]
     assert not closed.tracked
     assert logged() == {"EAGER"}  # which comes after it
@@ -118,7 +121,8 @@ def test_sync_logs_what_the_store_missed(stored_home: Path, monkeypatch: pytest.
     assert logged() == {"EAGER", "ONNX_CPU"}
     assert list(sync(resolve_uri(None))) == []
     assert synced.job is not None
-    assert JobStore(resolve_uri(None), progress).close(files, synced.job, Status.OK).tracked
+    store = JobStore(resolve_uri(None), progress)
+    assert store.log_models(files, store.close(files, synced.job, Status.OK)).tracked
     assert progress.lines[1:] == ["logged as MLflow models: ONNX_CPU, EAGER"]
 
 
@@ -153,7 +157,8 @@ def test_a_model_that_cannot_be_logged_keeps_no_other_one_away(home: Path, monke
 def test_an_interrupted_job_leaves_its_models_to_sync(stored_home: Path) -> None:
     made = replace(measured_job(stored_home, "all", ok("EAGER", 20.0)), interrupted=True)
     files = JobFiles.of(made.directory)
-    closed = JobStore(resolve_uri(None), Said()).close(files, made, Status.FAILED)
+    store = JobStore(resolve_uri(None), Said())
+    closed = store.log_models(files, store.close(files, made, Status.FAILED))
     assert (closed.tracked, logged()) == (False, set())
     (synced,) = sync(resolve_uri(None))
     assert synced.why_not is None

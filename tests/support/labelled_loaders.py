@@ -126,3 +126,15 @@ def of_objects() -> list[tuple[torch.Tensor, list[object]]]:
 
 def nothing(outputs: torch.Tensor, _labels: list[object]) -> dict[str, torch.Tensor]:
     return {"figure": torch.zeros(len(outputs))}
+
+
+def boxed(form: str) -> list[tuple[torch.Tensor, Any]]:
+    """Two images with one box each, whose labels are lists of mappings, or tensors that are filled up."""
+    images, boxes = torch.zeros(2, 1), torch.tensor([[[10.0, 10.0, 30.0, 30.0], [0.0] * 4]] * 2)
+    labels = torch.tensor([[1, -100], [1, -100]])
+    if form == "padded":
+        return [(images, {"boxes": boxes, "labels": labels})]
+    count = 0 if form == "empty" else 1
+    return [
+        (images, [{"boxes": box[:count], "labels": label[:count]} for box, label in zip(boxes, labels, strict=True)])
+    ]

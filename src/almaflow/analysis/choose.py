@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from almaflow.analysis.metric_names import more_is_better_among, value_of
+from almaflow.analysis.metric_names import more_is_better, value_of
 from almaflow.stats import PERCENTILE_SAMPLES, Interval, exceeds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from almaflow.records import Choosing
 
@@ -44,6 +44,7 @@ def choose(
     asked: Choosing,
     tied: Callable[[str, str], bool] | None = None,
     fallen: Mapping[str, str] | None = None,
+    lower_is_better: Collection[str] = (),
 ) -> Choice:
     """Choose the best conversion under limits. A conversion without a metric that is asked for does not fit.
 
@@ -55,9 +56,10 @@ def choose(
         tied: Whether the first of two candidates is not faster for certain than the second; by default, where the 95%
             intervals of their medians overlap, or are not known.
         fallen: Why others cannot be chosen although their latency counts, by their names.
+        lower_is_better: Figures of quality of which less is better although their names do not say so.
     """
     failed_by = {name: shortfalls(each, asked) for name, each in candidates.items()}
-    sign = -1.0 if more_is_better_among(candidates.values(), asked.by) else 1.0
+    sign = -1.0 if more_is_better(asked.by, lower_is_better) else 1.0
 
     def rank(name: str) -> tuple[float, float]:
         by, latency_ms = value_of(candidates[name], asked.by), candidates[name].get("latency_ms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -31,13 +32,15 @@ COMPARED = (
 )
 """Metrics in the order in which they are shown; ``everything`` adds the others."""
 
-SHARES = ("_agreement", "_share", "/top1", "/top5", "/accuracy", "/top1_drop", "/top5_drop", "/accuracy_drop")
+_FIGURES = ("/top1", "/top5", "/accuracy", "/map", "/map_50")
+SHARES = ("_agreement", "_share", *_FIGURES, *(f"{each}_drop" for each in _FIGURES))
 """Ends of the names of metrics from 0 to 1."""
 ABSOLUTE = ("_pct", "_db", *SHARES)
 """Ends of the names of metrics that are shares or logarithms: a percentage of these says nothing."""
 
 MATTERS = (
     "params.model",
+    "params.batch_size",
     "params.input_shape",
     "params.dynamic",
     "params.device",
@@ -84,6 +87,11 @@ class Side:
     def conditions(self) -> tuple[str, ...]:
         """The workload with the dynamic dimensions: what tells a result from a newer one of the same side."""
         return *self.workload, self.facts.get("params.dynamic", "")
+
+    @property
+    def lower_is_better(self) -> tuple[str, ...]:
+        """Figures of quality of which less is better although their names do not say so."""
+        return tuple(re.findall(r"'([^']+)'", self.facts.get("params.evaluate.lower_is_better", "")))
 
     @property
     def counts(self) -> bool:

@@ -103,7 +103,8 @@ def _judge(before: Side, after: Side, metric: str, limit: float, outcome: Callab
         return told(UNKNOWN, f"{before.label} has no {metric}")
     if second is None:
         return told(FAILED, f"no {metric} any more")
-    worse = _worse(metric, first, second)
+    more = more_is_better(metric, (*before.lower_is_better, *after.lower_is_better))
+    worse = _worse(metric, first, second, more=more)
     if not exceeds(worse, limit):
         return told(PASSED, "within the limit", worse=worse)
     if metric not in _LOGGED | _OF_SAMPLES:
@@ -130,10 +131,10 @@ def _beside_noise(
     return FAILED, "above the limit, and the intervals have no point in common"
 
 
-def _worse(metric: str, before: float, after: float) -> float:
+def _worse(metric: str, before: float, after: float, *, more: bool) -> float:
     if before == after:
         return 0.0
-    change = before - after if more_is_better(metric) else after - before
+    change = before - after if more else after - before
     if metric.endswith(ABSOLUTE):
         return 100 * change if metric.endswith(SHARES) else change
     return 100 * change / abs(before) if before else math.copysign(math.inf, change)

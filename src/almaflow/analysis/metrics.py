@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.batch_search import search_metrics
 from almaflow.analysis.quality import quality_metrics
 from almaflow.analysis.rounds import is_stable, round_metrics, same_attempt, speedup_over
 from almaflow.analysis.sizes import size_metrics
@@ -209,7 +210,7 @@ def _details(outcome: Outcome, measured: Measurement) -> dict[str, float | None]
         metrics["noise/stable"] = is_stable(outcome)
     if measured.recompiles is not None:
         metrics["noise/recompiles"] = measured.recompiles
-    metrics |= quality_metrics(measured) | size_metrics(measured)
+    metrics |= quality_metrics(measured) | size_metrics(measured) | search_metrics(measured)
     # A wrong output without a difference could not be compared (its shape, NaN): zeros would look right.
     if measured.fidelity is not None and (measured.fidelity.ok or measured.fidelity.max_abs_diff > 0):
         for name in ("max_abs_diff", "cosine", "sqnr_db", "worst_part_db", "top1_agreement", "equal_share"):

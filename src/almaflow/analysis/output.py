@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.batch_search import searched
 from almaflow.analysis.choose import candidates_of
+from almaflow.analysis.metric_names import lower_is_better_in
 from almaflow.analysis.metrics import HEADLINES
 from almaflow.analysis.pareto import front
 from almaflow.analysis.quality import quality_ok, verdict
@@ -68,6 +70,7 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "unclear_beside_best": list(analysis.unclear_beside_best),
         "recommendations": [asdict(each) for each in analysis.recommendations],
         "headroom": analysis.headroom,
+        "lower_is_better": list(analysis.lower_is_better),
         "pareto": list(analysis.pareto),
         "choice": asdict(analysis.choice) if analysis.choice else None,
     }
@@ -95,7 +98,9 @@ def completed(output: Any) -> dict[str, Any]:
         ) | dict.fromkeys(_TEXTS, "unknown")
         known: dict[str, Any] = absent | output
         known |= {"conversions": [entry | _judged(each) for each in output.get("conversions", ())]}
-        return {"pareto": front(candidates_of(known)), **known}
+        candidates = candidates_of(known)
+        known = {"lower_is_better": lower_is_better_in(candidates.values()), **known}
+        return {"pareto": front(candidates, known["lower_is_better"]), **known}
     except (TypeError, AttributeError) as error:
         message = "the stored result is damaged: it is no output of a job"
         raise RecordError(message) from error
@@ -129,6 +134,7 @@ def _entry(job: Job, row: Row) -> dict[str, Any]:
         "notes": list(measured.notes) if measured else [],
         "threads": dict(measured.threads) if measured else {},
         "runtime": dict(measured.runtime) if measured else {},
+        "batch_search": searched(measured) if measured else None,
         **dict.fromkeys(HEADLINES),
         **row.metrics,
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from almaflow.analysis.metric_names import more_is_better_among, value_of
+from almaflow.analysis.metric_names import more_is_better, value_of
 from almaflow.records.quality import figure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     Metrics = Mapping[str, float | None]
 
@@ -29,7 +29,7 @@ def accuracy_metric(candidates: Mapping[str, Metrics]) -> str:
     return next(evaluated, FIDELITY)
 
 
-def front(candidates: Mapping[str, Metrics]) -> list[str]:
+def front(candidates: Mapping[str, Metrics], lower_is_better: Collection[str] = ()) -> list[str]:
     """Return the names of the conversions on the front, the fastest first; none where there is but one to choose from.
 
     A conversion is on it unless another one is as good in latency, accuracy and size of the model, and better in one of
@@ -37,11 +37,12 @@ def front(candidates: Mapping[str, Metrics]) -> list[str]:
 
     Args:
         candidates: The metrics of each conversion that counts, by its name.
+        lower_is_better: Figures of quality of which less is better although their names do not say so.
     """
     if len(candidates) < 2:  # noqa: PLR2004 - no choice
         return []
     accuracy = accuracy_metric(candidates)
-    signs = {each: -1 if more_is_better_among(candidates.values(), each) else 1 for each in (LATENCY, accuracy, MEMORY)}
+    signs = {each: -1 if more_is_better(each, lower_is_better) else 1 for each in (LATENCY, accuracy, MEMORY)}
     costs = {name: [_cost(metrics, each, sign) for each, sign in signs.items()] for name, metrics in candidates.items()}
     small = (SMALL_SHARE, 0.0), (0.0, SMALL_DB if accuracy == FIDELITY else 0.0), (SMALL_SHARE, 0.0)
     found: list[str] = []

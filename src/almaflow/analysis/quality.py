@@ -8,7 +8,7 @@ from almaflow.records.quality import DROP, SECTION, figure_of, is_error
 from almaflow.stats import exceeds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from almaflow.records import Job, Measurement, Outcome, QualityDrop
 
@@ -66,11 +66,11 @@ def verdict(job: Job, outcome: Outcome) -> str | None:
     return f"not evaluated: {measured.quality_error}" if measured.quality_error else too_low(job, outcome) or "ok"
 
 
-def shown(metrics: Mapping[str, float | None]) -> str:
+def shown(metrics: Mapping[str, float | None], lower_is_better: Collection[str] = ()) -> str:
     """Return the first figure with how far it lies from eager's: ``0.762 (-0.012)``; empty where there is none."""
     for name in figures_in(metrics)[:1]:
         value, drop = metrics.get(f"{SECTION}{name}"), metrics.get(f"{SECTION}{name}_drop")
         if value is not None:
-            beyond = None if drop is None else 0.0 + drop if is_error(name) else 0.0 - drop
+            beyond = None if drop is None else 0.0 + drop if is_error(name, lower_is_better) else 0.0 - drop
             return f"{value:.4g}" + ("" if beyond is None else f" ({beyond:+.2g})")
     return ""

@@ -28,6 +28,8 @@ class Row:
     """Whether the latency may win: see ``metrics.counts``."""
     too_low: str | None = None
     """Why its quality on labelled data keeps it from being recommended; None where nothing does."""
+    lower_is_better: tuple[str, ...] = ()
+    """Figures of quality of which less is better although their names do not say so."""
 
     @property
     def name(self) -> str:
@@ -80,7 +82,9 @@ def _cut_short(measured: Measurement | None) -> str:
 
 def make_row(job: Job, outcome: Outcome) -> Row:
     """Return the row of one outcome, beside the outcomes that the job has so far."""
-    return Row(outcome, outcome_metrics(job, outcome), timings(outcome), counts(outcome), too_low(job, outcome))
+    lower_is_better = job.evaluate.lower_is_better if job.evaluate else ()
+    figures = outcome_metrics(job, outcome), timings(outcome)
+    return Row(outcome, *figures, counts(outcome), too_low(job, outcome), lower_is_better)
 
 
 def make_rows(job: Job) -> tuple[Row, ...]:

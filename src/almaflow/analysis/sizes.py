@@ -12,7 +12,7 @@ from almaflow.stats import summary
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from almaflow.records import Measurement
+    from almaflow.records import Measurement, SizeMeasurement
 
 _LATENCY = re.compile(r"size/([^/]+)/latency_ms")
 
@@ -22,17 +22,27 @@ def size_metrics(measured: Measurement) -> dict[str, float | None]:
     metrics: dict[str, float | None] = {}
     for each in measured.sizes:
         timed, section = summary(each.samples_ms), f"size/{size_label(each.size)}"
-        samples = len(each.samples_ms) * each.size.get(BATCH, measured.batch_size)
-        seconds = sum(each.samples_ms) / 1000 if each.wall_s is None else each.wall_s
         metrics |= {
             f"{section}/latency_ms": timed.median,
             f"{section}/floor_ms": timed.floor,
-            f"{section}/throughput": samples / seconds if seconds > 0 else None,
+            f"{section}/throughput": throughput_of(each, measured.batch_size),
             f"{section}/sqnr_db": each.sqnr_db,
             f"{section}/max_abs_diff": each.max_abs_diff,
             f"{section}/recompiles": each.recompiles,
         }
     return metrics
+
+
+def throughput_of(timed: SizeMeasurement, batch_size: int) -> float | None:
+    """Return samples per second at one size; None where the clock is too coarse for a call.
+
+    Args:
+        timed: The measurement at that size.
+        batch_size: The example's batch, for a size that keeps it.
+    """
+    samples = len(timed.samples_ms) * timed.size.get(BATCH, batch_size)
+    seconds = sum(timed.samples_ms) / 1000 if timed.wall_s is None else timed.wall_s
+    return samples / seconds if seconds > 0 else None
 
 
 def size_table(several: Iterable[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -37,6 +37,8 @@ class Analysis:
     """What speaks against the figures: see ``warnings.warnings_of``."""
     busy: bool
     """Whether others took a noticeable part of the machine."""
+    lower_is_better: tuple[str, ...]
+    """Figures of quality of which less is better although their names do not say so."""
     pareto: tuple[str, ...]
     """Conversions on the Pareto front of latency, accuracy and size, the fastest first: see ``pareto.front``."""
     choice: Choice | None
@@ -80,6 +82,7 @@ def analyse(job: Job) -> Analysis:
     ranked = tuple(row for row in rows if row.may_win)
     best = ranked[0] if ranked else None
     threads = job.hardware.threads
+    lower_is_better = job.evaluate.lower_is_better if job.evaluate else ()
     beside = {row.name: compare(best, row, threads) for row in ranked[1:]} if best else {}
     unclear = tuple(name for name, found in beside.items() if found is Compared.UNKNOWN)
     tied = tuple(name for name, found in beside.items() if found in {Compared.TIED, Compared.SLOWER})
@@ -100,8 +103,9 @@ def analyse(job: Job) -> Analysis:
         recommendations=recommend(job, ranked),
         warnings=warnings_of(job),
         busy=bool(busy(job)),
-        pareto=tuple(front(candidates)),
-        choice=choose(candidates, job.choose, tied_by_rounds, fallen) if job.choose.asked else None,
+        lower_is_better=lower_is_better,
+        pareto=tuple(front(candidates, lower_is_better)),
+        choice=choose(candidates, job.choose, tied_by_rounds, fallen, lower_is_better) if job.choose.asked else None,
     )
 
 

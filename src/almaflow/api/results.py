@@ -68,6 +68,8 @@ class ValidationResult:
     recommendations: list[dict[str, Any]]
     headroom: float | None
     """How many times faster than COMPILE_INDUCTOR_DEFAULT the best one is; 1 where they are tied, None if unknown."""
+    lower_is_better: list[str] | None
+    """Figures of quality of which less is better although their names do not say so."""
     pareto: list[str]
     """Conversions on the Pareto front of latency, accuracy (quality where it was evaluated, else fidelity) and size of
     the model: no other is as good in all three, and better in one."""
@@ -103,7 +105,9 @@ class ValidationResult:
             if not is_metric(name):
                 raise UsageError(unknown_metric(name))
         output = self.to_dict()
-        return choose(candidates_of(output), asked, fallen=fallen_in(output))
+        return choose(
+            candidates_of(output), asked, fallen=fallen_in(output), lower_is_better=self.lower_is_better or ()
+        )
 
     def export(
         self,

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import UsageError
-from almaflow.records import BATCH, Axis, DynamicDim, size_label, size_text
+from almaflow.records import BATCH, Axis, BatchSearch, DynamicDim, size_label, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 """Names are parts of metrics' names."""
+SEARCH = "search"
+"""Among ``model.sizes``, the word that asks for a search."""
+LATENCIES = ("latency_ms", *(f"latency/{name}" for name in ("floor", "mean", "min", "max", "p90", "p95", "p99")))
+"""Limits of a call's time, which a search keeps to at each size."""
 _ENDS = 2
 """A range has so many ends."""
 
@@ -55,14 +59,37 @@ def further_sizes(model: ModelConfig, dims: Sequence[DynamicDim]) -> tuple[dict[
     if not by_name:
         message = f"model.sizes={model.sizes}: all sizes are fixed; add model.dynamic=[batch]"
         raise UsageError(message)
-    if not isinstance(model.sizes, list):
-        message = f"model.sizes={model.sizes}: must be a list, such as [1,2,4,8] or [{{batch:8,sequence:64}}]"
+    given = [model.sizes] if model.sizes == SEARCH else model.sizes
+    if not isinstance(given, list):
+        message = (
+            f"model.sizes={given}: must be a list, such as [1,2,4,8] or [{{batch:8,sequence:64}}], or search for a "
+            "batch size"
+        )
         raise UsageError(message)
-    sizes = [_size(each, by_name) for each in model.sizes]
+    sizes = [_size(each, by_name) for each in given if each != SEARCH]
     if twice := [size for number, size in enumerate(sizes) if size in sizes[:number]]:
         message = f"model.sizes: {size_text(twice[0])} is there twice"
         raise UsageError(message)
     return tuple(sizes)
+
+
+def batch_search(
+    model: ModelConfig, dims: Sequence[DynamicDim], limits: Mapping[str, float] | None = None
+) -> BatchSearch | None:
+    """Return the search for a batch size, with the limits of the latency among those given; None where none is asked.
+
+    Raises:
+        UsageError: the batch is not dynamic.
+    """
+    asked = model.sizes == SEARCH or (isinstance(model.sizes, list) and SEARCH in model.sizes)
+    if not asked:
+        return None
+    batch = next((dim for dim in dims if dim.name == BATCH), None)
+    if batch is None:
+        message = "model.sizes=search: looks for a batch size; add model.dynamic=[batch]"
+        raise UsageError(message)
+    high = max(batch.low, BatchSearch.high) if batch.high is None else batch.high
+    return BatchSearch(batch.low, high, {name: most for name, most in (limits or {}).items() if name in LATENCIES})
 
 
 def unmeasured(metrics: Sequence[str], model: ModelConfig, batch_size: int) -> list[str]:

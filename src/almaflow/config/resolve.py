@@ -13,7 +13,7 @@ from cattrs.errors import ClassValidationError
 from almaflow import machine
 from almaflow.config.calibrations import calibrated_here, learnt_from
 from almaflow.config.cpus import format_cpus, parse_cpus
-from almaflow.config.dynamic import dynamic_dims, further_sizes
+from almaflow.config.dynamic import batch_search, dynamic_dims, further_sizes
 from almaflow.config.schema import Device
 from almaflow.errors import UsageError
 from almaflow.records import (
@@ -80,7 +80,8 @@ def resolve_model(job: JobConfig) -> ModelSpec:
 def dynamic_fields(job: JobConfig) -> dict[str, Any]:
     """Return the fields of the model's record that say which sizes may change, and at which it is measured."""
     dims = dynamic_dims(job.model, job.batch_size)
-    return {"dynamic": dims, "sizes": further_sizes(job.model, dims)}
+    search = batch_search(job.model, dims, job.choose.max)
+    return {"dynamic": dims, "sizes": further_sizes(job.model, dims), "search": search}
 
 
 def loader_spec(loader: DataLoaderConfig) -> TargetSpec | None:

@@ -175,7 +175,8 @@ class ModelConfig(_Strict):
     dynamic_axes: Any = None
     """Where dimensions other than the batch are, by input: {input_ids:{1:sequence}}."""
     sizes: Any = None
-    """Further sizes to time each conversion at: [1,2,8] of the batch, or [{batch:8,sequence:64}]."""
+    """Further sizes to time each conversion at: [1,2,8] of the batch, or [{batch:8,sequence:64}]; search: find the
+    batch size at which throughput stops growing, or that keeps to limits such as choose.max.latency_ms."""
 
 
 @dataclass

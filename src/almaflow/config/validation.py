@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from almaflow.analysis.metric_names import is_metric, unknown_figure, unknown_metric
 from almaflow.config.cpus import parse_cpus
-from almaflow.config.dynamic import dynamic_dims, further_sizes, unmeasured
+from almaflow.config.dynamic import batch_search, dynamic_dims, further_sizes, unmeasured
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
@@ -218,9 +218,14 @@ def _inputs(job: JobConfig) -> list[str]:
 
 def _dynamic(job: JobConfig) -> list[str]:
     try:
-        further_sizes(job.model, dynamic_dims(job.model, job.batch_size))
+        dims = dynamic_dims(job.model, job.batch_size)
+        further_sizes(job.model, dims)
+        searched = batch_search(job.model, dims)
     except UsageError as error:
         return [str(error)]
+    named = (name for name in (*job.choose.max, *job.choose.min, job.choose.by) if name.startswith("batch_search/"))
+    if not searched and (wanted := next(filter(is_metric, named), None)):
+        return [f"choose: {wanted} is found by a search only; add model.dynamic=[batch] model.sizes=search"]
     return []
 
 

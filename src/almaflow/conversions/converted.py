@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from almaflow.conversions.built.witnesses import executable_evidence
 from almaflow.models.work import FloatModel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from almaflow.conversions.built.model import BuiltModel
     from almaflow.models.batches import Batch
     from almaflow.records import PlannedConversion
@@ -56,6 +59,15 @@ class ConvertedModel:
     def start_counting(self) -> None:
         """Count each graph that is compiled from now on as a recompile."""
         self._graphs_before = dynamo_graphs() if self.traits.dynamo else 0
+
+    @contextmanager
+    def not_counted(self) -> Iterator[None]:
+        """Count no graph that is compiled within the block."""
+        before = dynamo_graphs() if self.traits.dynamo else 0
+        try:
+            yield
+        finally:
+            self._graphs_before += (dynamo_graphs() if self.traits.dynamo else 0) - before
 
     def evidence(self) -> ExecutionEvidence:
         """Return what really executed, as far as the runtimes tell.

@@ -17,25 +17,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from almaflow.conversions.catalogue.plan import with_traits
-from almaflow.errors import AlmaflowError, RecordError
+from almaflow.errors import RecordError
+from almaflow.machine.directory_lock import locked
 from almaflow.records import Job, Outcome, PlannedConversion, read_json, write_json
 from almaflow.secrets import PRIVATE
 from almaflow.tracking.uris import store_of_home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-class BusyError(AlmaflowError):
-    """Another process has the job in hand."""
+    from contextlib import AbstractContextManager
 
 
 @dataclass(frozen=True)
@@ -77,23 +71,13 @@ class JobFiles:
         """Make the directory of a new job, for this user alone: inputs and secrets of the model are below it."""
         self.root.mkdir(PRIVATE, parents=True)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Be the only one to write here and to the job's runs; the system gives the lock back with the process.
 
         Raises:
             BusyError: the job is running, or is being written to the store.
         """
-        lock = FileLock(self.root / "lock", mode=0o600)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            message = f"the job in {self.root} is still running; wait for its end"
-            raise BusyError(message) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked(self.root, f"the job in {self.root} is still running; wait for its end")
 
     def make_prepare_dir(self) -> Path:
         """Make the reference worker's directory."""

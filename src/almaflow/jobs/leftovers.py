@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.errors import RecordError
-from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.files import JobFiles
+from almaflow.machine.directory_lock import BusyError
 from almaflow.measure.interleave import settled
 from almaflow.measure.outcomes import outcome_of, reports_of
 from almaflow.measure.work_directory import end_work_directory, log_name

@@ -54,21 +54,24 @@ def run_job(request: Request, progress: Progress) -> Job:
     with Interrupts() as interrupts, ExitStack() as running:
         store = JobStore(request.uri, progress, needed=request.resume is not Resume.NO)
         context = JobContext(request, store, progress, interrupts)
-        running.enter_context(_machine_alone(context))
+        machine = running.enter_context(ExitStack())
+        machine.enter_context(_machine_alone(context))
         remove_dead()
         job = new_job(request)
         files = JobFiles.of(job.directory)
         with _discarded_on_error(files), ExitStack() as starting:
             starting.enter_context(files.locked())  # so that nobody takes it for dead while it has no record
+            processes = starting.enter_context(ExitStack())
+            progress.phase(job.model.name, "start")  # the first line: the worker's own phases come seconds later
             with interrupts.let_through():
-                launcher = starting.enter_context(
+                launcher = processes.enter_context(
                     Launcher(request.hardware, files.server_log, modules_for(request.model, request.plan))
                 )
-                reference = starting.enter_context(closing(launcher.ask(reference_task(job, request, files))))
+                reference = processes.enter_context(closing(launcher.ask(reference_task(job, request, files))))
             # While the launcher's server imports, and has the model prepared, on another core.
             context.store.prepare(request.experiment_name)
             past = context.store.past(request)
-            job, workers = _prepare(context, job, launcher, reference, starting)
+            job, workers = _prepare(context, job, launcher, reference, processes)
             predictions = _predict(context, job, past)
             resumed = _look_up(context, job)
             if resumed.note:
@@ -84,7 +87,9 @@ def run_job(request: Request, progress: Progress) -> Job:
             running.push(starting.pop_all())  # from here on it has begun, and its files stay
         record = JobRecord(context, job, files, predictions)
         _measure(context, record, resumed, workers)
-        return record.job
+        processes.close()
+        machine.close()  # whoever waits for the machine need not wait for uploads
+        return store.log_models(files, record.job)
 
 
 def _recorded(files: JobFiles, job: Job, uri: str) -> Job:

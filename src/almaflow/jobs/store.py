@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.jobs.model_logging import told
-from almaflow.jobs.sync import close_in_store
+from almaflow.jobs.sync import close_in_store, log_waiting
 from almaflow.records.trouble import advised
 from almaflow.report.markdown import line
 from almaflow.tracking.history import past_of
@@ -54,6 +54,7 @@ class JobStore:
         self._needed = needed
         self._answers = True
         self._waited_s = 0.0
+        self._closed = False
 
     def prepare(self, experiment_name: str) -> None:
         """Make the store ready.
@@ -88,18 +89,29 @@ class JobStore:
         return self._try(lambda: tracker.log_outcome(job, row.outcome, row.metrics, directory, line(row)))
 
     def close(self, files: JobFiles, job: Job, status: Status) -> Job:
-        """Write whatever is missing, end the job's run, and give the job with the IDs of its runs."""
+        """Write whatever is missing but models, end the job's run, and give the job with the IDs of its runs."""
         answered, self._answers = self._answers, True
         more = {"time/tracking": self._waited_s}
-        models = not job.interrupted  # whoever interrupts a job doesn't wait for uploads
         closed = self._try(
-            lambda: close_in_store(files, job, self._uri, status=status, more=more, models=models), say=answered
+            lambda: close_in_store(files, job, self._uri, status=status, more=more, models=False), say=answered
         )
+        self._closed = closed is not None
         if closed and not answered:
             self._progress.note("the store answers again, and has everything now")
-        if closed and closed.tracked and models and (line := told(closed)):
-            self._progress.note(line)
         return closed or job
+
+    def log_models(self, files: JobFiles, job: Job) -> Job:
+        """Log the models that a closed job asks for, which may take long: nobody else should wait for it by then.
+
+        Whoever interrupts a job doesn't wait either: ``almaflow sync`` logs them then.
+        """
+        if job.interrupted or not self._closed:
+            return job
+        if not job.tracked and job.run_id:
+            job = self._try(lambda: log_waiting(files, job, self._uri)) or job
+        if job.tracked and (line := told(job)):
+            self._progress.note(line)
+        return job
 
     def _try(self, action: Callable[[], T], *, before: bool = False, say: bool = True) -> T | None:
         """Do it, and bear a store that does not answer: from then on nothing more is tried.

@@ -11,9 +11,10 @@ from almaflow.analysis import analyse, job_metrics
 from almaflow.analysis.rows import make_row
 from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
-from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.files import JobFiles
 from almaflow.jobs.leftovers import remove_dead, take_up
 from almaflow.jobs.model_logging import log_kept, to_log
+from almaflow.machine.directory_lock import BusyError
 from almaflow.records import Job, Status
 from almaflow.report.markdown import line
 from almaflow.tracking.replay import Result, catch_up
@@ -70,9 +71,25 @@ def close_in_store(  # noqa: PLR0913 - a job, and how it ended
         tracker.close(job, figures, summary, files.summary, status, verdict_tags(verdict))
     files.write_job(replace(job, tracked=False))  # the IDs of its runs, should its models fail
     if tracker and models:
-        log_kept(job, uri)
-    waits = tracker is not None and not models and bool(to_log(job))
-    job = replace(job, tracked=not unreadable and not waits)
+        return log_waiting(files, job, uri)
+    job = replace(job, tracked=not unreadable and not (tracker and to_log(job)))
+    files.write_job(job)
+    return job
+
+
+def log_waiting(files: JobFiles, job: Job, uri: str) -> Job:
+    """Log the models that a job asks for, whose runs are in the store and closed.
+
+    Returns:
+        The job, ``tracked`` unless an outcome's file cannot be read.
+
+    Raises:
+        TrackingError: models could not be logged; doing it again does no harm.
+    """
+    log_kept(job, uri)
+    unreadable: list[RecordError] = []
+    files.outcomes(unreadable)
+    job = replace(job, tracked=not unreadable)
     files.write_job(job)
     return job
 

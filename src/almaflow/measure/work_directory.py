@@ -1,4 +1,4 @@
-"""The directory of a conversion's process: made before it starts, and reduced to its log when it has ended."""
+"""The directory of a conversion's process: made before it starts, and reduced to what people read when it has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from almaflow.records.export import EXPORT_DIRECTORY
+from almaflow.records.export import EXPORT_DIRECTORY, GRAPHS
 from almaflow.secrets import mask_file
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def make_work_directory(conversion: Path) -> Path:
 
 
 def end_work_directory(conversion: Path, replicate: int) -> None:
-    """Keep the log of a process that has ended, and remove the rest.
+    """Keep the log and the graphs of a process that has ended, and remove the rest.
 
     Raises:
         FileNotFoundError: somebody has removed the conversion's directory, so that the process could not work.
@@ -43,4 +43,6 @@ def end_work_directory(conversion: Path, replicate: int) -> None:
     with suppress(FileNotFoundError):  # interrupted before it began, or converted code tidied up its directory
         log = (conversion / "work" / "worker.log").replace(conversion / log_name(replicate))
         mask_file(log)  # it becomes an artifact
+    with suppress(FileNotFoundError):  # only where graphs were asked for
+        mask_file((conversion / "work" / GRAPHS).replace(conversion / GRAPHS))
     shutil.rmtree(conversion / "work", ignore_errors=True)

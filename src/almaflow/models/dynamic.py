@@ -8,6 +8,7 @@ import torch
 
 from almaflow.errors import UsageError
 from almaflow.models.batches import batch_dims_of
+from almaflow.models.memory_order import MemoryOrder
 from almaflow.records import BATCH
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def resized(batches: Sequence[Batch], axes: Axes, size: Mapping[str, int]) -> Ba
         for place, name in named.items():
             turns = [tensors[n:] + tensors[:n] for n in range(len(tensors))]
             tensors = [_filled(each, place, size[name], rows) for each in turns]
-        made.append(_in_order_of(example, tensors[0]) if named else example)
+        made.append(MemoryOrder(example).of(tensors[0]) if named else example)
     return tuple(made)
 
 
@@ -147,9 +148,3 @@ def _is_mask(tensor: torch.Tensor) -> bool:
     """Whether a tensor looks like a mask, which is not shuffled: if it hid all from one position, that would be NaN."""
     parts = torch.view_as_real(tensor) if tensor.is_complex() else tensor
     return torch.unique(parts).numel() <= MASK_VALUES or not bool(parts.isfinite().all())
-
-
-def _in_order_of(example: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
-    """Return a tensor whose dimensions lie in memory in the order of the example's, such as channels last."""
-    order = sorted(range(example.dim()), key=lambda place: -example.stride()[place])
-    return tensor.permute(order).contiguous().permute([order.index(place) for place in range(len(order))])

@@ -72,7 +72,7 @@ def examine(
     output = calls.call(batch, check=True)
     written = tuple(name for i, name in enumerate(names) if calls.wrote(i))
     own = {_storage(tensor) for tensor in (*calls.given, *model.parameters(), *model.buffers())}
-    first = _answer(output)
+    first = answer_of(output)
     # The first output is held meanwhile: a second one in the same memory is no coincidence. State may show only after
     # a call on another input.
     check_forward(model, copied(batches[-1]), answers=False)
@@ -82,7 +82,7 @@ def examine(
     kept: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
     is_random = False
-    if alike(first, _answer(next_output)):
+    if alike(first, answer_of(next_output)):
         caches = state.changed()
         # Answers of few elements, such as a class that is sampled, are equal by chance now and then.
         is_random = calls.draws(batch) and any(
@@ -153,11 +153,11 @@ class _Calls:
             self._state.put_back()
         if seeded:
             set_generators(self._seed)
-        return _answer(self.call(batch))
+        return answer_of(self.call(batch))
 
     def of_other_size(self, batch: Batch) -> Answer:
         try:
-            return _answer(self.call(batch, check=True))
+            return answer_of(self.call(batch, check=True))
         except UsageError as error:
             message = (
                 f"model.dynamic: {str(error).partition('; change')[0]}; give ranges, or model.sizes, that it takes"
@@ -178,7 +178,7 @@ class _Calls:
         return use
 
 
-def _answer(output: object) -> Answer:
+def answer_of(output: object) -> Answer:
     """Return copies of the output's tensors, since a model may write to the memory of an earlier answer."""
     return [(name, is_number, tensor.clone()) for name, is_number, tensor in found_outputs(output)]
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from almaflow.machine.process_tree import descendants, resident_mb, share_mb
-from almaflow.records.protocol import EVALUATE, KEEPING
+from almaflow.records.protocol import EVALUATE, KEEPING, SHOWING
 
 HELPERS_INTERVAL_S = 0.2
 """Least seconds between two looks at the helpers."""
@@ -14,7 +14,7 @@ HELPERS_INTERVAL_S = 0.2
 GROWN = 1.02
 """Growth of the helpers' resident memory from which on their share is asked for again."""
 
-NOT_THE_CONVERSION = ("start", "load", "check", KEEPING, EVALUATE)
+NOT_THE_CONVERSION = ("start", "load", "check", KEEPING, EVALUATE, SHOWING)
 """Phases whose memory is not the conversion's: the worker's own peak leaves them out too."""
 
 

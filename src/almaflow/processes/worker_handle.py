@@ -24,6 +24,7 @@ from almaflow.records.protocol import (
     EVALUATE,
     KEEPING,
     PREPARING,
+    SHOWING,
     EventReader,
     RoundReport,
     RoundRequest,
@@ -164,6 +165,8 @@ class WorkerHandle:
             # What was timed is whole by then, whatever ends the evaluation.
             why = failure.message if failure else "ended before it was evaluated"
             result = replace(result, finished=True, measurement=replace(result.measurement, quality_error=why))
+        elif self.phase == SHOWING and result.measurement:
+            result = replace(result, finished=True)
         elif self.phase == KEEPING and result.measurement and (failure or not result.finished):
             measurement = _not_written(result.measurement, failure)
             if self.task.evaluate and not result.finished:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from almaflow import machine
-from almaflow.errors import AlmaflowError, UsageError
+from almaflow.errors import UsageError
+from almaflow.machine.directory_lock import locked
 from almaflow.profiles.workload import workload_of
 from almaflow.records import ModelSpec, SegmentRef, read_json, write_json
 from almaflow.records.profile_results import ProfileResults
 from almaflow.segments.files import ProfileFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from almaflow.profiles.workload import Piece, Workload
     from almaflow.records.profile import Profile
@@ -61,23 +59,14 @@ class MeasuredFiles:
         """What was measured."""
         return self.recorded.root / "results.json"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Be the only one to measure the session.
 
         Raises:
-            AlmaflowError: another process does.
+            BusyError: another process does.
         """
-        lock = FileLock(self.recorded.root / "lock", mode=0o600)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            message = f"the profile in {self.recorded.root} is being measured; wait for its end"
-            raise AlmaflowError(message) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        root = self.recorded.root
+        return locked(root, f"the profile in {root} is being measured; wait for its end")
 
     def profile(self) -> Profile:
         """Read the record of the session.

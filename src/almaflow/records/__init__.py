@@ -24,7 +24,16 @@ from almaflow.records.results import (
     TensorSpec,
     WorkerResult,
 )
-from almaflow.records.sizes import BATCH, Axis, DynamicDim, SizeMeasurement, size_label, size_text
+from almaflow.records.sizes import (
+    BATCH,
+    Axis,
+    BatchSearch,
+    BatchSearchResult,
+    DynamicDim,
+    SizeMeasurement,
+    size_label,
+    size_text,
+)
 from almaflow.records.specs import Choosing, InputSpec, MeasureSpec, ModelSpec, SegmentRef, TargetSpec, WorkerTask
 from almaflow.records.status import FailureKind, Resume, Status
 from almaflow.records.sweep import Sweep, SweepJob, measurement_overrides
@@ -33,6 +42,8 @@ from almaflow.records.workload import Operation, Workload
 __all__ = [
     "BATCH",
     "Axis",
+    "BatchSearch",
+    "BatchSearchResult",
     "Choosing",
     "CostModel",
     "Drift",

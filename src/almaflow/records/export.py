@@ -13,6 +13,8 @@ from almaflow.records.results import TensorSpec
 EXPORT_FILE = "export.json"
 EXPORT_DIRECTORY = "export"
 """The directory below a worker's own in which it writes its converted model."""
+GRAPHS = "graphs.txt"
+"""The file of a worker, and then of its conversion, with the graphs that the conversion made of the model."""
 KEPT = "kept"
 """The directory of a job that has one directory for each conversion that was kept."""
 

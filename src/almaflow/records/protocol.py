@@ -25,8 +25,12 @@ KEEPING = "keep"
 EVALUATE = "evaluate"
 """The phase after which nothing is timed: what happens there does not spoil the measurement."""
 
+SHOWING = "graphs"
+"""The phase in which a worker writes its graphs for people. It is the last one, whatever becomes of it."""
+
 PHASES = (
-    "start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready", KEEPING, EVALUATE,
+    "start", "load", "convert", "first call", "check", "prepared", "warm-up", "measure", "ready",
+    KEEPING, EVALUATE, SHOWING,
 )  # fmt: skip
 """Phases of a worker, in this order. In ``prepared`` it waits for its first turn, in ``ready`` for the next one."""
 

@@ -48,7 +48,13 @@ _ERRORS = frozenset(
 """Words of a figure's name that tell that less of it is better."""
 
 _EVALUATIONS = "almaflow.worker.evaluations."
-_FIGURES_OF = {"top1": ("top1",), "top5": ("top5",), "mse": ("mse",), "text": ("accuracy",)}
+_FIGURES_OF = {
+    "top1": ("top1",),
+    "top5": ("top5",),
+    "mse": ("mse",),
+    "text": ("accuracy",),
+    "mean_average_precision": ("map", "map_50"),
+}
 """The figures of each function in that module."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from almaflow.records.quality import QualityDrop
-from almaflow.records.sizes import SizeMeasurement
+from almaflow.records.sizes import BatchSearchResult, SizeMeasurement
 from almaflow.records.status import FailureKind
 from almaflow.records.workload import Workload
 
@@ -213,6 +213,8 @@ class Measurement:
     """Why the converted model could not be written, where it was to be."""
     sizes: tuple[SizeMeasurement, ...] = ()
     """What was measured at further sizes, where the model has dynamic dimensions."""
+    search: BatchSearchResult | None = None
+    """What the search for a batch size found, where it was asked for."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +55,28 @@ class SizeMeasurement:
     """Graphs that dynamo compiled for this size alone; None where nothing is compiled."""
     wall_s: float | None = None
     """Seconds that all timed calls took, where several are made at once; else None."""
+
+
+@dataclass(frozen=True)
+class BatchSearch:
+    """A search for the batch from which on throughput grows no more, or the largest that keeps to limits."""
+
+    low: int = 1
+    high: int = 1024
+    max_ms: dict[str, float] = field(default_factory=dict)
+    """Limits of the latency by the names of its metrics, such as ``latency/p99``."""
+
+
+@dataclass(frozen=True)
+class BatchSearchResult:
+    """The batch that a search found for one conversion, and all that were tried."""
+
+    batch: int | None
+    """None where not even the smallest one keeps to the limits."""
+    reason: str
+    """Why it is no larger one."""
+    tried: tuple[SizeMeasurement, ...] = ()
+    """From the smallest to the largest, those that do not keep to the limits too."""
 
 
 def size_label(size: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from almaflow.records.hardware import HardwareSpec
 from almaflow.records.plan import PlannedConversion
 from almaflow.records.quality import EvaluateSpec
 from almaflow.records.results import ModelTraits
-from almaflow.records.sizes import DynamicDim
+from almaflow.records.sizes import BatchSearch, DynamicDim
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class ModelSpec:
     """Dimensions whose sizes may change after the conversion; empty: all sizes are fixed."""
     sizes: tuple[dict[str, int], ...] = ()
     """Further sizes at which each conversion is timed: those of dynamic dimensions, by name."""
+    search: BatchSearch | None = None
+    """The search for a batch size that each conversion is put through; None: there is none."""
     directory: str | None = None
     """Where the command was started: relative paths in keyword arguments are meant from there."""
     seed: int = 0

@@ -15,7 +15,7 @@ from almaflow.report.choice import front_explained
 from almaflow.report.marks import MARK, is_unstable, marks_explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from almaflow.analysis import Analysis, Row
     from almaflow.records import Job
@@ -74,9 +74,9 @@ def fidelity(row: Row) -> tuple[str, str]:
     return sqnr(row.metrics), "ok" if measured.fidelity.ok else "wrong"
 
 
-def quality(metrics: Metrics) -> str:
+def quality(metrics: Metrics, lower_is_better: Collection[str] = ()) -> str:
     """Tell the first figure on labelled data, and in brackets what it gained against eager."""
-    return shown_quality(metrics)
+    return shown_quality(metrics, lower_is_better)
 
 
 def quality_name(several: Iterable[Metrics]) -> str:

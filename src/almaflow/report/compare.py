@@ -99,8 +99,23 @@ def comparisons_table(comparisons: Sequence[Comparison], kind: str) -> str:
 def _unpaired(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> list[str]:
     if alone and not comparisons:
         labels = " and ".join(dict.fromkeys(side.label for side in alone))
-        return [f"{labels} have no conversion of the same model and batch size in common"]
+        return [f"{labels} have no conversion of the same model and batch size in common", *_other_batches(alone)]
     return [f"only in {side.label}: {workload_text(side.workload)}" for side in alone]
+
+
+def _other_batches(alone: Sequence[Side]) -> list[str]:
+    """Tell the batch sizes of each side, where these alone keep results of one model from being paired."""
+    batches: dict[str, dict[str, list[str]]] = {}
+    for side in alone:
+        model, batch, _ = side.workload
+        known = batches.setdefault(model, {}).setdefault(side.label, [])
+        known += [batch] if batch not in known else []
+    lines = []
+    for model, of_sides in batches.items():
+        if len(of_sides) > 1:
+            sizes = " and ".join(f"{', '.join(found)} in {label}" for label, found in of_sides.items())
+            lines.append(f"{model}: batch size {sizes}; latencies of different batches are not compared")
+    return lines
 
 
 def _name(each: Comparison) -> str:

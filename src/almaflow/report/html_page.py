@@ -6,6 +6,7 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.batch_search import WHY, search_table
 from almaflow.analysis.choose import candidates_of
 from almaflow.analysis.sizes import size_table
 from almaflow.analysis.sweep import best_entry
@@ -63,6 +64,8 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "output": output,
         "rows": [_row(each, output) for each in timed],
         "sizes": size_table((each["conversion"], each) for each in timed),
+        "searches": search_table((each["conversion"], each.get("batch_search")) for each in timed),
+        "why": WHY,
         "priced": output.get("price_per_hour") is not None,
         "evaluated": cells.quality_name(timed),
         "too_low": [each for each in timed if each.get("quality_ok") is False],
@@ -70,7 +73,7 @@ def _job(output: Mapping[str, Any]) -> dict[str, Any]:
         "failed": [each for each in entries if each["status"] == "failed"],
         "missing": _missing(entries),
         "bars": latency_bars(entries) if timed else "",
-        "scatter": latency_against_accuracy(entries, output["pareto"]) if timed else "",
+        "scatter": latency_against_accuracy(entries, output["pareto"], output["lower_is_better"]) if timed else "",
         "recommendations": [each | {"latency": figure(each["latency_ms"])} for each in output["recommendations"]],
         "marks": [*marks_explained(timed), *front_explained(output["pareto"], candidates_of(output))],
         "chosen": chosen(choice) if choice else "",
@@ -101,7 +104,7 @@ def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
         "throughput": cells.throughput(entry),
         "speedup": cells.speedup(entry, "eager"),
         "fidelity": cells.sqnr(entry),
-        "quality": cells.quality(entry),
+        "quality": cells.quality(entry, output["lower_is_better"]),
         "error": cells.error(entry),
         "cost": "" if price is None or not rate else f"{price / SECONDS_PER_HOUR / rate * MILLION:.2f}",
     }

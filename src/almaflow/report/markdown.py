@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.batch_search import search_table, searched
 from almaflow.analysis.output import to_output
 from almaflow.analysis.sizes import size_table
 from almaflow.analysis.wording import UNKNOWN, figure
@@ -75,7 +76,7 @@ def line(row: Row) -> str:
         f"{cells.latency(row.metrics)} ms",
         f"{speedup} eager" if speedup not in {"", UNKNOWN} else "",
         " ".join(cells.fidelity(row)).strip(),
-        " ".join(filter(None, (cells.quality_name([row.metrics]), cells.quality(row.metrics)))),
+        " ".join(filter(None, (cells.quality_name([row.metrics]), cells.quality(row.metrics, row.lower_is_better)))),
         f"not recommended: {row.too_low}" if row.too_low else "",
     )
     return escaped(", ".join(filter(None, figures)))
@@ -116,7 +117,7 @@ def _results(analysis: Analysis) -> str:
         figures = [cells.latency(row.metrics), cells.interval(row.metrics), cells.throughput(row.metrics)]
         ratios = [cells.speedup(row.metrics, "eager"), cells.speedup(row.metrics, "inductor")]
         fidelity = " ".join(filter(None, cells.fidelity(row)))
-        quality = [cells.quality(row.metrics)] if evaluated else []
+        quality = [cells.quality(row.metrics, row.lower_is_better)] if evaluated else []
         error = [cells.error(row.metrics)] if predicted else []
         return [name, cells.device(row), row.outcome.planned.dtype, *figures, *ratios, fidelity, *quality, *error]
 
@@ -124,8 +125,13 @@ def _results(analysis: Analysis) -> str:
 
 
 def _sizes(analysis: Analysis) -> str:
-    header, rows = size_table((row.name, row.metrics) for row in analysis.rows if row.counts)
-    return markdown_table(header, [(code(row[0]), *row[1:]) for row in rows]) if rows else ""
+    timed = [row for row in analysis.rows if row.counts]
+    found = size_table((row.name, row.metrics) for row in timed)
+    searches = search_table((row.name, searched(row.outcome.measurement)) for row in timed)
+    tables = [
+        markdown_table(header, [(code(row[0]), *row[1:]) for row in rows]) for header, rows in (found, searches) if rows
+    ]
+    return "\n\n".join(tables)
 
 
 class Markdown(str):

@@ -47,7 +47,9 @@ def latency_bars(entries: Sequence[Mapping[str, Any]]) -> str:
     return as_svg(figure)
 
 
-def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collection[str] = ()) -> str:
+def latency_against_accuracy(
+    entries: Sequence[Mapping[str, Any]], front: Collection[str] = (), lower_is_better: Collection[str] = ()
+) -> str:
     """Draw a point for each conversion that counts: left is faster, up is nearer to eager's output, or better.
 
     The height is the quality where it was evaluated, else the SQNR against eager. Those on the Pareto front have a
@@ -57,6 +59,7 @@ def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collec
     Args:
         entries: Those of ``output=FILE.json``.
         front: Names of the conversions on the front.
+        lower_is_better: Figures of quality of which less is better although their names do not say so.
     """
     accuracy = accuracy_metric({each["conversion"]: each for each in _timed(entries)})
     in_decibels = accuracy == FIDELITY
@@ -80,7 +83,7 @@ def latency_against_accuracy(entries: Sequence[Mapping[str, Any]], front: Collec
     if in_decibels:
         _decibel_axis(axes, [at[1] for at in points])
     on_front = [at for each, at in zip(shown, points, strict=True) if each["conversion"] in front]
-    _steps(axes, on_front, accuracy)
+    _steps(axes, on_front, upwards=more_is_better(accuracy, lower_is_better))
     axes.grid(alpha=0.3)
     _legend(axes, shown, above=True)
     name_points(axes, [*on_front, *(at for at in points if at not in on_front)][:MOST_NAMES])
@@ -96,9 +99,9 @@ def _decibel_axis(axes: Axes, heights: Sequence[float]) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: "equal" if value == EQUAL_DB else f"{value:g}")
 
 
-def _steps(axes: Axes, on_front: Sequence[tuple[float, float, str]], accuracy: str) -> None:
+def _steps(axes: Axes, on_front: Sequence[tuple[float, float, str]], *, upwards: bool) -> None:
     """Draw the front in the plane: each step leads to the next point that is slower and more accurate."""
-    sign = 1 if more_is_better(accuracy) else -1
+    sign = 1 if upwards else -1
     corners: list[tuple[float, float]] = []
     for latency_ms, height, _ in sorted(on_front):
         if not corners or sign * height > sign * corners[-1][1]:

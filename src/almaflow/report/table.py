@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from almaflow.analysis.batch_search import WHY, search_table, searched
 from almaflow.analysis.sizes import size_table
 from almaflow.analysis.wording import BASELINES, figure
 from almaflow.report import cells
@@ -35,7 +36,9 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
         console.print(Text(interrupted, style="yellow"))
     if any(row.counts for row in analysis.rows):
         console.print(_fitting(analysis, console))
-        _print_sizes(analysis, console)
+        timed = [row for row in analysis.rows if row.counts]
+        _print_small(size_table((row.name, row.metrics) for row in timed), console)
+        _print_small(search_table((row.name, searched(row.outcome.measurement)) for row in timed), console)
     for line in (*cells.model_notes(job), *cells.legend(analysis)):
         console.print(Text(line))
     for line in analysis.warnings:
@@ -57,13 +60,13 @@ def render(job: Job, analysis: Analysis, console: Console) -> None:
     _print_recommendations(analysis, console)
 
 
-def _print_sizes(analysis: Analysis, console: Console) -> None:
-    """Print the latencies at further sizes, where there are any."""
-    header, rows = size_table((row.name, row.metrics) for row in analysis.rows if row.counts)
+def _print_small(table_of: tuple[tuple[str, ...], list[tuple[str, ...]]], console: Console) -> None:
+    """Print a table of texts, unless it has no row."""
+    header, rows = table_of
     if rows:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for column in header:
-            table.add_column(column, justify="left" if column == header[0] else "right")
+            table.add_column(column, justify="left" if column in {header[0], WHY} else "right")
         for row in rows:
             table.add_row(*map(Text, row))
         console.print()
@@ -116,7 +119,7 @@ def _table(analysis: Analysis, *, wide: bool) -> Table:
         table.add_column("pred. error" if wide else "pred.\nerror", justify="right", no_wrap=True)
     for row in rows:
         texts = _texts(row, compared, analysis, wide=wide)
-        texts += [cells.quality(row.metrics)] if evaluated else []
+        texts += [cells.quality(row.metrics, row.lower_is_better)] if evaluated else []
         shown = [*texts, cells.error(row.metrics) + (f"{' ' if wide else chr(10)}{PREDICTED}" if row is only else "")]
         shown = shown if predicted else texts
         table.add_row(*map(Text, shown), style="bold" if row is analysis.best else None)

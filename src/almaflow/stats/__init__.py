@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from almaflow.stats.batch_search import FoundBatch, Trial, search_batch
 from almaflow.stats.changes import FALSE_ALARM_RATE, SHORTEST, Step, steps
 from almaflow.stats.errors import (
     NEAR_PCT,
@@ -42,6 +43,7 @@ __all__ = [
     "UNSURE_FROM",
     "ErrorSummary",
     "Figure",
+    "FoundBatch",
     "Interval",
     "Paired",
     "Ratio",
@@ -51,6 +53,7 @@ __all__ = [
     "Step",
     "Summary",
     "TimedRound",
+    "Trial",
     "calls_at_once",
     "contradicts",
     "error_pct",
@@ -69,6 +72,7 @@ __all__ = [
     "not_told_apart",
     "paired",
     "ratio",
+    "search_batch",
     "series_interval",
     "speedup",
     "spread_between",

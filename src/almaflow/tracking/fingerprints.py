@@ -69,7 +69,7 @@ def fingerprint(job: Job, planned: PlannedConversion) -> str:
         "runtimes": {name: environment.get(name) for name in planned.traits.runtimes},
     }
     if model.dynamic:
-        facts["dynamic"] = [to_dict(model.dynamic), model.sizes]
+        facts["dynamic"] = [to_dict(model.dynamic), model.sizes, *([to_dict(model.search)] if model.search else [])]
     if prepared and prepared.digests:  # without an entry where there are none: what is in the store has none either
         facts["digests"] = prepared.digests
     return _digest(facts)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from almaflow.analysis.batch_search import search_told
 from almaflow.analysis.quality import verdict
 from almaflow.analysis.warnings import warnings_of
 from almaflow.machine import home
@@ -74,7 +75,7 @@ def job_params(job: Job) -> dict[str, str]:
         "threads": job.hardware.threads,
         "cpus": None if job.hardware.cpus is None else ",".join(map(str, job.hardware.cpus)),
         "dynamic": ", ".join(map(str, job.model.dynamic)) or None,
-        "sizes": ", ".join(map(size_label, job.model.sizes)) or None,
+        "sizes": ", ".join([*map(size_label, job.model.sizes), *(["search"] if job.model.search else [])]) or None,
     }
     values |= {f"measure.{name}": value for name, value in asdict(job.measure).items() if value is not None}
     values |= quality_params(job)
@@ -141,6 +142,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
             "repairs": ", ".join(measured.repairs),
             "notes": "; ".join(measured.notes),
             "quality": verdict(job, outcome),
+            "batch_search": search_told(measured),
         }
         values |= {f"runtime.{name}": value for name, value in measured.runtime.items()}
         values |= {f"threads.{name}": value for name, value in measured.threads.items()}

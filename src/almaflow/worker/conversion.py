@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,11 +21,13 @@ from almaflow.models.sources import changed_sources
 from almaflow.models.state import ModelState
 from almaflow.records import Measurement, PlannedConversion, WorkerTask
 from almaflow.records.kept_rounds import KeptRound, keep_round
-from almaflow.records.protocol import EVALUATE, KEEPING, round_request
+from almaflow.records.protocol import EVALUATE, KEEPING, SHOWING, round_request
 from almaflow.worker import device as devices
+from almaflow.worker.batch_search import found_batch
 from almaflow.worker.check import Checker, Reference, calibration_path
 from almaflow.worker.evaluate import evaluated
 from almaflow.worker.failures import WrongOutputError
+from almaflow.worker.graphs import write_graphs
 from almaflow.worker.inputs import Inputs
 from almaflow.worker.keeping import keep_model
 from almaflow.worker.rounding import fault_of_cast
@@ -83,6 +86,7 @@ def run_conversion(
             events.enter("check")  # the phase that the failure is recorded in
             raise fault
         run.time_sizes()
+        run.search_batch()
         events.enter("ready", report)
         if directed:
             run.take_turns(turns)
@@ -90,6 +94,7 @@ def run_conversion(
         if turns.keep:
             run.keep_model()
         run.evaluate()
+        run.show_graphs()
 
 
 class _Run:
@@ -188,6 +193,14 @@ class _Run:
             self._measurement = replace(self._measurement, sizes=sizes)
             self._keep(self._measurement)
 
+    def search_batch(self) -> None:
+        """Search for the batch at which throughput stops growing, where that is asked for, in the first process."""
+        search, task = self._task.model.search, self._task
+        if search and task.replicate == 0:
+            found = found_batch(search, self._checker, self._converted, self._synchronize, self._events)
+            self._measurement = replace(self._measurement, search=found)
+            self._keep(self._measurement)
+
     def _take(self, turn: RoundRequest) -> RoundReport:
         """Take a round, and keep it at once: the measurement as a whole is written at the end only."""
         rounds = self._rounds
@@ -245,6 +258,13 @@ class _Run:
         found = evaluated(self._task.evaluate, self._checker, self._converted, self._state)
         self._measurement = replace(self._measurement, **found)
         self._keep(self._measurement)
+
+    def show_graphs(self) -> None:
+        """Write the graphs to the worker's directory, where the log is to have everything; nothing comes after it."""
+        if self._task.measure.log_level == "DEBUG":
+            self._events.enter(SHOWING)
+            self._inputs.prepare(0)
+            write_graphs(Path(self._task.work_dir), self._converted, self._inputs.get(0))
 
     def keep_model(self) -> None:
         """Write the converted model to the worker's directory; what was measured stands whatever becomes of it."""

@@ -1,15 +1,18 @@
 """Figures of quality by the names of ``evaluate=NAME``, as scores of single samples.
 
-Each function takes the model's outputs on some samples and their labels, and returns a tensor of one score per sample
-for each name. The outputs are a tensor, or a mapping of tensors where the model gives several.
+Each function but the last takes the model's outputs on some samples and their labels, and returns a tensor of one score
+per sample for each name. The outputs are a tensor, or a mapping of tensors where the model gives several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 UNLABELLED = -100
 """Label of a token that does not count, as in ``torch.nn.CrossEntropyLoss``."""
@@ -61,6 +64,15 @@ def text(outputs: Any, labels: Any) -> dict[str, torch.Tensor]:
         message = f"a sample has no label but {UNLABELLED}"
         raise ValueError(message)
     return {"accuracy": right.double() / counted}
+
+
+def mean_average_precision(
+    predict: Callable[[Any], Any], loader: Iterable[tuple[Any, Any]], box_format: str = "xyxy"
+) -> dict[str, float]:
+    """Give the mean average precision of a detector: see ``detections``."""
+    from almaflow.worker.detections import average_precision
+
+    return average_precision(predict, loader, box_format)
 
 
 def _among(outputs: Any, labels: Any, count: int) -> torch.Tensor:

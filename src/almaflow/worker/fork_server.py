@@ -97,9 +97,11 @@ def import_all(modules: Sequence[str]) -> None:
         # A module that does not import is reported by the worker, with the fitting failure class.
         with contextlib.suppress(Exception), cuda_unstarted.asked_by_nvml():
             if name == "alma.conversions.select":
+                from almaflow.conversions.alma.later_imports import import_quanto
                 from almaflow.conversions.alma.repairs import apply_repairs
 
                 apply_repairs(())
+                import_quanto()
             importlib.import_module(name)
 
 

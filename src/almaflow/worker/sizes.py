@@ -52,7 +52,8 @@ class OtherSizes:
     """The sizes other than the example's, of one conversion."""
 
     def __init__(self, checker: Checker) -> None:
-        self._at = [_AtSize(size, _at(checker, size, batch, answer)) for size, batch, answer in checker.reference.sized]
+        sized = checker.reference.sized
+        self._at = [_AtSize(size, checker_at(checker, size, batch, answer)) for size, batch, answer in sized]
         spec, batches, names = checker.task.model, checker.reference.batches, checker.reference.call_form.names
         # The figures of one process are kept: further ones have nothing to add.
         first = bool(self._at) and checker.task.replicate == 0
@@ -85,8 +86,8 @@ class OtherSizes:
         return tuple(_timed(each, converted, synchronize, events) for each in asked)
 
 
-def _at(checker: Checker, size: dict[str, int], batch: Batch, answer: Any) -> Checker:
-    """Return a checker for one size."""
+def checker_at(checker: Checker, size: dict[str, int], batch: Batch, answer: Any) -> Checker:
+    """Return a checker for one size, at which eager gives this answer to the batch."""
     model = replace(checker.task.model, batch_size=size.get(BATCH, checker.task.model.batch_size))
     task = replace(checker.task, model=model)
     return replace(
@@ -100,10 +101,8 @@ def _at(checker: Checker, size: dict[str, int], batch: Batch, answer: Any) -> Ch
 def _timed(
     each: _AtSize, converted: ConvertedModel, synchronize: Callable[[], None], events: EventWriter
 ) -> SizeMeasurement:
-    inputs, task = each.checker.inputs, each.checker.task
-    rounds = Rounds(lambda index: converted.call(inputs.get(index)), synchronize, task, events, inputs.prepare)
-    for index in range(ROUNDS):
-        rounds.take(round_request(task.measure, index))
+    task = each.checker.task
+    rounds = rounds_at(each.checker, converted, synchronize, events)
     return SizeMeasurement(
         size=each.size,
         samples_ms=tuple(rounds.samples_ms),
@@ -112,3 +111,18 @@ def _timed(
         recompiles=each.recompiles,
         wall_s=sum(each.wall_s for each in rounds.rounds) if task.measure.streams > 1 else None,
     )
+
+
+def rounds_at(
+    checker: Checker,
+    converted: ConvertedModel,
+    synchronize: Callable[[], None],
+    events: EventWriter,
+    least_samples: int = 0,
+) -> Rounds:
+    """Warm up at a checker's size, and take ``ROUNDS`` rounds there, or more for so many samples."""
+    inputs, task = checker.inputs, checker.task
+    rounds = Rounds(lambda index: converted.call(inputs.get(index)), synchronize, task, events, inputs.prepare)
+    while len(rounds.rounds) < ROUNDS or len(rounds.samples_ms) < least_samples:
+        rounds.take(round_request(task.measure, len(rounds.rounds)))
+    return rounds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +149,37 @@ def test_the_misspelt_name_reaches_what_it_means(seen: dict[str, Any]) -> None:
 
 def test_sessions_have_the_threads_that_were_asked_for(seen: dict[str, Any]) -> None:
     assert seen["with"]["onnx-session"]["runtime"] == {"provider": "CPUExecutionProvider", "onnxruntime_threads": "1"}
+
+
+def test_alma_is_imported_without_what_none_of_the_planned_conversions_needs(tmp_path: Path) -> None:
+    found = in_child(in_child_later, tmp_path, fresh=True)
+    assert found == {
+        "early": [],
+        "not of quanto": False,
+        "later": None if not find_spec("transformers") else "optimum.quanto.models.transformers_models",
+        "quantiser": "XNNPACKQuantizer",
+    }
+
+
+def in_child_later() -> dict[str, Any]:
+    from almaflow.conversions.alma.repairs import xnnpack_quantizer
+    from almaflow.worker.fork_server import import_all
+
+    import_all(["torch", "alma.conversions.select"])
+    assert "alma.conversions.select" in sys.modules
+    early = sorted(name for name in ("transformers", "executorch.exir", "optimum.quanto.models") if name in sys.modules)
+    import optimum.quanto
+
+    absent = hasattr(optimum.quanto, "nothing_of_this_name")
+    wrapper = getattr(optimum.quanto, "QuantizedModelForCausalLM", None)  # whoever asks for one gets it
+    from alma.conversions.options import export_quant
+
+    return {
+        "early": early,
+        "not of quanto": absent,
+        "later": getattr(wrapper, "__module__", None),
+        "quantiser": type(export_quant.XNNPACKQuantizer()).__name__ if xnnpack_quantizer() else None,
+    }
 
 
 def test_eager_needs_no_repair_but_the_moved_modules(tmp_path: Path) -> None:

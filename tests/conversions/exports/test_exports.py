@@ -159,7 +159,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     checked = json.loads(done.stdout.splitlines()[-1])
-    return {name: why or checked[name] for name, why in written.items()} | {"MLflow": checked["MLflow"]}
+    files = sorted(directory.glob("exports/*/requirements.txt"))
+    resolved = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--no-index", "--quiet", "--report", "-"]
+        + [part for each in files for part in ("-r", str(each))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    checked["pip"] = resolved.stderr if resolved.returncode else json.loads(resolved.stdout)["install"]
+    found = {name: why or checked[name] for name, why in written.items()}
+    return found | {each: checked[each] for each in ("MLflow", "pip")}
 
 
 def as_mlflow_model(folder: Path, whole: Path) -> None:
@@ -183,3 +191,7 @@ def test_mlflow_loads_each_format_and_gets_the_same_answer(found: dict[str, Any]
     same_type, furthest = found["MLflow"][name]
     assert same_type
     assert furthest < 1e-4
+
+
+def test_pip_finds_what_every_export_requires_in_the_environment_that_measured_it(found: dict[str, Any]) -> None:
+    assert found["pip"] == []  # nothing is to be installed

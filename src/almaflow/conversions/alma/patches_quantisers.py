@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import torch
 
-from almaflow.conversions.alma.repairs import XNNPACK
+from almaflow.conversions.alma.repairs import xnnpack_quantizer
 from almaflow.conversions.built.float_form import FloatForm
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def fx_error(_building: AlmaBuild) -> Any:
 
 def xnnpack_integers(_building: AlmaBuild) -> Any:
     """Keep number arguments of integer additions and products; only floating ones need tensors to observe."""
-    module = importlib.import_module(XNNPACK)
+    module: Any = xnnpack_quantizer()
     convert = module._convert_scalars_to_attrs  # noqa: SLF001 - torchao has no public place for it
 
     def convert_floats(model: torch.fx.GraphModule) -> torch.fx.GraphModule:

@@ -54,17 +54,46 @@ def _alias_pt2e() -> None:
     sys.modules[PT2E] = importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
 
 
+XNNPACK_HOMES = ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", "torchao.testing.pt2e._xnnpack_quantizer")
+
+
+def xnnpack_quantizer() -> types.ModuleType:
+    """Import the module that has XNNPACKQuantizer in the installed versions.
+
+    Raises:
+        ImportError: there is none.
+    """
+    for name in (XNNPACK, *XNNPACK_HOMES):
+        if not isinstance(sys.modules.get(name), _LaterModule) and _importable(name):
+            return importlib.import_module(name)
+    msg = "no XNNPACKQuantizer: PyTorch moved it to torchao and executorch; pip install torchao"
+    raise ImportError(msg)
+
+
+class _LaterModule(types.ModuleType):
+    """A module whose functions import the real one when they are called.
+
+    Alma imports what all of its conversions need, and the real module brings much of ExecuTorch with it.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def of_real(*args: Any, **kwargs: Any) -> Any:
+            return getattr(xnnpack_quantizer(), name)(*args, **kwargs)
+
+        return of_real
+
+
 def _alias_xnnpack() -> None:
     package = "torch.ao.quantization.quantizer"
     if not _importable(package):
         # PyTorch removed the package too; an empty one lets the import of the submodule find the alias.
         sys.modules[package] = types.ModuleType(package)
-    for name in ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", "torchao.testing.pt2e._xnnpack_quantizer"):
-        if _importable(name):
-            sys.modules[XNNPACK] = importlib.import_module(name)
-            return
-    msg = "no XNNPACKQuantizer: PyTorch moved it to torchao and executorch; pip install torchao"
-    raise ImportError(msg)
+    if not any(importlib.util.find_spec(name.partition(".")[0]) for name in XNNPACK_HOMES):
+        xnnpack_quantizer()  # which says what is missing
+    sys.modules[XNNPACK] = _LaterModule(XNNPACK)
 
 
 def _restore_export_for_training() -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from almaflow.models.memory_order import MemoryOrder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -37,8 +39,7 @@ class _Layout:
     def __init__(self, tensor: torch.Tensor, dynamic: Mapping[int, str]) -> None:
         self._shape, self._dtype, self._strides = tensor.shape, tensor.dtype, tensor.stride()
         self._fixed = [place for place in range(tensor.dim()) if place not in dynamic] if dynamic else None
-        self._order = sorted(range(tensor.dim()), key=lambda place: (-self._strides[place], place))
-        self._back = sorted(range(tensor.dim()), key=self._order.__getitem__)
+        self._order = MemoryOrder(tensor)
 
     def of(self, tensor: torch.Tensor) -> torch.Tensor:
         if not self._takes(tensor.shape) or tensor.dtype is not self._dtype:
@@ -50,7 +51,7 @@ class _Layout:
         if self._fixed is None:
             laid_out = torch.empty_strided(self._shape, self._strides, dtype=self._dtype, device=tensor.device)
             return laid_out.copy_(tensor)
-        return tensor.permute(self._order).contiguous().permute(self._back)
+        return self._order.of(tensor)
 
     def _takes(self, shape: torch.Size) -> bool:
         if self._fixed is None or len(shape) != len(self._shape):

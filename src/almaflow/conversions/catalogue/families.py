@@ -19,8 +19,12 @@ TOOLCHAIN = "almaflow.worker.toolchain"
 
 INDUCTOR = ("torch._dynamo", "torch._inductor.compile_fx", "torch._inductor.codegen.cpp")
 COMPILES = (*INDUCTOR, TOOLCHAIN)
+EXPORT = ("torch.export._trace", "torch._functorch.partitioners")
+"""What torch.export imports when it is called for the first time."""
 ONNX = ("onnxscript", "torch.onnx._internal.exporter._core", "onnxruntime", "onnxruntime.quantization")
 OPENVINO = (*INDUCTOR, "openvino", "openvino.torch")
+EXECUTORCH = ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer",)
+"""The module of XNNPACK's quantiser, which imports most of ExecuTorch."""
 _BACKEND = "its torch.compile backend takes graphs of fixed sizes only; take {instead}"
 _ENGINE = "its engine is built for the sizes of the example"
 
@@ -43,7 +47,7 @@ PLAIN = Family(Traits(fuses_elementwise=False))
 
 FAMILIES: dict[str, Family] = {
     "eager": PLAIN,
-    "export": PLAIN,
+    "export": Family(Traits(preload=EXPORT, fuses_elementwise=False)),
     "torchscript": PLAIN,
     "inductor": Family(Traits((), COMPILES, "inductor", "quick deploy", dynamo=True), requirements.inductor),
     "cudagraphs": Family(
@@ -52,14 +56,17 @@ FAMILIES: dict[str, Family] = {
     ),
     "aot_inductor": Family(Traits(preload=COMPILES), requirements.cpp_compiler),
     "onnx": Family(
-        Traits(("onnxruntime",), ONNX, "onnxruntime", "cross-platform", keeps_memory=True), requirements.onnxruntime_on
+        Traits(("onnxruntime",), (*EXPORT, *ONNX), "onnxruntime", "cross-platform", keeps_memory=True),
+        requirements.onnxruntime_on,
     ),
     "onnxrt": Family(
         Traits(("onnxruntime",), (*INDUCTOR, *ONNX), "onnxruntime", dynamo=True),
         requirements.onnxruntime_on,
         fixed_sizes=_BACKEND.format(instead="ONNX_CPU"),
     ),
-    "openvino": Family(Traits(("openvino", "nncf"), ("openvino",), "openvino", "Intel hardware", keeps_memory=True)),
+    "openvino": Family(
+        Traits(("openvino", "nncf"), (*EXPORT, "openvino"), "openvino", "Intel hardware", keeps_memory=True)
+    ),
     "compiled_openvino": Family(
         Traits(("openvino", "nncf"), OPENVINO, recommended_for="Intel hardware", dynamo=True, keeps_memory=True),
         label="openvino",
@@ -74,14 +81,15 @@ FAMILIES: dict[str, Family] = {
     ),
     "xla": Family(Traits(preload=INDUCTOR, dynamo=True), fixed_sizes="XLA compiles anew for each size"),
     "executorch": Family(
-        Traits(("executorch",)), fixed_sizes="ExecuTorch plans the program's memory for the sizes of the example"
+        Traits(("executorch",), (*EXPORT, *EXECUTORCH)),
+        fixed_sizes="ExecuTorch plans the program's memory for the sizes of the example",
     ),
     "pt2e": Family(
-        Traits(("torchao",), quantises_graph=True),
+        Traits(("torchao",), (*EXPORT, *EXECUTORCH), quantises_graph=True),
         fixed_sizes="Alma exports it with fixed sizes before it quantises; take ONNX_CPU_INT8_STATIC or OPENVINO_INT8",
     ),
-    "fx": Family(Traits(quantises_graph=True)),
-    "fake_fx": Family(Traits(emulated=True, quantises_graph=True), label="fx"),
+    "fx": Family(Traits(preload=EXPORT, quantises_graph=True)),
+    "fake_fx": Family(Traits(preload=EXPORT, emulated=True, quantises_graph=True), label="fx"),
     "quanto": Family(Traits(("quanto",), replaces_weights=True)),
     "torchao": Family(Traits(("torchao",), replaces_weights=True)),
     "torchao_autoquant": Family(

@@ -1,0 +1,175 @@
+"""Describes calls of PyTorch's operators as plain data, and makes them again on tensors of the same kind.
+
+An operator's time depends on the shapes, types and strides of its tensors and on its other arguments, and hardly on
+the values. Imports torch: for workers only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from almaflow.models.operator_kinds import FREE
+from almaflow.records.operators import LAYOUT_PLAIN, Operator, OperatorTensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from almaflow.models.dispatched import Dispatched
+
+STRIDES = "strides "
+"""The start of the layout of a tensor that is not contiguous; its strides follow."""
+_NAMED = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format, "device": torch.device}
+"""Kinds of arguments that are written as their name."""
+
+
+def described(call: Dispatched, weights: Collection[int]) -> Operator:
+    """Describe a call.
+
+    Args:
+        call: The call, on real or fake tensors.
+        weights: The ids of the tensors that are weights, or views of them.
+    """
+    tensors: list[torch.Tensor] = []
+    arguments = {"args": _plain(list(call.args), tensors), "kwargs": _plain(call.kwargs, tensors)}
+    return Operator(
+        name=call.name,
+        kind=str(call.operator),
+        attributes=arguments,
+        inputs=tuple(_described(tensor, constant=id(tensor) in weights) for tensor in tensors),
+        outputs=tuple(_described(tensor, constant=False) for tensor in call.outputs),
+        flops=call.flops,
+    )
+
+
+def _plain(value: Any, tensors: list[torch.Tensor]) -> Any:
+    """Return an argument as JSON can hold it; tensors are appended to ``tensors`` and named by their index."""
+    if isinstance(value, torch.Tensor):
+        tensors.append(value)
+        return {"tensor": len(tensors) - 1}
+    if isinstance(value, list | tuple):
+        return [_plain(each, tensors) for each in value]
+    if isinstance(value, dict):
+        return {"dict": {key: _plain(each, tensors) for key, each in value.items()}}
+    for name, kind in _NAMED.items():
+        if isinstance(value, kind):
+            return {name: str(value).removeprefix("torch.")}
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    return {"text": str(value)}
+
+
+def _described(tensor: torch.Tensor, *, constant: bool) -> OperatorTensor:
+    strides = tuple(tensor.stride())
+    layout = LAYOUT_PLAIN if tensor.is_contiguous() else STRIDES + " ".join(map(str, strides))
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    elements = math.prod(size for size, stride in zip(tensor.shape, strides, strict=True) if stride)
+    return OperatorTensor(
+        dtype, tuple(tensor.shape), layout, constant=constant, bytes=float(elements * tensor.element_size())
+    )
+
+
+class AtenCall:
+    """A call that a description makes again, on several sets of weights in turn."""
+
+    def __init__(self, operator: Operator, pool: torch.Tensor | None = None, copies: int = 1) -> None:
+        """Make the tensors of a call.
+
+        Args:
+            operator: What ``described`` returned.
+            pool: Random numbers that floating-point weights are parts of; None: each has numbers of its own.
+            copies: The number of sets of weights; their parts of the pool are as far from each other as it allows.
+
+        Raises:
+            AttributeError: this PyTorch has no such operator.
+        """
+        namespace, name, overload = operator.kind.split(".")
+        self.function: Callable[..., Any] = getattr(getattr(getattr(torch.ops, namespace), name), overload)
+        highest = _highest_index(operator)
+        tensors = [None if each is None else _made(each, highest) for each in operator.inputs]
+        self.sets: list[tuple[list[Any], dict[str, Any]]] = []
+        for copy in range(copies):
+            there = list(tensors)
+            at = 0 if pool is None else pool.numel() * copy // copies
+            for index, each in enumerate(operator.inputs):
+                if each is None or not each.constant or pool is None or each.dtype != "float32":
+                    continue
+                whole = _whole(tensors[index])
+                if at + whole.numel() <= pool.numel():
+                    there[index] = pool.as_strided(each.shape, tensors[index].stride(), at)
+                at += -(-whole.numel() // 16) * 16
+            args, kwargs = (_value(operator.attributes[name], there) for name in ("args", "kwargs"))
+            self.sets.append((args, kwargs))
+
+
+def _value(plain: Any, tensors: list[Any]) -> Any:
+    """Return the argument that ``_plain`` described."""
+    if isinstance(plain, list):
+        return [_value(each, tensors) for each in plain]
+    if not isinstance(plain, dict):
+        return plain
+    ((name, value),) = plain.items()
+    if name == "tensor":
+        return tensors[value]
+    if name == "dict":
+        return {key: _value(each, tensors) for key, each in value.items()}
+    if name == "device":
+        return torch.device(value)
+    if name == "text":
+        message = f"an argument that is no plain value ({value})"
+        raise TypeError(message)
+    return getattr(torch, value)
+
+
+def _made(like: OperatorTensor, highest: int) -> torch.Tensor:
+    """Make a tensor of this kind: positive numbers of about one, which every operator takes, or valid indices."""
+    dtype = getattr(torch, like.dtype)
+    if like.layout.startswith(STRIDES):
+        strides = tuple(map(int, like.layout.removeprefix(STRIDES).split()))
+        tensor = torch.empty_strided(like.shape, strides, dtype=dtype)
+        # The elements between those that belong to the tensor stay as they are: no operator reads them.
+    else:
+        tensor = torch.empty(like.shape, dtype=dtype)
+    if dtype.is_floating_point or dtype.is_complex:
+        elements = torch.rand(like.shape).add_(0.1).to(dtype)
+    elif dtype == torch.bool:
+        elements = torch.ones(like.shape, dtype=dtype)
+    else:
+        elements = torch.randint(0, max(1, highest), like.shape).to(dtype)
+    if all(stride or size == 1 for size, stride in zip(like.shape, tensor.stride(), strict=True)):
+        return tensor.copy_(elements)
+    if tensor.numel():  # an expanded tensor has fewer elements than its shape says
+        whole = _whole(tensor)
+        whole.copy_(elements.flatten()[: whole.numel()])
+    return tensor
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return all elements of a tensor's memory, in its order."""
+    return torch.as_strided(tensor, (tensor.untyped_storage().nbytes() // tensor.element_size(),), (1,))
+
+
+def _highest_index(operator: Operator) -> int:
+    """Return the number of rows that an operator which looks up rows may choose from; 1: only the first."""
+    name = operator.kind.split(".")[1]
+    first = next((each for each in operator.inputs if each), None)
+    if first is None or not first.shape:
+        return 1
+    if name == "embedding":
+        return first.shape[0]
+    if name in {"index", "index_select", "gather"}:
+        return min(first.shape)
+    return 1
+
+
+def is_view(name: str) -> bool:
+    """Whether an operator only looks at its input in another way."""
+    return name in FREE
+
+
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    """Return the tensors among arguments or results."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]

@@ -1,0 +1,93 @@
+"""Lists the operators that eager PyTorch dispatches for a model, and times single ones. Imports torch: for workers."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from almaflow.models.dispatched import Dispatched, DispatchWatch
+from almaflow.records.operators import Operator, OperatorGraph
+from almaflow.worker.operators.aten_calls import described
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from almaflow.records import ModelSpec, PlannedConversion
+
+WHOLE_ATTENTION = "_native_multi_head_attention"
+WHOLE_LAYER = "_transformer_encoder_layer_fwd"
+"""Kernels of eager PyTorch for all of ``nn.MultiheadAttention`` and of an encoder's layer, which have no fake kernel."""
+
+
+class _Recorder(DispatchWatch):
+    """Describes every operator on its way to the fake kernels, those on weights too: eager computes them each time."""
+
+    def __init__(self, weights: list[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: list[Operator] = []
+        self.views = 0
+        self._weights = {id(tensor) for tensor in weights}
+        self._alive: list[torch.Tensor] = []
+        """Every tensor seen so far, kept so that no two have the same id."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        if name not in {WHOLE_ATTENTION, WHOLE_LAYER}:
+            return super().__torch_dispatch__(func, types, args, kwargs)
+        output = torch.empty_like(args[0])
+        inputs = [each for each in args if isinstance(each, torch.Tensor)]
+        self.see(Dispatched(func, name, args, kwargs or {}, output, inputs, [output]))
+        return (output, None) if name == WHOLE_ATTENTION else output
+
+    def see_view(self, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> None:
+        self.views += 1
+        self._alive += [*inputs, *outputs]
+        if inputs and id(inputs[0]) in self._weights:
+            self._weights.update(map(id, outputs))
+
+    def see(self, call: Dispatched) -> None:
+        self._alive += [*call.inputs, *call.outputs]
+        self.operators.append(described(call, self._weights))
+
+
+def graph(spec: ModelSpec, planned: PlannedConversion, threads: int) -> OperatorGraph:
+    """List the operators of one call, on tensors without values where the model can be built so.
+
+    Raises:
+        UsageError: the model or its inputs do not build.
+        Exception: the model's code depends on values, which fake tensors do not have.
+    """
+    from almaflow.models.fake import fake_example
+
+    torch.set_num_threads(threads)
+    model, batch = fake_example(spec)
+    weights = [*model.parameters(), *model.buffers()]
+    fakes = (getattr(each, "fake_mode", None) for each in (*weights, *batch))
+    mode = next((each for each in fakes if each is not None), None) or FakeTensorMode(allow_non_fake_inputs=True)
+    recorder = _Recorder(weights)
+    with torch.no_grad(), mode, _counting_modules() as modules:
+        inputs = [tensor if getattr(tensor, "fake_mode", None) else mode.from_tensor(tensor) for tensor in batch]
+        with recorder:
+            model(*inputs)
+    facts = {"views": float(recorder.views), "modules": float(modules[0])}
+    return OperatorGraph(planned.name, tuple(recorder.operators), {"torch": torch.__version__}, facts)
+
+
+@contextmanager
+def _counting_modules() -> Iterator[list[int]]:
+    """Count the calls of modules, each of which costs Python some microseconds."""
+    count = [0]
+
+    def called(_module: torch.nn.Module, _inputs: object) -> None:
+        count[0] += 1
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(called)
+    try:
+        yield count
+    finally:
+        handle.remove()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LAYOUT_PLAIN = ""
 """The layout of a tensor whose elements lie in the order of its dimensions."""
@@ -43,6 +46,8 @@ class Operator:
     outputs: tuple[OperatorTensor | None, ...] = ()
     flops: float = 0.0
     """FLOPs: two for a multiplication with its addition, or one for each written element where it is no product."""
+    is_view: bool = False
+    """Whether it only gives its input on under another shape: it computes nothing, and is not timed."""
     label: str = ""
     """The name of the model's layer that it came from, where the runtime keeps that."""
 
@@ -115,6 +120,8 @@ class OperatorTable:
     """Versions of the runtime and of what exports to it: with others, the entries are of another table."""
     entries: dict[str, OperatorTime] = field(default_factory=dict)
     """Times by the operator's key."""
+    untimed: dict[str, str] = field(default_factory=dict)
+    """The reason by the key of an operator that does not run alone."""
     rest: dict[str, float] = field(default_factory=dict)
     """Parameters of the rest of a call, by their names in the runtime's model of it; empty: not measured yet."""
     errors: tuple[float, ...] = ()
@@ -129,3 +136,14 @@ class OperatorTable:
         """12 hexadecimal digits that change whenever an entry or a parameter does."""
         text = json.dumps(asdict(self), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def cold_share(weights_mb: float, rest: Mapping[str, float]) -> float:
+    """Return the share of a model's weights that is in no cache when a call needs them.
+
+    Args:
+        weights_mb: The weights of the whole model in 10^6 bytes.
+        rest: Has ``cache_mb``, up to which all weights stay in the caches, and ``spill_mb``: with so many more, none do.
+    """
+    spill_mb = rest.get("spill_mb", 0.0)
+    return min(1.0, max(0.0, (weights_mb - rest.get("cache_mb", 0.0)) / spill_mb)) if spill_mb else 0.0

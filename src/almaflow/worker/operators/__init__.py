@@ -1,1 +1,1 @@
-"""The operators that a runtime executes for a model, and the times of single ones: the child's side."""
+"""Operators in the measured process: the graphs that runtimes execute, and the times of single operators."""

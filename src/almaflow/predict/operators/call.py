@@ -1,0 +1,34 @@
+"""The time of a call from the times of its operators.
+
+An operator takes its warm time if all weights of the model stay in the caches between two calls, and its cold time if
+none does. A call takes ``call_us`` besides, and ``node_us`` for each operator.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from almaflow.records.operators import cold_share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from almaflow.records.operators import OperatorGraph, OperatorTime
+
+
+def operator_us(graph: OperatorGraph, times: Sequence[OperatorTime | None], rest: Mapping[str, float]) -> list[float]:
+    """Return the microseconds of each operator within a call.
+
+    Args:
+        graph: The operators.
+        times: The time of each; None for one that takes only the time of a node.
+        rest: The parameters of the rest of a call.
+    """
+    share = cold_share(graph.weight_bytes / 1e6, rest)
+    node_us = rest.get("node_us", 0.0)
+    return [node_us + (_between(each, share) if each else 0.0) for each in times]
+
+
+def _between(time: OperatorTime, share: float) -> float:
+    cold_us = time.warm_us if time.cold_us is None else time.cold_us
+    return time.warm_us + share * (cold_us - time.warm_us)

@@ -32,3 +32,13 @@ def operator_us(graph: OperatorGraph, times: Sequence[OperatorTime | None], rest
 def _between(time: OperatorTime, share: float) -> float:
     cold_us = time.warm_us if time.cold_us is None else time.cold_us
     return time.warm_us + share * (cold_us - time.warm_us)
+
+
+def call_us(graph: OperatorGraph, rest: Mapping[str, float]) -> float:
+    """Return the microseconds of a call that belong to none of its operators.
+
+    These are ``call_us``, and the parameter ``NAME_us`` for each time that a fact of the graph counts, such as the calls
+    of ``modules`` in eager PyTorch.
+    """
+    counted = sum(count * rest.get(f"{name}_us", 0.0) for name, count in graph.facts.items())
+    return rest.get("call_us", 0.0) + counted

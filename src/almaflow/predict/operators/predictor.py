@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
-from almaflow.predict.operators.call import operator_us
+from almaflow.predict.operators.call import call_us, operator_us
 from almaflow.predict.operators.graphs import graph_of, has_graph
 from almaflow.predict.operators.tables import load_table
 from almaflow.records import Prediction
@@ -48,7 +48,8 @@ class Operators:
         shares = self._shares(question, table)
         if shares is None:
             return None
-        latency_ms = sum(share.total_ms for share in shares) + table.rest.get("call_us", 0.0) / 1000
+        graph = graph_of(question.model, question.conversion, question.hardware.threads)
+        latency_ms = sum(share.total_ms for share in shares) + call_us(graph, table.rest) / 1000
         low, high = interval(table.errors)
         made = Prediction(latency_ms, self.name, table.version, control_ms=table.control_ms)
         return replace(made, low_ms=latency_ms * low, high_ms=latency_ms * high) if low and high else made

@@ -7,6 +7,7 @@ from importlib import metadata
 RUNTIMES: dict[str, tuple[str, ...]] = {
     "ONNX_CPU": ("onnxruntime", "onnxruntime-gpu"),
     "OPENVINO": ("openvino",),
+    "EAGER": ("torch",),
 }
 """Distributions of the runtime by conversion; the first that is installed counts."""
 

@@ -26,6 +26,11 @@ _NAMED = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.m
 """Kinds of arguments that are written as their name."""
 
 
+LONG_BYTES = 2**14
+"""Bytes of weights from which it matters whether they are in a cache."""
+MOST_SETS = 500
+
+
 def described(call: Dispatched, weights: Collection[int]) -> Operator:
     """Describe a call.
 
@@ -75,13 +80,12 @@ def _described(tensor: torch.Tensor, *, constant: bool) -> OperatorTensor:
 class AtenCall:
     """A call that a description makes again, on several sets of weights in turn."""
 
-    def __init__(self, operator: Operator, pool: torch.Tensor | None = None, copies: int = 1) -> None:
+    def __init__(self, operator: Operator, pool: torch.Tensor) -> None:
         """Make the tensors of a call.
 
         Args:
             operator: What ``described`` returned.
-            pool: Random numbers that floating-point weights are parts of; None: each has numbers of its own.
-            copies: The number of sets of weights; their parts of the pool are as far from each other as it allows.
+            pool: Random numbers. Weights are parts of it, of as many sets as it has room for.
 
         Raises:
             AttributeError: this PyTorch has no such operator.
@@ -91,18 +95,43 @@ class AtenCall:
         highest = _highest_index(operator)
         tensors = [None if each is None else _made(each, highest) for each in operator.inputs]
         self.sets: list[tuple[list[Any], dict[str, Any]]] = []
-        for copy in range(copies):
-            there = list(tensors)
-            at = 0 if pool is None else pool.numel() * copy // copies
-            for index, each in enumerate(operator.inputs):
-                if each is None or not each.constant or pool is None or each.dtype != "float32":
-                    continue
-                whole = _whole(tensors[index])
-                if at + whole.numel() <= pool.numel():
-                    there[index] = pool.as_strided(each.shape, tensors[index].stride(), at)
-                at += -(-whole.numel() // 16) * 16
-            args, kwargs = (_value(operator.attributes[name], there) for name in ("args", "kwargs"))
+        for first in _firsts(operator.weight_bytes, pool):
+            of_set = _from_pool(operator, tensors, pool, first)
+            args, kwargs = (_value(operator.attributes[part], of_set) for part in ("args", "kwargs"))
             self.sets.append((args, kwargs))
+        self._written = [
+            _whole(tensor)
+            for tensor, each in zip(tensors, operator.inputs, strict=True)
+            if each and not each.constant and tensor is not None and tensor.numel() and tensor.dtype != torch.bool
+        ]
+
+    def touch(self) -> None:
+        """Write the activations again, as the operator before has just done."""
+        for each in self._written:
+            each.mul_(1)
+
+
+def _firsts(weight_bytes: float, pool: torch.Tensor) -> list[int]:
+    """Return the index in the pool where each set of weights begins."""
+    if weight_bytes < LONG_BYTES:
+        return [0]
+    count = min(MOST_SETS, max(1, int(pool.nbytes / weight_bytes)))
+    return [pool.numel() * number // count for number in range(count)]
+
+
+def _from_pool(
+    operator: Operator, tensors: list[torch.Tensor | None], pool: torch.Tensor, first: int
+) -> list[torch.Tensor | None]:
+    """Return the tensors with weights from the pool in place of those that fit there."""
+    replaced = list(tensors)
+    for index, (tensor, each) in enumerate(zip(tensors, operator.inputs, strict=True)):
+        if tensor is None or each is None or not each.constant or tensor.dtype != pool.dtype:
+            continue
+        elements = _whole(tensor).numel()
+        if first + elements <= pool.numel():
+            replaced[index] = pool.as_strided(tensor.shape, tensor.stride(), first)
+            first += elements
+    return replaced
 
 
 def _value(plain: Any, tensors: list[Any]) -> Any:

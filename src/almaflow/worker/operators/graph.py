@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from almaflow.records.operators import OperatorGraph
 
 GRAPHS = {
+    "EAGER": "almaflow.worker.operators.eager_graph",
     "ONNX_CPU": "almaflow.worker.operators.onnx_graph",
     "OPENVINO": "almaflow.worker.operators.openvino_graph",
 }
@@ -31,7 +32,9 @@ def main(task: dict[str, Any]) -> Any:
         os.chdir(scratch)
         planned = from_dict(PlannedConversion, task["conversion"])
         module = import_module(GRAPHS[planned.name])
-        found: OperatorGraph = module.graph(from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch))
+        found: OperatorGraph = module.graph(
+            from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch)
+        )
         os.chdir("/")
     return to_dict(found)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 TIMERS = {
+    "EAGER": "almaflow.worker.operators.eager_timer",
     "ONNX_CPU": "almaflow.worker.operators.onnx_timer",
     "OPENVINO": "almaflow.worker.operators.openvino_timer",
 }
@@ -67,7 +68,8 @@ def main(answer: Callable[[object], None]) -> None:
     module.start(task["threads"])
     operators = [from_dict(Operator, each) for each in task["operators"]]
     for group in _groups(operators):
-        for line in time_group(group, module.TimedOperator, module.overhead_us()):
+        cold_bytes = getattr(module, "COLD_BYTES", COLD_BYTES)
+        for line in time_group(group, module.TimedOperator, module.overhead_us(), cold_bytes=cold_bytes):
             answer(line)
     if task["rest"]:
         answer({"rest": module.rest(task["threads"])})
@@ -75,7 +77,11 @@ def main(answer: Callable[[object], None]) -> None:
 
 
 def time_group(
-    operators: Sequence[Operator], build: Callable[[Operator], Timed], overhead_us: float, passes: int = PASSES
+    operators: Sequence[Operator],
+    build: Callable[[Operator], Timed],
+    overhead_us: float,
+    passes: int = PASSES,
+    cold_bytes: float = COLD_BYTES,
 ) -> Iterator[dict[str, Any]]:
     """Build operators, visit each several times in turn, and yield what each takes."""
     built: dict[str, Timed] = {}
@@ -91,7 +97,7 @@ def time_group(
     visits: dict[str, _Visits] = defaultdict(_Visits)
     for _ in range(passes):
         for key, timed in built.items():
-            _visit(timed, visits[key], cold=weights[key] >= COLD_BYTES)
+            _visit(timed, visits[key], cold=weights[key] >= cold_bytes)
     for key in built:
         lowest = min(visits[key].warm)
         warm = max(0.0, lowest - overhead_us)

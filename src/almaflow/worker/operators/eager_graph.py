@@ -13,13 +13,14 @@ from almaflow.records.operators import Operator, OperatorGraph
 from almaflow.worker.operators.aten_calls import described
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from almaflow.records import ModelSpec, PlannedConversion
 
 WHOLE_ATTENTION = "_native_multi_head_attention"
 WHOLE_LAYER = "_transformer_encoder_layer_fwd"
-"""Kernels of eager PyTorch for all of ``nn.MultiheadAttention`` and of an encoder's layer, which have no fake kernel."""
+"""Kernels of eager PyTorch for all of ``nn.MultiheadAttention`` and for an encoder's layer; no fake one exists."""
 
 
 class _Recorder(DispatchWatch):
@@ -55,7 +56,7 @@ class _Recorder(DispatchWatch):
         self.operators.append(described(call, self._weights))
 
 
-def graph(spec: ModelSpec, planned: PlannedConversion, threads: int) -> OperatorGraph:
+def graph(spec: ModelSpec, planned: PlannedConversion, threads: int, _scratch: Path) -> OperatorGraph:
     """List the operators of one call, on tensors without values where the model can be built so.
 
     Raises:
@@ -66,6 +67,17 @@ def graph(spec: ModelSpec, planned: PlannedConversion, threads: int) -> Operator
 
     torch.set_num_threads(threads)
     model, batch = fake_example(spec)
+    operators, facts = recorded(model, batch)
+    return OperatorGraph(planned.name, operators, {"torch": torch.__version__}, facts)
+
+
+def recorded(model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> tuple[tuple[Operator, ...], dict[str, float]]:
+    """Return the operators of one call on fake tensors, and how often a module and a view are called.
+
+    Args:
+        model: A model, real or built on fake tensors.
+        batch: Its inputs, likewise.
+    """
     weights = [*model.parameters(), *model.buffers()]
     fakes = (getattr(each, "fake_mode", None) for each in (*weights, *batch))
     mode = next((each for each in fakes if each is not None), None) or FakeTensorMode(allow_non_fake_inputs=True)
@@ -74,8 +86,7 @@ def graph(spec: ModelSpec, planned: PlannedConversion, threads: int) -> Operator
         inputs = [tensor if getattr(tensor, "fake_mode", None) else mode.from_tensor(tensor) for tensor in batch]
         with recorder:
             model(*inputs)
-    facts = {"views": float(recorder.views), "modules": float(modules[0])}
-    return OperatorGraph(planned.name, tuple(recorder.operators), {"torch": torch.__version__}, facts)
+    return tuple(recorder.operators), {"views": float(recorder.views), "modules": float(modules[0])}
 
 
 @contextmanager

@@ -25,8 +25,15 @@ def operator_us(graph: OperatorGraph, times: Sequence[OperatorTime | None], rest
         rest: The parameters of the rest of a call.
     """
     share = cold_share(graph.weight_bytes / 1e6, rest)
-    node_us = rest.get("node_us", 0.0)
-    return [node_us + (_between(each, share) if each else 0.0) for each in times]
+    return [
+        _node_us(operator.kind, rest) + (_between(each, share) if each else 0.0)
+        for operator, each in zip(graph.operators, times, strict=True)
+    ]
+
+
+def _node_us(kind: str, rest: Mapping[str, float]) -> float:
+    """Return the overhead of an operator: of its kind, where that has one of its own."""
+    return rest.get(f"node_us/{kind}", rest.get("node_us", 0.0))
 
 
 def _between(time: OperatorTime, share: float) -> float:
@@ -37,8 +44,8 @@ def _between(time: OperatorTime, share: float) -> float:
 def call_us(graph: OperatorGraph, rest: Mapping[str, float]) -> float:
     """Return the microseconds of a call that belong to none of its operators.
 
-    These are ``call_us``, and the parameter ``NAME_us`` for each time that a fact of the graph counts, such as the calls
-    of ``modules`` in eager PyTorch.
+    These are ``call_us``, and the parameter ``NAME_us`` for each thing that a fact of the graph counts, such as the
+    calls of ``modules`` in eager PyTorch.
     """
     counted = sum(count * rest.get(f"{name}_us", 0.0) for name, count in graph.facts.items())
     return rest.get("call_us", 0.0) + counted

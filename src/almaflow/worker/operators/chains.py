@@ -28,7 +28,7 @@ CHAINS: tuple[tuple[list[Layer], list[int]], ...] = (
             *_inverted(120, 600, 120, 1),
             ["head", 600],
         ],
-        [3, 192, 192],
+        [3, 128, 128],
     ),
     (
         [
@@ -42,7 +42,7 @@ CHAINS: tuple[tuple[list[Layer], list[int]], ...] = (
             ["dense", 24, 96],
             ["head", 600],
         ],
-        [3, 192, 192],
+        [3, 128, 128],
     ),
     (
         [
@@ -57,8 +57,8 @@ CHAINS: tuple[tuple[list[Layer], list[int]], ...] = (
             ["conv", 312, 1, 1, 1, "relu"],
             ["head", 600],
         ],
-        [3, 224, 224],
+        [3, 128, 128],
     ),
-    ([["patches", 384, 24], *([["transformer", 6, 4, "fused"]] * 4)], [3, 216, 216]),
+    ([["patches", 256, 24], *([["transformer", 4, 4, "fused"]] * 3)], [3, 144, 144]),
 )
 """Layers and shapes of the chains: with depthwise convolutions, with dense ones, mixed ones, and a transformer."""

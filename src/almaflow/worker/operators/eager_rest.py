@@ -6,9 +6,9 @@ measured on chains as architectures have them.
 
 from __future__ import annotations
 
-from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
     from almaflow.models.blocks import Layer
 
+VISITS = 8
+"""Measurements of each chain, in turns; the lowest counts, since a call of some ms is disturbed more often than an
+operator."""
+CONVOLUTION = "aten.convolution.default"
+"""The operator that has a kernel of its own for each shape, and so finds less of it in the caches than others do."""
 MANY = 100
 """Calls whose time is divided by their number."""
 
@@ -37,18 +42,48 @@ def rest(threads: int) -> dict[str, float]:
         "modules_us": shortest_us(lambda: modules(tensor) is None) / MANY,
         "views_us": shortest_us(lambda: [tensor.view(16) for _ in range(MANY)]) / MANY,
     }
-    found["node_us"] = max(0.0, median(_node_us(layers, shape, found) for layers, shape in CHAINS))
-    return found
+    return found | _nodes_us(found)
 
 
-def _node_us(layers: list[Layer], shape: Sequence[int], known: dict[str, float]) -> float:
-    """Return by how much the time of a chain exceeds the sum of its operators, for each operator."""
-    torch.manual_seed(0)
-    model, example = network(layers, list(shape)).eval(), torch.rand(1, *shape)
-    operators, facts = recorded(model, [example])
-    distinct = list({each.key: each for each in operators}.values())
-    lines = time_group(distinct, TimedOperator, 0.0, cold_bytes=COLD_BYTES)
-    times = {line["timed"]: float(line["warm_us"]) for line in lines if "timed" in line}
-    alone = sum(times[each.key] for each in operators)
-    other = sum(facts[name] * known[f"{name}_us"] for name in facts)
-    return (shortest_us(lambda: model(example)) - alone - other) / len(operators)
+def _nodes_us(known: dict[str, float]) -> dict[str, float]:
+    """Return by how much an operator takes longer in a chain than alone: a convolution, and any other."""
+    chains = [_Chain(layers, shape) for layers, shape in CHAINS]
+    lines = time_group(
+        list({each.key: each for chain in chains for each in chain.operators}.values()),
+        TimedOperator,
+        0.0,
+        cold_bytes=COLD_BYTES,
+    )
+    alone = {line["timed"]: float(line["warm_us"]) for line in lines if "timed" in line}
+    whole = [min(times) for times in zip(*([chain.call_us() for chain in chains] for _ in range(VISITS)), strict=True)]
+    gaps = []
+    for chain, call_us in zip(chains, whole, strict=True):
+        other = sum(count * known[f"{name}_us"] for name, count in chain.facts.items())
+        gaps.append(call_us - other - sum(alone[each.key] for each in chain.operators))
+    counts = [[chain.convolutions, len(chain.operators) - chain.convolutions] for chain in chains]
+    of_convolution, of_other = nonnegative_fit(counts, gaps)
+    return {f"node_us/{CONVOLUTION}": of_convolution, "node_us": of_other}
+
+
+class _Chain:
+    """Layers one after the other, and their operators."""
+
+    def __init__(self, layers: list[Layer], shape: Sequence[int]) -> None:
+        torch.manual_seed(0)
+        self._model, self._example = network(layers, list(shape)).eval(), torch.rand(1, *shape)
+        self.operators, self.facts = recorded(self._model, [self._example])
+        self.convolutions = sum(each.kind == CONVOLUTION for each in self.operators)
+
+    def call_us(self) -> float:
+        return shortest_us(lambda: self._model(self._example) is None)
+
+
+def nonnegative_fit(counts: Sequence[Sequence[float]], gaps: Sequence[float]) -> tuple[float, float]:
+    """Return two costs, neither below zero, whose sums over the counts are nearest to the gaps by least squares."""
+    table, wanted = np.array(counts, dtype=np.float64), np.array(gaps)
+    both = np.linalg.lstsq(table, wanted, rcond=None)[0]
+    if (both >= 0).all():
+        return float(both[0]), float(both[1])
+    single = [max(0.0, float(column @ wanted / max(column @ column, 1e-9))) for column in table.T]
+    misses = [np.square(column * cost - wanted).sum() for column, cost in zip(table.T, single, strict=True)]
+    return (single[0], 0.0) if misses[0] <= misses[1] else (0.0, single[1])

@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -41,7 +42,10 @@ def main(task: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, directory: Path) -> list[tuple[str, float]]:
-    """Return operators and their milliseconds in one call, measured by the profiler of the runtime."""
+    """Return operators and their milliseconds in one call, measured by the profiler of the runtime.
+
+    ONNX Runtime's come in the order of execution, each node by itself.
+    """
     import torch
 
     from almaflow.conversions.build import build
@@ -57,8 +61,8 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, directory
     with torch.no_grad(), _profiling_sessions(directory):
         converted = build(planned, model, BuildInputs(batches, threads))
         if planned.traits.profiler == "onnxruntime" and converted.built.sessions:
-            times = _by_onnx_runtime(converted, batches[0])
-        elif planned.traits.profiler == "openvino":
+            return _by_onnx_runtime(converted, batches[0])
+        if planned.traits.profiler == "openvino":
             times = _by_openvino(batches[0], threads)
         else:
             times = _by_torch(converted, batches)
@@ -93,17 +97,16 @@ def _profiling_sessions(directory: Path) -> Iterator[None]:
         yield
 
 
-def _by_onnx_runtime(converted: ConvertedModel, batch: Batch) -> Times:
-    """Return the milliseconds of each operator in the last calls of ONNX Runtime's profile, which has all calls."""
+def _by_onnx_runtime(converted: ConvertedModel, batch: Batch) -> list[tuple[str, float]]:
+    """Return the milliseconds of each node in the order of execution, from the last calls of ONNX Runtime's profile."""
     for _ in range(WARM_CALLS + CALLS):
         converted.call(batch)
     events = json.loads(Path(converted.built.sessions[0].end_profiling()).read_text(encoding="utf-8"))
     runs = sum(event["name"] == "model_run" for event in events)
     nodes = [event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time")]
-    times: Times = defaultdict(float)
-    for event in nodes[-CALLS * len(nodes) // runs :]:
-        times[event["args"]["op_name"]] += event["dur"] / 1000
-    return times
+    count = len(nodes) // runs
+    calls = [nodes[first : first + count] for first in range(len(nodes) - CALLS * count, len(nodes), count)]
+    return [(same[0]["args"]["op_name"], median(each["dur"] for each in same) / 1000) for same in zip(*calls, strict=True)]
 
 
 def _by_openvino(batch: Batch, threads: int) -> Times:

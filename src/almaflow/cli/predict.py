@@ -99,7 +99,7 @@ def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
         columns = {each.name: parts for each in predictors if (parts := predicted_parts(each, question))}
         profiled = profiled_operators(question, console.print) if profile else []
         if profile:
-            columns["profiler"] = by_part(profiled)
+            columns["profiler"] = by_part((each.kind, each.total_ms) for each in profiled)
         if not columns:
             continue
         console.print(Text(f"{question.hardware.name} {question.conversion.name}: ms of one call", style="bold"))

@@ -48,8 +48,13 @@ class PredictorPool:
             self.notify(mask(f"predictor {predictor.name}: {kind}{error}; it is not asked again"))
             return None
 
-    def miss(self, name: str, of: str) -> None:
-        """Report once that a predictor had no answer, unless its failure was reported."""
-        if name not in self._failed | self._missed:
-            self._missed.add(name)
-            self.notify(f"predictor {name}: no prediction of {of}; docs/prediction.md says what each needs to know")
+    def miss(self, predictor: Predictor, question: PredictionRequest) -> None:
+        """Report once that a predictor had no answer and what it lacks, unless its failure was reported."""
+        name = predictor.name
+        if name in self._failed | self._missed:
+            return
+        self._missed.add(name)
+        lacking = getattr(predictor, "lacking", lambda _: None)(question)
+        of = f"{question.conversion.name} on {question.hardware.name}"
+        why = lacking or "docs/prediction.md says what each needs to know"
+        self.notify(f"predictor {name}: no prediction of {of}; {why}")

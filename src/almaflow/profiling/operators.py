@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from almaflow.errors import UsageError
 from almaflow.machine.lock import alone
@@ -29,6 +29,16 @@ def predicted_parts(predictor: Predictor, question: PredictionRequest) -> dict[s
     return by_part((cost.operation.kind, cost.total_ms) for cost in costs(question)) if costs else {}
 
 
+class Profiled(NamedTuple):
+    """An operator as a profiler measured it."""
+
+    kind: str
+    total_ms: float
+    """Of all calls of it in one call of the model."""
+    name: str
+    """Its name in the runtime's graph; empty where the profiler tells kinds only."""
+
+
 @dataclass(frozen=True)
 class ComparedOperator:
     """Operators of one kind and the same sizes, as they were predicted and as a profiler measured them."""
@@ -42,18 +52,19 @@ class ComparedOperator:
 
 
 def compared_operators(
-    predictor: Predictor, question: PredictionRequest, profiled: Sequence[tuple[str, float]]
+    predictor: Predictor, question: PredictionRequest, profiled: Sequence[Profiled]
 ) -> list[ComparedOperator]:
     """Return the operators of one call, those that are farthest off first; none where the predictor has none.
 
     Args:
         predictor: A predictor that may have ``costs``, whose operations may be a runtime's own operators.
         question: A request about this machine.
-        profiled: What ``profiled_operators`` returned, in the order of execution; nothing where it was not asked.
+        profiled: What ``profiled_operators`` returned; nothing where it was not asked.
     """
     costs = getattr(predictor, "costs", None)
     shares = [each for each in (costs(question) if costs else ()) if isinstance(each.operation, Operator)]
-    same = [each.operation.kind.rpartition(":")[2] for each in shares] == [kind for kind, _ in profiled]
+    measured_ms = {each.name: each.total_ms for each in profiled}
+    same = all(each.operation.name in measured_ms for each in shares)
     groups: dict[str, list[int]] = {}
     for position, each in enumerate(shares):
         groups.setdefault(each.operation.key, []).append(position)
@@ -62,7 +73,7 @@ def compared_operators(
             shares[places[0]].operation,
             len(places),
             sum(shares[place].total_ms for place in places),
-            sum(profiled[place][1] for place in places) if same else None,
+            sum(measured_ms[shares[place].operation.name] for place in places) if same else None,
         )
         for places in groups.values()
     ]
@@ -73,7 +84,7 @@ def _distance(compared: ComparedOperator) -> float:
     return abs(compared.predicted_ms - (compared.profiled_ms or 0.0))
 
 
-def profiled_operators(question: PredictionRequest, notify: Callable[[str], None]) -> list[tuple[str, float]]:
+def profiled_operators(question: PredictionRequest, notify: Callable[[str], None]) -> list[Profiled]:
     """Build the conversion here, call it some times, and return its profiler's operators with their ms of one call.
 
     Args:
@@ -101,4 +112,4 @@ def profiled_operators(question: PredictionRequest, notify: Callable[[str], None
             timeout_s=TIME_LIMIT_S,
             environment=os.environ | server_environment(question.hardware),
         )
-    return [(name, time_ms) for name, time_ms in profiled]
+    return [Profiled(*each) for each in profiled]

@@ -36,7 +36,12 @@ def operators_table(compared: Sequence[ComparedOperator]) -> Table:
 def _names(operator: Operator) -> tuple[str, str, str, str]:
     weights = [each for each in operator.inputs if each and each.constant]
     given = [each for each in operator.inputs if each and not each.constant]
-    return operator.kind.rpartition(":")[2], _first(given), _first(weights), _first(list(filter(None, operator.outputs)))
+    return (
+        operator.kind.rpartition(":")[2],
+        _first(given),
+        _first(weights),
+        _first(list(filter(None, operator.outputs))),
+    )
 
 
 def _first(tensors: Sequence[OperatorTensor]) -> str:

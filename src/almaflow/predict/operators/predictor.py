@@ -22,6 +22,7 @@ FEWEST_ERRORS = 10
 
 NEGLIGIBLE_BYTES = 16_384
 
+
 @dataclass(frozen=True)
 class OperatorShare:
     """The share of one operator in the time of a call."""
@@ -61,7 +62,7 @@ class Operators:
 
     def lacking(self, question: PredictionRequest) -> str | None:
         """Return what a prediction lacks and how to get it; None where it lacks nothing, or nothing can be done."""
-        if not has_graph(question.conversion) or question.workload is None:
+        if not has_graph(question.conversion):
             return None
         name, table = question.conversion.name, self._table(question)
         advice = "run `almaflow calibrate --for model=...` with the model's overrides"

@@ -31,7 +31,9 @@ def main(task: dict[str, Any]) -> Any:
         os.chdir(scratch)
         planned = from_dict(PlannedConversion, task["conversion"])
         module = import_module(GRAPHS[planned.name])
-        found: OperatorGraph = module.graph(from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch))
+        found: OperatorGraph = module.graph(
+            from_dict(ModelSpec, task["model"]), planned, task["threads"], Path(scratch)
+        )
         os.chdir("/")
     return to_dict(found)
 

@@ -80,8 +80,7 @@ def forecasts(job: JobConfig, notify: Callable[[str], None]) -> Iterator[Forecas
         for predictor in with_baselines(resolved.predictors):
             prediction = pool.ask(predictor, question, early=True)
             if prediction is None:
-                if hasattr(predictor, "lacking"):
-                    pool.miss(predictor, question)
+                pool.miss(predictor, question, known=True)
             else:
                 yield Forecast(
                     question.model.name,

@@ -124,6 +124,8 @@ class OperatorTable:
     """The reason by the key of an operator that does not run alone."""
     rest: dict[str, float] = field(default_factory=dict)
     """Parameters of the rest of a call, by their names in the runtime's model of it; empty: not measured yet."""
+    models: dict[str, list[float]] = field(default_factory=dict)
+    """Hyperparameters of what interpolates between entries, by class of operators."""
     errors: tuple[float, ...] = ()
     """Ratios of measured over predicted time of chains that were held out, from which intervals follow."""
     control_ms: float | None = None

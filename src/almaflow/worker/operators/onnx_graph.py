@@ -50,6 +50,15 @@ def graph(spec: ModelSpec, planned: PlannedConversion, threads: int, directory: 
     return OperatorGraph(planned.name, read(directory / OPTIMISED), versions)
 
 
+def operators_of(path: Path, threads: int) -> tuple[Operator, ...]:
+    """Return what a session on an ONNX file would execute; the file's directory gets further files."""
+    from almaflow.conversions.built.onnx_sessions import CPU, OnnxSessions
+
+    with _saving_sessions(path.parent):
+        OnnxSessions(CPU, threads).open(path)
+    return read(path.parent / OPTIMISED)
+
+
 @contextmanager
 def _saving_sessions(directory: Path) -> Iterator[None]:
     """Make ONNX Runtime's sessions write the graph that they would execute."""

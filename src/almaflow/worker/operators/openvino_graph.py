@@ -55,6 +55,16 @@ def graph(spec: ModelSpec, planned: PlannedConversion, threads: int, directory: 
     return OperatorGraph(planned.name, read(model, compiled[-1].get_runtime_model()), versions)
 
 
+def operators_of(path: Path, threads: int) -> tuple[Operator, ...]:
+    """Return what OpenVINO would execute of an ONNX file."""
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(path)
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+    return read(model, core.compile_model(model, "CPU", settings).get_runtime_model())
+
+
 def read(model: Any, executed: Any) -> tuple[Operator, ...]:
     """Return the operators of a compiled model in the order of execution.
 

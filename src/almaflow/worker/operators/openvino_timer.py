@@ -18,7 +18,6 @@ from almaflow.worker.operators.cold_share import cache_of
 from almaflow.worker.operators.floors import shortest_us
 from almaflow.worker.operators.openvino_pieces import rebuilt, values_of
 
-
 if TYPE_CHECKING:
     from almaflow.records.operators import Operator, OperatorTensor
 

@@ -23,6 +23,7 @@ LINE_EVERY = 100
 @click.option("--conversions", help="Calibrate these, separated by commas.  [default: eager, inductor, ONNX, OpenVINO]")
 @click.option("--quick", is_flag=True, help="Only the machine's limits, in 20 seconds: enough for roofline.")
 @click.option("--history", is_flag=True, help="Measure nothing: correct by the models that the store has measured.")
+@click.option("--operators", is_flag=True, help="Time single operators of ONNX and OpenVINO, in ten minutes; goes on.")
 @click.option(
     "--for",
     "models",
@@ -40,6 +41,7 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     conversions: str | None,
     quick: bool,
     history: bool,
+    operators: bool,
     models: tuple[str, ...],
     experiment: str,
     output: Path | None,
@@ -54,11 +56,11 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     from almaflow.config.composition import compose
     from almaflow.config.resolve import resolve_hardware
 
-    if models:
+    if models or operators:
         if quick or history or output:
-            message = "--for times the operators of models only: leave out --quick, --history and --output"
+            message = "--for and --operators time operators only: leave out --quick, --history and --output"
             raise UsageError(message)
-        _time_models(models, device, threads, conversions)
+        _time_operators(models, device, threads, conversions)
         return
     if history and (quick or conversions):
         message = "--history measures nothing: leave out --quick and --conversions"
@@ -86,23 +88,29 @@ def calibrate(  # noqa: PLR0913 - click passes each option
         display.notify(f"almaflow: {error}")
 
 
-def _time_models(models: tuple[str, ...], device: str, threads: int | None, conversions: str | None) -> None:
+def _time_operators(models: tuple[str, ...], device: str, threads: int | None, conversions: str | None) -> None:
+    """Time the operators of models, or of drawn layers where none is named."""
+    from almaflow.calibration.operators.configs import time_configs
     from almaflow.calibration.operators.models import time_models, timed_conversions
     from almaflow.config.composition import compose
     from almaflow.config.explain import explain
     from almaflow.config.overrides import expand
+    from almaflow.config.resolve import resolve_hardware
 
     if device != "cpu":
-        message = "--for: operators are timed one by one on the CPU only; leave out --device"
+        message = "operators are timed one by one on the CPU only; leave out --device"
         raise UsageError(message)
     plan = timed_conversions(conversions.split(",") if conversions else None)
+    more = [f"hardware.threads={threads}"] if threads else []
     try:
-        more = [f"hardware.threads={threads}"] if threads else []
         jobs = [compose([*each, *more]) for each in expand(models)]
     except Exception as error:
         raise explain(error) or error from error
     with _Display() as display:
-        tables = time_models(jobs, plan, display)
+        if models:
+            tables = time_models(jobs, plan, display)
+        else:
+            tables = time_configs(resolve_hardware(compose(["hardware=cpu", *more])), plan, display)
     for table in tables:
         click.echo(f"{table.conversion}: {len(table.entries)} operators timed with {table.threads} threads")
 

@@ -124,6 +124,8 @@ class OperatorTable:
     """The reason by the key of an operator that does not run alone."""
     rest: dict[str, float] = field(default_factory=dict)
     """Parameters of the rest of a call, by their names in the runtime's model of it; empty: not measured yet."""
+    models: dict[str, list[float]] = field(default_factory=dict)
+    """Hyperparameters of what interpolates between entries, by class of operators."""
     errors: tuple[float, ...] = ()
     """Ratios of measured over predicted time of chains that were held out, from which intervals follow."""
     control_ms: float | None = None
@@ -143,7 +145,7 @@ def cold_share(weights_mb: float, rest: Mapping[str, float]) -> float:
 
     Args:
         weights_mb: The weights of the whole model in 10^6 bytes.
-        rest: Has ``cache_mb``, up to which all weights stay in the caches, and ``spill_mb``: with so many more, none do.
+        rest: ``cache_mb``, up to which all weights stay in the caches, and ``spill_mb``: with so many more, none do.
     """
     spill_mb = rest.get("spill_mb", 0.0)
     return min(1.0, max(0.0, (weights_mb - rest.get("cache_mb", 0.0)) / spill_mb)) if spill_mb else 0.0

@@ -18,10 +18,12 @@ from almaflow.records import HardwareSpec, to_dict
 from almaflow.records.operators import OperatorTable, OperatorTime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from almaflow.records.operators import Operator
 
+PASSES, QUICK_PASSES = 6, 3
+"""Visits of each operator, at as many moments; fewer where many operators are learnt from."""
 SAVED_EVERY = 50
 """Operators after which the table is written."""
 
@@ -36,12 +38,13 @@ def table_here(conversion: str, hardware: HardwareSpec) -> OperatorTable:
         return OperatorTable(conversion, hardware.device, processor, hardware.threads, versions)
 
 
-def fill_table(
+def fill_table(  # noqa: PLR0913, PLR0917 - progress is two functions
     table: OperatorTable,
     operators: Iterable[Operator],
     source: str,
     notify: Callable[[str], None],
     advance: Callable[[int], None],
+    until: float | None = None,
 ) -> OperatorTable:
     """Time the operators that the table lacks, save the table, and return it.
 
@@ -51,6 +54,7 @@ def fill_table(
         source: The source of their shapes: ``model`` or ``configs``.
         notify: Called with a line for each kind of operator that could not be timed.
         advance: Called with the number of operators that are done.
+        until: The time by ``time.monotonic`` after which it stops; a later call goes on.
 
     Raises:
         AlmaflowError: the process that times them has ended.
@@ -60,7 +64,7 @@ def fill_table(
     if not new and table.rest:
         return table
     entries, untimed = dict(table.entries), dict(table.untimed)
-    for line in _timed(table, list(new.values()), rest=not table.rest):
+    for line in _timed(table, list(new.values()), quick=source != "model"):
         if "rest" in line:
             table = replace(table, rest=line["rest"] or table.rest)
         elif "failed" in line:
@@ -70,6 +74,8 @@ def fill_table(
             times = {name: line[name] for name in ("warm_us", "cold_us", "spread")}
             entries[line["timed"]] = OperatorTime(new[line["timed"]], **times, source=source)
             advance(1)
+            if until is not None and table.rest and time.monotonic() > until:
+                break
             if len(entries) % SAVED_EVERY == 0:
                 save_table(replace(table, entries=entries, day=time.strftime("%Y-%m-%d")))
     for kind, key in {new[key].kind: key for key in untimed if key in new}.items():
@@ -79,13 +85,14 @@ def fill_table(
     return table
 
 
-def _timed(table: OperatorTable, operators: Sequence[Operator], *, rest: bool) -> Iterable[dict[str, Any]]:
+def _timed(table: OperatorTable, operators: Sequence[Operator], *, quick: bool) -> Iterator[dict[str, Any]]:
     environment = os.environ | server_environment(HardwareSpec("here", table.device, table.threads))
     task = {
         "conversion": table.conversion,
         "threads": table.threads,
         "operators": [to_dict(each) for each in operators],
-        "rest": rest,
+        "rest": not table.rest,
+        "passes": QUICK_PASSES if quick else PASSES,
     }
     with (
         tempfile.TemporaryDirectory(prefix="almaflow-operators-", ignore_cleanup_errors=True) as scratch,

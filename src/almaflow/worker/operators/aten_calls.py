@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from almaflow.models.dispatched import Dispatched
 
+GROUPS = 8
+"""The position of the number of groups among a convolution's arguments."""
 STRIDES = "strides "
 """The start of the layout of a tensor that is not contiguous; its strides follow."""
 _NAMED = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format, "device": torch.device}
@@ -40,6 +42,8 @@ def described(call: Dispatched, weights: Collection[int]) -> Operator:
     """
     tensors: list[torch.Tensor] = []
     arguments = {"args": _plain(list(call.args), tensors), "kwargs": _plain(call.kwargs, tensors)}
+    if call.name == "convolution":
+        arguments["group"] = call.args[GROUPS]
     return Operator(
         name=call.name,
         kind=str(call.operator),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -13,6 +12,7 @@ from almaflow.records.operators import Operator, OperatorGraph, OperatorTensor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import onnx
 
@@ -48,6 +48,15 @@ def graph(spec: ModelSpec, planned: PlannedConversion, threads: int, directory: 
         build(planned, example.model, BuildInputs(example.batches, threads))
     versions = {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
     return OperatorGraph(planned.name, read(directory / OPTIMISED), versions)
+
+
+def operators_of(path: Path, threads: int) -> tuple[Operator, ...]:
+    """Return what a session on an ONNX file would execute; the file's directory gets further files."""
+    from almaflow.conversions.built.onnx_sessions import CPU, OnnxSessions
+
+    with _saving_sessions(path.parent):
+        OnnxSessions(CPU, threads).open(path)
+    return read(path.parent / OPTIMISED)
 
 
 @contextmanager

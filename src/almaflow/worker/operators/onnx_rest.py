@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -64,6 +63,6 @@ def _call(chain: list[tuple[str, tuple[int, ...] | None]], shape: tuple[int, ...
             constants.append(numpy_helper.from_array(values, inputs[-1]))
         nodes.append(helper.make_node(kind, inputs, [names[number + 1]]))
     given, result = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (first, names[-1]))
-    session: onnxruntime.InferenceSession = session_of(model_of_nodes(nodes, [given], [result], constants))
+    session = session_of(model_of_nodes(nodes, [given], [result], constants))
     forward, example = feed(session), torch.ones(shape)
     return lambda: forward(example)

@@ -56,6 +56,7 @@ class TimedOperator:
     _session: Any = field(init=False)
     _binding: Any = field(init=False)
     _producers: list[Callable[[], None]] = field(init=False, default_factory=list)
+    _consumers: list[Callable[[], None]] = field(init=False, default_factory=list)
     _values: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,8 @@ class TimedOperator:
             if output is not None:
                 value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(list(output.shape), _numpy_type(output))
                 self._binding.bind_ortvalue_output(f"out{position}", value)
+                if output.dtype == "float32" and output.bytes > LONG_BYTES:
+                    self._consumers.append(_producer(output.shape, value))
 
     def call_us(self) -> float:
         """Return the microseconds of one call whose inputs were just written."""
@@ -86,6 +89,8 @@ class TimedOperator:
     def cold_us(self) -> float:
         """Return the microseconds of one call whose weights are in no cache."""
         _evictor()()
+        for write in self._consumers:
+            write()  # a model's outputs lie where others lay before, which are in the caches
         return self.call_us()
 
 

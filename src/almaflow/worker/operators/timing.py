@@ -1,8 +1,8 @@
 """Time single operators on request, many in one process.
 
-The first line on standard input is the task: ``conversion``, ``threads``, ``operators``, and whether to time ``rest``
-of a call too. One line is answered for each operator, with its times or the reason why it has none, then one with the
-parameters of the rest.
+The first line on standard input is the task: ``conversion``, ``threads``, ``operators``, the ``passes`` over them, and
+whether to time the ``rest`` of a call too. The answers are the parameters of the rest, then a line for each operator
+with its times or the reason why it has none.
 """
 
 from __future__ import annotations
@@ -31,8 +31,6 @@ TIMERS = {
 }
 """The module with ``start``, ``overhead_us``, ``rest`` and the class ``TimedOperator``, by conversion."""
 
-PASSES = 6
-"""Visits of each operator, at as many moments: a machine that is slow for seconds is also met at fast ones."""
 VISIT_US = 4000.0
 """Microseconds of calls in one visit."""
 FEWEST, MOST, COLD = 4, 60, 4
@@ -67,12 +65,12 @@ def main(answer: Callable[[object], None]) -> None:
     module = import_module(TIMERS[task["conversion"]])
     module.start(task["threads"])
     operators = [from_dict(Operator, each) for each in task["operators"]]
-    for group in _groups(operators):
-        cold_bytes = getattr(module, "COLD_BYTES", COLD_BYTES)
-        for line in time_group(group, module.TimedOperator, module.overhead_us(), cold_bytes=cold_bytes):
-            answer(line)
     if task["rest"]:
         answer({"rest": module.rest(task["threads"])})
+    cold_bytes = getattr(module, "COLD_BYTES", COLD_BYTES)
+    for group in _groups(operators):
+        for line in time_group(group, module.TimedOperator, module.overhead_us(), task["passes"], cold_bytes):
+            answer(line)
     answer({"done": len(operators)})
 
 
@@ -80,7 +78,7 @@ def time_group(
     operators: Sequence[Operator],
     build: Callable[[Operator], Timed],
     overhead_us: float,
-    passes: int = PASSES,
+    passes: int,
     cold_bytes: float = COLD_BYTES,
 ) -> Iterator[dict[str, Any]]:
     """Build operators, visit each several times in turn, and yield what each takes."""

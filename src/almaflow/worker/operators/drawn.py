@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from almaflow.records import to_dict
 from almaflow.records.child_entry import answer_once
+from almaflow.records.plan import EAGER
 from almaflow.worker.operators.graph import GRAPHS
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ class _Writer:
 
 
 def main(task: dict[str, Any]) -> Any:
-    """Write the layers, open them, and return the operators."""
+    """Write the layers, open them, and return the operators; those of eager PyTorch need no file."""
+    if task["conversion"] == EAGER:
+        from almaflow.worker.operators.eager_layers import operators_of_layers
+
+        return to_dict(list({each.key: each for each in operators_of_layers(task["layers"])}.values()))
     with tempfile.TemporaryDirectory(prefix="almaflow-operators-") as scratch:
         path = Path(scratch, "layers.onnx")
         write(task["layers"], path)

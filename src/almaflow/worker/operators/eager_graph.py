@@ -23,7 +23,7 @@ WHOLE_LAYER = "_transformer_encoder_layer_fwd"
 """Kernels of eager PyTorch for all of ``nn.MultiheadAttention`` and for an encoder's layer; no fake one exists."""
 
 
-class _Recorder(DispatchWatch):
+class Recorder(DispatchWatch):
     """Describes every operator on its way to the fake kernels, those on weights too: eager computes them each time."""
 
     def __init__(self, weights: list[torch.Tensor]) -> None:
@@ -81,7 +81,7 @@ def recorded(model: torch.nn.Module, batch: Sequence[torch.Tensor]) -> tuple[tup
     weights = [*model.parameters(), *model.buffers()]
     fakes = (getattr(each, "fake_mode", None) for each in (*weights, *batch))
     mode = next((each for each in fakes if each is not None), None) or FakeTensorMode(allow_non_fake_inputs=True)
-    recorder = _Recorder(weights)
+    recorder = Recorder(weights)
     with torch.no_grad(), mode, _counting_modules() as modules:
         inputs = [tensor if getattr(tensor, "fake_mode", None) else mode.from_tensor(tensor) for tensor in batch]
         with recorder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -12,29 +12,32 @@ from almaflow.models.binding import Parameters, bind
 from almaflow.models.build import build_example, build_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
 
     from almaflow.models.batches import Batch
     from almaflow.records import ModelSpec
 
+_Answer = TypeVar("_Answer")
 
-def fake_example(spec: ModelSpec) -> tuple[torch.nn.Module, Batch]:
-    """Build a model and a batch on fake tensors, which take no memory, or on real ones if that fails.
+
+def on_fakes(spec: ModelSpec, work: Callable[[torch.nn.Module, Batch], _Answer]) -> _Answer:
+    """Return what ``work`` makes of a model and a batch on fake tensors, which take no memory, or of real ones else.
 
     Raises:
         UsageError: the model or its inputs do not build on real tensors either.
+        Exception: what ``work`` raises on real tensors.
     """
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     try:
         with uninitialised(), mode:
             model = build_model(spec)
         inputs = build_inputs(spec, 1, Parameters.of(model))
-        return bind(model, inputs.form), tuple(mode.from_tensor(tensor) for tensor in inputs.batches[0])
+        return work(bind(model, inputs.form), tuple(mode.from_tensor(tensor) for tensor in inputs.batches[0]))
     except Exception:  # noqa: BLE001 - a constructor may do anything with values that do not exist
         example = build_example(spec, 1)
-        return example.model, example.batches[0]
+        return work(example.model, example.batches[0])
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from almaflow.records import ModelSpec, PlannedConversion, from_dict
 from almaflow.records.child_entry import answer_once
+from almaflow.records.plan import EAGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ def main(task: dict[str, Any]) -> list[Profiled]:
 def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, directory: Path) -> list[Profiled]:
     """Return operators and their milliseconds in one call, measured by the profiler of the runtime.
 
-    Those of ONNX Runtime and OpenVINO come in the order of execution, each node by itself.
+    Those of ONNX Runtime, OpenVINO and eager come in the order of execution, each node by itself.
     """
     import torch
 
@@ -67,6 +68,8 @@ def profile(spec: ModelSpec, planned: PlannedConversion, threads: int, directory
             return _by_onnx_runtime(converted, batches[0])
         if planned.traits.profiler == "openvino":
             return _by_openvino(batches[0], threads)
+        if planned.name == EAGER:
+            return _by_dispatch(converted, batches[0])
         return [(name, total / CALLS, "") for name, total in _by_torch(converted, batches).items()]
 
 
@@ -80,6 +83,24 @@ def _by_torch(converted: ConvertedModel, batches: list[Batch]) -> Times:
         for _ in range(CALLS):
             converted.call(batches[0])
     return {event.key: event.self_cpu_time_total / 1000 for event in profiler.key_averages()}
+
+
+def _by_dispatch(converted: ConvertedModel, batch: Batch) -> list[Profiled]:
+    """Return the milliseconds of each operator in the order of execution, by a clock around its dispatch.
+
+    PyTorch's profiler would show operators and those that they call, and not which of them the graph has.
+    """
+    from almaflow.models.dispatched import DispatchClock, place_name
+
+    calls = []
+    for _ in range(WARM_CALLS + CALLS):
+        with DispatchClock() as clock:
+            converted.call(batch)
+        calls.append(clock.times_ns)
+    return [
+        (f"aten::{same[0][0]}", median(each for _, each in same) / 1e6, place_name(same[0][0], place))
+        for place, same in enumerate(zip(*calls[WARM_CALLS:], strict=True))
+    ]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from almaflow.models.dispatched import DispatchWatch
+from almaflow.models.dispatched import DispatchClock, DispatchWatch, place_name
 from almaflow.records import from_dict, to_dict
 from almaflow.records.operators import Operator
 from almaflow.worker.operators.aten_calls import AtenCall
@@ -75,6 +75,15 @@ def test_shapes_strides_and_weights_are_told(operators: tuple[Operator, ...]) ->
     assert (transposed.shape, transposed.layout, transposed.constant) == ((8, 16), "strides 1 8", True)
 
 
+def test_a_clock_sees_the_same_operators(operators: tuple[Operator, ...]) -> None:
+    model, image = Small().eval(), torch.rand(2, 3, 8, 8)
+    with torch.no_grad(), DispatchClock() as clock:
+        model(image)
+    names = [place_name(name, place) for place, (name, _) in enumerate(clock.times_ns)]
+    assert names == [each.name for each in operators]
+    assert all(taken > 0 for _, taken in clock.times_ns)
+
+
 def test_modules_and_views_are_counted() -> None:
     model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.ReLU())
     _, facts = recorded(model, [torch.rand(1, 2, 2)])
@@ -118,9 +127,9 @@ def test_drawn_layers_have_the_operators_of_their_modules() -> None:
         operators_of_layers([image | {"groups": 4, "residual": False}]),
         operators_of_layers([image | {"groups": 1, "residual": True}]),
     )
-    assert [each.name for each in grouped] == ["convolution", "native_batch_norm", "silu_"]
+    assert [each.name for each in grouped] == ["convolution#0", "native_batch_norm#1", "silu_#2"]
     assert grouped[0].attributes["group"] == 4
-    assert [each.name for each in residual] == ["convolution", "native_batch_norm", "add_", "silu_"]
+    assert [each.kind.split(".")[1] for each in residual] == ["convolution", "native_batch_norm", "add_", "silu_"]
 
 
 @pytest.mark.parametrize(

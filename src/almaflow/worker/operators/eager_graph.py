@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from almaflow.models.dispatched import Dispatched, DispatchWatch
+from almaflow.models.dispatched import Dispatched, DispatchWatch, place_name
 from almaflow.records.operators import Operator, OperatorGraph
 from almaflow.worker.operators.aten_calls import described
 
@@ -53,7 +54,8 @@ class Recorder(DispatchWatch):
 
     def see(self, call: Dispatched) -> None:
         self._alive += [*call.inputs, *call.outputs]
-        self.operators.append(described(call, self._weights))
+        operator = described(call, self._weights)
+        self.operators.append(replace(operator, name=place_name(call.name, len(self.operators))))
 
 
 def graph(spec: ModelSpec, planned: PlannedConversion, threads: int, _scratch: Path) -> OperatorGraph:
@@ -63,11 +65,10 @@ def graph(spec: ModelSpec, planned: PlannedConversion, threads: int, _scratch: P
         UsageError: the model or its inputs do not build.
         Exception: the model's code depends on values, which fake tensors do not have.
     """
-    from almaflow.models.fake import fake_example
+    from almaflow.models.fake import on_fakes
 
     torch.set_num_threads(threads)
-    model, batch = fake_example(spec)
-    operators, facts = recorded(model, batch)
+    operators, facts = on_fakes(spec, recorded)
     return OperatorGraph(planned.name, operators, {"torch": torch.__version__}, facts)
 
 

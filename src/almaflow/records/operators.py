@@ -140,6 +140,18 @@ class OperatorTable:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class ComparedOperator:
+    """Operators of one kind and the same sizes, as they were predicted and as a profiler measured them."""
+
+    operator: Operator
+    count: int
+    predicted_ms: float
+    """Of all of them together."""
+    profiled_ms: float | None
+    """None: the profiler saw other operators, or was not asked."""
+
+
 def cold_share(weights_mb: float, rest: Mapping[str, float]) -> float:
     """Return the share of a model's weights that is in no cache when a call needs them.
 

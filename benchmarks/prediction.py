@@ -6,7 +6,7 @@ conversion, and against its median. What learns from models is learnt anew for e
 leak. The kernels are those of the last ``almaflow calibrate`` here.
 
 With ``--operators`` also by operators that were timed one by one, for ONNX_CPU and OPENVINO: ``operators`` at the
-models' own shapes, which are timed first (about 20 minutes), and ``interpolated`` from drawn layers alone (ten minutes).
+models' own shapes, which are timed first (about 20 minutes alone), and ``interpolated`` from drawn layers only (ten).
 
 On a GPU (``--device cuda``) eager and inductor alone, and the models are timed as calibration times its networks, each
 in a process of its own that times it at several moments: a job there imports for half a minute.
@@ -76,6 +76,8 @@ CONVERSIONS = {
 }
 PREDICTORS = (Calibrated(), Calibrated("history", "history"), EagerRatio(), Roofline())
 BY_OPERATORS = (Operators(), Operators(interpolate=True, name="interpolated"))
+SHOWN = ("calibrated", "history", "operators", "interpolated")
+"""Predictors that are shown model by model."""
 EXPERIMENT = "prediction"
 MEASURE = ("measure=quick", "measure.min_samples=20", "measure.min_time_s=2", "measure.max_time_s=30")
 NEAR = 0.1
@@ -322,6 +324,7 @@ def _show(answers: Sequence[Answer]) -> None:
         "median",
     ]
     show("Error against the floor, families held out", columns, rows, NOTE)
+    shown = [name for name in SHOWN if any(answer.predictor == name for answer in answers)]
     models = sorted({(a.row.model, a.row.batch_size) for a in answers})
     table = []
     for model, batch in models:
@@ -331,10 +334,10 @@ def _show(answers: Sequence[Answer]) -> None:
             if (a.row.model, a.row.batch_size) == (model, batch)
         }
         line = [f"{model} x {batch}"]
-        line += [percent(cells.get((c, p)), 0) for p in ("calibrated", "history") for c in order]
+        line += [percent(cells.get((c, p)), 0) for p in shown for c in order]
         table.append(line)
     short = {"COMPILE_INDUCTOR_DEFAULT": "inductor", "EAGER": "eager", "ONNX_CPU": "onnx", "OPENVINO": "openvino"}
-    show("By model", ["", *(f"{short[c]} {p[:4]}." for p in ("calibrated", "history") for c in order)], table)
+    show("By model", ["", *(f"{short[c]} {p[:4]}." for p in shown for c in order)], table)
 
 
 if __name__ == "__main__":

@@ -136,8 +136,9 @@ class OperatorTable:
     @property
     def version(self) -> str:
         """12 hexadecimal digits that change whenever an entry or a parameter does."""
-        text = json.dumps(asdict(self), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        times = sorted((key, each.warm_us, each.cold_us, each.source) for key, each in self.entries.items())
+        facts = [self.conversion, self.versions, times, sorted(self.untimed), self.rest, self.models, self.errors]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from almaflow.errors import UsageError
@@ -12,7 +11,7 @@ from almaflow.processes.environment import server_environment
 from almaflow.processes.one_shot import answer_of
 from almaflow.profiling.parts import by_part
 from almaflow.records import to_dict
-from almaflow.records.operators import Operator
+from almaflow.records.operators import ComparedOperator, Operator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,18 +36,6 @@ class Profiled(NamedTuple):
     """Of all calls of it in one call of the model."""
     name: str
     """Its name in the runtime's graph; empty where the profiler tells kinds only."""
-
-
-@dataclass(frozen=True)
-class ComparedOperator:
-    """Operators of one kind and the same sizes, as they were predicted and as a profiler measured them."""
-
-    operator: Operator
-    count: int
-    predicted_ms: float
-    """Of all of them together."""
-    profiled_ms: float | None
-    """None: the profiler saw other operators, or was not asked."""
 
 
 def compared_operators(

@@ -136,8 +136,21 @@ class OperatorTable:
     @property
     def version(self) -> str:
         """12 hexadecimal digits that change whenever an entry or a parameter does."""
-        text = json.dumps(asdict(self), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        times = sorted((key, each.warm_us, each.cold_us, each.source) for key, each in self.entries.items())
+        facts = [self.conversion, self.versions, times, sorted(self.untimed), self.rest, self.models, self.errors]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class ComparedOperator:
+    """Operators of one kind and the same sizes, as they were predicted and as a profiler measured them."""
+
+    operator: Operator
+    count: int
+    predicted_ms: float
+    """Of all of them together."""
+    profiled_ms: float | None
+    """None: the profiler saw other operators, or was not asked."""
 
 
 def cold_share(weights_mb: float, rest: Mapping[str, float]) -> float:

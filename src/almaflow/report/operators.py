@@ -9,8 +9,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from almaflow.profiling.operators import ComparedOperator
-    from almaflow.records.operators import Operator, OperatorTensor
+    from almaflow.records.operators import ComparedOperator, Operator, OperatorTensor
 
 LONGEST = 20
 """Rows that are shown one by one; the others are summed up."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from almaflow.records.operators import Operator
 
 OPSET, IR_VERSION = 20, 9
-SIMPLE = {
+SIMPLE: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax": ("Softmax", {"axis": -1}),
     "gelu": ("Gelu", {}),
     "sigmoid": ("Sigmoid", {}),

@@ -107,12 +107,13 @@ def _constant(node: Any) -> Described:
 def _flops(kind: str, node: Any) -> float:
     written = float(prod(node.output(0).get_shape()))
     if kind in WINDOWS:
-        return 2.0 * written * prod(node.input(1).get_shape()[WINDOWS[kind] :])
+        return 2.0 * written * float(prod(node.input(1).get_shape()[WINDOWS[kind] :]))
     if kind == "MatMul":
         shape = node.input(0).get_shape()
-        return 2.0 * written * (shape[-2] if node.get_attributes()["transpose_a"] and len(shape) > 1 else shape[-1])
+        is_turned = node.get_attributes()["transpose_a"] and len(shape) > 1
+        return 2.0 * written * float(shape[-2] if is_turned else shape[-1])
     if kind == "ScaledDotProductAttention":
-        return 4.0 * written * node.input(1).get_shape()[-2]
+        return 4.0 * written * float(node.input(1).get_shape()[-2])
     return 0.0
 
 

@@ -33,10 +33,11 @@ def test_options_that_do_not_go_together_are_one_line(arguments: list[str], mess
 
 
 @pytest.mark.slow
-def test_a_model_whose_operators_were_timed_is_predicted_and_explained() -> None:
-    done = CliRunner().invoke(calibrate, ["--for", "model=simple", "--conversions", "ONNX_CPU"], catch_exceptions=False)
+@pytest.mark.parametrize("conversion", ["ONNX_CPU", "EAGER"])
+def test_a_model_whose_operators_were_timed_is_predicted_and_explained(conversion: str) -> None:
+    done = CliRunner().invoke(calibrate, ["--for", "model=simple", "--conversions", conversion], catch_exceptions=False)
     assert "operators timed with" in done.stdout
-    asked = ["model=simple", "predictor=operators", "conversions=[ONNX_CPU]"]
+    asked = ["model=simple", "predictor=operators", f"conversions=[{conversion}]"]
     made = CliRunner().invoke(predict, [*asked, "--json"], catch_exceptions=False)
     (prediction,) = [each for each in json.loads(made.stdout) if each["predictor"] == "operators"]
     assert 0.001 < prediction["predicted_latency_ms"] < 1000

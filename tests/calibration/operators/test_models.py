@@ -35,9 +35,10 @@ def test_options_that_do_not_go_together_are_one_line(arguments: list[str], mess
 @pytest.mark.slow
 @pytest.mark.parametrize("conversion", ["ONNX_CPU", "EAGER"])
 def test_a_model_whose_operators_were_timed_is_predicted_and_explained(conversion: str) -> None:
-    done = CliRunner().invoke(calibrate, ["--for", "model=simple", "--conversions", conversion], catch_exceptions=False)
+    command = ["--for", "model=simple", "--conversions", conversion, "--threads", "1"]
+    done = CliRunner().invoke(calibrate, command, catch_exceptions=False)
     assert "operators timed with" in done.stdout
-    asked = ["model=simple", "predictor=operators", f"conversions=[{conversion}]"]
+    asked = ["model=simple", "predictor=operators", f"conversions=[{conversion}]", "hardware.threads=1"]
     made = CliRunner().invoke(predict, [*asked, "--json"], catch_exceptions=False)
     (prediction,) = [each for each in json.loads(made.stdout) if each["predictor"] == "operators"]
     assert 0.001 < prediction["predicted_latency_ms"] < 1000

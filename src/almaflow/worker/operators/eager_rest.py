@@ -6,6 +6,7 @@ measured on chains as architectures have them.
 
 from __future__ import annotations
 
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from almaflow.models.blocks import network
 from almaflow.worker.operators.chains import CHAINS
 from almaflow.worker.operators.eager_graph import recorded
 from almaflow.worker.operators.eager_timer import COLD_BYTES, TimedOperator
-from almaflow.worker.operators.floors import shortest_us
+from almaflow.worker.operators.floors import floor, samples_until, shortest_us
 from almaflow.worker.operators.timing import time_group
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from almaflow.models.blocks import Layer
 
-VISITS = 8
-"""Measurements of each chain, in turns; the lowest counts, since a call of some ms is disturbed more often than an
-operator."""
+VISITS, VISIT_US = 12, 15_000.0
+"""Visits of each chain, in turns, and microseconds of calls in one. The lowest counts: a call of some ms is disturbed
+more often than an operator."""
 CONVOLUTION = "aten.convolution.default"
 """The operator that has a kernel of its own for each shape, and so finds less of it in the caches than others do."""
 PASSES = 6
@@ -78,7 +79,14 @@ class _Chain:
         self.convolutions = sum(each.kind == CONVOLUTION for each in self.operators)
 
     def call_us(self) -> float:
-        return shortest_us(lambda: self._model(self._example) is None)
+        """Return the floor of the calls of one visit, in microseconds."""
+        self._model(self._example)
+        return floor(samples_until(self._timed_us, VISIT_US))
+
+    def _timed_us(self) -> float:
+        started = perf_counter_ns()
+        self._model(self._example)
+        return (perf_counter_ns() - started) / 1000
 
 
 def nonnegative_fit(counts: Sequence[Sequence[float]], gaps: Sequence[float]) -> tuple[float, float]:

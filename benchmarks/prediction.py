@@ -5,6 +5,9 @@ alone on two cores), and judges every predictor that needs nothing but this mach
 conversion, and against its median. What learns from models is learnt anew for each family without that family: siblings
 leak. The kernels are those of the last ``almaflow calibrate`` here.
 
+With ``--operators`` also by operators that were timed one by one, for EAGER, ONNX_CPU and OPENVINO: ``operators`` at the
+models' own shapes, which are timed first (about 20 minutes alone), and ``interpolated`` from drawn layers only (ten).
+
 On a GPU (``--device cuda``) eager and inductor alone, and the models are timed as calibration times its networks, each
 in a process of its own that times it at several moments: a job there imports for half a minute.
 """
@@ -28,7 +31,7 @@ from almaflow.config import calibrations as calibration
 from almaflow.config.composition import compose
 from almaflow.config.resolve import describe_hardware, resolve_hardware, resolve_model
 from almaflow.conversions.catalogue.plan import plan
-from almaflow.predict import Calibrated, EagerRatio, Roofline
+from almaflow.predict import Calibrated, EagerRatio, Operators, Roofline
 from almaflow.predict.workloads import workload_of
 from almaflow.records import HardwareSpec, MeasuredModel, PastMeasurement, PredictionRequest
 from almaflow.tracking.reader import conversion_runs
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from almaflow.calibration.times import NetworkTimes
+    from almaflow.predict import Predictor
     from almaflow.records import ModelSpec
 
 FAMILIES = {
@@ -70,6 +74,10 @@ CONVERSIONS = {
     "cpu": ("EAGER", "COMPILE_INDUCTOR_DEFAULT", "ONNX_CPU", "OPENVINO"),
     "cuda": ("EAGER", "COMPILE_INDUCTOR_DEFAULT"),
 }
+PREDICTORS = (Calibrated(), Calibrated("history", "history"), EagerRatio(), Roofline())
+BY_OPERATORS = (Operators(), Operators(interpolate=True, name="interpolated"))
+SHOWN = ("calibrated", "history", "operators", "interpolated")
+"""Predictors that are shown model by model."""
 EXPERIMENT = "prediction"
 MEASURE = ("measure=quick", "measure.min_samples=20", "measure.min_time_s=2", "measure.max_time_s=30")
 NEAR = 0.1
@@ -94,6 +102,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--measure", action="store_true", help="measure what the store does not have yet")
     parser.add_argument("--device", choices=tuple(CONVERSIONS), default="cpu", help="what to measure on (default: cpu)")
+    parser.add_argument("--operators", action="store_true", help="time operators one by one and judge by them too")
     parser.add_argument("--hardware", metavar="NAME", help="whose limits (default: those of the calibration)")
     parser.add_argument("--calibration", default="here", metavar="NAME", help="of almaflow calibrate (default: here)")
     parser.add_argument("--store", metavar="URI", help="of the measurements (default: almaflow's own)")
@@ -113,10 +122,13 @@ def main() -> None:
     if arguments.keep:
         _write(arguments.keep, rows)
     found = calibration.read(arguments.calibration)
-    hardware = HardwareSpec(found.name, found.device, found.threads, limits=found.limits)
+    hardware = HardwareSpec(found.name, found.device, found.threads, found.description, limits=found.limits)
+    if arguments.operators:
+        _time_operators(rows, found.threads)
     if arguments.hardware:
         hardware = describe_hardware(compose([f"hardware={arguments.hardware}"]))
-    answers = list(_answers(rows, load_times(arguments.calibration), hardware))
+    predictors = (*PREDICTORS, *(BY_OPERATORS if arguments.operators else ()))
+    answers = list(_answers(rows, load_times(arguments.calibration), hardware, predictors))
     _show(answers)
     save(arguments, [asdict(answer) for answer in answers])
 
@@ -128,6 +140,16 @@ def _measure(uri: str) -> None:
             command = [sys.executable, "-m", "almaflow", "run", "-m", *models, f"batch_size={batch}", *MEASURE]
             command += [f"conversions=[{','.join(CONVERSIONS['cpu'])}]", f"experiment_name={EXPERIMENT}", "resume=true"]
             subprocess.run(command, check=False, env=os.environ | {"MLFLOW_TRACKING_URI": uri})
+
+
+def _time_operators(rows: Sequence[Row], threads: int) -> None:
+    """Fill this machine's tables: with drawn layers, and with the operators of the measured models."""
+    command = [sys.executable, "-m", "almaflow", "calibrate", f"--threads={threads}"]
+    subprocess.run([*command, "--operators"], check=False)
+    for model in dict.fromkeys(row.model for row in rows):
+        batches = ",".join(str(batch) for batch in sorted({row.batch_size for row in rows if row.model == model}))
+        overrides = [*TEXT.get(model, ("model=torchvision", f"model.arch={model}")), f"batch_size={batches}"]
+        subprocess.run([*command, *(f"--for={each}" for each in overrides)], check=False)
 
 
 def _timed_here(keep: Path | None) -> list[Row]:
@@ -220,7 +242,9 @@ class Answer:
         return self.low_ms <= self.row.floor_ms <= self.high_ms
 
 
-def _answers(rows: Sequence[Row], times: NetworkTimes, hardware: HardwareSpec) -> Iterator[Answer]:
+def _answers(
+    rows: Sequence[Row], times: NetworkTimes, hardware: HardwareSpec, predictors: Sequence[Predictor]
+) -> Iterator[Answer]:
     found = plan([*CONVERSIONS[times.device]], 1, times.device, allow_device_override=False)
     plans = {each.name: each for each in found}
     specs = {(row.model, row.batch_size): _spec(row.model, row.batch_size) for row in rows}
@@ -244,7 +268,7 @@ def _answers(rows: Sequence[Row], times: NetworkTimes, hardware: HardwareSpec) -
                 specs[key], hardware, plans[row.conversion], row.batch_size, workloads[key],
                 past=past, learnt=learnt, eager_ms=_eager(here, row),
             )  # fmt: skip
-            for predictor in (Calibrated(), Calibrated("history", "history"), EagerRatio(), Roofline()):
+            for predictor in predictors:
                 if made := predictor.predict(question):
                     yield Answer(predictor.name, row, made.latency_ms, made.low_ms, made.high_ms, made.control_ms)
 
@@ -300,6 +324,7 @@ def _show(answers: Sequence[Answer]) -> None:
         "median",
     ]
     show("Error against the floor, families held out", columns, rows, NOTE)
+    shown = [name for name in SHOWN if any(answer.predictor == name for answer in answers)]
     models = sorted({(a.row.model, a.row.batch_size) for a in answers})
     table = []
     for model, batch in models:
@@ -309,10 +334,10 @@ def _show(answers: Sequence[Answer]) -> None:
             if (a.row.model, a.row.batch_size) == (model, batch)
         }
         line = [f"{model} x {batch}"]
-        line += [percent(cells.get((c, p)), 0) for p in ("calibrated", "history") for c in order]
+        line += [percent(cells.get((c, p)), 0) for p in shown for c in order]
         table.append(line)
     short = {"COMPILE_INDUCTOR_DEFAULT": "inductor", "EAGER": "eager", "ONNX_CPU": "onnx", "OPENVINO": "openvino"}
-    show("By model", ["", *(f"{short[c]} {p[:4]}." for p in ("calibrated", "history") for c in order)], table)
+    show("By model", ["", *(f"{short[c]} {p[:4]}." for p in shown for c in order)], table)
 
 
 if __name__ == "__main__":

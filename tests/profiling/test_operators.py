@@ -18,7 +18,7 @@ from almaflow.errors import UsageError
 from almaflow.predict import workloads
 from almaflow.predict.configured import resolve_job
 from almaflow.predict.forecast import questions
-from almaflow.profiling.operators import predicted_parts, profiled_parts
+from almaflow.profiling.operators import Profiled, predicted_parts, profiled_operators
 from almaflow.profiling.parts import ELEMENTWISE, PARTS, by_part, part_of
 
 
@@ -77,7 +77,7 @@ def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
     job = compose(["model=simple", "hardware=cpu", "conversions=[TENSORRT]"])
     (question,) = questions(resolve_job(job, here=True), job.experiment_name, pytest.fail)
     with pytest.raises(UsageError, match="--profile TENSORRT: "):
-        profiled_parts(question, pytest.fail)
+        profiled_operators(question, pytest.fail)
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_a_conversion_that_cannot_run_here_is_one_line() -> None:
 def test_every_runtime_s_profiler_finds_the_convolutions(conversion: str) -> None:
     job = compose(["model=simple", "hardware=cpu", f"conversions=[{conversion}]"])
     (question,) = questions(resolve_job(job, here=True), job.experiment_name, pytest.fail)
-    found = profiled_parts(question, lambda _: None)
+    found = by_part((each.kind, each.total_ms) for each in profiled_operators(question, lambda _: None))
     assert found["convolution"] > 0
     assert 0.001 < sum(found.values()) < 1000
 
@@ -96,7 +96,8 @@ def test_a_prediction_is_beside_another(monkeypatch: pytest.MonkeyPatch) -> None
     """The roofline's parts and a profiler's in one table, with the sum of each."""
     from almaflow.profiling import operators as profiling
 
-    monkeypatch.setattr(profiling, "profiled_parts", lambda *_: {"convolution": 1.25, "copy": 0.5})
+    measured = [Profiled("convolution", 1.25, ""), Profiled("copy_", 0.5, "")]
+    monkeypatch.setattr(profiling, "profiled_operators", lambda *_: measured)
     here = machine.describe()
     write("here", here.cpu, here.threads)
     done = explained("hardware=cpu", "predictor=roofline", "conversions=[EAGER]", "--profile")

@@ -20,9 +20,10 @@ def size_of(spec: ModelSpec) -> dict[str, float]:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from almaflow.models.build import build_model
-    from almaflow.worker.count_operations import _uninitialised, fake_workload
+    from almaflow.models.fake import uninitialised
+    from almaflow.worker.count_operations import fake_workload
 
-    with _uninitialised(), FakeTensorMode(allow_non_fake_inputs=True):
+    with uninitialised(), FakeTensorMode(allow_non_fake_inputs=True):
         parameters = sum(each.numel() for each in build_model(spec).parameters())
     return {"parameters": parameters, "gflops": float(f"{fake_workload(spec).flops / 1e9:.4g}")}
 

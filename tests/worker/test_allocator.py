@@ -17,7 +17,8 @@ libc.free.argtypes = [ctypes.c_void_p]
 MIB = 2**20
 
 def call():
-    blocks = [libc.malloc(3 * MIB) for _ in range(8)]
+    # More than 64 MiB in all, at the end of the heap, and one block above glibc's largest threshold.
+    blocks = [libc.malloc(size * MIB) for size in [3] * 8 + [24, 24, 40]]
     for block in blocks:
         ctypes.memset(block, 1, 3 * MIB)
     for block in blocks:

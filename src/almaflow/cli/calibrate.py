@@ -23,6 +23,14 @@ LINE_EVERY = 100
 @click.option("--conversions", help="Calibrate these, separated by commas.  [default: eager, inductor, ONNX, OpenVINO]")
 @click.option("--quick", is_flag=True, help="Only the machine's limits, in 20 seconds: enough for roofline.")
 @click.option("--history", is_flag=True, help="Measure nothing: correct by the models that the store has measured.")
+@click.option("--operators", is_flag=True, help="Time single operators of ONNX and OpenVINO, in ten minutes; goes on.")
+@click.option(
+    "--for",
+    "models",
+    multiple=True,
+    metavar="OVERRIDE",
+    help="Time the operators of a model of your own, e.g. model=resnet18; more for its other overrides. Takes seconds.",
+)
 @click.option("--experiment", default="almaflow", show_default=True, help="Experiment to learn from and register in.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the config to FILE.yaml too.")
 def calibrate(  # noqa: PLR0913 - click passes each option
@@ -33,6 +41,8 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     conversions: str | None,
     quick: bool,
     history: bool,
+    operators: bool,
+    models: tuple[str, ...],
     experiment: str,
     output: Path | None,
 ) -> None:
@@ -46,6 +56,12 @@ def calibrate(  # noqa: PLR0913 - click passes each option
     from almaflow.config.composition import compose
     from almaflow.config.resolve import resolve_hardware
 
+    if models or operators:
+        if quick or history or output:
+            message = "--for and --operators time operators only: leave out --quick, --history and --output"
+            raise UsageError(message)
+        _time_operators(models, device, threads, conversions)
+        return
     if history and (quick or conversions):
         message = "--history measures nothing: leave out --quick and --conversions"
         raise UsageError(message)
@@ -70,6 +86,33 @@ def calibrate(  # noqa: PLR0913 - click passes each option
         display.notify(calibration.register(calibrated, "history" if history else "kernels", experiment))
     except TrackingError as error:  # the config is as good without a version in the registry
         display.notify(f"almaflow: {error}")
+
+
+def _time_operators(models: tuple[str, ...], device: str, threads: int | None, conversions: str | None) -> None:
+    """Time the operators of models, or of drawn layers where none is named."""
+    from almaflow.calibration.operators.configs import time_configs
+    from almaflow.calibration.operators.models import time_models, timed_conversions
+    from almaflow.config.composition import compose
+    from almaflow.config.explain import explain
+    from almaflow.config.overrides import expand
+    from almaflow.config.resolve import resolve_hardware
+
+    if device != "cpu":
+        message = "operators are timed one by one on the CPU only; leave out --device"
+        raise UsageError(message)
+    plan = timed_conversions(conversions.split(",") if conversions else None)
+    more = [f"hardware.threads={threads}"] if threads else []
+    try:
+        jobs = [compose([*each, *more]) for each in expand(models)]
+    except Exception as error:
+        raise explain(error) or error from error
+    with _Display() as display:
+        if models:
+            tables = time_models(jobs, plan, display)
+        else:
+            tables = time_configs(resolve_hardware(compose(["hardware=cpu", *more])), plan, display)
+    for table in tables:
+        click.echo(f"{table.conversion}: {len(table.entries)} operators timed with {table.threads} threads")
 
 
 class _Display:

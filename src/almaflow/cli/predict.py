@@ -81,12 +81,14 @@ def _jobs(overrides: tuple[str, ...]) -> list[JobConfig]:
 
 
 def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
-    """One table for each conversion: milliseconds by part, by each predictor that tells, and by the profiler."""
+    """Tables for each conversion: milliseconds by part and by operator, by predictors that tell and by the profiler."""
     from almaflow.config.resolve import obstacle
     from almaflow.predict import with_baselines
     from almaflow.predict.configured import resolve_job
     from almaflow.predict.forecast import questions
-    from almaflow.profiling.operators import predicted_parts, profiled_parts
+    from almaflow.profiling.operators import compared_operators, predicted_parts, profiled_operators
+    from almaflow.profiling.parts import by_part
+    from almaflow.report.operators import operators_table
 
     if profile and (reason := obstacle(job.hardware)):
         message = f"--profile runs the model here, and {reason}; leave it out for other hardware"
@@ -95,22 +97,29 @@ def _explain(job: JobConfig, console: Console, *, profile: bool) -> None:
     predictors = with_baselines(resolved.predictors)
     for question in questions(resolved, job.experiment_name):
         columns = {each.name: parts for each in predictors if (parts := predicted_parts(each, question))}
+        profiled = profiled_operators(question, console.print) if profile else []
         if profile:
-            columns["profiler"] = profiled_parts(question, console.print)
+            columns["profiler"] = by_part((each.kind, each.total_ms) for each in profiled)
         if not columns:
             continue
         console.print(Text(f"{question.hardware.name} {question.conversion.name}: ms of one call", style="bold"))
-        table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
-        table.add_column("")
-        for name in columns:
-            table.add_column(name, justify="right")
-        longest = sorted(
-            {part for each in columns.values() for part in each}, key=lambda part: -_largest(columns, part)
-        )
-        for part in longest:
-            table.add_row(part, *(_cell(each.get(part)) for each in columns.values()))
-        table.add_row("all", *(_cell(sum(each.values())) for each in columns.values()), style="bold")
-        console.print(table)
+        console.print(_parts_table(columns))
+        for each in predictors:
+            if compared := compared_operators(each, question, profiled):
+                console.print(Text(f"{each.name}, operator by operator, the farthest off first", style="bold"))
+                console.print(operators_table(compared))
+
+
+def _parts_table(columns: dict[str, dict[str, float]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    longest = sorted({part for each in columns.values() for part in each}, key=lambda part: -_largest(columns, part))
+    for part in longest:
+        table.add_row(part, *(_cell(each.get(part)) for each in columns.values()))
+    table.add_row("all", *(_cell(sum(each.values())) for each in columns.values()), style="bold")
+    return table
 
 
 def _largest(columns: dict[str, dict[str, float]], part: str) -> float:

@@ -7,6 +7,7 @@ FLOPs come from PyTorch's own formulas (``torch.utils.flop_counter``) where it h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter_ns
 from typing import Any
 
 import torch
@@ -66,6 +67,31 @@ class DispatchWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def see(self, call: Dispatched) -> None:
         """Take note of any other operator."""
+
+
+class DispatchClock(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Takes the time of each operator with work that is dispatched while it is active, in the order of execution."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.times_ns: list[tuple[str, int]] = []
+        """The operators' names in ``aten`` and their nanoseconds."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        started = perf_counter_ns()
+        result = func(*args, **(kwargs or {}))
+        taken = perf_counter_ns() - started
+        name = func.overloadpacket.__name__
+        if name not in FREE and any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(result)):
+            self.times_ns.append((name, taken))
+        return result
+
+
+def place_name(name: str, place: int) -> str:
+    """Return the name of an operator in the graph of a call: that in ``aten``, and its place in the order."""
+    return f"{name}#{place}"
 
 
 def product_flops(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> float | None:

@@ -7,6 +7,7 @@ from almaflow.predict.baselines import BASELINES, EagerRatio, LastMeasured, with
 from almaflow.predict.calibrated import Calibrated
 from almaflow.predict.given import Given
 from almaflow.predict.graphs.predictor import Graphs
+from almaflow.predict.operators.predictor import Operators
 from almaflow.predict.protocol import Predictor
 from almaflow.predict.roofline import Roofline
 
@@ -17,6 +18,7 @@ __all__ = [
     "Given",
     "Graphs",
     "LastMeasured",
+    "Operators",
     "Predictor",
     "PredictorPool",
     "Roofline",

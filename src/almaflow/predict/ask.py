@@ -21,7 +21,7 @@ class PredictorPool:
 
     notify: Callable[[str], None]
     _failed: set[str] = field(default_factory=set)
-    _missed: set[str] = field(default_factory=set)
+    _missed: set[tuple[str, str | None]] = field(default_factory=set)
 
     def ask(self, predictor: Predictor, question: PredictionRequest, *, early: bool = False) -> Prediction | None:
         """Return the predictor's answer, its version as text; None where it has none.
@@ -48,8 +48,20 @@ class PredictorPool:
             self.notify(mask(f"predictor {predictor.name}: {kind}{error}; it is not asked again"))
             return None
 
-    def miss(self, name: str, of: str) -> None:
-        """Report once that a predictor had no answer, unless its failure was reported."""
-        if name not in self._failed | self._missed:
-            self._missed.add(name)
-            self.notify(f"predictor {name}: no prediction of {of}; docs/prediction.md says what each needs to know")
+    def miss(self, predictor: Predictor, question: PredictionRequest, *, known: bool = False) -> None:
+        """Report once that a predictor had no answer and what it lacks, unless its failure was reported.
+
+        Args:
+            predictor: The predictor that had none.
+            question: The request.
+            known: Whether to report only what the predictor itself says that it lacks.
+        """
+        if predictor.name in self._failed:
+            return
+        lacking: str | None = getattr(predictor, "lacking", lambda _: None)(question)
+        if (known and not lacking) or (predictor.name, lacking) in self._missed:
+            return
+        self._missed.add((predictor.name, lacking))
+        of = f"{question.conversion.name} on {question.hardware.name}"
+        why = lacking or "docs/prediction.md says what each needs to know"
+        self.notify(f"predictor {predictor.name}: no prediction of {of}; {why}")

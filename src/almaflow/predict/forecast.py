@@ -79,7 +79,9 @@ def forecasts(job: JobConfig, notify: Callable[[str], None]) -> Iterator[Forecas
     for question in questions(resolved, job.experiment_name, notify):
         for predictor in with_baselines(resolved.predictors):
             prediction = pool.ask(predictor, question, early=True)
-            if prediction is not None:
+            if prediction is None:
+                pool.miss(predictor, question, known=True)
+            else:
                 yield Forecast(
                     question.model.name,
                     question.batch_size,

@@ -62,7 +62,7 @@ class JobPredictions:
         for each in self.named:
             # Given is named by default, without a number.
             if answers[each.name] is None and not isinstance(each, Given):
-                self.pool.miss(each.name, f"{outcome.planned.name} on {job.hardware.name}")
+                self.pool.miss(each, question)
         first = answers[self.named[0].name] if self.named else None
         return replace(outcome, prediction=first, predictions=tuple(filter(None, answers.values())))
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from almaflow import machine
 from almaflow.errors import RecordError
@@ -45,12 +45,18 @@ def workload_of(model: ModelSpec) -> Workload:
     return workload
 
 
-def _path(model: ModelSpec) -> Path | None:
-    """Return the file that keeps the workload; None for the caller's own code, which may change without a sign."""
+def model_facts(model: ModelSpec) -> list[Any] | None:
+    """Return what decides on the work of a model; None for the caller's own code, which may change without a sign."""
     if model.batches_path or model.data_loader or not model.built_in:
         return None
-    facts = [VERSION, to_dict(replace(model, name="", seed=0, directory=None)), [_version(name) for name in PACKAGES]]
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+    return [to_dict(replace(model, name="", seed=0, directory=None)), [_version(name) for name in PACKAGES]]
+
+
+def _path(model: ModelSpec) -> Path | None:
+    facts = model_facts(model)
+    if facts is None:
+        return None
+    digest = hashlib.sha256(json.dumps([VERSION, *facts], sort_keys=True, default=str).encode()).hexdigest()[:20]
     return machine.home() / "workloads" / f"{digest}.json"
 
 

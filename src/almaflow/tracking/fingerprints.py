@@ -91,8 +91,8 @@ def _setting(job: Job) -> dict[str, Any]:
         "machine": [device, job.hardware.threads, job.hardware.cpus],
         "calls": [getattr(job.measure, name) for name in FINGERPRINT_MEASURE],
     }
-    if job.measure.keep_memory:  # in older jobs it was not kept, and their fingerprints have no such entry
-        facts["allocator"] = "keeps memory"
+    if job.measure.keep_memory:  # in the oldest jobs nothing was kept, in later ones up to 64 MiB ("keeps memory")
+        facts["allocator"] = "keeps all memory"
     return facts
 
 

@@ -56,7 +56,7 @@ def int8(model: torch.nn.Module, work: BuildInputs) -> BuiltModel:
         raise NotImplementedError(message)
     path, exported = _saved(quantised, "model.xml"), form.exported
     built = _opened(path, form, work, "f32", fake_quantize_operations=str(count))
-    float_form = FloatForm(lambda: exported.restored(_requests(_compile(floating, work, "f32"))))
+    float_form = FloatForm(lambda: exported.restored(forward_of(_compile(floating, work, "f32"))))
     return replace(built, float_form=float_form, calibration_batches=len(work.calibrated_on))
 
 
@@ -102,7 +102,7 @@ def _opened(path: Path, form: Converted, work: BuildInputs, precision: str, **co
     weights = path.with_suffix(".bin")
     file_mb = (path.stat().st_size + weights.stat().st_size) / 1e6
     return BuiltModel(
-        form.exported.restored(_requests(compiled)),
+        form.exported.restored(forward_of(compiled)),
         evidence,
         file_mb,
         notes=form.notes,
@@ -127,7 +127,7 @@ def _settings(work: BuildInputs, precision: str) -> dict[str, Any]:
     }
 
 
-def _requests(compiled: Any) -> Callable[..., list[torch.Tensor]]:
+def forward_of(compiled: Any) -> Callable[..., list[torch.Tensor]]:
     """Return a forward call of a compiled model, which several threads may call at once."""
     requests = threading.local()  # a request serves one call at a time
     types = [port.element_type.get_type_name() for port in compiled.outputs]

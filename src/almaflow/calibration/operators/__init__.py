@@ -1,0 +1,1 @@
+"""Calibration of single operators: fills the tables that predictions add up."""

@@ -11,6 +11,8 @@ from almaflow.predict.operators.features import FEATURES, class_of, features
 from almaflow.predict.operators.interpolate import interpolate, relative_deviation
 from almaflow.records.operators import Operator, OperatorTable, OperatorTime
 
+pytestmark = pytest.mark.slow  # scikit-learn takes two seconds to import
+
 GFLOPS = 100.0
 SIZES = [(channels, side) for channels in (16, 32, 64, 128, 256) for side in (7, 14, 28, 56)]
 

@@ -48,7 +48,9 @@ def test_layers_become_operators_that_run_alone(
     assert dense.flops == 2 * 64 * 14 * 14 * 32 * 9  # ReLU is fused, and counts as nothing
     assert dense.weight_bytes == pytest.approx(4 * 64 * 32 * 9, rel=0.02)  # and the bias
     wanted = [each for name, each in operators.items() if name in kinds]
-    made = fill_table(table_here(conversion, HardwareSpec("here", "cpu", 1)), wanted, "configs", pytest.fail, int)
+    empty, steps = table_here(conversion, HardwareSpec("here", "cpu", 1)), list[int]()
+    made = fill_table(empty, wanted, "configs", pytest.fail, steps.append)
+    assert sum(steps) == len(wanted)
     assert made.untimed == {}
     assert made.rest["call_us"] > 0
     times = {class_of(each.operator): each for each in made.entries.values()}

@@ -5,8 +5,8 @@ alone on two cores), and judges every predictor that needs nothing but this mach
 conversion, and against its median. What learns from models is learnt anew for each family without that family: siblings
 leak. The kernels are those of the last ``almaflow calibrate`` here.
 
-With ``--operators`` also by operators that were timed one by one, for EAGER, ONNX_CPU and OPENVINO: ``operators`` at the
-models' own shapes, which are timed first (about 20 minutes alone), and ``interpolated`` from drawn layers only (ten).
+With ``--operators`` also by operators that were timed one by one, for EAGER, ONNX_CPU and OPENVINO: ``operators`` at
+the models' own shapes, which are timed first (about 20 minutes alone), and ``interpolated`` from drawn layers only.
 
 On a GPU (``--device cuda``) eager and inductor alone, and the models are timed as calibration times its networks, each
 in a process of its own that times it at several moments: a job there imports for half a minute.

@@ -1,0 +1,1 @@
+"""What carries orders to machines and results back, one module each."""

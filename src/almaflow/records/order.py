@@ -9,7 +9,7 @@ from typing import Any
 from almaflow.records.prediction import PastMeasurement
 
 ORDER_SCHEMA = 1
-"""The form of an order, and of what a machine tells. A machine with another almaflow refuses an order of another one."""
+"""The form of an order and of what machines tell. A machine whose almaflow has another one refuses the order."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
 from almaflow.fleet.entries import RUNS, Grant, Held, IdleMachines, MachineEntry, OrderEntry, Reply
-from almaflow.fleet.matching import refusal
+from almaflow.fleet.matching import refusal, suits
 from almaflow.fleet.turns import Turns
 from almaflow.records.order import OrderState
 
@@ -189,9 +189,9 @@ class Broker:
             UsageError: no machine of the fleet may run it; the line says who offers what.
         """
         if order.order_id not in self.orders and now >= self._ready_at and order.epoch == 1:
-            here = (each.machine for each in self.machines.values() if not each.is_lost)
-            if reason := refusal(order, here):
-                raise UsageError(reason)
+            here = [each.machine for each in self.machines.values() if not each.is_lost]
+            if not any(suits(order, machine) for machine in here):
+                raise UsageError(refusal(order, here))
         entry = self._order(order)
         entry.order, entry.is_submitted = order, True  # what a machine told of it has no configuration
         if order.epoch > 1:

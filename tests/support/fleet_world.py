@@ -176,7 +176,7 @@ class FleetWorld:
         self.beat_all()
         for mine in self.orders.values():
             if mine.is_open:
-                self.broker.submit(replace(mine.order, epoch=max(mine.epoch, 1)), self.now)
+                self.broker.submit(replace(mine.order, epoch=max(mine.epoch, 1)), self.now, is_known=True)
         self.now += 1.0
         self.has_told = True
         self.settle()

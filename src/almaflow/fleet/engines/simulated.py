@@ -151,8 +151,8 @@ class SimulatedFleet:
         """Let the coordinators of a machine's results record those that have none; nothing where it is out of reach."""
         done = [each.order for each in machine.spool.values() if each.state is OrderState.done]
         for order in done if machine.is_reachable else ():
-            if order.order_id in self.unfinished:
-                del self.unfinished[order.order_id]
+            if order.order_id not in self.results:
+                self.unfinished.pop(order.order_id, None)
                 machine_id = machine.machine.machine_id
                 span = machine.started_at[order.order_id], machine.ended_at[order.order_id]
                 self.results[order.order_id] = SimulatedResult(order, machine_id, *span)

@@ -7,6 +7,7 @@ nothing where a fleet knows the order already.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -101,6 +102,8 @@ class Coordinator:
                 if ended := self.end_of(kept, event):
                     del self._open[event.order_id]
                     yield ended
+            elif event.state is OrderState.superseded:
+                _note_second(event)
 
     def _noted(self, kept: KeptOrder, event: OrderEvent) -> KeptOrder:
         """Keep which grant of the order was heard of, and which machine has it."""
@@ -180,10 +183,15 @@ def collect(engine: Engine, display: Display, wanted: Sequence[KeptOrder]) -> It
     coordinator = Coordinator(engine, display)
     states = engine.states([each.order.order_id for each in wanted])
     for kept in wanted:
-        event = states.get(kept.order.order_id)
-        if event is None and not (job_files(kept).root / "job.json").exists():
-            continue  # it was never sent, or its fleet is another one by now
-        if event is None or (ended := coordinator.end_of(kept, event)) is None:
-            yield event or coordinator.take(kept)
-        else:
-            yield ended
+        if (job_files(kept).root / "job.json").exists():  # it was killed just after it had taken it
+            yield coordinator.take(kept)
+        elif event := states.get(kept.order.order_id):
+            yield coordinator.end_of(kept, event) or event
+
+
+def _note_second(event: OrderEvent) -> None:
+    """Keep which machine has a second result of an order that is recorded."""
+    with suppress(FileNotFoundError):
+        kept = orders.read(event.order_id)
+        if event.machine_id and event.machine_id not in kept.superseded:
+            orders.write(replace(kept, superseded=(*kept.superseded, event.machine_id)))

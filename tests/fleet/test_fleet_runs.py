@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
@@ -28,6 +27,7 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "pl4ntedAWSkeypl4ntedAWSkey",
     "RAY_AUTH_TOKEN": "pl4nted-Ray-token",
 }
+USER = "somebody-in-the-queue"
 PATIENCE_S = 120.0
 
 
@@ -61,7 +61,7 @@ def measuring(place: Place) -> list[psutil.Process]:
 
 
 def test_a_coordinator_that_is_killed_leaves_nothing_out_and_no_secret_anywhere(place: Place) -> None:
-    sweep = (*JOB, "-m", "batch_size=1,2", "fleet.user=ann")
+    sweep = (*JOB, "-m", "batch_size=1,2", f"fleet.user={USER}")
     with place.start(*sweep, **SECRETS) as process:
         wait_for(lambda: len(measuring(place)) > 2)  # with the server of workers
         environments = [Path(f"/proc/{each.pid}/environ").read_bytes() for each in measuring(place)]
@@ -84,7 +84,8 @@ def test_a_coordinator_that_is_killed_leaves_nothing_out_and_no_secret_anywhere(
     assert not [each for each in environments if re.search(rb"(^|\0)(RAY|MLFLOW|AWS)_", each)]
     artifacts = [path for path in (place.home / "mlartifacts").rglob("*") if path.is_file()]
     assert artifacts
-    assert not [path for path in artifacts if b"ann" in path.read_bytes().split(b"\n")]
+    assert not [path for path in artifacts if USER.encode() in path.read_bytes()]
+    assert USER not in str([run.to_dictionary() for run in runs(place)])
     assert not list((place.home / "fleet" / "spool" / "orders").iterdir())
 
     before = {run.info.run_id for run in runs(place)}
@@ -119,4 +120,4 @@ def test_a_model_that_does_not_build_there_is_told_in_one_line(place: Place) -> 
     assert last.startswith("almaflow: "), place.stderr
     assert "no_such_package" in last
     assert not runs(place)
-    assert not os.listdir(place.home / "fleet" / "spool" / "orders")
+    assert not list((place.home / "fleet" / "spool" / "orders").iterdir())

@@ -116,6 +116,18 @@ class FailingFleet(SimulatedFleet):
             self.broker.join(machine.machine, "", tuple(machine.spool.values()), self.now)
             super().beat(machine)
 
+    def submit(self, order: Order, at_s: float = 0.0) -> None:
+        """Submit an order at a time, and again later where a new broker refuses it, whose machines are away."""
+        self.unfinished[order.order_id] = order
+        self.at(at_s, lambda: self._submit(order))
+
+    def _submit(self, order: Order) -> None:
+        try:
+            self.broker.submit(order, self.now)
+        except UsageError:
+            self.counts["refused at first"] += 1
+            self.at(self.now + LOOK_S, lambda: self._submit(order))
+
     def send(self, order: Order, machine: SimulatedMachine) -> None:
         """Send an order until its machine has it, or the grant is void."""
         self.epochs[order.order_id] = order.epoch

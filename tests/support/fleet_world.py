@@ -30,7 +30,14 @@ def made_order(
 ) -> Order:  # fmt: skip
     """An order."""
     return Order(
-        f"order-{number}", user, kind, {}, machine_id=machine_id, environment=environment, expected_s=expected_s
+        f"order-{number}",
+        user,
+        kind,
+        {},
+        number=number,
+        machine_id=machine_id,
+        environment=environment,
+        expected_s=expected_s,
     )
 
 

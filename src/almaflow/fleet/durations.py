@@ -21,7 +21,7 @@ NEWEST = 10
 """Number of jobs that an estimate is made from, the newest ones."""
 ALONE = 1.25
 """A single earlier job repeats within this factor, taken for a machine that others share."""
-BASE_S, READY_S = 15.0, 10.0
+BASE_S, READY_S = 5.0, 8.0
 """By rule: of a job, and of each conversion until it is timed. Four conversions of resnet18 took 50 s in all."""
 RULE = 3.0
 """Factor within which the rule of thumb is right, at best: compiling takes 1 s to minutes."""

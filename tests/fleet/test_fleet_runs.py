@@ -54,7 +54,7 @@ def measuring(place: Place) -> list[psutil.Process]:
     """The program that runs an order in this place, and all that it started."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or ()
+        command: list[str] = process.info["cmdline"] or []
         if "almaflow.fleet.run_order" in command and str(place.home) in command[-1]:
             found += [process, *process.children(recursive=True)]
     return found

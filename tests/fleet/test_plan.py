@@ -67,7 +67,7 @@ def test_simulated_machines_run_one_order_at_a_time_and_each_order_once() -> Non
         mine = sorted(
             (each.started_at, each.ended_at) for each in fleet.results.values() if each.machine_id == machine_id
         )
-        assert all(one[1] <= following[0] for one, following in zip(mine, mine[1:], strict=False))
+        assert all(one[1] <= following[0] for one, following in pairwise(mine))
 
 
 def test_the_same_job_on_the_same_hardware_comes_before_everything_else() -> None:

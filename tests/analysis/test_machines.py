@@ -33,7 +33,7 @@ def test_the_fastest_machine_of_a_model_comes_first_and_the_cheapest_is_marked()
     assert [machine_cells(row) for row in rows] == [
         ("resnet18 b2", "large", "ONNX_CPU", "4.00", "5.00", "+25.0%", "2", "fastest"),
         ("resnet18 b2", "free", "ONNX_CPU", "8.00", "5.00", "-37.5%", "", ""),
-        ("resnet18 b2", "small", "ONNX_CPU", "10.0", "5.00", "-50.0%", "0.5", "cheapest"),
+        ("resnet18 b2", "small", "ONNX_CPU", "10.00", "5.00", "-50.0%", "0.5", "cheapest"),
     ]
 
 

@@ -92,7 +92,7 @@ def test_a_program_that_comes_second_does_nothing(spool: Spool, state: SpoolStat
 def test_files_are_kept_under_their_digests_while_an_order_needs_them(spool: Spool) -> None:
     data = b"weights"
     digest = hashlib.sha256(data).hexdigest()
-    first, second = (order(name, blobs={"model.weights": Blob(digest, len(data))}) for name in ("a", "b"))
+    first, second = (order(name, blobs={"weights": Blob(digest, len(data))}) for name in ("a", "b"))
     assert spool.lacks(first) == [digest]
     spool.put_blob(digest, io.BytesIO(data))
     assert spool.lacks(second) == []

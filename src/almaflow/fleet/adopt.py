@@ -64,11 +64,10 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
     if job.job_id != kept.order.order_id:
         message = f"order {kept.order.order_id}: what came is job {job.job_id}; it is not taken"
         raise AlmaflowError(message)
-    given = replace(job.model, weights=kept.weights, directory=_directory(kept, job))
     job = replace(
         job,
         directory=str(files.root),
-        model=given,
+        model=kept.model,
         store=kept.store,
         experiment_name=kept.experiment_name,
         config=kept.config,
@@ -89,11 +88,6 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
             raise
         return False
     return True
-
-
-def _directory(kept: KeptOrder, job: Job) -> str | None:
-    """Return where the command was started, as a job of this machine would keep it."""
-    return kept.directory if job.model.directory is not None else None
 
 
 def _name_places(root: Path, directory: Path) -> None:

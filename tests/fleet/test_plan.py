@@ -97,6 +97,7 @@ def test_machines_that_are_not_written_as_a_kind_and_a_number_are_refused(machin
     assert line in str(result.exception)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_planned_by_its_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("almaflow.tracking.durations.job_durations", lambda *_: [])
     arguments = ["-m", "model=simple", "hardware=r6i_large,t4", "tier=1", "--machines", "r6i_large=2,t4=1", "--json"]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
     from almaflow.fleet.coordinate import Ended as OrderEnded
     from almaflow.fleet.make import Made
-    from almaflow.fleet.orders import KeptOrder
     from almaflow.records import Job
 
 
@@ -102,7 +101,6 @@ def send(jobs: list[FleetJob]) -> int:
         return 0
     for uri, experiment in dict.fromkeys((each.made.request.uri, each.made.request.experiment_name) for each in jobs):
         announce(uri, experiment)
-    codes: list[int] = []
     known = {each.made.kept.order.order_id: each for each in map(_resumed, jobs)}
     first = jobs[0].made
     labels = {order_id: _label(each, len(jobs)) for order_id, each in known.items()}
@@ -114,8 +112,7 @@ def send(jobs: list[FleetJob]) -> int:
             {sha256: path for each in known.values() for sha256, path in each.made.files.items()},
         )
         try:
-            for end in ends:
-                codes.append(_close(known[end.kept.order.order_id], end, labels))
+            codes = [_close(known[end.kept.order.order_id], end, labels) for end in ends]
         finally:
             display.close()
     return max(codes, default=0)
@@ -125,7 +122,7 @@ def _resumed(job: FleetJob) -> FleetJob:
     """Return the job with the order of an earlier command that asks for the same, where it is to be resumed."""
     from almaflow.fleet import orders
     from almaflow.fleet.adopt import job_files
-    from almaflow.fleet.orders import Kept
+    from almaflow.records.kept_order import Kept
 
     if Resume(str(job.made.job.resume).lower()) is Resume.NO or not (earlier := orders.newest(job.made.kept.key)):
         return job
@@ -212,5 +209,3 @@ def _tell_sweep(job: FleetJob, result: Job | None) -> None:
             ended.output,
         )
     )
-
-

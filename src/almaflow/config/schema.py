@@ -344,7 +344,7 @@ class FleetConfig(_Strict):
     """The machines that measure."""
 
     engine: FleetEngine = FleetEngine.none
-    """none: this machine, in this process; local: this machine, as one of a fleet; ray: the machines of a Ray cluster."""
+    """none: this machine, in this process; local: this machine, as a fleet of one; ray: those of a Ray cluster."""
     address: str | None = None
     """HOST:PORT of the head, as `almaflow fleet head` prints it."""
     quota: Count | None = None

@@ -8,13 +8,12 @@ import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
+from almaflow.fleet.durable import sync_tree
 from almaflow.fleet.run_order import JOB
-from almaflow.fleet.spool import sync_tree
 from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.files import BusyError, JobFiles
 from almaflow.jobs.sync import write_to_store
@@ -24,8 +23,9 @@ from almaflow.tracking.uris import display_uri, resolve_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from almaflow.fleet.orders import KeptOrder
+    from almaflow.records.kept_order import KeptOrder
 
 
 def job_files(kept: KeptOrder) -> JobFiles:

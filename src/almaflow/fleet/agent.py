@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet.blobs import ChunkReader
+from almaflow.fleet.head_blobs import ChunkReader
 from almaflow.fleet.entries import Held, Reply
 from almaflow.fleet.matching import environment_for
 from almaflow.fleet.spool import ACCEPTED, CANCELLED, DONE, RUNNING, StaleOrderError

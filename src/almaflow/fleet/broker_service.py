@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.fleet.blobs import BlobStore
+from almaflow.fleet.head_blobs import BlobStore
 from almaflow.fleet.broker import Broker
 from almaflow.fleet.entries import Held
 from almaflow.fleet.places import standings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet import orders
 from almaflow.fleet.adopt import adopt, incoming, job_files, record, uri_of
-from almaflow.fleet.orders import Kept
+from almaflow.records.kept_order import Kept
 from almaflow.records.order import OrderState
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from almaflow.fleet.engine import Engine
-    from almaflow.fleet.orders import KeptOrder
     from almaflow.records import Job
+    from almaflow.records.kept_order import KeptOrder
     from almaflow.records.order import OrderEvent
 
 INTERRUPTED = 130
@@ -86,6 +86,10 @@ class Coordinator:
 
     def _sent(self, kept: Sequence[KeptOrder], files: Mapping[str, Path]) -> Iterator[Ended]:
         for each in kept:
+            if has_result(each):
+                self._display.note(each.order.order_id, "nothing to measure: its result is here")
+                yield self.take(each)
+                continue
             order = replace(each.order, epoch=max(each.epoch, 1))
             try:
                 self._open[order.order_id] = each
@@ -132,7 +136,7 @@ class Coordinator:
         A result that cannot be fetched stays where it is, and the order open: ``almaflow fleet collect`` fetches it.
         """
         order_id = kept.order.order_id
-        if not (job_files(kept).root / "job.json").exists():
+        if not has_result(kept):
             for tries in range(FETCH_TRIES):
                 try:
                     with incoming(kept) as place:
@@ -183,10 +187,15 @@ def collect(engine: Engine, display: Display, wanted: Sequence[KeptOrder]) -> It
     coordinator = Coordinator(engine, display)
     states = engine.states([each.order.order_id for each in wanted])
     for kept in wanted:
-        if (job_files(kept).root / "job.json").exists():  # it was killed just after it had taken it
+        if has_result(kept):  # it was killed just after it had taken it
             yield coordinator.take(kept)
         elif event := states.get(kept.order.order_id):
             yield coordinator.end_of(kept, event) or event
+
+
+def has_result(kept: KeptOrder) -> bool:
+    """Whether the job that comes of an order is in almaflow's home."""
+    return (job_files(kept).root / "job.json").exists()
 
 
 def _note_second(event: OrderEvent) -> None:

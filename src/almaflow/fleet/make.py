@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from almaflow.config.schema import FleetEngine
 from almaflow.config.validation import plain
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet.orders import KeptOrder, key_of
+from almaflow.fleet.orders import key_of
 from almaflow.jobs.request import kept_config, make_request
 from almaflow.jobs.tasks import new_job_id
 from almaflow.measure.progress import Progress
 from almaflow.records import Resume
 from almaflow.records.clock import now
+from almaflow.records.kept_order import KeptOrder
 from almaflow.records.order import Blob, Order
 from almaflow.secrets import mask
 from almaflow.tracking.history import past_of

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from almaflow.machine.identity import machine_id
 from almaflow.measure.progress import Progress
 from almaflow.records.clock import now
-from almaflow.records.order import OrderEvent, OrderState
 from almaflow.records.json_files import to_line
+from almaflow.records.order import OrderEvent, OrderState
 from almaflow.report.progress import result_text
 from almaflow.secrets import mask
 

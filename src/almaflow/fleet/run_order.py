@@ -110,7 +110,7 @@ def _request(spool: Spool, order: Order, directory: Path) -> Request:
 
     config: dict[str, Any] = order.configuration
     for setting, blob in order.blobs.items():
-        config = _with(config, setting.split("."), str(spool.blob(blob.sha256)))
+        config = _with(config, setting.split("."), str(spool.blobs.path(blob.sha256)))
     if lacking := spool.lacks(order):
         message = f"the file {lacking[0][:12]} that the order needs is not on this machine: send the order again"
         raise UsageError(message)

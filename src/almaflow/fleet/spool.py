@@ -18,7 +18,6 @@ here until somebody asks for it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -33,6 +32,8 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from almaflow.errors import AlmaflowError, RecordError
+from almaflow.fleet.blobs import Blobs
+from almaflow.fleet.durable import sync_directory, write_new
 from almaflow.fleet.environment import measuring_environment
 from almaflow.records import read_json, write_json
 from almaflow.records.json_files import from_line
@@ -45,7 +46,6 @@ ACCEPTED, RUNNING, DONE, FAILED, CANCELLED, DIED = "accepted", "running", "done"
 """States of an order here. ``cancelled``: and nothing was measured. ``died``: its program ended without a word."""
 
 _ORDER_ID = re.compile(r"[\w.-]{1,100}")
-_BLOCK = 1 << 20
 
 
 class StaleOrderError(AlmaflowError):
@@ -70,6 +70,7 @@ class Spool:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.blobs = Blobs(root / "blobs")
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         """Programs that this process started: it has to take note of their ends."""
 
@@ -115,7 +116,7 @@ class Spool:
         place.mkdir(PRIVATE, parents=True)
         write_json(place / "order.json", order)
         for directory in (place, place.parent, self.root):
-            _sync_directory(directory)
+            sync_directory(directory)
         return True
 
     def order(self, order_id: str) -> Order:
@@ -132,35 +133,11 @@ class Spool:
 
     def lacks(self, order: Order) -> list[str]:
         """Return the digests of files that the order needs and that are not here."""
-        return sorted({blob.sha256 for blob in order.blobs.values() if not self.blob(blob.sha256).exists()})
-
-    def blob(self, sha256: str) -> Path:
-        """Return the place of a file by its digest."""
-        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            message = f"{sha256!r} is no digest of a file"
-            raise AlmaflowError(message)
-        return self.root / "blobs" / sha256
+        return self.blobs.lacks(order)
 
     def put_blob(self, sha256: str, source: BinaryIO) -> None:
-        """Keep a file under its digest.
-
-        Raises:
-            AlmaflowError: what came is another file.
-        """
-        place = self.blob(sha256)
-        place.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
-        part, digest = place.with_name(f".{sha256}.{os.getpid()}.part"), hashlib.sha256()
-        with part.open("wb") as stream:
-            while block := source.read(_BLOCK):
-                digest.update(block)
-                stream.write(block)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if digest.hexdigest() != sha256:
-            part.unlink()
-            message = f"the file {sha256[:12]} came in another form than it was sent: send the order again"
-            raise AlmaflowError(message)
-        part.replace(place)
+        """Keep a file that orders need; see ``Blobs.put``."""
+        self.blobs.put(sha256, source)
 
     def start(self, order_id: str, python: str | None = None, *, cwd: Path | None = None) -> int:
         """Start the program that runs an order, in a session of its own, and return its process ID.
@@ -179,7 +156,7 @@ class Spool:
             raise AlmaflowError(message)
         command = [python or sys.executable, "-P", "-m", MODULE, str(place)]
         with (place / "log").open("ab") as log:
-            process = self._started[order_id] = subprocess.Popen(  # noqa: S603 - an interpreter of this machine, and our own module
+            process = self._started[order_id] = subprocess.Popen(
                 command,
                 env=measuring_environment(),
                 cwd=cwd or place,
@@ -255,13 +232,11 @@ class Spool:
         """Remove an order, once its result is recorded; files that no other order needs go too."""
         shutil.rmtree(self.directory(order_id), ignore_errors=True)
         self._started.pop(order_id, None)
-        needed = set()
+        known = []
         for each in self.orders():
             with suppress(RecordError, FileNotFoundError):
-                needed |= {blob.sha256 for blob in self.order(each).blobs.values()}
-        for path in self.root.glob("blobs/[0-9a-f]*"):
-            if path.name not in needed:
-                path.unlink(missing_ok=True)
+                known.append(self.order(each))
+        self.blobs.keep_those_of(known)
 
     def _runs(self, place: Path) -> bool:
         """Whether the program of an order is alive: it holds the lock, or is just being started."""
@@ -272,43 +247,6 @@ class Spool:
             return True
         lock.release()
         return _is_starting(place)
-
-
-def write_new(path: Path, record: object) -> None:
-    """Write a record whole, but only where there is none yet.
-
-    Raises:
-        FileExistsError: there is one.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.new")
-    write_json(part, record)
-    try:
-        os.link(part, path)
-    finally:
-        part.unlink()
-
-
-def unpack(archive: Path, into: Path) -> None:
-    """Unpack a job's directory, and sync it; a name that leads out of the directory stays in it."""
-    shutil.unpack_archive(archive, into, "zip")  # zipfile drops `..` and what makes a path absolute
-    sync_tree(into)
-
-
-def sync_tree(root: Path) -> None:
-    """Bring every file below a directory to the disk."""
-    for directory, _, names in os.walk(root):
-        for name in names:
-            with Path(directory, name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        _sync_directory(Path(directory))
-
-
-def _sync_directory(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _is_starting(place: Path) -> bool:

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import EvaluateSpec, HardwareSpec, LearnedCosts, MeasureSpec, ModelSpec, PastMeasurement, PlannedConversion
+    from almaflow.records import (
+        EvaluateSpec,
+        HardwareSpec,
+        LearnedCosts,
+        MeasureSpec,
+        ModelSpec,
+        PastMeasurement,
+        PlannedConversion,
+    )
 
 
 @dataclass(frozen=True)

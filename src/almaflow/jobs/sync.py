@@ -138,7 +138,11 @@ def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[S
             continue
         try:
             with files.locked():
-                yield write_to_store(files, uri) if wanted(job) else Synced(files.root, job, "it waits for `almaflow sync`")
+                yield (
+                    write_to_store(files, uri)
+                    if wanted(job)
+                    else Synced(files.root, job, "it waits for `almaflow sync`")
+                )
         except BusyError:  # it will look after itself
             continue
         except TrackingError as error:

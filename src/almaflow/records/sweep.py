@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE = ("tracking", "output", "resume", "fleet")
-"""Settings that say who measures, where results go and how much is measured. They may hold a path, and do not make another sweep."""
+"""Settings that say who measures, where results go and how much is measured: they do not make another sweep.
+
+They may hold a path.
+"""
 
 
 def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:

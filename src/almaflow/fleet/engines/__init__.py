@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from almaflow.errors import UsageError
 
@@ -20,16 +21,16 @@ def open_engine(name: str, address: str | None, quota: int | None, user: str) ->
         user: The user's name in the queue.
 
     Raises:
-        UsageError: there is no such engine here.
+        UsageError: it needs a package that is not installed.
         AlmaflowError: the fleet cannot be reached.
     """
     if name == "local":
         from almaflow.fleet.engines.local import LocalEngine
 
         return LocalEngine()
-    if name == "ray":
-        from almaflow.fleet.engines.ray import RayEngine
-
-        return RayEngine(address, quota, user)
-    message = f"fleet={name}: there is no such engine; choose local or ray"
-    raise UsageError(message)
+    try:
+        module = import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        message = f"fleet={name} needs Ray, which is not installed: pip install 'almaflow[ray]'"
+        raise UsageError(message) from error
+    return cast("Engine", module.RayEngine(address, quota, user))

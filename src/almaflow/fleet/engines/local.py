@@ -178,5 +178,3 @@ def _check(order: Order) -> None:
     if reason:
         message = f"hardware={order.kind}: with fleet=local the only machine is this one, and {reason}"
         raise UsageError(message)
-
-

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet.blobs import CHUNK
+from almaflow.fleet.head_blobs import CHUNK
 from almaflow.fleet.broker_service import event_of
 from almaflow.fleet.engines.ray_calls import BROKER, NAMESPACE, agent_name, ask, load_client, use_token, why
 from almaflow.fleet.engines.ray_node import check_answers, split_address

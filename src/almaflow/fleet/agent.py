@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -123,8 +124,9 @@ class Agent:
                 self.step()
             except AlmaflowError as error:
                 self.trouble = str(error)
-            except OSError as error:  # a full disk, say: the next look may find room
-                self.trouble = f"the spool cannot be read or written ({error.strerror})"
+            except Exception as error:  # noqa: BLE001 - a full disk, say: the next look may find room
+                self.trouble = f"{type(error).__name__}: {error}"
+                traceback.print_exc()
 
     def step(self) -> None:
         """Look at the spool once; tell the broker what changed, or that the machine is there."""

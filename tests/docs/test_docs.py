@@ -288,6 +288,7 @@ def test_every_name_that_mlflow_gets_is_in_the_architecture_and_no_other() -> No
         hardware=HardwareSpec("here", "cpu", threads=1, cpus=(0,)),
         drift=Drift(1.0, 1.1, 0.05),
         environment=dict.fromkeys((*machine.environment(), *ELSEWHERE), "x"),
+        machine="x",
         ended_at=1.0,
         sweep_id="s",
         plan_fingerprint="p",

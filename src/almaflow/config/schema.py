@@ -354,7 +354,7 @@ class FleetConfig(_Strict):
     machine: str | None = None
     """ID of the only machine that may measure; null: any that matches ``hardware``."""
     environment: str | None = None
-    """Name of a machine's environment, or what it must have, such as torch>=2.14; null: the machine's first."""
+    """Name of a machine's environment, or what it must have, such as "torch>=2.14"; null: the machine's first."""
     time_limit_s: Positive | None = None
     """Seconds after which a machine ends a job, which is then an interrupted one; null: no limit."""
 

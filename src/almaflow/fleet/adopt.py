@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
+
 from almaflow import machine
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.fleet.durable import sync_tree
@@ -35,9 +37,11 @@ def job_files(kept: KeptOrder) -> JobFiles:
 
 @contextmanager
 def incoming(kept: KeptOrder) -> Iterator[Path]:
-    """Give a new directory that a job can be fetched into; whatever is left in it is removed."""
+    """Give a new directory that a job can be fetched into; what is left in it, or in one of a dead process, goes."""
     place = machine.home() / "fleet" / "incoming" / f"{kept.order.order_id}.{os.getpid()}"
-    shutil.rmtree(place, ignore_errors=True)
+    for other in place.parent.glob(f"{kept.order.order_id}.*"):
+        if other == place or not psutil.pid_exists(int(other.suffix[1:])):
+            shutil.rmtree(other, ignore_errors=True)
     place.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
     try:
         yield place

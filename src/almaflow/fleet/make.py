@@ -115,7 +115,7 @@ def _sent(job: JobConfig) -> dict[str, Any]:
     config |= {"output": None, "resume": False, "strict": False}
     config["model"] = {**config["model"], "weights": None}
     if (setting := _secret_in(config)) is not None:
-        message = f"{setting}: holds a secret, which is not sent to a machine: let it be set there, or take fleet=none"
+        message = f"the secret in {setting} is not sent to a machine; let it be set there, or take fleet=none"
         raise UsageError(message)
     return config
 

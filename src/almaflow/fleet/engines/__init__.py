@@ -31,6 +31,6 @@ def open_engine(name: str, address: str | None, quota: int | None, user: str) ->
     try:
         module = import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:
-        message = f"fleet={name} needs Ray, which is not installed: pip install 'almaflow[ray]'"
+        message = f"fleet={name} needs Ray, which is not installed here: install almaflow with its extra {name}"
         raise UsageError(message) from error
     return cast("Engine", module.RayEngine(address, quota, user))

@@ -1,0 +1,164 @@
+"""A machine's spool: what is accepted is never lost, never started twice, and stays until it was fetched."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.support.fake_fleet import order, write_result
+
+from almaflow.errors import AlmaflowError
+from almaflow.fleet import run_order
+from almaflow.fleet.durable import unpack
+from almaflow.fleet.spool import ACCEPTED, CANCELLED, DIED, RUNNING, Spool, SpoolState, StaleOrderError
+from almaflow.records import read_json, write_json
+from almaflow.records.json_files import to_line
+from almaflow.records.order import ORDER_SCHEMA, Blob, Order, OrderEvent, OrderState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool")
+
+
+def test_an_order_is_accepted_once_for_each_grant(spool: Spool) -> None:
+    assert spool.accept(order())
+    assert not spool.accept(order())
+    assert spool.orders() == ["order-1"]
+    assert spool.order("order-1") == order()
+    assert spool.state("order-1") == SpoolState(ACCEPTED, 1)
+
+
+def test_grants_go_up(spool: Spool) -> None:
+    spool.accept(order(epoch=3))
+    with pytest.raises(StaleOrderError, match="comes under grant 2, and grant 3 was seen here"):
+        spool.accept(order(epoch=2))
+    write_json(spool.directory("order-1") / "state.json", SpoolState(RUNNING, 3, pid=999_999_999))
+    assert spool.state("order-1").state == DIED
+    assert spool.accept(order(epoch=4)), "the one that died makes room"
+    assert spool.state("order-1") == SpoolState(ACCEPTED, 4)
+
+
+def test_an_order_that_runs_is_not_replaced(spool: Spool) -> None:
+    spool.accept(order())
+    write_json(spool.directory("order-1") / "state.json", SpoolState(RUNNING, 1, pid=1))
+    with FileLock(spool.directory("order-1") / "lock"):
+        assert spool.state("order-1").state == RUNNING
+        with pytest.raises(AlmaflowError, match="still runs here"):
+            spool.accept(order(epoch=2))
+
+
+def test_an_order_of_another_form_is_refused(spool: Spool) -> None:
+    with pytest.raises(AlmaflowError, match=f"form {ORDER_SCHEMA + 1}.*install the same version"):
+        spool.accept(order(schema=ORDER_SCHEMA + 1))
+    assert spool.orders() == []
+
+
+@pytest.mark.parametrize("order_id", ["../x", "a/b", "", ".hidden", "x" * 101])
+def test_an_id_leads_nowhere_else(spool: Spool, order_id: str) -> None:
+    with pytest.raises(AlmaflowError, match="is no ID of an order"):
+        spool.accept(order(order_id))
+
+
+def test_an_order_that_is_cancelled_before_it_began_never_begins(spool: Spool) -> None:
+    spool.accept(order())
+    spool.cancel("order-1")
+    assert spool.state("order-1").state == CANCELLED
+    with pytest.raises(AlmaflowError, match="was started"):
+        spool.start("order-1")
+    assert run_order.main(str(spool.directory("order-1"))) == 0
+    assert spool.state("order-1").state == CANCELLED
+
+
+@pytest.mark.parametrize("state", [SpoolState(RUNNING, 1, pid=1), SpoolState("done", 1, pid=1)])
+def test_a_program_that_comes_second_does_nothing(spool: Spool, state: SpoolState) -> None:
+    spool.accept(order())
+    write_json(spool.directory("order-1") / "state.json", state)
+    assert run_order.main(str(spool.directory("order-1"))) == 0
+    assert read_json(spool.directory("order-1") / "state.json", SpoolState) == state
+    with FileLock(spool.directory("order-1") / "lock"):
+        assert run_order.main(str(spool.directory("order-1"))) == 0
+
+
+def test_files_are_kept_under_their_digests_while_an_order_needs_them(spool: Spool) -> None:
+    data = b"weights"
+    digest = hashlib.sha256(data).hexdigest()
+    first, second = (order(name, blobs={"model.weights": Blob(digest, len(data))}) for name in ("a", "b"))
+    assert spool.lacks(first) == [digest]
+    spool.put_blob(digest, io.BytesIO(data))
+    assert spool.lacks(second) == []
+    with pytest.raises(AlmaflowError, match="did not come as it was sent"):
+        spool.put_blob("0" * 64, io.BytesIO(data))
+    spool.accept(first)
+    spool.accept(second)
+    spool.remove("a")
+    assert spool.blobs.path(digest).read_bytes() == data
+    spool.remove("b")
+    assert not list(spool.blobs.root.iterdir())
+    with pytest.raises(AlmaflowError, match="no digest"):
+        spool.put_blob("../x", io.BytesIO(data))
+
+
+def test_events_are_read_from_where_one_left_off(spool: Spool) -> None:
+    spool.accept(order())
+    events = [OrderEvent("order-1", OrderState.running, float(n), 1, "m", line=f"line {n} ä") for n in range(3)]
+    path = spool.directory("order-1") / "events.jsonl"
+    assert spool.events("order-1") == ([], 0)
+    whole = "".join(map(to_line, events)).encode()
+    path.write_bytes(whole[:-5])
+    first, since = spool.events("order-1")
+    path.write_bytes(whole)
+    then, end = spool.events("order-1", since)
+    assert (first, then, end) == (events[:2], events[2:], len(whole))
+
+
+def test_a_result_is_packed_as_it_is(spool: Spool, tmp_path: Path) -> None:
+    spool.accept(order())
+    with pytest.raises(AlmaflowError, match="has no result"):
+        spool.pack("order-1")
+    job = spool.directory("order-1") / "job"
+    write_result(job, "order-1")
+    unpack(spool.pack("order-1"), tmp_path / "there")
+    assert {path.relative_to(tmp_path / "there"): path.read_bytes() for path in (tmp_path / "there").rglob("*.*")} == {
+        path.relative_to(job): path.read_bytes() for path in job.rglob("*.*")
+    }
+
+
+def test_places_of_the_machine_do_not_leave_it(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    job = spool.directory("order-1") / "job"
+    job.mkdir(parents=True)
+    (job / "traceback.txt").write_text(f"{job}/x {home}/y /home/ann/model.py")
+    run_order._hide_places(job)
+    assert (job / "traceback.txt").read_text() == "<job>/x <almaflow>/y ~/model.py"
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    made=st.builds(
+        Order,
+        order_id=st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True),
+        user=st.text(),
+        kind=st.none() | st.text(),
+        configuration=st.dictionaries(st.text(), st.integers() | st.text() | st.lists(st.booleans())),
+        blobs=st.dictionaries(st.text(), st.builds(Blob, st.text(), st.integers())),
+        expected_s=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        past=st.just(()),
+        epoch=st.integers(1, 5),
+        schema=st.just(ORDER_SCHEMA),
+    )
+)
+def test_an_order_comes_back_as_it_was_sent(spool: Spool, made: Order) -> None:
+    spool.remove(made.order_id)
+    spool.accept(made)
+    assert spool.order(made.order_id) == made
+    assert not spool.accept(replace(made))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
 from almaflow.fleet.entries import RUNS, Grant, Held, IdleMachines, MachineEntry, OrderEntry, Reply
-from almaflow.fleet.matching import refusal
+from almaflow.fleet.matching import refusal, suits
 from almaflow.fleet.turns import Turns
 from almaflow.records.order import OrderState
 
@@ -61,8 +61,6 @@ class Broker:
         self._heard: OrderedDict[str, None] = OrderedDict()  # machines by when they were heard of, without lost ones
         self._unaccepted: dict[str, float] = {}  # when these orders were granted, the oldest first
         self._stirred: dict[Kind, None] = {}  # kinds of which a grant may have become possible
-
-    # What machines tell.
 
     def join(self, machine: FleetMachine, instance: str, held: Sequence[Held], now: float) -> Reply:
         """Take a machine into the fleet, or one again that was there.
@@ -176,22 +174,21 @@ class Broker:
             self._void(self.orders[machine.order_id], "its machine is gone")
         self._take_back(machine, frozenset())
 
-    # What coordinators tell.
-
-    def submit(self, order: Order, now: float) -> None:
-        """Let an order wait for a machine, unless it is known; after a broker died, its coordinator submits it again.
+    def submit(self, order: Order, now: float, *, is_known: bool = False) -> None:
+        """Let an order wait for a machine, unless it does already or did.
 
         Args:
             order: The order; an epoch above 1 is that of the last grant that its coordinator knows of.
             now: The time.
+            is_known: Whether it was submitted before, to a broker that died: machines may be about to join this one.
 
         Raises:
             UsageError: no machine of the fleet may run it; the line says who offers what.
         """
-        if order.order_id not in self.orders and now >= self._ready_at and order.epoch == 1:
-            here = (each.machine for each in self.machines.values() if not each.is_lost)
-            if reason := refusal(order, here):
-                raise UsageError(reason)
+        is_new = order.order_id not in self.orders and not is_known and order.epoch == 1
+        machines = [each.machine for each in self.machines.values()]
+        if is_new and now >= self._ready_at and not any(suits(order, each) for each in machines):
+            raise UsageError(refusal(order, machines))
         entry = self._order(order)
         entry.order, entry.is_submitted = order, True  # what a machine told of it has no configuration
         if order.epoch > 1:
@@ -211,8 +208,6 @@ class Broker:
         if entry and entry.recorded_of is None:
             entry.recorded_of = machine_id or next(iter(entry.results), "")
             self._end(entry, entry.end if entry.end is OrderState.cancelled else OrderState.done)
-
-    # What is decided.
 
     def settle(self, now: float) -> tuple[Grant, ...]:
         """Void the leases that are over, and grant what can be granted."""

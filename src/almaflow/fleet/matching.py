@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from almaflow.records.order import FleetMachine, MachineEnvironment, Order
 
@@ -44,11 +44,8 @@ def _requirement(text: str) -> Requirement | None:
     return requirement if requirement.specifier else None  # a bare word is a name
 
 
-def refusal(order: Order, machines: Iterable[FleetMachine]) -> str | None:
-    """Return why none of the machines may run the order, with what they offer; None where one may."""
-    machines = tuple(machines)
-    if any(suits(order, each) for each in machines):
-        return None
+def refusal(order: Order, machines: Sequence[FleetMachine]) -> str:
+    """Say why none of the machines may run the order, and what they offer."""
     if not machines:
         return "the fleet has no machine: join one with almaflow fleet join"
     if order.kind is not None and not any(order.kind in each.kinds for each in machines):

@@ -20,8 +20,8 @@ Kind = str | None
 class Turns:
     """Keeps waiting orders: first come, first served within a user, and users in turn within a kind.
 
-    The user whose last grant of a kind is longest ago comes first; one that never had any came when its oldest order
-    did. So between two grants of a user who waits, any other user has at most one of that kind.
+    The user whose last grant of a kind is longest ago comes first, and of those that never had one, the user whose
+    order waits longest. So between two grants of a user who waits, any other user has at most one of that kind.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Turns:
             machine: The machine.
             may_hold: Whether a user may hold another machine.
         """
-        best: tuple[int, Order] | None = None
+        best: tuple[tuple[int, int], Order] | None = None
         for kind in (*machine.kinds, None):
             for user, mine in self._orders.get(kind, {}).items():
                 if not may_hold(user):
@@ -84,9 +84,8 @@ class Turns:
                     best = self._turn(order), order
         return best[1] if best else None
 
-    def _turn(self, order: Order) -> int:
-        granted = self._granted.get((order.kind, order.user))
-        return self._arrived[order.order_id] if granted is None else granted
+    def _turn(self, order: Order) -> tuple[int, int]:
+        return self._granted.get((order.kind, order.user), -1), self._arrived[order.order_id]
 
     def in_turn(self, kind: Kind) -> Iterator[Order]:
         """Yield the orders of a kind in the order in which equal machines would get them."""
@@ -100,4 +99,4 @@ class Turns:
             _, user, order = heapq.heappop(turns)
             yield order
             if following := next(rest[user], None):
-                heapq.heappush(turns, (next(behind), user, following))
+                heapq.heappush(turns, ((next(behind), 0), user, following))

@@ -30,8 +30,8 @@ for kept in $KEPT; do
     mkdir -p "$SCRATCH/${kept#/tmp/}"
     mount --rbind "$kept" "$SCRATCH/${kept#/tmp/}"
 done
-mount --rbind "$SCRATCH" /tmp
 mount --bind "$DISK" /mnt
+mount --rbind "$SCRATCH" /tmp
 mount -t tmpfs tmpfs /dev/shm
 chmod 1777 /tmp /dev/shm
 hostname "$NAME"
@@ -179,9 +179,7 @@ class Network:
         scratch.mkdir()
         disk.mkdir()
         namespace = f"{self.prefix}-{name}"
-        machine = SimulatedMachine(
-            name, namespace, f"10.77.0.{number}", cpus, scratch, disk, _kept_directories()
-        )
+        machine = SimulatedMachine(name, namespace, f"10.77.0.{number}", cpus, scratch, disk, _kept_directories())
         _ip("netns", "add", machine.namespace)
         self.machines.append(machine)
         peer = f"port{number}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from almaflow.cli.fleet_plan import plan
 from almaflow.errors import UsageError
 from almaflow.processes.interrupts import as_interrupts
 
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from almaflow.fleet.engines.ray import RayEngine
+    from almaflow.records.kept_order import KeptOrder
 
 PORT = 6379
+LOST_S = 90.0
+"""The broker's own figure; the test compares them."""
 
 
 @click.group()
@@ -39,8 +44,16 @@ def _at(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address under which machines reach this one.")
 @click.option("--port", type=click.IntRange(1, 65_000), default=PORT, show_default=True, help="And the next one too.")
 @click.option("--quota", type=click.IntRange(1), metavar="N", help="Machines that one user may hold at once.")
+@click.option(
+    "--lost-after",
+    type=click.FloatRange(20),
+    default=LOST_S,
+    show_default=True,
+    metavar="S",
+    help="Grant an order again where its machine was not heard of for so many seconds.",
+)
 @click.option("--foreground", is_flag=True, help="Stay, instead of going on in the background.")
-def head(*, host: str, port: int, quota: int | None, foreground: bool) -> None:
+def head(*, host: str, port: int, quota: int | None, lost_after: float, foreground: bool) -> None:
     """Start the head: Ray with a token, and the broker that grants machines."""
     from almaflow.fleet.head import check_place, run_head
     from almaflow.fleet.service import HEAD
@@ -48,8 +61,16 @@ def head(*, host: str, port: int, quota: int | None, foreground: bool) -> None:
     check_place(host)
     if foreground:
         with as_interrupts(signal.SIGTERM, signal.SIGHUP):
-            run_head(host, port, quota, click.echo)
-    given = ["--host", host, "--port", str(port), *([] if quota is None else ["--quota", str(quota)])]
+            run_head(host, port, quota, lost_after, click.echo)
+    given = [
+        "--host",
+        host,
+        "--port",
+        str(port),
+        "--lost-after",
+        str(lost_after),
+        *([] if quota is None else ["--quota", str(quota)]),
+    ]
     _check_free("head")
     click.echo(HEAD.start(given))
 
@@ -109,11 +130,8 @@ def list_machines(*, address: str | None) -> None:
     """List the machines: what each is, and what it does."""
     from almaflow.cli.fleet_tables import machines_table
 
-    engine = _engine(address)
-    try:
+    with closing(_engine(address)) as engine:
         machines_table(engine.states_of_machines())
-    finally:
-        engine.close()
 
 
 @fleet.command()
@@ -122,29 +140,45 @@ def queue(*, address: str | None) -> None:
     """Show the orders of all users: those under way, and those that wait, with their places."""
     from almaflow.cli.fleet_tables import queue_table
 
-    engine = _engine(address)
-    try:
+    with closing(_engine(address)) as engine:
         queue_table(engine.queue())
-    finally:
-        engine.close()
 
 
 @fleet.command()
-@_at
-def status(*, address: str | None) -> None:
+def status() -> None:
     """Show the orders of this home that have no recorded result."""
     from almaflow.cli.fleet_tables import status_table
-    from almaflow.fleet.orders import outstanding
+    from almaflow.fleet.engines import open_engine
 
-    waiting = outstanding()
-    if not waiting:
-        click.echo("every order of this home has its result")
-        return
-    engine = _engine(address)
-    try:
-        status_table(waiting, engine.states([each.order.order_id for each in waiting]))
-    finally:
-        engine.close()
+    for (name, at), waiting in _outstanding().items():
+        with closing(open_engine(name, at, None, "")) as engine:
+            status_table(waiting, engine.states([each.order.order_id for each in waiting]))
+
+
+@fleet.command()
+def collect() -> int:
+    """Fetch and record the results of this home's orders that are done; their command may have been killed."""
+    from almaflow.cli.fleet_tables import standing
+    from almaflow.fleet.coordinate import Ended
+    from almaflow.fleet.coordinate import collect as collected
+    from almaflow.fleet.display import FleetDisplay
+    from almaflow.fleet.engines import open_engine
+
+    code = 0
+    for (name, at), waiting in _outstanding().items():
+        left = {each.order.order_id for each in waiting}
+        with closing(open_engine(name, at, None, "")) as engine, closing(FleetDisplay({})) as display:
+            for each in collected(engine, display, waiting):
+                if isinstance(each, Ended):
+                    order_id, text = each.kept.order.order_id, each.error or "recorded"
+                    code = max(code, each.code)
+                else:
+                    order_id, text = each.order_id, standing(each)
+                left.discard(order_id)
+                click.echo(f"{order_id}: {text}")
+        for order_id in sorted(left):
+            click.echo(f"{order_id}: the fleet does not know it; `almaflow run ... resume=true` sends it again")
+    return code
 
 
 @fleet.command()
@@ -152,8 +186,7 @@ def status(*, address: str | None) -> None:
 @_at
 def cancel(*, order_ids: tuple[str, ...], address: str | None) -> None:
     """Take orders from the queue, or end them; what they have measured is kept."""
-    engine = _engine(address)
-    try:
+    with closing(_engine(address)) as engine:
         known = engine.states(order_ids)
         if unknown := [each for each in order_ids if each not in known]:
             message = f"order {unknown[0]}: the fleet does not know it; `almaflow fleet queue` shows those that it has"
@@ -161,8 +194,6 @@ def cancel(*, order_ids: tuple[str, ...], address: str | None) -> None:
         for each in order_ids:
             engine.cancel(each)
             click.echo(f"cancelled: {each}")
-    finally:
-        engine.close()
 
 
 @fleet.command()
@@ -171,12 +202,12 @@ def cancel(*, order_ids: tuple[str, ...], address: str | None) -> None:
 @_at
 def drain(*, machine_id: str, undo: bool, address: str | None) -> None:
     """Let a machine end what it runs, and grant it to nobody."""
-    engine = _engine(address)
-    try:
+    with closing(_engine(address)) as engine:
         engine.drain(machine_id, is_drained=not undo)
-    finally:
-        engine.close()
     click.echo(f"machine {machine_id} is {'granted again' if undo else 'granted to nobody from now on'}")
+
+
+fleet.add_command(plan)
 
 
 @fleet.command()
@@ -189,6 +220,18 @@ def doctor() -> int:
         mark = {True: "ok  ", False: "FAIL", None: "--  "}[each.is_well]
         click.echo(f"{mark} {each.name}: {each.line}")
     return 1 if any(each.is_well is False for each in found) else 0
+
+
+def _outstanding() -> dict[tuple[str, str | None], list[KeptOrder]]:
+    """Return the orders of this home without a result, by the engine and the head that they were sent to."""
+    from almaflow.fleet.orders import outstanding
+
+    found: dict[tuple[str, str | None], list[KeptOrder]] = {}
+    for each in outstanding():
+        found.setdefault((each.engine, each.address), []).append(each)
+    if not found:
+        click.echo("every order of this home has its result")
+    return found
 
 
 def _engine(address: str | None) -> RayEngine:

@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet.head_blobs import ChunkReader
 from almaflow.fleet.entries import Held, Reply
+from almaflow.fleet.head_blobs import ChunkReader
 from almaflow.fleet.matching import environment_for
 from almaflow.fleet.spool import ACCEPTED, CANCELLED, DONE, RUNNING, StaleOrderError
 from almaflow.records import from_dict
@@ -57,7 +57,7 @@ class Agent:
         clock: Seconds from any origin; replaced in tests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what it works with
         self,
         spool: Spool,
         machine: FleetMachine,
@@ -135,21 +135,18 @@ class Agent:
             is_due = self._clock() - self._beat_at >= BEAT_S or held != self._told
             if self._is_known:
                 self._tell_events(held)
-            if not is_due:
-                reply = None
-            else:
-                reply = self._beat(held)
+            reply = self._beat(held) if is_due else None
         if reply is not None:
             self._follow(reply)
         self._end_overdue()
 
     def _beat(self, held: list[Held]) -> Reply:
         lines = [to_line(each) for each in held]
-        try:
-            if not self._is_known:
-                raise UsageError
-            answer = self._ask("beat", self._machine.machine_id, self._instance, lines)
-        except UsageError:  # a new broker does not know it
+        answer = None
+        if self._is_known:
+            with suppress(UsageError):  # a new broker does not know the machine
+                answer = self._ask("beat", self._machine.machine_id, self._instance, lines)
+        if answer is None:
             self._is_known = False
             answer = self._ask("join", to_line(self._machine), self._instance, lines, self._me)
             self._is_known = True
@@ -161,7 +158,8 @@ class Agent:
         return from_dict(Reply, answer)
 
     def _follow(self, reply: Reply) -> None:
-        for order_id in reply.remove:
+        empty = [each for each in reply.superseded if not self.spool.measured(each)]
+        for order_id in (*reply.remove, *empty):
             self.spool.remove(order_id)
             self._kept.pop(order_id, None)
         for order_id in reply.stop:

@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.fleet.head_blobs import BlobStore
 from almaflow.fleet.broker import Broker
 from almaflow.fleet.entries import Held
+from almaflow.fleet.head_blobs import BlobStore
 from almaflow.fleet.places import standings
 from almaflow.records import to_dict
 from almaflow.records.clock import now

@@ -43,7 +43,9 @@ def checks() -> list[Check]:
     spooled = Spool(directory() / "spool").orders()
     found.append(Check("spool", f"{len(spooled)} orders lie on this machine"))
     waiting = len(outstanding())
-    line = f"{waiting} have no recorded result: `almaflow fleet collect` fetches what is done" if waiting else "none waits"
+    line = (
+        f"{waiting} have no recorded result: `almaflow fleet collect` fetches what is done" if waiting else "none waits"
+    )
     return [*found, Check("orders of this home", line)]
 
 
@@ -57,7 +59,9 @@ def _ray() -> Check:
 def _token() -> Check:
     place = token_path()
     if not place.is_file():
-        return Check("token", "none is here; `almaflow fleet head` makes one, `join --token-file` keeps one", is_well=None)
+        return Check(
+            "token", "none is here; `almaflow fleet head` makes one, `join --token-file` keeps one", is_well=None
+        )
     if stat.S_IMODE(place.stat().st_mode) & 0o077:
         return Check("token", f"others may read {place}: chmod 600 it", is_well=False)
     return Check("token", f"{place}, which its owner alone reads")

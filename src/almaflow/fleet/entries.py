@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from almaflow.records.order import Order, OrderState  # noqa: TC001 - Held is read from JSON, by its annotations
+from almaflow.records.order import Order, OrderState  # both at run time: Held is read from JSON
 
 if TYPE_CHECKING:
     from almaflow.records.order import FleetMachine

@@ -71,7 +71,7 @@ def place(role: str, address: str, environment: Mapping[str, str], *arguments: s
         raise AlmaflowError((done.stdout.strip().splitlines() or said)[-1])
 
 
-def run_head(host: str, port: int, quota: int | None, say: Callable[[str], None]) -> None:
+def run_head(host: str, port: int, quota: int | None, lost_s: float, say: Callable[[str], None]) -> None:
     """Be the head until this process is interrupted.
 
     Raises:
@@ -87,7 +87,7 @@ def run_head(host: str, port: int, quota: int | None, say: Callable[[str], None]
         environment = ray_environment(token if has_token else None)
         node = RayNode.start(head_command(host, port), environment, directory() / "head-ray.log")
         try:
-            place("broker", address, environment, "" if quota is None else str(quota))
+            place("broker", address, environment, str(lost_s), "" if quota is None else str(quota))
             for line in welcome(address, token, has_token=has_token):
                 say(line)
             node.process.wait()

@@ -16,6 +16,8 @@ from filelock import FileLock, Timeout
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError, RecordError, UsageError
+from almaflow.fleet.engines.ray_node import RAY_VARIABLES
+from almaflow.fleet.environment import measuring_environment
 from almaflow.records import read_json, write_json
 from almaflow.secrets import PRIVATE
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 READY = "ready: "
 """What the line of a service begins with once it serves."""
+PASSED = (*RAY_VARIABLES, "RAY_AUTH_MODE")
 STARTS_WITHIN_S = 300.0
 ENDS_WITHIN_S = 60.0
 
@@ -96,7 +99,12 @@ class Service:
         command = [sys.executable, "-P", "-m", "almaflow", "fleet", self.name, *arguments, "--foreground"]
         with self.log.open("wb") as stream:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+                command,
+                env=measuring_environment() | {name: os.environ[name] for name in PASSED if name in os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
             )
         deadline = time.monotonic() + STARTS_WITHIN_S
         while process.poll() is None and time.monotonic() < deadline:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet.head_blobs import CHUNK
 from almaflow.fleet.broker_service import event_of
+from almaflow.fleet.durable import unpack
 from almaflow.fleet.engines.ray_calls import BROKER, NAMESPACE, agent_name, ask, load_client, use_token, why
 from almaflow.fleet.engines.ray_node import check_answers, split_address
-from almaflow.fleet.durable import unpack
+from almaflow.fleet.head_blobs import CHUNK
 from almaflow.records.clock import now
 from almaflow.records.json_files import from_line, to_line
 from almaflow.records.order import FINAL, FleetMachine, OrderEvent, OrderState

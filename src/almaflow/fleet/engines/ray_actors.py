@@ -30,9 +30,9 @@ NAME_IS_FREE_WITHIN_S = 30.0
 class RayBroker(BrokerService):
     """The broker, as a process of Ray's."""
 
-    def __init__(self, root: str, quota: int | None) -> None:
+    def __init__(self, root: str, lost_s: float, quota: int | None) -> None:
         """Begin without machines and orders."""
-        super().__init__(Path(root), quota=quota, send=_send)
+        super().__init__(Path(root), quota=quota, send=_send, lost_s=lost_s)
         threading.Thread(target=self.settle_forever, daemon=True).start()
 
     def is_ready(self) -> str:
@@ -83,7 +83,7 @@ def _replace_environment(environment: dict[str, str]) -> None:
     os.environ.update(environment)
 
 
-def place(role: str, address: str, directory: Path, quota: int | None = None) -> str:
+def place(role: str, address: str, directory: Path, *limits: Any) -> str:
     """Start the broker or the agent on the node that this process is on; return why it is of no use, or nothing."""
     ray = load_ray()
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -92,7 +92,7 @@ def place(role: str, address: str, directory: Path, quota: int | None = None) ->
     ray.init(address, namespace=NAMESPACE, log_to_driver=False)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     if role == "broker":
-        name, arguments, resources = BROKER, (str(directory / "blobs"), quota), {}
+        name, arguments, resources = BROKER, (str(directory / "blobs"), *limits), {}
     else:
         settings = read_json(directory / "agent.json", AgentSettings)
         name, arguments = agent_name(settings.machine.machine_id), (str(directory),)
@@ -146,10 +146,11 @@ def _readiness(actor: Any) -> str:
     return line
 
 
-def main(role: str, address: str, directory: str, quota: str = "") -> int:
+def main(role: str, address: str, directory: str, lost_s: str = "", quota: str = "") -> int:
     """Start the broker or the agent here, and say on stdout why it is of no use."""
+    limits = (float(lost_s), int(quota) if quota else None) if lost_s else ()
     try:
-        line = place(role, address, Path(directory), int(quota) if quota else None)
+        line = place(role, address, Path(directory), *limits)
     except Exception as error:  # noqa: BLE001 - whatever Ray raises, in one line for the one who started this
         line = why(error)
     print(line)  # noqa: T201 - what the caller reads

@@ -154,7 +154,7 @@ def check_answers(address: str) -> None:
     try:
         socket.create_connection((host, port), ANSWERS_WITHIN_S).close()
     except OSError as error:
-        message = f"{address}: no head of a fleet answers there ({error.strerror or error}); start `almaflow fleet head`"
+        message = f"{address}: no head of a fleet answers there ({error.strerror or error}): start one"
         raise AlmaflowError(message) from error
 
 

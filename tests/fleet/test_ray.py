@@ -169,10 +169,8 @@ def test_a_wrong_token_is_refused_with_one_line(fleet: Fleet) -> None:
     assert almaflow(machine, "fleet", "stop").stdout.strip() == "ended: join"
     refused = join(machine, fleet.address, "0" * len(fleet.token))
     assert refused.returncode == 1
-    assert refused.stdout.strip().splitlines() == [
-        "almaflow: the head refuses the token: copy the file that `almaflow fleet head` names, "
-        "and give it by --token-file"
-    ]
+    assert len(refused.stdout.strip().splitlines()) == 1
+    assert "the head refuses the token: copy the file" in refused.stdout
 
 
 def test_no_secret_of_the_user_reaches_a_machine(fleet: Fleet) -> None:

@@ -86,7 +86,7 @@ def head(*, host: str, port: int, quota: int | None, lost_after: float, foregrou
 )
 @click.option("--unit", is_flag=True, help="Print a systemd unit that joins at every start, and do nothing else.")
 @click.option("--foreground", is_flag=True, help="Stay, instead of going on in the background.")
-def join(
+def join(  # noqa: PLR0913 - its options
     *,
     address: str,
     kinds: tuple[str, ...],

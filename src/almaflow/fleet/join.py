@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
@@ -32,6 +31,7 @@ from almaflow.records.order import FleetMachine, MachineEnvironment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 AGAIN_S = 5.0
 """Seconds before the next try to come into a fleet that was left."""

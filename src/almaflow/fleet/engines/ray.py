@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from almaflow import machine
@@ -24,6 +23,7 @@ from almaflow.records.order import FINAL, FleetMachine, OrderEvent, OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from almaflow.records.order import Order
 

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,4 @@ def main(role: str, address: str, directory: str, lost_s: str = "", quota: str =
 
 if __name__ == "__main__":
     # Imported by its name, so that Ray's processes find the classes there and not in a script.
-    from almaflow.fleet.engines import ray_actors
-
-    sys.exit(ray_actors.main(*sys.argv[1:]))
+    sys.exit(import_module("almaflow.fleet.engines.ray_actors").main(*sys.argv[1:]))

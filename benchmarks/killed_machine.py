@@ -6,6 +6,7 @@ orders, the agent, the broker or the head. After that the store must hold each r
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -57,7 +58,7 @@ def main() -> None:
             _round(fleet, Path(scratch, f"log{number}"), DEEDS[arguments.what], moment_s, f"{number}", arguments.orders)
 
 
-def _round(
+def _round(  # noqa: PLR0913, PLR0917 - one sweep's
     fleet: SimulatedFleet, log: Path, deed: Callable[[SimulatedFleet, str, Popen[bytes]], None], moment_s: float,
     name: str, orders: int,
 ) -> None:  # fmt: skip
@@ -101,13 +102,7 @@ def _coordinator(_: SimulatedFleet, __: str, sweep: Popen[bytes]) -> None:
     children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text(encoding="ascii").split()
     for pid in children:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(_descriptor(int(pid)), signal.SIGKILL)
-
-
-def _descriptor(pid: int) -> int:
-    import os
-
-    return os.pidfd_open(pid)
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def _process(machine: SimulatedMachine, name: str) -> None:

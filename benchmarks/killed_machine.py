@@ -121,7 +121,7 @@ def _broker(fleet: SimulatedFleet, _: str, __: Popen[bytes]) -> None:
 
 def _head(fleet: SimulatedFleet, _: str, __: Popen[bytes]) -> None:
     _process(fleet.head, "/gcs_server")
-    time.sleep(5)
+    almaflow(fleet.head, "fleet", "stop")  # what is left of it
     begun = almaflow(fleet.head, "fleet", "head", "--host", fleet.head.address, "--lost-after", str(LOST_AFTER_S))
     if begun.returncode:
         raise BenchmarkError(begun.stdout)

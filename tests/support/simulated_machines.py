@@ -194,6 +194,7 @@ class Network:
 
 def _kept_directories() -> tuple[Path, ...]:
     """Directories below ``/tmp`` in which Python finds modules: the checkout and the environment may be there."""
-    wanted = {Path(path).resolve() for path in (*sys.path, sys.prefix, Path(__file__).parents[2]) if path}
+    places = [*sys.path, sys.prefix, str(Path(__file__).parents[2])]
+    wanted = {Path(path).resolve() for path in places if path}
     below = [path for path in wanted if path.is_dir() and path.is_relative_to("/tmp")]  # noqa: S108 - what it hides
     return tuple(path for path in below if not any(other in path.parents for other in below))

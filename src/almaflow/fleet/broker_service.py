@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from almaflow.fleet.broker import Broker
+from almaflow.fleet.broker import GRACE_S, LOST_S, Broker
 from almaflow.fleet.entries import Held
 from almaflow.fleet.head_blobs import BlobStore
 from almaflow.fleet.places import standings
@@ -41,6 +41,8 @@ class BrokerService:
     Args:
         root: Directory of the files that orders need.
         quota: The most machines that a user may hold at once; None: no limit.
+        lost_s: Seconds of silence after which a machine's lease is void.
+        grace_s: Seconds in which nothing is granted yet, since machines may have orders already.
         send: Sends an order, as a line of JSON, to what a machine gave at its join. It does not wait.
         clock: Seconds from any origin; replaced in tests.
     """
@@ -52,10 +54,11 @@ class BrokerService:
         quota: int | None,
         send: Callable[[Any, str], None],
         clock: Callable[[], float] = time.monotonic,
-        **limits: float,
+        lost_s: float = LOST_S,
+        grace_s: float = GRACE_S,
     ) -> None:
         """Know nothing yet: machines and coordinators tell."""
-        self.broker = Broker(clock(), quota=quota, **limits)  # type: ignore[arg-type] - seconds and attempts
+        self.broker = Broker(clock(), quota=quota, lost_s=lost_s, grace_s=grace_s)
         self._blobs = BlobStore(root)
         self._quota = quota
         self._send = send

@@ -6,7 +6,7 @@ import hashlib
 import io
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from almaflow.errors import AlmaflowError
 from almaflow.secrets import PRIVATE
@@ -92,7 +92,7 @@ class ChunkReader(io.RawIOBase):
     def readable(self) -> bool:  # what RawIOBase asks for
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] - of what it is given
+    def readinto(self, buffer: Any) -> int:
         if not self._left:
             self._left = self._read(self._offset)
             self._offset += len(self._left)

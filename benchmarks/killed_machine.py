@@ -37,8 +37,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 def main() -> None:
     """Kill, compare, and say what was found."""
     parser = make_parser(__doc__)
-    parser.add_argument("what", choices=sorted(DEEDS), help="what is killed")
-    parser.add_argument("--times", type=int, default=1, help="sweeps (default: 1)")
+    parser.add_argument("what", nargs="+", choices=sorted(DEEDS), help="what is killed, one after the other")
+    parser.add_argument("--times", type=int, default=1, help="sweeps for each (default: 1)")
     parser.add_argument("--machines", type=int, default=2, help="machines (default: 2)")
     parser.add_argument("--orders", type=int, default=3, help="orders of a sweep (default: 3; 12 at most)")
     parser.add_argument(
@@ -50,12 +50,13 @@ def main() -> None:
         raise BenchmarkError(NEEDS)
     seed = random.SystemRandom().randrange(10_000) if arguments.seed is None else arguments.seed
     moments = random.Random(seed)  # noqa: S311 - moments, not secrets
-    say(f"{arguments.what}, seed {seed}")
+    say(f"seed {seed}")
     names = [f"m{number}" for number in range(arguments.machines)]
     with SimulatedFleet.laid(names, lost_after_s=LOST_AFTER_S) as fleet, tempfile.TemporaryDirectory() as scratch:
-        for number in range(arguments.times):
+        for number, what in enumerate(arguments.what * arguments.times):
             moment_s = moments.uniform(0.0, arguments.within)
-            _round(fleet, Path(scratch, f"log{number}"), DEEDS[arguments.what], moment_s, f"{number}", arguments.orders)
+            say(f"{what}, {moment_s:.1f} s after the first order begins")
+            _round(fleet, Path(scratch, f"log{number}"), DEEDS[what], moment_s, f"{number}", arguments.orders)
 
 
 def _round(  # noqa: PLR0913, PLR0917 - one sweep's
@@ -76,7 +77,7 @@ def _round(  # noqa: PLR0913, PLR0917 - one sweep's
         for run in conversion_runs(fleet.store)
         if run.experiment == f"killed{name}" and run.tags["almaflow.status"] == "ok"
     )
-    say(f"after {moment_s:.1f} s: exit code {code}, results {dict(found)}")
+    say(f"exit code {code}, results {dict(found)}")
     if code or found != dict.fromkeys(map(str, SIZES[:orders]), 1):
         say(log.read_text(encoding="utf-8"))
         message = "the store does not hold each result once"

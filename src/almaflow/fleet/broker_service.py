@@ -47,7 +47,7 @@ class BrokerService:
         clock: Seconds from any origin; replaced in tests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with
         self,
         root: Path,
         *,

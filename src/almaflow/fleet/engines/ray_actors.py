@@ -98,30 +98,30 @@ def place(role: str, address: str, directory: Path, *limits: Any) -> str:
         settings = read_json(directory / "agent.json", AgentSettings)
         name, arguments = agent_name(settings.machine.machine_id), (str(directory),)
         resources = {"almaflow_machine": 1}
+    options = {
+        "name": name,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "resources": resources,
+        "scheduling_strategy": here,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "max_concurrency": 16,
+    }
+    return _readiness(_created(ray, ray.remote(kind).options(**options), name, arguments))
+
+
+def _created(ray: Any, kind: Any, name: str, arguments: tuple[Any, ...]) -> Any:
+    """Start a process under a name that an earlier one may still have for a while."""
     deadline = time.monotonic() + NAME_IS_FREE_WITHIN_S
     while True:
         _end_earlier(ray, name)
         try:
-            actor = (
-                ray.remote(kind)
-                .options(
-                    name=name,
-                    lifetime="detached",
-                    num_cpus=0,
-                    resources=resources,
-                    scheduling_strategy=here,
-                    max_restarts=-1,
-                    max_task_retries=0,
-                    max_concurrency=16,
-                )
-                .remote(*arguments)
-            )
-            break
-        except ValueError:  # the name is still taken
+            return kind.remote(*arguments)
+        except ValueError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
-    return _readiness(actor)
 
 
 def _end_earlier(ray: Any, name: str) -> None:

@@ -62,7 +62,8 @@ def load_client() -> Any:
         message = "Ray's client is not installed here: pip install 'mlflow-alma[ray]'"
         raise UsageError(message) from error
     logging.getLogger("ray.client_builder").setLevel(logging.ERROR)  # Ray sets its own logger's level again
-    LogstreamClient.log = LogstreamClient.stdstream = _keep_quiet
+    for name in ("log", "stdstream"):
+        setattr(LogstreamClient, name, _keep_quiet)
     return ray
 
 

@@ -51,7 +51,7 @@ def test_weights_are_a_blob(tmp_path: Path) -> None:
     path.write_bytes(b"weights")
     sent = made(f"model.weights={path}")
     digest = hashlib.sha256(b"weights").hexdigest()
-    assert (sent.kept.order.blobs["model.weights"].sha256, sent.files) == (digest, {digest: path})
+    assert (sent.kept.order.blobs["weights"].sha256, sent.files) == (digest, {digest: path})
     assert sent.kept.order.configuration["model"]["weights"] is None
     assert str(tmp_path) not in json.dumps(to_dict(sent.kept.order))
     other = tmp_path / "elsewhere.pt"

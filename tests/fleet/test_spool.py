@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -92,7 +94,7 @@ def test_a_program_that_comes_second_does_nothing(spool: Spool, state: SpoolStat
 def test_files_are_kept_under_their_digests_while_an_order_needs_them(spool: Spool) -> None:
     data = b"weights"
     digest = hashlib.sha256(data).hexdigest()
-    first, second = (order(name, blobs={"model.weights": Blob(digest, len(data))}) for name in ("a", "b"))
+    first, second = (order(name, blobs={"weights": Blob(digest, len(data))}) for name in ("a", "b"))
     assert spool.lacks(first) == [digest]
     spool.put_blob(digest, io.BytesIO(data))
     assert spool.lacks(second) == []
@@ -140,6 +142,14 @@ def test_places_of_the_machine_do_not_leave_it(spool: Spool, home: Path, monkeyp
     (job / "traceback.txt").write_text(f"{job}/x {home}/y /home/ann/model.py")
     run_order._hide_places(job)
     assert (job / "traceback.txt").read_text() == "<job>/x <almaflow>/y ~/model.py"
+
+
+def test_a_time_limit_interrupts() -> None:
+    with pytest.raises(KeyboardInterrupt), run_order._limited(0.05):
+        time.sleep(60)
+    with run_order._limited(60.0):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -12,7 +12,7 @@ from tests.support.stored_jobs import PREPARED
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet.run_order import JOB
 from almaflow.jobs.files import JobFiles
-from almaflow.records import write_json
+from almaflow.records import ModelSpec, write_json
 from almaflow.records.kept_order import KeptOrder
 from almaflow.records.order import Order, OrderEvent, OrderState
 
@@ -39,8 +39,7 @@ def kept(order_id: str = "order-1", **values: object) -> KeptOrder:
         store="sqlite:////a/store.db",
         experiment_name="almaflow",
         config={"batch_size": 2},
-        weights=None,
-        directory="/where/the/command/was",
+        model=ModelSpec("resnet18", arch="resnet18", batch_size=2),
         made_at=100.0,
     )
     return replace(made, **values)  # type: ignore[arg-type]

@@ -138,6 +138,8 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
     from almaflow.config.composition import compose
     from almaflow.config.overrides import choose_settings, override
     from almaflow.config.resolve import dynamic_fields, loader_spec, weights_file
+    from almaflow.config.schema import FleetEngine
+    from almaflow.fleet.run_one import run_model
 
     inputs = Inputs(example_input, data_loader, example_kwargs, batch_dim)
     settings = {
@@ -182,12 +184,16 @@ def validate(  # noqa: PLR0913, PLR0917 - the settings of a job, each of which h
             directory=str(Path.cwd()),
             seed=job_config.seed,
         )
-        request = make_request(job_config, model=spec)
+        sent = job_config.fleet.engine is not FleetEngine.none
+        request = make_request(job_config, model=spec, here=not sent)
         inputs.write(Path(directory, "batches.pt"), spec, job_config.measure.fidelity_inputs, request.evaluate)
         write_model(Path(directory, "model.pkl"), model)
         if verbose:
             announce(request.uri, request.experiment_name)
-        job = run_job(request, TerminalProgress() if verbose else Progress())
+        if sent:
+            job = run_model(job_config, spec, verbose=verbose)
+        else:
+            job = run_job(request, TerminalProgress() if verbose else Progress())
     try:
         if job_config.output:
             write_output(job_config.output, job)

@@ -64,11 +64,10 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
     if job.job_id != kept.order.order_id:
         message = f"order {kept.order.order_id}: what came is job {job.job_id}; it is not taken"
         raise AlmaflowError(message)
-    given = replace(job.model, weights=kept.weights, directory=_directory(kept, job))
     job = replace(
         job,
         directory=str(files.root),
-        model=given,
+        model=kept.model,
         store=kept.store,
         experiment_name=kept.experiment_name,
         config=kept.config,
@@ -91,11 +90,6 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
     return True
 
 
-def _directory(kept: KeptOrder, job: Job) -> str | None:
-    """Return where the command was started, as a job of this machine would keep it."""
-    return kept.directory if job.model.directory is not None else None
-
-
 def _name_places(root: Path, directory: Path) -> None:
     """Let the records of a job name its directory here, in place of what stands for that of its machine."""
     here = json.dumps(str(directory))[1:-1].encode()
@@ -105,15 +99,21 @@ def _name_places(root: Path, directory: Path) -> None:
             path.write_bytes(data.replace(JOB.encode(), here))
 
 
-def record(kept: KeptOrder, uri: str, warn: Callable[[str], None]) -> Job:
-    """Write an adopted job to its store, and return it; what the store cannot take waits for ``almaflow sync``."""
+def record(kept: KeptOrder, uri: str | None, warn: Callable[[str], None]) -> Job:
+    """Write an adopted job to its store, and return it; what the store cannot take waits for ``almaflow sync``.
+
+    Args:
+        kept: The order that it came of.
+        uri: The URI of its store; None: as the order names it.
+        warn: Gets a line where something waits.
+    """
     files = job_files(kept)
     try:
         with files.locked():
             job = files.read_job()
             if job.tracked:
                 return job
-            written = write_to_store(files, uri)
+            written = write_to_store(files, uri or uri_of(kept))
             if written.why_not:
                 warn(written.why_not)
             return written.job or job

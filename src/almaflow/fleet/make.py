@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 
     from almaflow.config.schema import JobConfig
     from almaflow.jobs.request import Request
-    from almaflow.records import PastMeasurement
+    from almaflow.records import ModelSpec, PastMeasurement
 
 ANY_MACHINE = frozenset({None, "auto"})
 """Choices of ``hardware`` that every machine matches."""
+
+FILES = ("weights", "pickle_path", "batches_path")
+"""Fields of a model's record that name files."""
 
 OWN = ("tracking", "fleet")
 """Sections of a configuration that say what the coordinator does, and no machine learns."""
@@ -50,17 +53,24 @@ class Made:
     """By their sha256."""
 
 
-def make_order(
-    job: JobConfig, *, kind: str | None, sweep_id: str | None = None, number: int = 0, warn: Callable[[str], None]
+def make_order(  # noqa: PLR0913 - a job, and what it belongs to
+    job: JobConfig,
+    *,
+    kind: str | None,
+    warn: Callable[[str], None],
+    sweep_id: str | None = None,
+    number: int = 0,
+    model: ModelSpec | None = None,
 ) -> Made:
     """Make the order of a job; nothing is sent or written.
 
     Args:
         job: A validated configuration that names a fleet.
         kind: The choice of its ``hardware``.
+        warn: Shows that the store cannot be asked for what predictors learn from.
         sweep_id: The sweep that it belongs to.
         number: Its position there.
-        warn: Shows that the store cannot be asked for what predictors learn from.
+        model: Takes the place of the configuration's model, for a caller that has one in hand and wrote it to files.
 
     Raises:
         UsageError: something in the configuration is wrong, or must not be sent.
@@ -72,8 +82,8 @@ def make_order(
     if Resume(str(job.resume).lower()) is Resume.FAILED:
         message = "resume=failed: a machine of a fleet does not see the store; take resume=true, or fleet=none"
         raise UsageError(message)
-    request = make_request(job, sweep_id=sweep_id, here=False)
-    blobs, files = _blobs(request.model.weights)
+    request = make_request(job, sweep_id=sweep_id, model=model, here=False)
+    blobs, files = _blobs(request.model)
     made_at = now()
     order = Order(
         order_id=new_job_id(made_at),
@@ -84,6 +94,7 @@ def make_order(
         sweep_id=sweep_id,
         machine_id=fleet.machine,
         environment=fleet.environment,
+        model=_without_places(model) if model else None,
         blobs=blobs,
         past=_past(request, kind, warn),
         expected_s=_expected_s(request),
@@ -98,11 +109,15 @@ def make_order(
         store=store,
         experiment_name=request.experiment_name,
         config=kept_config(job),
-        weights=request.model.weights,
-        directory=str(Path.cwd()),
+        model=mask(request.model),
         made_at=made_at,
     )
     return Made(kept, job, request, files)
+
+
+def _without_places(model: ModelSpec) -> ModelSpec:
+    """Return a model's record without paths of this machine; its files are blobs."""
+    return replace(model, weights=None, pickle_path=None, batches_path=None, directory=None)
 
 
 def _sent(job: JobConfig) -> dict[str, Any]:
@@ -131,18 +146,26 @@ def _secret_in(config: Any, above: str = "") -> str | None:
     return above or None
 
 
-def _blobs(weights: str | None) -> tuple[dict[str, Blob], dict[str, Path]]:
-    """Return the files that the order needs, by the setting that names them, and their paths by digest."""
-    if weights is None:
-        return {}, {}
-    path = Path(weights)
-    try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        message = f"model.weights={weights}: cannot be read ({error.strerror})"
-        raise UsageError(message) from error
-    return {"model.weights": Blob(digest, path.stat().st_size)}, {digest: path}
+def _blobs(model: ModelSpec) -> tuple[dict[str, Blob], dict[str, Path]]:
+    """Return the files that the order needs, by the field that names them, and their paths by digest.
+
+    Raises:
+        UsageError: one cannot be read.
+    """
+    blobs: dict[str, Blob] = {}
+    files: dict[str, Path] = {}
+    for name, value in ((each, getattr(model, each)) for each in FILES):
+        if value is None:
+            continue
+        path = Path(value)
+        try:
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            message = f"model.{name}={value}: cannot be read ({error.strerror})"
+            raise UsageError(message) from error
+        blobs[name], files[digest] = Blob(digest, path.stat().st_size), path
+    return blobs, files
 
 
 def _past(request: Request, kind: str | None, warn: Callable[[str], None]) -> tuple[PastMeasurement, ...]:

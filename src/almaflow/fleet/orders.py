@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from almaflow import machine
 from almaflow.errors import RecordError
-from almaflow.records import read_json, write_json
+from almaflow.records import read_json, to_dict, write_json
 from almaflow.records.kept_order import Kept, KeptOrder
 from almaflow.secrets import PRIVATE
 
@@ -34,6 +34,7 @@ def key_of(order: Order, store: str, experiment_name: str) -> str:
         "kind": order.kind,
         "machine": order.machine_id,
         "environment": order.environment,
+        "model": to_dict(order.model),
         "blobs": {name: blob.sha256 for name, blob in order.blobs.items()},
         "store": store,
         "experiment": experiment_name,

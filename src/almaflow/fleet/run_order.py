@@ -105,22 +105,18 @@ class _limited:  # noqa: N801 - a context manager is named as a function is
 
 def _request(spool: Spool, order: Order, directory: Path) -> Request:
     """Return the job that an order asks for, on this machine."""
+    from almaflow.config.resolve import resolve_model
     from almaflow.config.validation import validate_plain
     from almaflow.jobs.request import Elsewhere, make_request
 
-    config: dict[str, Any] = order.configuration
-    for setting, blob in order.blobs.items():
-        config = _with(config, setting.split("."), str(spool.blobs.path(blob.sha256)))
     if lacking := spool.lacks(order):
         message = f"the file {lacking[0][:12]} that the order needs is not on this machine: send the order again"
         raise UsageError(message)
-    request = make_request(validate_plain(config), sweep_id=order.sweep_id)
+    job = validate_plain(order.configuration)
+    model = replace(order.model, directory=str(Path.cwd())) if order.model else resolve_model(job)
+    files: dict[str, Any] = {name: str(spool.blobs.path(blob.sha256)) for name, blob in order.blobs.items()}
+    request = make_request(job, sweep_id=order.sweep_id, model=replace(model, **files))
     return replace(request, elsewhere=Elsewhere(order.order_id, directory, order.past))
-
-
-def _with(config: dict[str, Any], keys: list[str], value: str) -> dict[str, Any]:
-    first, *rest = keys
-    return {**config, first: _with(config[first], rest, value) if rest else value}
 
 
 def _hide_places(job: Path) -> None:

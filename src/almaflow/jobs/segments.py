@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.config.composition import compose
 from almaflow.config.overrides import override
-from almaflow.errors import RecordError
+from almaflow.config.schema import FleetEngine
+from almaflow.errors import RecordError, UsageError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.request import make_request
 from almaflow.jobs.resume import is_open
@@ -63,6 +64,9 @@ class SegmentJobs:
         }
         given = [override(key, value) for key, value in settings.items() if value is not None or key != "tracking.uri"]
         self._config = compose(["model=custom", *given, *overrides])
+        if self._config.fleet.engine is not FleetEngine.none:
+            message = f"fleet={self._config.fleet.engine}: a profile is measured on this machine; take fleet=none"
+            raise UsageError(message)
         self.experiment_name = self._config.experiment_name
         self.uri = resolve_uri(self._config.tracking.uri)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from almaflow.records.order import Order
+from almaflow.records.specs import ModelSpec
 
 
 class Kept(StrEnum):
@@ -34,10 +35,8 @@ class KeptOrder:
     experiment_name: str
     config: dict[str, Any]
     """The configuration as the job keeps it."""
-    weights: str | None
-    """File that became a blob."""
-    directory: str
-    """Where the command was started."""
+    model: ModelSpec
+    """The model as the job keeps it: its files are those of this machine."""
     made_at: float
     """Seconds since the epoch."""
     state: Kept = Kept.open

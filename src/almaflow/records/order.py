@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from almaflow.records.prediction import PastMeasurement
+from almaflow.records.specs import ModelSpec
 
 ORDER_SCHEMA = 1
 """The form of an order and of what machines tell. A machine whose almaflow has another one refuses the order."""
@@ -40,8 +41,10 @@ class Order:
     """ID of the only machine that may run it; None: any of its kind."""
     environment: str | None = None
     """Name of the environment to run in, or a requirement such as ``torch>=2.14``; None: the machine's first."""
+    model: ModelSpec | None = None
+    """The model, where it was handed over from Python; None: that of the configuration."""
     blobs: dict[str, Blob] = field(default_factory=dict)
-    """Files by the setting that names them, such as ``model.weights``."""
+    """Files by the field of the model's record that names them: ``weights``, ``pickle_path``, ``batches_path``."""
     past: tuple[PastMeasurement, ...] = ()
     """Earlier measurements that predictors may learn from."""
     expected_s: float | None = None

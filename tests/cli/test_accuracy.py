@@ -71,6 +71,24 @@ def test_the_table_says_what_changed_and_why(stepped: str) -> None:
     assert "roofline" in accuracy("--predictor", "roof*").output
 
 
+def test_machines_of_a_kind_are_pooled_or_shown_by_themselves(uri: str, tmp_path: Path) -> None:
+    copy_empty_store(tmp_path / "mlflow.db")
+    made = [
+        replace(each, machine_id=machine_id, floor_ms=each.floor_ms * factor)
+        for machine_id, factor in (("aaaaaa111111", 1.0), ("bbbbbb222222", 2.0))
+        for each in nights(4)
+    ]
+    stored(uri, made)
+    pooled = json.loads(accuracy("--json").stdout)["series"]
+    assert [(each["hardware"], each["n"]) for each in pooled] == [("office", 8)]
+    apart = json.loads(accuracy("--json", "--by", "machine", "--hardware", "off*").stdout)["series"]
+    assert sorted((each["hardware"], each["n"]) for each in apart) == [("office aaaaaa", 4), ("office bbbbbb", 4)]
+    with pytest.raises(UsageError, match="--by"):
+        CliRunner().invoke(
+            almaflow, ["accuracy", "--by", "machine", "--track"], standalone_mode=False, catch_exceptions=False
+        )
+
+
 def test_a_further_call_imports_neither_mlflow_nor_the_slow_part_of_scipy(stepped: str) -> None:
     del stepped
     first = accuracy("--json").stdout

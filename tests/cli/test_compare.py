@@ -18,7 +18,7 @@ from tests.support.stored_jobs import stored
 from almaflow.analysis.compare import Side, compare, pair
 from almaflow.cli.compare import compare as command
 from almaflow.errors import UsageError
-from almaflow.report.compare import render_comparisons
+from almaflow.report.compare import comparisons_table, render_comparisons
 from almaflow.report.console import PlainConsole
 
 if TYPE_CHECKING:
@@ -47,6 +47,26 @@ def test_the_verdict_turns_round_with_the_sides(a: float, b: float, c: float, d:
     opposite = {"faster": "slower", "slower": "faster", "no difference": "no difference"}
     assert compare(other, one).verdict == opposite[compare(one, other).verdict]
     assert compare(one, one).verdict == "no difference"
+
+
+def test_results_of_two_machines_say_which_machine_each_is_of() -> None:
+    here = side(10, 11, params__hardware="small", tags__almaflow__machine="aaaaaa111111")
+    there = side(5, 6, params__hardware="small", tags__almaflow__machine="bbbbbb222222")
+    found = compare(here, there)
+    assert ("tags.almaflow.machine", "aaaaaa111111", "bbbbbb222222") in found.settings
+    stream = io.StringIO()
+    render_comparisons([found], [], PlainConsole(file=stream, width=120))
+    assert "on small aaaaaa and on small bbbbbb" in stream.getvalue()
+    table = list(csv.DictReader(io.StringIO(comparisons_table([found], "csv"))))
+    assert (table[0]["machine_before"], table[0]["machine_after"]) == ("small aaaaaa", "small bbbbbb")
+
+
+def test_results_of_the_same_hardware_are_paired_before_others() -> None:
+    before = [side(10, 11, params__hardware=each) for each in ("small", "large")]
+    after = [side(10, 11, params__hardware=each) for each in ("large", "small")]
+    pairs, alone = pair(before, after)
+    assert [(one.machine, other.machine) for one, other in pairs] == [("small", "small"), ("large", "large")]
+    assert alone == []
 
 
 def test_a_failure_is_no_verdict() -> None:

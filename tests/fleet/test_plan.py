@@ -66,7 +66,7 @@ def test_simulated_machines_run_one_order_at_a_time_and_each_order_once() -> Non
         mine = sorted(
             (each.started_at, each.ended_at) for each in fleet.results.values() if each.machine_id == machine_id
         )
-        assert all(one[1] <= following[0] for one, following in zip(mine, mine[1:], strict=False))
+        assert all(one[1] <= following[0] for one, following in pairwise(mine))
 
 
 def test_the_same_job_on_the_same_hardware_comes_before_everything_else() -> None:
@@ -96,6 +96,7 @@ def test_machines_that_are_not_written_as_a_kind_and_a_number_are_refused(machin
     assert line in str(result.exception)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_planned_by_its_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("almaflow.tracking.durations.job_durations", lambda *_: [])
     arguments = ["-m", "model=simple", "hardware=r6i_large,t4", "tier=1", "--machines", "r6i_large=2,t4=1", "--json"]

@@ -146,7 +146,10 @@ class FleetWorld:
         holder = next(iter(entry.results), None) if entry else None
         if not mine.is_open or holder is None or not self.machines[holder].is_reachable:
             return
-        assert self.machines[holder].spool[order_id].state in {OrderState.done, OrderState.cancelled}
+        held = self.machines[holder].spool.get(order_id)
+        if held is None:  # its disk was wiped, and it has not told yet
+            return
+        assert held.state in {OrderState.done, OrderState.cancelled}
         mine.recorded_of = holder
         self.recorded.append(order_id)
         self.broker.recorded(order_id, holder)

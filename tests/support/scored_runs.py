@@ -69,6 +69,7 @@ def stored(uri: str, runs: Iterable[ScoredRun], experiment: str = "almaflow") ->
         at = int(each.at * 1000)
         tags = {"almaflow.kind": "conversion", "almaflow.status": "ok", "almaflow.job_run_id": each.job_run_id}
         tags["almaflow.device_actual"] = each.device
+        tags |= {"almaflow.machine": each.machine_id} if each.machine_id else {}
         tags |= {f"env.{name}": value for name, value in each.environment.items()}
         metrics = {
             "latency_ms": each.latency_ms,

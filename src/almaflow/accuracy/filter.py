@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
+from almaflow.records.hardware import machine_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,6 +53,11 @@ class Filter:
             return replace(run, said=())
         predictions = (each for each in run.said if _fits(each.predictor, self.predictors))
         return replace(run, said=tuple(each for each in predictions if each.named or not self.named))
+
+
+def by_machine(run: ScoredRun) -> ScoredRun:
+    """Return the run with its own machine in the name of its hardware, so that machines of a kind are told apart."""
+    return replace(run, hardware=machine_name(run.hardware, run.machine_id or "unknown"))
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.quality import figures_in
+from almaflow.records.hardware import machine_name
 from almaflow.records.quality import DROP, SECTION
 from almaflow.stats import Interval
 
@@ -60,6 +61,8 @@ HIDDEN = ("tags.mlflow.", "tags.almaflow.")
 """Tags that tell who ran it, when, and how it ended, not what was measured."""
 DIGEST = "tags.almaflow.digest."
 """Tags of the model's digests."""
+MACHINE = "tags.almaflow.machine"
+"""The random ID of the machine that measured it."""
 
 FASTER, SLOWER, SAME, UNKNOWN, FAILED = "faster", "slower", "no difference", "not known", "failed"
 
@@ -82,8 +85,13 @@ class Side:
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """The workload with the dynamic dimensions: what tells a result from a newer one of the same side."""
-        return *self.workload, self.facts.get("params.dynamic", "")
+        """The workload with dynamic dimensions and hardware: what tells a result from a newer one of the same side."""
+        return *self.workload, self.facts.get("params.dynamic", ""), self.facts.get("params.hardware", "")
+
+    @property
+    def machine(self) -> str:
+        """The hardware with the beginning of its machine's ID, where one is known."""
+        return machine_name(self.facts.get("params.hardware", ""), self.facts.get(MACHINE))
 
     @property
     def counts(self) -> bool:
@@ -191,7 +199,8 @@ def _settings(before: Side, after: Side) -> tuple[tuple[str, str, str], ...]:
     return tuple(
         (name, before.facts.get(name, ""), after.facts.get(name, ""))
         for name in names
-        if (name.startswith(DIGEST) or not name.startswith(HIDDEN)) and before.facts.get(name) != after.facts.get(name)
+        if (name == MACHINE or name.startswith(DIGEST) or not name.startswith(HIDDEN))
+        and before.facts.get(name) != after.facts.get(name)
     )
 
 

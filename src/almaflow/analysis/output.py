@@ -23,7 +23,7 @@ _TEXTS = ("conversion", "status", "device", "dtype")
 """Values of a conversion that are there in any case."""
 _UNKNOWN = (
     *("best_conversion", "best_latency_ms", "best_speedup_vs_eager", "best_speedup_vs_inductor", "headroom"),
-    *("inductor_latency_ms", "inductor_error_pct", "price_per_hour", "price_source", "choice"),
+    *("inductor_latency_ms", "inductor_error_pct", "price_per_hour", "price_source", "choice", "machine"),
 )
 
 
@@ -50,6 +50,7 @@ def to_output(job: Job, analysis: Analysis | None = None) -> dict[str, Any]:
         "batch_size": job.model.batch_size,
         "threads": job.hardware.threads,
         "job_id": job.job_id,
+        "machine": job.machine,
         "experiment_name": job.experiment_name,
         "run_id": job.run_id,
         "interrupted": job.interrupted,

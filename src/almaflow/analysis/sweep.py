@@ -6,11 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from almaflow.analysis.machines import machine_rows
 from almaflow.errors import ALERT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from almaflow.analysis.machines import MachineRow
     from almaflow.records import Sweep, SweepJob
 
 NOT_RUN = "did not run"
@@ -58,6 +60,8 @@ class SweepSummary:
     failures: tuple[SweepFailure, ...]
     latencies: dict[str, dict[str, float]]
     """Milliseconds by conversion, then by the job's ``what``."""
+    machines: tuple[MachineRow, ...] = ()
+    """The best of each model on each machine; empty where there is only one machine."""
 
     @property
     def failed_jobs(self) -> int:
@@ -111,7 +115,8 @@ def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
             if entry["latency_ms"] is not None:
                 latencies.setdefault(entry["conversion"], {})[labels[number]] = entry["latency_ms"]
     rows = tuple(_row(number, labels[number], ended.get(number)) for number in sorted(labels))
-    return SweepSummary(sweep, rows, tuple(failures), latencies)
+    machines = machine_rows([outputs[number] for number in sorted(outputs)])
+    return SweepSummary(sweep, rows, tuple(failures), latencies, machines)
 
 
 def best_entry(output: Mapping[str, Any]) -> Mapping[str, Any]:

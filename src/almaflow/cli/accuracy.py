@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--fail-above", type=click.FloatRange(0, min_open=True), metavar="PCT",
               help="Exit 3 if a mean absolute error since the last change exceeds PCT.")  # fmt: skip
 @click.option("--fail-on-regression", is_flag=True, help="Exit 3 if an error has recently stepped up.")
+@click.option("--by", type=click.Choice(["hardware", "machine"]), default="hardware", show_default=True,
+              help="Pool the machines of a hardware config, or show each machine by itself.")  # fmt: skip
 @click.option("--recent", type=click.IntRange(1), default=10, show_default=True,
               help="How many points back a step still counts as recent.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True, help="Show every series, not only the most notable ones.")
@@ -50,6 +52,7 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     false_alarm_rate: float,
     fail_above: float | None,
     fail_on_regression: bool,  # noqa: FBT001
+    by: str,
     recent: int,
     everything: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
@@ -62,18 +65,21 @@ def accuracy(  # noqa: PLR0913, PLR0917 - one for each option
     Exit code 3: an alert that --fail-above or --fail-on-regression asked for.
     """
     from almaflow.accuracy.alerts import alerts
+    from almaflow.accuracy.filter import by_machine
     from almaflow.accuracy.summary import Against, compared, series_of
     from almaflow.report.accuracy import terminal as report
     from almaflow.report.accuracy.data import to_dict
 
-    if track and (selection.filter.since is not None or against != "floor" or len(selection.stores) > 1):
-        message = "--track keeps whole series against the floor: leave out --since, --against and a second --uri"
+    others = selection.filter.since is not None or against != "floor" or len(selection.stores) > 1 or by != "hardware"
+    if track and others:
+        message = "--track keeps whole series against the floor: leave out --since, --against, --by and a second --uri"
         raise UsageError(message)
     wanted = replace(
         selection.filter, predictors=predictors or compare or (), named=not (baselines or predictors or compare)
     )
     runs = read_selected(selection)
-    series = series_of(map(wanted.through, runs), Against(against), false_alarm_rate)
+    selected = map(wanted.through, runs)
+    series = series_of(map(by_machine, selected) if by == "machine" else selected, Against(against), false_alarm_rate)
     if not series:
         fitting = [run for run in runs if wanted.fits(run)]
         raise UsageError(report.nothing(fitting, selection.stores, named=bool(predictors or compare)))

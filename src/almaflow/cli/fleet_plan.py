@@ -96,7 +96,7 @@ def _planned(overrides: list[str], job: Any) -> PlannedJob:
     from almaflow.predict.configured import resolve_job
     from almaflow.records import to_dict
     from almaflow.tracking.durations import SETTINGS, job_durations
-    from almaflow.tracking.schema import as_text
+    from almaflow.tracking.fingerprints import as_text
 
     values = dict(each.partition("=")[::2] for each in overrides)
     kind = values.get("hardware", "").strip("'\"")

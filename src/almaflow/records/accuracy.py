@@ -59,6 +59,8 @@ class ScoredRun:
     said: tuple[RecordedPrediction, ...] = ()
     model_digest: str = ""
     """Eight digits that tell versions of a model apart; nothing of a built-in model, or by an older almaflow."""
+    machine_id: str = ""
+    """Random ID of the machine that measured it; nothing by an older almaflow."""
 
     @property
     def counts(self) -> bool:

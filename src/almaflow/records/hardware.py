@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+SHOWN_OF_ID = 6
+"""Digits of a machine's ID that tell a few dozen machines apart."""
+
+
+def machine_name(hardware: str, machine_id: str | None) -> str:
+    """Name one of several machines of a kind: ``r6i_large 3f2a91``."""
+    return f"{hardware} {machine_id[:SHOWN_OF_ID]}" if machine_id else hardware
+
 
 @dataclass(frozen=True)
 class Level:

@@ -88,6 +88,8 @@ def comparisons_table(comparisons: Sequence[Comparison], kind: str) -> str:
             "change_pct": difference.percent,
             "verdict": each.verdict if difference.metric == "latency_ms" else "",
             "warnings": "; ".join(each.warnings),
+            "machine_before": each.before.machine,
+            "machine_after": each.after.machine,
         }
         for each in comparisons
         for difference in each.differences
@@ -105,7 +107,9 @@ def _unpaired(comparisons: Sequence[Comparison], alone: Sequence[Side]) -> list[
 
 def _name(each: Comparison) -> str:
     first, second = (workload_text(side.workload) for side in (each.before, each.after))
-    return first if first == second else f"{first} and {second}"
+    name = first if first == second else f"{first} and {second}"
+    machines = [side.machine for side in (each.before, each.after)]
+    return name if machines[0] == machines[1] else f"{name}, on {machines[0]} and on {machines[1]}"
 
 
 def _rows(each: Comparison) -> list[tuple[str, str, str, str]]:

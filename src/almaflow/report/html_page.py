@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from almaflow.analysis.choose import candidates_of
+from almaflow.analysis.machines import machine_rows, usd_per_million
 from almaflow.analysis.sizes import size_table
 from almaflow.analysis.sweep import best_entry
 from almaflow.analysis.wording import UNKNOWN, figure
@@ -14,6 +15,7 @@ from almaflow.records.plan import INDUCTOR
 from almaflow.report import cells
 from almaflow.report.choice import ON_THE_FRONT, choice_in, chosen, front_explained, reasons
 from almaflow.report.configuration import configuration
+from almaflow.report.machines import HEADINGS, MATTER_OF_FACT, columns, machine_cells
 from almaflow.report.marks import marks_explained
 from almaflow.report.pictures import latency_against_accuracy, latency_bars
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from jinja2 import Template
-
-MILLION = 1_000_000
-SECONDS_PER_HOUR = 3600
 
 
 def document(title: str, outputs: Sequence[Mapping[str, Any]]) -> str:
@@ -35,7 +34,16 @@ def document(title: str, outputs: Sequence[Mapping[str, Any]]) -> str:
     """
     ordered = sorted(outputs, key=lambda output: (str(output["model"]), str(output["batch_size"]).zfill(9)))
     overview = [_overview(output) for output in ordered] if len(outputs) > 1 else []
-    return template("document.html").render(title=title, jobs=[_job(output) for output in ordered], overview=overview)
+    machines = machine_rows(ordered)
+    shown = columns(machines)
+    return template("document.html").render(
+        title=title,
+        jobs=[_job(output) for output in ordered],
+        overview=overview,
+        machine_headings=[HEADINGS[number] for number in shown],
+        machines=[[machine_cells(row)[number] for number in shown] for row in machines],
+        about_machines=MATTER_OF_FACT,
+    )
 
 
 def _overview(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +97,7 @@ def _headroom(output: Mapping[str, Any]) -> str:
 
 
 def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
-    price, rate = output.get("price_per_hour"), entry["throughput"]
+    cost = usd_per_million(output.get("price_per_hour"), entry["throughput"])
     return {
         "conversion": entry["conversion"],
         "front": ON_THE_FRONT if entry["conversion"] in output["pareto"] else "",
@@ -103,7 +111,7 @@ def _row(entry: Mapping[str, Any], output: Mapping[str, Any]) -> dict[str, Any]:
         "fidelity": cells.sqnr(entry),
         "quality": cells.quality(entry),
         "error": cells.error(entry),
-        "cost": "" if price is None or not rate else f"{price / SECONDS_PER_HOUR / rate * MILLION:.2f}",
+        "cost": "" if cost is None else f"{cost:.2f}",
     }
 
 

@@ -12,6 +12,9 @@ from rich.text import Text
 
 from almaflow.analysis.wording import UNKNOWN, figure
 from almaflow.report import cells as texts
+from almaflow.report.machines import HEADINGS as MACHINES
+from almaflow.report.machines import LEFT as WORDS
+from almaflow.report.machines import MATTER_OF_FACT, columns, machine_cells
 from almaflow.report.markdown import code, escaped, markdown_table
 from almaflow.report.progress import duration
 
@@ -40,6 +43,8 @@ def render_sweep(summary: SweepSummary, console: Console) -> None:
         cells = _cells(row)
         table.add_row(*(Text(cells[number]) for number in NARROW), style="red" if row.problem else None)
     console.print(table)
+    if summary.machines:
+        _render_machines(summary, console)
     problems = [(row.what, row.problem) for row in summary.rows if row.problem]
     problems += [
         (f"{failure.what}: {failure.conversion}", f"{failure.failure}: {failure.message}")
@@ -50,6 +55,18 @@ def render_sweep(summary: SweepSummary, console: Console) -> None:
     for what, why in problems:
         console.print(Padding(Text(what, overflow="fold"), (0, 0, 0, 2)))
         console.print(Padding(Text(why, overflow="fold"), (0, 0, 0, 6)))
+
+
+def _render_machines(summary: SweepSummary, console: Console) -> None:
+    console.print(Text("\nMachines", style="bold"))
+    shown = columns(summary.machines)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 1, 0, 0))
+    for number in shown:
+        table.add_column(MACHINES[number], overflow="fold", justify="left" if number < WORDS else "right")
+    for row in summary.machines:
+        cells = machine_cells(row)
+        table.add_row(*(Text(cells[number]) for number in shown))
+    console.print(table)
 
 
 def sweep_markdown(summary: SweepSummary) -> str:
@@ -66,6 +83,10 @@ def sweep_markdown(summary: SweepSummary) -> str:
             for conversion, by_job in summary.latencies.items()
         ]
         parts += ["## Latency in ms", markdown_table(("conversion", *jobs), lines)]
+    if summary.machines:
+        shown = columns(summary.machines)
+        lines = [[escaped(machine_cells(row)[number]) for number in shown] for row in summary.machines]
+        parts += ["## Machines", markdown_table([MACHINES[number] for number in shown], lines), MATTER_OF_FACT]
     failed = [(row.what, "", row.problem) for row in summary.rows if row.problem]
     failed += [(each.what, code(each.conversion), f"{each.failure}: {each.message}") for each in summary.failures]
     if failed:

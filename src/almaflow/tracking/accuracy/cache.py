@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Later = dict[str, dict[str, RecordedPrediction]]
 """Predictions that were made after the measurement, by the ID of the run that measured and the predictor's label."""
 
-VERSION = 5
+VERSION = 6
 """The version of the file's form, a part of its name: files of other versions are not read."""
 _HEADER = 100
 """Bytes of an sqlite file's header, in which each transaction counts up."""

@@ -148,6 +148,7 @@ def scored_run(run: StoredRun) -> ScoredRun:
         environment=environment,
         said=tuple(_said(run, params.get("predictor", ""))),
         model_digest=model_digest(tags),
+        machine_id=tags.get("almaflow.machine", ""),
     )
 
 

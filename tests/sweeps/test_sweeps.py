@@ -77,6 +77,22 @@ def test_a_job_that_never_ended_is_not_hidden() -> None:
     }
 
 
+def test_a_job_that_began_and_was_lost_is_told_from_one_that_never_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMAFLOW_HOME", str(tmp_path))
+    held = sweeping.begin("s1", ["batch_size=1,2,4"], [[f"batch_size={size}"] for size in (1, 2, 4)], resumed=False)
+    for number in (0, 1):
+        held.files.begin_job(number)
+    held.files.write_job(ended(0))
+    problems = [row.problem for row in sweeping.end(held.files).rows]
+    assert problems[0] is None
+    assert problems[1] is not None
+    assert "did not end" in problems[1]
+    assert "resume=true" in problems[1]
+    assert problems[2] == "did not run"
+
+
 def test_jobs_that_nobody_planned_are_shown_as_they_come() -> None:
     assert [row.what for row in summary(ended(0), ended(1), planned=None).rows] == ["resnet18 b1", "resnet18 b4"]
 

@@ -88,12 +88,12 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        usage_error = explain(error)
-        if usage_error is None:
+        explained = explain(error) or explain_launcher(error)
+        if explained is None:
             raise
         if completing:  # half a line is often no right one
             return 0
-        raise usage_error from error
+        raise explained from error
     finally:
         sys.argv = argv
         for name in (name for name, value in before.items() if value is None):

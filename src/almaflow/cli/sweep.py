@@ -134,6 +134,7 @@ def one_of(sweep: str | None) -> Iterator[Ended]:
     overrides = measurement_overrides(hydra.overrides.task)
     files = SweepFiles.of(sweep)
     click.echo(sweeping.next_job(files, number, overrides), err=True)
+    files.begin_job(number)
     try:
         yield ended
     except BaseException as error:

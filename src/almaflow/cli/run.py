@@ -46,12 +46,15 @@ def run(arguments: tuple[str, ...]) -> int:
 
         show_help()
         return 0
-    from almaflow.cli import sweep
+    from almaflow.cli import fleet_jobs, sweep
 
     store.register()
-    with as_interrupts(signal.SIGTERM, signal.SIGHUP), sweep.begun_sweeps() as begun:
+    interrupts = as_interrupts(signal.SIGTERM, signal.SIGHUP)
+    with interrupts, sweep.begun_sweeps() as begun, fleet_jobs.gathered() as gathered:
         try:
             code = _under_hydra(arguments, completing=completing)
+            if code != INTERRUPTED:
+                code = max(code, fleet_jobs.send(gathered.jobs))
         except sweep.NotBegunError as error:
             raise error.reason from error
         except BaseException:
@@ -151,7 +154,9 @@ def _one_job(cfg: DictConfig) -> int:
 
 def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.analysis import to_output
+    from almaflow.cli import fleet_jobs
     from almaflow.cli.sweep import show_remaining
+    from almaflow.config.schema import FleetEngine
     from almaflow.jobs.artifacts import write_output
     from almaflow.jobs.request import make_request
     from almaflow.jobs.run import run_job
@@ -162,6 +167,8 @@ def _run(cfg: DictConfig, shared: str | None, ended: Ended) -> int:
     from almaflow.tracking.uris import display_uri
 
     job_config = validation.validate(cfg)
+    if job_config.fleet.engine is not FleetEngine.none:
+        return fleet_jobs.add(job_config, ended, shared)
     request = make_request(job_config, sweep_id=shared)
     ended.experiment_name, ended.store = request.experiment_name, display_uri(request.uri)
     announce(request.uri, request.experiment_name)

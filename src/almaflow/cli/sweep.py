@@ -120,6 +120,8 @@ class Ended:
     experiment_name: str | None = None
     store: str | None = None
     output: dict[str, Any] | None = None
+    sent: bool = False
+    """Whether a fleet is to measure it, so that it has not ended yet."""
 
 
 @contextmanager
@@ -142,7 +144,9 @@ def one_of(sweep: str | None) -> Iterator[Ended]:
         ended.code = error.exit_code if isinstance(error, AlmaflowError) else AlmaflowError.exit_code
         raise
     finally:
-        files.write_job(SweepJob(number, overrides, started_at, now(), **asdict(ended)))
+        if not ended.sent:
+            values = {name: value for name, value in asdict(ended).items() if name != "sent"}
+            files.write_job(SweepJob(number, overrides, started_at, now(), **values))
 
 
 def sweep_id() -> str | None:

@@ -11,7 +11,7 @@ import yaml
 
 from almaflow.errors import AlmaflowError
 
-GROUPS = ("model", "hardware", "tier", "predictor", "measure", "evaluate", "tracking", "experiment")
+GROUPS = ("model", "hardware", "tier", "predictor", "measure", "evaluate", "tracking", "fleet", "experiment")
 _VENDORS = {"nvidia", "intel", "amd", "aws", "core"}
 """Words that people put before the name of a machine and the configs do not."""
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -92,6 +92,14 @@ class Exclusive(StrEnum):
     ignore = "ignore"
 
 
+class FleetEngine(StrEnum):
+    """What carries jobs to machines: nothing, processes of this machine, or Ray."""
+
+    none = "none"
+    local = "local"
+    ray = "ray"
+
+
 class LogModels(StrEnum):
     """The converted models that are logged as MLflow models."""
 
@@ -332,6 +340,26 @@ class EvaluateConfig(_Strict):
 
 
 @dataclass
+class FleetConfig(_Strict):
+    """The machines that measure."""
+
+    engine: FleetEngine = FleetEngine.none
+    """none: this machine, in this process; local: this machine, as one of a fleet; ray: the machines of a Ray cluster."""
+    address: str | None = None
+    """HOST:PORT of the head, as `almaflow fleet head` prints it."""
+    quota: Count | None = None
+    """Machines that your orders hold at once; null: any number."""
+    user: str | None = None
+    """Your name in the queue; null: that of your account."""
+    machine: str | None = None
+    """ID of the only machine that may measure; null: any that matches ``hardware``."""
+    environment: str | None = None
+    """Name of a machine's environment, or what it must have, such as torch>=2.14; null: the machine's first."""
+    time_limit_s: Positive | None = None
+    """Seconds after which a machine ends a job, which is then an interrupted one; null: no limit."""
+
+
+@dataclass
 class JobConfig(_Strict):
     """One job: a model on a machine through the conversions of a tier."""
 
@@ -349,6 +377,8 @@ class JobConfig(_Strict):
     """What the model is worth on labelled data, beside each conversion's latency."""
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     """The store that the runs go to."""
+    fleet: FleetConfig = field(default_factory=FleetConfig)
+    """The machines that measure: this one, or those of a fleet."""
     batch_size: Count = 1
     """Samples in a batch."""
     conversions: list[Any] | None = None

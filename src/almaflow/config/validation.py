@@ -61,6 +61,15 @@ def validate_stored(config: Mapping[str, Any]) -> JobConfig:
     return _checked({**config, "output": None, "model": {**model, "inputs": inputs or None, "weights": None}})
 
 
+def validate_plain(config: Mapping[str, Any]) -> JobConfig:
+    """Return the configuration that ``plain`` made plain, maybe on another machine; nothing in it is resolved.
+
+    Raises:
+        UsageError: one line with the key, its value and what it has to be.
+    """
+    return _checked(dict(config))
+
+
 def validate(cfg: DictConfig) -> JobConfig:
     """Resolve interpolations and check every value.
 

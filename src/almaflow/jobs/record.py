@@ -170,7 +170,7 @@ class JobRecord:
 
     def _expected_s(self) -> dict[str, float]:
         """Seconds by conversion from earlier jobs, where there are any and it is worth the look."""
-        if len(self._request.plan) < WORTH_AN_ESTIMATE:
+        if len(self._request.plan) < WORTH_AN_ESTIMATE or self._request.elsewhere:
             return {}
         try:
             return ready_times(self.job, self._request.uri)

@@ -15,9 +15,21 @@ from almaflow.secrets import mask
 from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from almaflow.config.schema import JobConfig
     from almaflow.predict import Predictor
-    from almaflow.records import EvaluateSpec, HardwareSpec, LearnedCosts, MeasureSpec, ModelSpec, PlannedConversion
+    from almaflow.records import EvaluateSpec, HardwareSpec, LearnedCosts, MeasureSpec, ModelSpec, PastMeasurement, PlannedConversion
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A job that is recorded on another machine: this one measures, writes files, and opens no store."""
+
+    job_id: str
+    directory: Path
+    past: tuple[PastMeasurement, ...] = ()
+    """What that machine's store has for predictors to learn from."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +57,36 @@ class Request:
     """What the quality of the outputs is on labelled data."""
     keep: Keep = NOTHING
     """The converted models that stay on disk."""
+    elsewhere: Elsewhere | None = None
+    """Where it is recorded; None: by this process, in the store at ``uri``."""
 
 
-def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpec | None = None) -> Request:
-    """The job that a configuration asks for, on this machine.
+def make_request(
+    job: JobConfig,
+    *,
+    sweep_id: str | None = None,
+    model: ModelSpec | None = None,
+    here: bool = True,
+) -> Request:
+    """The job that a configuration asks for.
 
     Args:
         job: A validated configuration.
         sweep_id: What the jobs of a sweep share.
         model: Takes the place of the configuration's model, for a caller that has one in hand.
+        here: Whether it runs on this machine; otherwise its hardware need not be here.
 
     Raises:
         UsageError: the model, the hardware, a conversion or the store is not what it should be.
     """
-    resolved = resolve_job(job, here=True, model=model)
+    resolved = resolve_job(job, here=here, model=model)
     return Request(
         **vars(resolved),
         evaluate=resolve_evaluate(job, resolved.model),
         measure=resolve_measure(job),
         tier=job.tier.number,
         experiment_name=job.experiment_name,
-        config=_kept(job),
+        config=kept_config(job),
         fail_fast=job.fail_fast,
         choose=Choosing(**vars(job.choose)),
         resume=Resume(str(job.resume).lower()),
@@ -74,9 +95,10 @@ def make_request(job: JobConfig, *, sweep_id: str | None = None, model: ModelSpe
     )
 
 
-def _kept(job: JobConfig) -> dict[str, Any]:
+def kept_config(job: JobConfig) -> dict[str, Any]:
     """The configuration as it is kept on disk and in the store, where no secret belongs."""
     config = plain(job)
+    del config["fleet"]  # who measures and by which address says nothing of what is measured
     config["hardware"]["learnt"] = {}  # some hundred numbers; a prediction names their version
     if job.tracking.uri:
         config["tracking"]["uri"] = display_uri(job.tracking.uri)

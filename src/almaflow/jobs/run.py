@@ -52,7 +52,9 @@ def run_job(request: Request, progress: Progress) -> Job:
             this one is not to wait: nothing was logged; or the disk is full: what was measured is kept.
     """
     with Interrupts() as interrupts, ExitStack() as running:
-        store = JobStore(request.uri, progress, needed=request.resume is not Resume.NO)
+        store = JobStore(
+            request.uri, progress, needed=request.resume is not Resume.NO, absent=request.elsewhere is not None
+        )
         context = JobContext(request, store, progress, interrupts)
         running.enter_context(_machine_alone(context))
         remove_dead()

@@ -40,19 +40,21 @@ class JobStore:
     again and again, between measurements. All that is missing by then is written in one go, or by ``almaflow sync``.
     """
 
-    def __init__(self, uri: str, progress: Progress, *, needed: bool = False) -> None:
+    def __init__(self, uri: str, progress: Progress, *, needed: bool = False, absent: bool = False) -> None:
         """Touch nothing yet.
 
         Args:
             uri: A resolved store.
             progress: Shows what cannot be written.
             needed: Whether nothing can be measured unless the store answers at the start, as by ``resume=true``.
+            absent: Whether another machine has the store, and records the job there.
         """
         self._uri = uri
         self._progress = progress
         self._tracker: Tracker | None = None
         self._needed = needed
-        self._answers = True
+        self._absent = absent
+        self._answers = not absent
         self._waited_s = 0.0
 
     def prepare(self, experiment_name: str) -> None:
@@ -66,6 +68,9 @@ class JobStore:
 
     def past(self, request: Request) -> tuple[PastMeasurement, ...]:
         """Read what predictors may learn from; nothing where the store does not answer."""
+        if request.elsewhere:
+            named = request.hardware.name, request.hardware.threads
+            return tuple(each for each in request.elsewhere.past if (each.hardware, each.threads) == named)
         experiment, model, hardware = request.experiment_name, request.model, request.hardware
         return self._try(lambda: past_of(self._uri, experiment, model, hardware), before=self._needed) or ()
 
@@ -89,6 +94,8 @@ class JobStore:
 
     def close(self, files: JobFiles, job: Job, status: Status) -> Job:
         """Write whatever is missing, end the job's run, and give the job with the IDs of its runs."""
+        if self._absent:
+            return job
         answered, self._answers = self._answers, True
         more = {"time/tracking": self._waited_s}
         models = not job.interrupted  # whoever interrupts a job doesn't wait for uploads

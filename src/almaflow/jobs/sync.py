@@ -138,7 +138,7 @@ def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[S
             continue
         try:
             with files.locked():
-                yield _written(files, uri) if wanted(job) else Synced(files.root, job, "it waits for `almaflow sync`")
+                yield write_to_store(files, uri) if wanted(job) else Synced(files.root, job, "it waits for `almaflow sync`")
         except BusyError:  # it will look after itself
             continue
         except TrackingError as error:
@@ -150,7 +150,12 @@ def sync(uri: str, wanted: Callable[[Job], bool] = lambda _: True) -> Iterator[S
             yield Synced(files.root, job, why)
 
 
-def _written(files: JobFiles, uri: str) -> Synced:
+def write_to_store(files: JobFiles, uri: str) -> Synced:
+    """Write one job, whose lock is held, to its store; one whose process was killed is closed as interrupted.
+
+    Raises:
+        TrackingError: the store cannot be reached or written.
+    """
     take_up(files)
     job = files.read_job()
     files.write_lost_outcomes(job)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from almaflow import machine
+from almaflow.machine.identity import machine_id
 from almaflow.processes.environment import module_search_path
 from almaflow.records import Job, ModelTraits, WorkerTask
 from almaflow.records.clock import now
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
     from almaflow.jobs.request import Request
 
 
+def new_job_id(at: float) -> str:
+    """Return the ID of a job that begins now: the time by this machine's clock, and a random part."""
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(at))
+    return f"{stamp}-{secrets.token_hex(3)}"
+
+
 def new_job(request: Request) -> Job:
     """A job that has not begun; its directory is not made yet."""
     started = now()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(started))
-    job_id = f"{stamp}-{secrets.token_hex(3)}"
+    job_id = request.elsewhere.job_id if request.elsewhere else new_job_id(started)
+    directory = request.elsewhere.directory if request.elsewhere else machine.home() / "jobs" / job_id
     return Job(
         job_id=job_id,
-        directory=str(machine.home() / "jobs" / job_id),
+        directory=str(directory),
         model=mask(request.model),  # what is kept has no secrets; workers get the model as it is
         hardware=request.hardware,
         measure=request.measure,
@@ -38,6 +45,7 @@ def new_job(request: Request) -> Job:
         environment=machine.environment(name for planned in request.plan for name in planned.traits.runtimes),
         started_at=started,
         choose=request.choose,
+        machine=machine_id(),
     )
 
 

@@ -92,3 +92,5 @@ class Job:
     """Outcomes of eager and inductor, timed again beside those of a resumed job, for speedups only."""
     evaluate: EvaluateSpec | None = None
     """The evaluation on labelled data that was asked for."""
+    machine: str | None = None
+    """Random ID of the machine that measured it."""

@@ -128,6 +128,19 @@ def to_line(record: Any) -> str:
     return json.dumps(to_dict(record), allow_nan=False) + "\n"
 
 
+def from_line(line: str, kind: type[T]) -> T:
+    """Make a record from a line that ``to_line`` gave; keys that are unknown here are left out.
+
+    Raises:
+        RecordError: the line is damaged.
+    """
+    try:
+        return _tolerant().structure(json.loads(line, parse_constant=_refuse), kind)
+    except Exception as error:  # the values decide what is raised in here
+        message = f"a line is damaged, or was written by a version of almaflow that is unknown here: {line[:60]!r}"
+        raise RecordError(message) from error
+
+
 def read_lines(path: Path, kind: type[T]) -> list[T]:
     """Read the records that ``to_line`` gave; a last line that a killed process left without its end is left out.
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-ELSEWHERE = ("tracking", "output", "resume")
-"""Settings that say where results go and how much is measured. They may hold a path, and do not make another sweep."""
+ELSEWHERE = ("tracking", "output", "resume", "fleet")
+"""Settings that say who measures, where results go and how much is measured. They may hold a path, and do not make another sweep."""
 
 
 def measurement_overrides(overrides: Iterable[str]) -> tuple[str, ...]:

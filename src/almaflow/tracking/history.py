@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from types import NoneType
 from typing import TYPE_CHECKING
 
 from almaflow.analysis.standings import Standing, standings
@@ -20,14 +21,16 @@ ANY_MODEL = 300
 _PARAMS = {"model", "hardware", "conversion", "batch_size", "threads"}
 
 
-def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: HardwareSpec) -> tuple[PastMeasurement, ...]:
+def past_of(
+    uri: str, experiment_name: str, model: ModelSpec, hardware: HardwareSpec | str | None
+) -> tuple[PastMeasurement, ...]:
     """Conversions that gave a latency on this hardware with as many threads: of the same model, and of any.
 
     Args:
         uri: A resolved store.
         experiment_name: The experiment to search.
         model: The model, by its name and batch size.
-        hardware: The hardware, by its name and threads.
+        hardware: The hardware, by its name and threads; or a name, with any threads; None: any hardware.
 
     Returns:
         The newest first, at most a few hundred.
@@ -35,11 +38,11 @@ def past_of(uri: str, experiment_name: str, model: ModelSpec, hardware: Hardware
     Raises:
         TrackingError: the store cannot be reached or read.
     """
-    where = {
-        "tags.`almaflow.status`": "ok",
-        "params.hardware": hardware.name,
-        "params.threads": str(hardware.threads),
-    }
+    where = {"tags.`almaflow.status`": "ok"}
+    if hardware is not None:
+        where["params.hardware"] = hardware if isinstance(hardware, str) else hardware.name
+    if not isinstance(hardware, (str, NoneType)):
+        where["params.threads"] = str(hardware.threads)
     same = {"params.model": model.name, "params.batch_size": str(model.batch_size)}
     runs = [
         *islice(conversion_runs(uri, experiment_name, condition(where | same)), SAME_MODEL),

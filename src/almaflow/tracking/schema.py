@@ -101,7 +101,8 @@ def job_tags(job: Job) -> dict[str, str]:
     """Return tags of the job's own run."""
     warnings = "; ".join(warnings_of(job))
     figures = ", ".join(job.prepared.quality) if job.prepared else ""
-    named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "plan_fingerprint": job.plan_fingerprint}
+    named = {"kind": "job", "job_id": job.job_id, "sweep_id": job.sweep_id, "machine": job.machine}
+    named["plan_fingerprint"] = job.plan_fingerprint
     return _tags(job, {**named, "warnings": warnings, "quality": figures, **_digests(job), **_segment(job)})
 
 
@@ -113,6 +114,7 @@ def tags(job: Job, outcome: Outcome) -> dict[str, str]:
         "status": outcome.status.value,
         "job_id": job.job_id,
         "sweep_id": job.sweep_id,
+        "machine": job.machine,
         "fingerprint": fingerprint(job, planned),
         "logical_key": logical_key(job, outcome),
         "conversion_requested": planned.requested,

@@ -1,0 +1,131 @@
+"""Takes a job's directory from a machine into almaflow's home, and records it as ``almaflow sync`` records jobs."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from almaflow import machine
+from almaflow.errors import AlmaflowError, TrackingError, UsageError
+from almaflow.fleet.run_order import JOB
+from almaflow.fleet.spool import sync_tree
+from almaflow.jobs.artifacts import write_reproduction
+from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.sync import write_to_store
+from almaflow.records import Job, read_json, write_json
+from almaflow.secrets import MASK, PRIVATE
+from almaflow.tracking.uris import display_uri, resolve_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from almaflow.fleet.orders import KeptOrder
+
+
+def job_files(kept: KeptOrder) -> JobFiles:
+    """Return the files of the job that comes of an order."""
+    return JobFiles.of(machine.home() / "jobs" / kept.order.order_id)
+
+
+@contextmanager
+def incoming(kept: KeptOrder) -> Iterator[Path]:
+    """Give a new directory that a job can be fetched into; whatever is left in it is removed."""
+    place = machine.home() / "fleet" / "incoming" / f"{kept.order.order_id}.{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def adopt(kept: KeptOrder, fetched: Path) -> bool:
+    """Move a fetched job to its place in almaflow's home, as a job of this home.
+
+    Returns:
+        False where the order has a result already: this one is a second one, and is not taken.
+
+    Raises:
+        RecordError: what came is no job that can be read here.
+    """
+    files = job_files(kept)
+    _name_places(fetched, files.root)
+    job = read_json(fetched / "job.json", Job)
+    if job.job_id != kept.order.order_id:
+        message = f"order {kept.order.order_id}: what came is job {job.job_id}; it is not taken"
+        raise AlmaflowError(message)
+    given = replace(job.model, weights=kept.weights, directory=_directory(kept, job))
+    job = replace(
+        job,
+        directory=str(files.root),
+        model=given,
+        store=kept.store,
+        experiment_name=kept.experiment_name,
+        config=kept.config,
+        sweep_id=kept.order.sweep_id,
+        run_id=None,
+        tracked=False,
+    )
+    (fetched / "lock").unlink(missing_ok=True)
+    write_json(fetched / "job.json", job)
+    for directory, outcome in JobFiles.of(fetched).outcomes().values():
+        write_reproduction(directory, outcome, job)
+    sync_tree(fetched)
+    files.root.parent.mkdir(PRIVATE, parents=True, exist_ok=True)
+    try:
+        fetched.rename(files.root)  # never onto a directory that has files
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        return False
+    return True
+
+
+def _directory(kept: KeptOrder, job: Job) -> str | None:
+    """Return where the command was started, as a job of this machine would keep it."""
+    return kept.directory if job.model.directory is not None else None
+
+
+def _name_places(root: Path, directory: Path) -> None:
+    """Let the records of a job name its directory here, in place of what stands for that of its machine."""
+    here = json.dumps(str(directory))[1:-1].encode()
+    for path in (root / "job.json", *root.glob("conversions/*/outcome.json")):
+        data = path.read_bytes()
+        if JOB.encode() in data:
+            path.write_bytes(data.replace(JOB.encode(), here))
+
+
+def record(kept: KeptOrder, uri: str, warn: Callable[[str], None]) -> Job:
+    """Write an adopted job to its store, and return it; what the store cannot take waits for ``almaflow sync``."""
+    files = job_files(kept)
+    try:
+        with files.locked():
+            job = files.read_job()
+            if job.tracked:
+                return job
+            written = write_to_store(files, uri)
+            if written.why_not:
+                warn(written.why_not)
+            return written.job or job
+    except (TrackingError, UsageError, BusyError) as error:
+        warn(f"{error}; `almaflow sync` writes what is missing")
+        return files.read_job()
+
+
+def uri_of(kept: KeptOrder) -> str:
+    """Return the URI of the store that an order's job goes to.
+
+    Raises:
+        UsageError: it has credentials, which are kept nowhere, and is not the one that is set here.
+    """
+    uri = kept.store if MASK not in kept.store else resolve_uri(None)
+    if display_uri(uri) != kept.store:
+        message = f"order {kept.order.order_id} belongs into {kept.store}: set MLFLOW_TRACKING_URI to it"
+        raise UsageError(message)
+    return uri

@@ -1,0 +1,145 @@
+"""The program that runs an order on a machine: ``python -m almaflow.fleet.run_order DIRECTORY``.
+
+It runs an ordinary job in the environment that it is started in, without a store, and leaves the job's directory in
+the directory of the order. See ``fleet/spool.py`` for what lies there.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from almaflow.errors import AlmaflowError, RecordError, UsageError
+from almaflow.fleet.order_progress import OrderProgress
+from almaflow.fleet.spool import CANCELLED, DONE, FAILED, RUNNING, Spool, SpoolState
+from almaflow.records import read_json, write_json
+from almaflow.secrets import mask
+
+if TYPE_CHECKING:
+    from almaflow.jobs.request import Request
+    from almaflow.records.order import Order
+
+JOB = "<job>"
+"""What stands for the job's directory in files that leave the machine."""
+
+TEXTS = frozenset({".json", ".txt", ".log", ".py", ".md", ".yaml", ".html"})
+"""Endings of a job's files that may name directories."""
+
+
+def main(directory: str) -> int:
+    """Run the order in a directory of the spool, unless it was run before, and return the exit code of its job."""
+    place = Path(directory)
+    lock = FileLock(place / "lock", mode=0o600)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return 0  # another one runs it
+    with lock:
+        spool = Spool(place.parent.parent)
+        order = spool.order(place.name)
+        if not _is_mine(place):
+            return 0
+        write_json(place / "state.json", SpoolState(RUNNING, order.epoch, os.getpid()))
+        state = _run(spool, order, place / "job")
+        if spool.measured(order.order_id):
+            _hide_places(place / "job")
+        write_json(place / "state.json", state)
+        return state.code or 0
+
+
+def _is_mine(place: Path) -> bool:
+    """Whether this process is to run the order: nobody has begun it, and it was not cancelled."""
+    try:
+        state = read_json(place / "state.json", SpoolState)
+    except FileNotFoundError:
+        return True
+    except RecordError:
+        return False
+    return state.state == RUNNING and state.pid == os.getpid()
+
+
+def _run(spool: Spool, order: Order, directory: Path) -> SpoolState:
+    """Run the job, and return how it ended; whatever happens, it is told in one line."""
+    from almaflow.processes.interrupts import as_interrupts
+
+    ended, me = SpoolState(DONE, order.epoch, os.getpid()), os.getpid()
+    try:
+        with as_interrupts(signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _limited(order.time_limit_s):
+            from almaflow.jobs.run import run_job
+
+            run_job(_request(spool, order, directory), OrderProgress(directory.parent, order))
+    except KeyboardInterrupt:
+        ended = SpoolState(CANCELLED, order.epoch, me, 130)
+    except AlmaflowError as error:
+        ended = SpoolState(FAILED, order.epoch, me, error.exit_code, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for a word elsewhere
+        traceback.print_exc()
+        ended = SpoolState(FAILED, order.epoch, me, AlmaflowError.exit_code, mask(f"{type(error).__name__}: {error}"))
+    if ended.state != DONE and spool.measured(order.order_id):  # what was measured is a result
+        return replace(ended, state=DONE)
+    return ended
+
+
+class _limited:  # noqa: N801 - a context manager is named as a function is
+    """Interrupt this process after some seconds, as Ctrl-C does."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        if self._seconds:
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _request(spool: Spool, order: Order, directory: Path) -> Request:
+    """Return the job that an order asks for, on this machine."""
+    from almaflow.config.validation import validate_plain
+    from almaflow.jobs.request import Elsewhere, make_request
+
+    config: dict[str, Any] = order.configuration
+    for setting, blob in order.blobs.items():
+        config = _with(config, setting.split("."), str(spool.blob(blob.sha256)))
+    if lacking := spool.lacks(order):
+        message = f"the file {lacking[0][:12]} that the order needs is not on this machine: send the order again"
+        raise UsageError(message)
+    request = make_request(validate_plain(config), sweep_id=order.sweep_id)
+    return replace(request, elsewhere=Elsewhere(order.order_id, directory, order.past))
+
+
+def _with(config: dict[str, Any], keys: list[str], value: str) -> dict[str, Any]:
+    first, *rest = keys
+    return {**config, first: _with(config[first], rest, value) if rest else value}
+
+
+def _hide_places(job: Path) -> None:
+    """Replace directories of this machine, which may hold a user's name, in files that leave it."""
+    from almaflow import machine
+
+    places = ((str(job), JOB), (str(machine.home()), "<almaflow>"), (str(Path.home()), "~"))
+    known = [(place.encode(), name.encode()) for place, name in places if len(Path(place).parts) > 1]
+    kept = job / "kept"  # has digests of its files, and no places
+    for path in (each for each in job.rglob("*") if each.suffix in TEXTS and kept not in each.parents):
+        before = after = path.read_bytes()
+        for place, name in known:
+            after = after.replace(place, name)
+        if after != before:
+            part = path.with_name(f".{path.name}.part")
+            part.write_bytes(after)
+            part.replace(path)
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        sys.exit(main(*sys.argv[1:]))

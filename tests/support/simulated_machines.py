@@ -30,8 +30,8 @@ for kept in $KEPT; do
     mkdir -p "$SCRATCH/${kept#/tmp/}"
     mount --rbind "$kept" "$SCRATCH/${kept#/tmp/}"
 done
-mount --rbind "$SCRATCH" /tmp
 mount --bind "$DISK" /mnt
+mount --rbind "$SCRATCH" /tmp
 mount -t tmpfs tmpfs /dev/shm
 chmod 1777 /tmp /dev/shm
 hostname "$NAME"
@@ -172,15 +172,15 @@ class Network:
                     _ip("netns", "delete", machine.namespace)
                 _ip("netns", "delete", network.bridge)
 
-    def add(self, name: str, *, cpus: str | None = None) -> SimulatedMachine:
-        """Add a machine and switch it on."""
+    def add(self, name: str, *, cpus: str | None = None, shared: tuple[Path, ...] = ()) -> SimulatedMachine:
+        """Add a machine and switch it on; it sees what is ``shared`` as this machine does."""
         number = len(self.machines) + 1
         scratch, disk = self.scratch / name, self.scratch / f"{name}-disk"
         scratch.mkdir()
         disk.mkdir()
         namespace = f"{self.prefix}-{name}"
         machine = SimulatedMachine(
-            name, namespace, f"10.77.0.{number}", cpus, scratch, disk, _kept_directories()
+            name, namespace, f"10.77.0.{number}", cpus, scratch, disk, (*_kept_directories(), *shared)
         )
         _ip("netns", "add", machine.namespace)
         self.machines.append(machine)

@@ -21,6 +21,8 @@ from almaflow.sweeps import record as sweeping
 from almaflow.sweeps.files import sweeps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from almaflow.analysis.sweep import SweepSummary

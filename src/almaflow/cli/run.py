@@ -14,6 +14,7 @@ import yaml
 
 from almaflow.cli import INTERRUPTED, completion
 from almaflow.cli.arguments import check_flags, config_dirs
+from almaflow.cli.launchers import explain_launcher
 from almaflow.cli.surroundings import writable_home
 from almaflow.config import files, overrides, store, validation
 from almaflow.config.explain import explain

@@ -172,14 +172,16 @@ class Network:
                     _ip("netns", "delete", machine.namespace)
                 _ip("netns", "delete", network.bridge)
 
-    def add(self, name: str, *, cpus: str | None = None) -> SimulatedMachine:
-        """Add a machine and switch it on."""
+    def add(self, name: str, *, cpus: str | None = None, shared: tuple[Path, ...] = ()) -> SimulatedMachine:
+        """Add a machine and switch it on; it sees what is ``shared`` as this machine does."""
         number = len(self.machines) + 1
         scratch, disk = self.scratch / name, self.scratch / f"{name}-disk"
         scratch.mkdir()
         disk.mkdir()
         namespace = f"{self.prefix}-{name}"
-        machine = SimulatedMachine(name, namespace, f"10.77.0.{number}", cpus, scratch, disk, _kept_directories())
+        machine = SimulatedMachine(
+            name, namespace, f"10.77.0.{number}", cpus, scratch, disk, (*_kept_directories(), *shared)
+        )
         _ip("netns", "add", machine.namespace)
         self.machines.append(machine)
         peer = f"port{number}"

@@ -16,7 +16,7 @@ from almaflow.secrets import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from almaflow.fleet.orders import KeptOrder
+    from almaflow.records.kept_order import KeptOrder
     from almaflow.records.order import OrderEvent
 
 

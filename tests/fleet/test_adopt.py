@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.fake_fleet import kept, write_result
+from tests.support.fake_fleet import MACHINE, kept, write_result
 
 from almaflow import machine
 from almaflow.errors import RecordError, UsageError
-from almaflow.fleet.adopt import adopt, incoming, job_files, uri_of
+from almaflow.fleet.adopt import adopt, incoming, job_files, record, uri_of
 from almaflow.fleet.run_order import JOB
+from almaflow.tracking.reader import conversion_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,3 +77,29 @@ def test_a_store_with_credentials_has_to_be_named_again(monkeypatch: pytest.Monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ann:S3cret-word@server")
     assert uri_of(sent) == "http://ann:S3cret-word@server"
     assert uri_of(kept()) == "sqlite:////a/store.db"
+
+
+def test_a_store_that_cannot_be_named_waits_for_sync(tmp_path: Path) -> None:
+    sent = kept(store="http://***@server")
+    write_result(tmp_path / "fetched", "order-1")
+    adopt(sent, tmp_path / "fetched")
+    lines: list[str] = []
+    job = record(sent, None, lines.append)
+    assert (job.job_id, job.tracked) == ("order-1", False)
+    assert "set MLFLOW_TRACKING_URI" in lines[0]
+    assert "`almaflow sync` writes what is missing" in lines[0]
+
+
+@pytest.mark.slow
+def test_it_is_recorded_once(tmp_path: Path, stored_home: Path) -> None:
+    uri = f"sqlite:///{stored_home}/mlflow.db"
+    sent = kept(store=uri)
+    write_result(tmp_path / "fetched", "order-1")
+    adopt(sent, tmp_path / "fetched")
+    first, again = (record(sent, None, print) for _ in range(2))
+    assert first.tracked
+    assert first.run_id == again.run_id
+    runs = list(conversion_runs(uri))
+    assert [(run.tags["almaflow.machine"], run.tags["almaflow.logical_key"]) for run in runs] == [
+        (MACHINE, "order-1/EAGER")
+    ]

@@ -28,7 +28,7 @@ SECRETS = {
     "RAY_AUTH_TOKEN": "pl4nted-Ray-token",
 }
 USER = "somebody-in-the-queue"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -140,6 +142,14 @@ def test_places_of_the_machine_do_not_leave_it(spool: Spool, home: Path, monkeyp
     (job / "traceback.txt").write_text(f"{job}/x {home}/y /home/ann/model.py")
     run_order._hide_places(job)
     assert (job / "traceback.txt").read_text() == "<job>/x <almaflow>/y ~/model.py"
+
+
+def test_a_time_limit_interrupts() -> None:
+    with pytest.raises(KeyboardInterrupt), run_order._limited(0.05):
+        time.sleep(60)
+    with run_order._limited(60.0):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

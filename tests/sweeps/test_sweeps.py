@@ -21,6 +21,8 @@ from almaflow.sweeps import record as sweeping
 from almaflow.sweeps.files import sweeps
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from almaflow.analysis.sweep import SweepSummary
@@ -75,6 +77,22 @@ def test_a_job_that_never_ended_is_not_hidden() -> None:
         "conversions_failed": 1,
         "conversions_unavailable": 0,
     }
+
+
+def test_a_job_that_began_and_was_lost_is_told_from_one_that_never_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALMAFLOW_HOME", str(tmp_path))
+    held = sweeping.begin("s1", ["batch_size=1,2,4"], [[f"batch_size={size}"] for size in (1, 2, 4)], resumed=False)
+    for number in (0, 1):
+        held.files.begin_job(number)
+    held.files.write_job(ended(0))
+    problems = [row.problem for row in sweeping.end(held.files).rows]
+    assert problems[0] is None
+    assert problems[1] is not None
+    assert "did not end" in problems[1]
+    assert "resume=true" in problems[1]
+    assert problems[2] == "did not run"
 
 
 def test_jobs_that_nobody_planned_are_shown_as_they_come() -> None:

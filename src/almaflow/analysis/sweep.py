@@ -10,12 +10,13 @@ from almaflow.analysis.machines import machine_rows
 from almaflow.errors import ALERT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from almaflow.analysis.machines import MachineRow
     from almaflow.records import Sweep, SweepJob
 
 NOT_RUN = "did not run"
+LOST = "began and did not end: its process or machine was lost; resume=true goes on with it"
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,14 @@ def _labels(overrides: Mapping[int, Sequence[str]], outputs: Mapping[int, Mappin
     return what_differs(overrides) | (short if len(set(short.values())) == len(overrides) else {})
 
 
-def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
-    """Summarise the sweep: the jobs that ended, and those that are planned and did not run."""
+def summarise(sweep: Sweep, jobs: Sequence[SweepJob], begun: Collection[int] = ()) -> SweepSummary:
+    """Summarise the sweep: the jobs that ended, and those that are planned and did not.
+
+    Args:
+        sweep: The sweep.
+        jobs: The jobs that ended.
+        begun: The numbers of those that began.
+    """
     ended = {job.number: job for job in jobs}
     overrides = {job.number: job.overrides for job in jobs}
     overrides |= dict(enumerate(sweep.planned or ()))
@@ -114,7 +121,7 @@ def summarise(sweep: Sweep, jobs: Sequence[SweepJob]) -> SweepSummary:
         for entry in output["conversions"]:
             if entry["latency_ms"] is not None:
                 latencies.setdefault(entry["conversion"], {})[labels[number]] = entry["latency_ms"]
-    rows = tuple(_row(number, labels[number], ended.get(number)) for number in sorted(labels))
+    rows = tuple(_row(number, labels[number], ended.get(number), begun=number in begun) for number in sorted(labels))
     machines = machine_rows([outputs[number] for number in sorted(outputs)])
     return SweepSummary(sweep, rows, tuple(failures), latencies, machines)
 
@@ -125,9 +132,9 @@ def best_entry(output: Mapping[str, Any]) -> Mapping[str, Any]:
     return next(named, {})
 
 
-def _row(number: int, what: str, job: SweepJob | None) -> SweepRow:
+def _row(number: int, what: str, job: SweepJob | None, *, begun: bool) -> SweepRow:
     output: dict[str, Any] = (job.output if job else None) or {}
-    problem = NOT_RUN if job is None else job.error
+    problem = (LOST if begun else NOT_RUN) if job is None else job.error
     if job and not problem and job.code:
         problem = "a conversion failed, which strict=true counts"
         if output.get("interrupted"):

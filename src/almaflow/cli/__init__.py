@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "Write a job or a sweep as one HTML file to send.",
     "export": "Write a converted model of a job as a folder that works without almaflow.",
     "profile": "Record a function of an application, and measure its graphs in several conversions.",
+    "fleet": "Measure on more than one machine: a head, machines that join it, and their queue.",
     "sync": "Write to the store what it missed while it could not be reached.",
     "ui": "Open the MLflow UI on the store.",
     "doctor": "Check the installation.",

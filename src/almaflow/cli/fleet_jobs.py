@@ -107,7 +107,8 @@ def send(jobs: list[FleetJob]) -> int:
     fleet = first.kept
     with closing(open_engine(fleet.engine, fleet.address, first.job.fleet.quota, fleet.order.user)) as engine:
         display = FleetDisplay(labels)
-        ends = Coordinator(engine, display).run(
+        uris = {order_id: each.made.request.uri for order_id, each in known.items()}
+        ends = Coordinator(engine, display, uris).run(
             [each.made.kept for each in known.values()],
             {sha256: path for each in known.values() for sha256, path in each.made.files.items()},
         )

@@ -14,6 +14,7 @@ import yaml
 
 from almaflow.cli import INTERRUPTED, completion
 from almaflow.cli.arguments import check_flags, config_dirs
+from almaflow.cli.launchers import explain_launcher
 from almaflow.cli.surroundings import writable_home
 from almaflow.config import files, overrides, store, validation
 from almaflow.config.explain import explain
@@ -91,12 +92,12 @@ def _under_hydra(arguments: tuple[str, ...], *, completing: bool) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        usage_error = explain(error)
-        if usage_error is None:
+        explained = explain(error) or explain_launcher(error)
+        if explained is None:
             raise
         if completing:  # half a line is often no right one
             return 0
-        raise usage_error from error
+        raise explained from error
     finally:
         sys.argv = argv
         for name in (name for name, value in before.items() if value is None):

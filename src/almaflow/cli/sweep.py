@@ -136,6 +136,7 @@ def one_of(sweep: str | None) -> Iterator[Ended]:
     overrides = measurement_overrides(hydra.overrides.task)
     files = SweepFiles.of(sweep)
     click.echo(sweeping.next_job(files, number, overrides), err=True)
+    files.begin_job(number)
     try:
         yield ended
     except BaseException as error:
@@ -190,7 +191,7 @@ def close(begun: Sequence[HeldSweep], code: int) -> int:
 
 def _closed(files: SweepFiles, code: int) -> int:
     jobs = files.jobs()
-    if not jobs:  # the input was wrong, and no job was composed
+    if not jobs and not files.begun():  # the input was wrong, and no job was composed
         files.remove()
         return code
     summary = sweeping.end(files, interrupted=code == INTERRUPTED)
@@ -205,7 +206,7 @@ def _closed(files: SweepFiles, code: int) -> int:
         click.echo(f"almaflow: {error}", err=True)
     if code == INTERRUPTED:
         return code
-    if all(job.code == UsageError.exit_code for job in jobs):
+    if jobs and all(job.code == UsageError.exit_code for job in jobs):
         return UsageError.exit_code
     if summary.failed_jobs == sum(job.code == ALERT for job in jobs):
         return ALERT if summary.failed_jobs else 0

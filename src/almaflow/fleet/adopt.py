@@ -99,15 +99,21 @@ def _name_places(root: Path, directory: Path) -> None:
             path.write_bytes(data.replace(JOB.encode(), here))
 
 
-def record(kept: KeptOrder, uri: str, warn: Callable[[str], None]) -> Job:
-    """Write an adopted job to its store, and return it; what the store cannot take waits for ``almaflow sync``."""
+def record(kept: KeptOrder, uri: str | None, warn: Callable[[str], None]) -> Job:
+    """Write an adopted job to its store, and return it; what the store cannot take waits for ``almaflow sync``.
+
+    Args:
+        kept: The order that it came of.
+        uri: The URI of its store; None: as the order names it.
+        warn: Gets a line where something waits.
+    """
     files = job_files(kept)
     try:
         with files.locked():
             job = files.read_job()
             if job.tracked:
                 return job
-            written = write_to_store(files, uri)
+            written = write_to_store(files, uri or uri_of(kept))
             if written.why_not:
                 warn(written.why_not)
             return written.job or job

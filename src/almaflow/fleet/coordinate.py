@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet import orders
-from almaflow.fleet.adopt import adopt, incoming, job_files, record, uri_of
+from almaflow.fleet.adopt import adopt, incoming, job_files, record
 from almaflow.records.kept_order import Kept
 from almaflow.records.order import OrderState
 
@@ -61,8 +61,15 @@ class Ended:
 class Coordinator:
     """Follows orders to their ends."""
 
-    def __init__(self, engine: Engine, display: Display) -> None:
-        """Send nothing yet."""
+    def __init__(self, engine: Engine, display: Display, uris: Mapping[str, str] | None = None) -> None:
+        """Send nothing yet.
+
+        Args:
+            engine: What carries the orders.
+            display: Shows what becomes known of them.
+            uris: URIs of their stores by the IDs of orders, where they have credentials that an order does not keep.
+        """
+        self._uris = uris or {}
         self._engine = engine
         self._display = display
         self._open: dict[str, KeptOrder] = {}
@@ -148,10 +155,10 @@ class Coordinator:
                         line = f"{error}; its result stays there: `almaflow fleet collect` fetches it"
                         return Ended(kept, None, AlmaflowError.exit_code, line)
                     time.sleep(FETCH_WAIT_S)
-        kept = replace(kept, state=Kept.recorded)
+        kept = replace(kept, state=Kept.recorded, order=replace(kept.order, past=()))  # a few hundred entries
         orders.write(kept)  # the job is in almaflow's home, whatever becomes of the store
         self._engine.recorded(order_id)
-        job = record(kept, uri_of(kept), lambda line: self._display.note(order_id, line))
+        job = record(kept, self._uris.get(order_id), lambda line: self._display.note(order_id, line))
         if job.interrupted:
             code = INTERRUPTED if self._cancelled else AlmaflowError.exit_code
             return Ended(kept, job, code, "it was interrupted before all was measured")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from almaflow.records.order import OrderState
+from almaflow.records.order import Order, OrderState  # both at run time: Held is read from JSON
 
 if TYPE_CHECKING:
-    from almaflow.records.order import FleetMachine, Order
+    from almaflow.records.order import FleetMachine
 
 
 RUNS = frozenset({OrderState.started, OrderState.running})

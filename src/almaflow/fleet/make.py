@@ -94,7 +94,7 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
         sweep_id=sweep_id,
         machine_id=fleet.machine,
         environment=fleet.environment,
-        model=replace(model, **dict.fromkeys((*FILES, "directory"))) if model else None,
+        model=_without_places(model) if model else None,
         blobs=blobs,
         past=_past(request, kind, warn),
         expected_s=_expected_s(request),
@@ -113,6 +113,11 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
         made_at=made_at,
     )
     return Made(kept, job, request, files)
+
+
+def _without_places(model: ModelSpec) -> ModelSpec:
+    """Return a model's record without paths of this machine; its files are blobs."""
+    return replace(model, weights=None, pickle_path=None, batches_path=None, directory=None)
 
 
 def _sent(job: JobConfig) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def run_one(made: Made, display: Display) -> Job:
     kept = made.kept
     engine = open_engine(kept.engine, kept.address, made.job.fleet.quota, kept.order.user)
     with closing(engine):
-        (ended,) = Coordinator(engine, display).run([kept], made.files)
+        (ended,) = Coordinator(engine, display, {kept.order.order_id: made.request.uri}).run([kept], made.files)
     if ended.job is not None:
         return ended.job
     if ended.code == INTERRUPTED:

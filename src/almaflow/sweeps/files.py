@@ -4,6 +4,7 @@
 
     sweeps/SWEEP_ID/
         sweep.json          the overrides, and how the sweep ended
+        jobs/NNN.begun      one empty file for each job that began
         jobs/NNN.json       one file for each job that ended, well or not
         summary/            what becomes the artifacts of the sweep's run
 """
@@ -65,9 +66,17 @@ class SweepFiles:
         """
         return read_json(self.root / "sweep.json", Sweep)
 
+    def begin_job(self, number: int) -> None:
+        """Mark that a job began: one that then leaves no file was lost with its process."""
+        (self.root / "jobs" / f"{number:03d}.begun").touch(0o600)
+
     def write_job(self, job: SweepJob) -> None:
         """Write how one job ended."""
         write_json(self.root / "jobs" / f"{job.number:03d}.json", job)
+
+    def begun(self) -> frozenset[int]:
+        """Return the numbers of the jobs that began."""
+        return frozenset(int(path.stem) for path in self.root.glob("jobs/[0-9]*.begun"))
 
     def remove(self) -> None:
         """Remove a sweep of which no job began."""

@@ -101,7 +101,7 @@ def end(files: SweepFiles, *, interrupted: bool = False) -> SweepSummary:
     sweep = replace(files.read(), ended_at=now(), interrupted=interrupted, tracked=False)
     files.write(sweep)
     jobs = files.jobs()
-    summary = summarise(sweep, jobs)
+    summary = summarise(sweep, jobs, files.begun())
     files.summary.mkdir(exist_ok=True)
     (files.summary / "summary.md").write_text(sweep_markdown(summary), encoding="utf-8")
     write_json(files.summary / "jobs.json", [job.output for job in jobs if job.output])

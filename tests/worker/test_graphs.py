@@ -49,7 +49,7 @@ def in_child_graphs() -> dict[str, Any]:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             y = self.line(x)
             torch._dynamo.graph_break()
-            return y.relu()
+            return torch.relu(y)
 
     from dataclasses import replace
 

@@ -17,8 +17,9 @@ from almaflow.errors import AlmaflowError, TrackingError, UsageError
 from almaflow.fleet.durable import sync_tree
 from almaflow.fleet.run_order import JOB
 from almaflow.jobs.artifacts import write_reproduction
-from almaflow.jobs.files import BusyError, JobFiles
+from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import write_to_store
+from almaflow.machine.directory_lock import BusyError
 from almaflow.records import Job, read_json, write_json
 from almaflow.secrets import MASK, PRIVATE
 from almaflow.tracking.uris import display_uri, resolve_uri

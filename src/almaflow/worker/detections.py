@@ -7,7 +7,7 @@ and, of outputs, scores.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -24,7 +24,7 @@ LABELS = "boxes (M, 4) and labels (M,) of each image, or of all (N, M, 4) and (N
 
 
 def average_precision(
-    predict: Callable[[Any], Any], loader: Iterable[tuple[Any, Any]], box_format: str
+    predict: Callable[[Any], Any], loader: Iterable[tuple[Any, Any]], box_format: Literal["xyxy", "xywh", "cxcywh"]
 ) -> dict[str, float]:
     """Return the mean average precision over all images, classes and overlaps, and that at an overlap of a half.
 

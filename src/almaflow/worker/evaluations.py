@@ -7,7 +7,7 @@ per sample for each name. The outputs are a tensor, or a mapping of tensors wher
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, TYPE_CHECKING
 
 import torch
 
@@ -67,7 +67,9 @@ def text(outputs: Any, labels: Any) -> dict[str, torch.Tensor]:
 
 
 def mean_average_precision(
-    predict: Callable[[Any], Any], loader: Iterable[tuple[Any, Any]], box_format: str = "xyxy"
+    predict: Callable[[Any], Any],
+    loader: Iterable[tuple[Any, Any]],
+    box_format: Literal["xyxy", "xywh", "cxcywh"] = "xyxy",
 ) -> dict[str, float]:
     """Give the mean average precision of a detector: see ``detections``."""
     from almaflow.worker.detections import average_precision

@@ -36,6 +36,8 @@ class ValidationResult:
     batch_size: int
     threads: int
     job_id: str
+    machine: str | None
+    """Random ID of the machine that measured it."""
     experiment_name: str
     run_id: str | None
     """The job's MLflow run; None where the store could not be written."""

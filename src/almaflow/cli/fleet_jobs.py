@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from almaflow.errors import ALERT, AlmaflowError
+from almaflow.errors import ALERT, AlmaflowError, RecordError
 from almaflow.records import Resume, Status, SweepJob
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
     from almaflow.fleet.coordinate import Ended as OrderEnded
     from almaflow.fleet.make import Made
+    from almaflow.jobs.files import JobFiles
     from almaflow.records import Job
 
 
@@ -127,11 +128,19 @@ def _resumed(job: FleetJob) -> FleetJob:
 
     if Resume(str(job.made.job.resume).lower()) is Resume.NO or not (earlier := orders.newest(job.made.kept.key)):
         return job
-    whole = earlier.state is Kept.recorded and not job_files(earlier).read_job().interrupted
-    if earlier.state is not Kept.open and not whole:
+    if earlier.state is not Kept.open and not (earlier.state is Kept.recorded and _is_whole(job_files(earlier))):
         return job
-    order = replace(earlier.order, number=job.number)
-    return replace(job, made=replace(job.made, kept=replace(earlier, order=order)))
+    fleet, order = job.made.kept, replace(earlier.order, number=job.number)
+    kept = replace(earlier, order=order, engine=fleet.engine, address=fleet.address)  # where it is sent to now
+    return replace(job, made=replace(job.made, kept=kept))
+
+
+def _is_whole(files: JobFiles) -> bool:
+    """Whether all of a recorded job was measured, and it is still here."""
+    try:
+        return not files.read_job().interrupted
+    except (FileNotFoundError, RecordError):
+        return False
 
 
 def _label(job: FleetJob, count: int) -> str:

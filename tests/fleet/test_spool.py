@@ -220,6 +220,17 @@ def test_places_of_the_machine_do_not_leave_it(spool: Spool, home: Path, monkeyp
     assert (job / "traceback.txt").read_text() == "<job>/x <almaflow>/y ~/model.py"
 
 
+def test_the_line_of_an_error_does_not_say_where_it_was(
+    spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert run_order._told(f"see {home}/jobs/log and /home/ann/x", spool.root) == "see <almaflow>/jobs/log and ~/x"
+    spool.accept(order())
+    write_json(spool.directory("order-1") / "state.json", SpoolState(RUNNING, 1, pid=999_999_999))
+    line = spool.state("order-1").line
+    assert line == "its program ended without a word; see spool/orders/order-1/log there"
+
+
 def test_a_time_limit_interrupts() -> None:
     with pytest.raises(KeyboardInterrupt), run_order._limited(0.05):
         time.sleep(60)

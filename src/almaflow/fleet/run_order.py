@@ -92,10 +92,11 @@ def _run(spool: Spool, order: Order, directory: Path) -> SpoolState:
     except KeyboardInterrupt:
         ended = SpoolState(CANCELLED, order.epoch, me, INTERRUPTED)
     except AlmaflowError as error:
-        ended = SpoolState(FAILED, order.epoch, me, error.exit_code, str(error))
+        ended = SpoolState(FAILED, order.epoch, me, error.exit_code, _told(str(error), directory))
     except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for a word elsewhere
         traceback.print_exc()
-        ended = SpoolState(FAILED, order.epoch, me, AlmaflowError.exit_code, mask(f"{type(error).__name__}: {error}"))
+        line = _told(f"{type(error).__name__}: {error}", directory)
+        ended = SpoolState(FAILED, order.epoch, me, AlmaflowError.exit_code, line)
     if ended.state != DONE and spool.measured(order.order_id):  # what was measured is a result
         return replace(ended, state=DONE)
     return ended
@@ -132,12 +133,24 @@ def _request(spool: Spool, order: Order, directory: Path) -> Request:
     return replace(request, elsewhere=Elsewhere(order.order_id, directory, order.past))
 
 
-def _hide_places(job: Path) -> None:
-    """Replace directories of this machine, which may hold a user's name, in files that leave it."""
+def _places(job: Path) -> dict[str, str]:
+    """Return what stands elsewhere for directories of this machine, the innermost first."""
     from almaflow import machine
 
-    places = ((str(job), JOB), (str(machine.home()), "<almaflow>"), (str(Path.home()), "~"))
-    known = [(place.encode(), name.encode()) for place, name in places if len(Path(place).parts) > 1]
+    places = {str(job): JOB, str(machine.home()): "<almaflow>", str(Path.home()): "~"}
+    return {place: name for place, name in places.items() if len(Path(place).parts) > 1}
+
+
+def _told(error: str, job: Path) -> str:
+    """Return the line of an error as it leaves this machine."""
+    for place, name in _places(job).items():
+        error = error.replace(place, name)
+    return mask(error)
+
+
+def _hide_places(job: Path) -> None:
+    """Replace directories of this machine, which may hold a user's name, in files that leave it."""
+    known = [(place.encode(), name.encode()) for place, name in _places(job).items()]
     kept = job / "kept"  # has digests of its files, and no places
     for path in (each for each in job.rglob("*") if each.suffix in TEXTS and kept not in each.parents):
         before = after = path.read_bytes()

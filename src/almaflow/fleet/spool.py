@@ -187,7 +187,9 @@ class Spool:
                 ended = DONE if self.measured(order_id) else CANCELLED
                 return SpoolState(ended, state.epoch, state.pid, INTERRUPTED)
             if state.state == RUNNING:
-                return SpoolState(DIED, state.epoch, line=f"its program ended without a word; see {place / 'log'}")
+                return SpoolState(
+                    DIED, state.epoch, line=f"its program ended without a word; see {self._log_name(place)}"
+                )
         return state
 
     def events(self, order_id: str, since: int = 0) -> tuple[list[OrderEvent], int]:

@@ -187,9 +187,8 @@ class Spool:
                 ended = DONE if self.measured(order_id) else CANCELLED
                 return SpoolState(ended, state.epoch, state.pid, INTERRUPTED)
             if state.state == RUNNING:
-                return SpoolState(
-                    DIED, state.epoch, line=f"its program ended without a word; see {self._log_name(place)}"
-                )
+                log = (place / "log").relative_to(self.root.parent)  # others read it: no directory of this machine
+                return SpoolState(DIED, state.epoch, line=f"its program ended without a word; see {log} there")
         return state
 
     def events(self, order_id: str, since: int = 0) -> tuple[list[OrderEvent], int]:

@@ -124,13 +124,13 @@ def test_an_interrupt_takes_what_was_measured(fleet: FakeFleet, recorded: list[s
 def test_an_interrupt_while_a_result_is_recorded_does_not_leave_it(
     fleet: FakeFleet, recorded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = coordinate.record
+    real = fleet.recorded
 
-    def interrupted(*_: object) -> Job:
-        monkeypatch.setattr(coordinate, "record", real)
-        raise KeyboardInterrupt
+    def interrupted(order_id: str) -> None:
+        monkeypatch.setattr(fleet, "recorded", real)
+        raise KeyboardInterrupt(order_id)
 
-    monkeypatch.setattr(coordinate, "record", interrupted)
+    monkeypatch.setattr(fleet, "recorded", interrupted)
     fleet.script = [partial(fleet.finish, "order-1")]
     (ended,) = run(fleet, kept())
     assert ended.job is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.fake_fleet import write_result
 
-from almaflow.cli.fleet_jobs import FleetJob, _resumed
+from almaflow.cli.fleet_jobs import FleetJob, _by_order, _resumed
 from almaflow.cli.sweep import Ended
 from almaflow.config.composition import compose
 from almaflow.fleet import orders
@@ -47,6 +47,14 @@ def test_a_result_whose_directory_was_removed_is_measured_again(tmp_path: Path) 
     orders.write(replace(first, state=Kept.recorded))
     shutil.rmtree(job_files(first).root)
     assert _resumed(asked()).made.kept.order.order_id != first.order.order_id
+
+
+def test_two_jobs_that_ask_for_the_same_are_two_orders() -> None:
+    first = asked().made.kept
+    orders.write(first)
+    known = _by_order([asked(), asked()])
+    assert len(known) == 2
+    assert first.order.order_id in known
 
 
 def test_an_open_order_is_kept_with_the_fleet_that_it_is_sent_to_now() -> None:

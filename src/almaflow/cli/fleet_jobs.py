@@ -102,7 +102,7 @@ def send(jobs: list[FleetJob]) -> int:
         return 0
     for uri, experiment in dict.fromkeys((each.made.request.uri, each.made.request.experiment_name) for each in jobs):
         announce(uri, experiment)
-    known = {each.made.kept.order.order_id: each for each in map(_resumed, jobs)}
+    known = _by_order(jobs)
     first = jobs[0].made
     labels = {order_id: _label(each, len(jobs)) for order_id, each in known.items()}
     fleet = first.kept
@@ -118,6 +118,16 @@ def send(jobs: list[FleetJob]) -> int:
         finally:
             display.close()
     return max(codes, default=0)
+
+
+def _by_order(jobs: list[FleetJob]) -> dict[str, FleetJob]:
+    """Return the jobs by the IDs of their orders; of two alike only one goes on with an earlier one."""
+    known: dict[str, FleetJob] = {}
+    for job in jobs:
+        resumed = _resumed(job)
+        chosen = job if resumed.made.kept.order.order_id in known else resumed
+        known[chosen.made.kept.order.order_id] = chosen
+    return known
 
 
 def _resumed(job: FleetJob) -> FleetJob:

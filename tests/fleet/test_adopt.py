@@ -10,7 +10,7 @@ import pytest
 from tests.support.fake_fleet import MACHINE, kept, write_result
 
 from almaflow import machine
-from almaflow.errors import RecordError, UsageError
+from almaflow.errors import AlmaflowError, RecordError, UsageError
 from almaflow.fleet.adopt import adopt, incoming, job_files, record, uri_of
 from almaflow.fleet.run_order import JOB
 from almaflow.tracking.reader import conversion_runs
@@ -59,6 +59,36 @@ def test_half_a_job_is_not_taken(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="damaged"):
         adopt(kept(), tmp_path / "fetched")
     assert not job_files(kept()).root.exists()
+
+
+def test_what_is_no_job_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "fetched").mkdir()
+    with pytest.raises(AlmaflowError, match="order order-1: what came has no record of a job"):
+        adopt(kept(), tmp_path / "fetched")
+
+
+def test_what_is_in_the_place_of_the_job_is_not_taken_for_it(tmp_path: Path) -> None:
+    write_result(tmp_path / "fetched", "order-1")
+    job_files(kept()).root.mkdir(parents=True)
+    (job_files(kept()).root / "something").touch()
+    with pytest.raises(AlmaflowError, match="is in the place of the job of an order, and is none"):
+        adopt(kept(), tmp_path / "fetched")
+
+
+def test_it_is_on_the_disk_before_its_machine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_result(tmp_path / "fetched", "order-1")
+    synced: list[tuple[str, bool]] = []
+    there = job_files(kept()).root / "job.json"
+    monkeypatch.setattr("almaflow.fleet.adopt.sync_directory", lambda path: synced.append((path.name, there.exists())))
+    adopt(kept(), tmp_path / "fetched")
+    assert synced == [("jobs", True)]
+
+
+def test_a_machine_does_not_say_that_the_store_has_it(tmp_path: Path) -> None:
+    write_result(tmp_path / "fetched", "order-1")
+    (tmp_path / "fetched" / "tracked").touch()
+    adopt(kept(), tmp_path / "fetched")
+    assert not job_files(kept()).tracked.exists()
 
 
 def test_what_a_killed_coordinator_had_fetched_goes() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from almaflow.errors import UsageError
 from almaflow.fleet.broker import Broker
 from almaflow.fleet.entries import Held
 from almaflow.fleet.places import standings
-from almaflow.records.order import OrderState
+from almaflow.records.order import INTERRUPTED, OrderState
 from almaflow.report.fleet import waiting
 
 
@@ -148,6 +150,60 @@ def test_a_late_result_ends_the_second_attempt() -> None:
     fleet.machines["m0"].is_connected = True
     fleet.beat(fleet.machines["m0"])
     assert fleet.broker.beat("m1", "m1", tuple(fleet.machines["m1"].spool.values()), 91.0).stop == ("order-0",)
+
+
+def test_a_part_of_a_machine_that_was_told_to_stop_is_not_the_result() -> None:
+    fleet = world("small", "small")
+    fleet.submit(made_order(0))
+    fleet.deliver(fleet.undelivered[0])
+    fleet.machines["m0"].is_connected = False
+    fleet.now = 91.0
+    fleet.beat_all()
+    fleet.deliver(fleet.undelivered[0])
+    entry, old = fleet.broker.orders["order-0"], fleet.machines["m0"]
+    assert fleet.broker.beat("m0", "m0", tuple(old.spool.values()), 91.0).stop == ("order-0",)
+    old.become("order-0", OrderState.done, code=INTERRUPTED)
+    old.is_connected = True
+    fleet.beat(old)
+    assert (entry.state, entry.machine_id, entry.results) == (OrderState.running, "m1", {})
+    fleet.machines["m1"].become("order-0", OrderState.done)
+    fleet.beat(fleet.machines["m1"])
+    assert entry.results == {"m1": 2}
+
+
+def test_a_part_is_the_result_where_its_machine_was_the_one_to_measure_it_or_all_attempts_failed() -> None:
+    fleet = world("small", "small")
+    fleet.submit(made_order(0))
+    fleet.submit(made_order(1))
+    for grant in tuple(fleet.undelivered):
+        fleet.deliver(grant)
+    fleet.machines["m0"].become("order-0", OrderState.done, code=INTERRUPTED)  # its time was over
+    fleet.beat(fleet.machines["m0"])
+    assert fleet.broker.orders["order-0"].results == {"m0": 1}
+    fleet.broker.cancel("order-1")
+    fleet.machines["m1"].become("order-1", OrderState.done, code=INTERRUPTED)
+    fleet.beat(fleet.machines["m1"])
+    assert fleet.broker.orders["order-1"].results == {"m1": 1}
+
+
+def test_a_machine_that_comes_back_goes_on_only_within_the_quota() -> None:
+    fleet = world("small", "small", quota=1)
+    fleet.submit(made_order(0))
+    fleet.submit(made_order(1))
+    fleet.deliver(fleet.undelivered[0])
+    fleet.machines["m0"].is_connected = False
+    fleet.now = 91.0
+    fleet.beat_all()
+    assert (fleet.granted[-1].order_id, fleet.granted[-1].machine_id) == ("order-0", "m1")
+    fleet.broker.cancel("order-0")
+    fleet.settle()
+    assert (fleet.granted[-1].order_id, fleet.granted[-1].machine_id) == ("order-1", "m1")
+    fleet.submit(made_order(2))
+    other = Held(replace(made_order(2), epoch=1), OrderState.running)
+    assert fleet.broker.beat("m0", "m0", (other,), 91.0).stop == ("order-2",), "order-1 has the one of the quota"
+    fleet.broker.quotas["ann"] = 2
+    assert fleet.broker.beat("m0", "m0", (other,), 91.0).stop == ()
+    assert fleet.broker.orders["order-2"].machine_id == "m0"
 
 
 def test_an_order_is_given_up_after_three_attempts_and_a_late_result_still_counts() -> None:

@@ -121,6 +121,22 @@ def test_an_interrupt_takes_what_was_measured(fleet: FakeFleet, recorded: list[s
     assert orders.read("order-2").state is Kept.cancelled
 
 
+def test_an_interrupt_while_a_result_is_recorded_does_not_leave_it(
+    fleet: FakeFleet, recorded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fleet.recorded
+
+    def interrupted(order_id: str) -> None:
+        monkeypatch.setattr(fleet, "recorded", real)
+        raise KeyboardInterrupt(order_id)
+
+    monkeypatch.setattr(fleet, "recorded", interrupted)
+    fleet.script = [partial(fleet.finish, "order-1")]
+    (ended,) = run(fleet, kept())
+    assert ended.job is not None
+    assert (ended.code, recorded, fleet.cancelled) == (0, ["order-1"], [])
+
+
 def test_a_job_that_its_machine_interrupted_is_no_success(fleet: FakeFleet, recorded: list[str]) -> None:
     fleet.script = [partial(fleet.finish, "order-1", interrupted=True)]
     (ended,) = run(fleet, kept())

@@ -6,11 +6,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.fake_fleet import order
+from tests.support.fake_fleet import order, write_result
 
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet import spool as spooling
 from almaflow.fleet.engines.local import GRANTS, LocalEngine
+from almaflow.fleet.spool import RUNNING, Spool, SpoolState
+from almaflow.records import write_json
 from almaflow.records.order import FINAL, OrderEvent, OrderState
 
 if TYPE_CHECKING:
@@ -65,6 +67,25 @@ def test_an_order_whose_program_was_killed_is_begun_again_and_not_for_ever(root:
     grants = [each for number in range(1, GRANTS) for each in (("started", number), ("lost", number))]
     assert states(events, "ever") == [("queued", 1), *grants, ("started", GRANTS), ("done", GRANTS)]
     engine.fetch("ever", tmp_path / "what it measured")
+
+
+def test_what_was_cut_off_is_no_result_while_it_may_be_begun_again(root: Path) -> None:
+    engine = LocalEngine(root)
+    for epoch, state in ((1, OrderState.lost), (GRANTS, OrderState.done)):
+        spool = Spool(root)
+        spool.accept(order(epoch=epoch))
+        place = spool.directory("order-1")
+        write_json(place / "state.json", SpoolState(RUNNING, epoch, pid=999_999_999))
+        write_result(place / "job", "order-1", interrupted=True)
+        assert engine.states(["order-1"])["order-1"].state is state
+
+
+def test_an_order_that_another_process_removes_meanwhile_is_no_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(root)
+    monkeypatch.setattr(engine._spool, "orders", lambda: ["gone"])
+    assert not engine._is_busy()
 
 
 def test_another_process_takes_up_what_the_first_one_began(root: Path) -> None:

@@ -38,6 +38,15 @@ def test_hardware_of_another_machine_is_no_error_here() -> None:
     assert order.configuration["hardware"]["gpu_match"]
 
 
+def test_an_account_without_a_name_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        message = "uid not found: 12345"
+        raise KeyError(message)
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert made().kept.order.user == "unknown"
+
+
 def test_secrets_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"^the secret in model.kwargs.api_key is not sent to a machine"):
         made("+model.kwargs.api_key=A1b2C3d4E5f6")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import signal
+import subprocess
+import sys
 import time
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,10 +21,10 @@ from tests.support.fake_fleet import order, write_result
 from almaflow.errors import AlmaflowError
 from almaflow.fleet import run_order
 from almaflow.fleet.durable import unpack
-from almaflow.fleet.spool import ACCEPTED, CANCELLED, DIED, RUNNING, Spool, SpoolState, StaleOrderError
+from almaflow.fleet.spool import ACCEPTED, CANCELLED, DIED, DONE, RUNNING, Spool, SpoolState, StaleOrderError
 from almaflow.records import read_json, write_json
 from almaflow.records.json_files import to_line
-from almaflow.records.order import ORDER_SCHEMA, Blob, Order, OrderEvent, OrderState
+from almaflow.records.order import INTERRUPTED, ORDER_SCHEMA, Blob, Order, OrderEvent, OrderState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +126,79 @@ def test_events_are_read_from_where_one_left_off(spool: Spool) -> None:
     assert (first, then, end) == (events[:2], events[2:], len(whole))
 
 
+def test_a_line_that_a_power_cut_spoilt_is_left_out(spool: Spool) -> None:
+    spool.accept(order())
+    events = [OrderEvent("order-1", OrderState.running, float(n), 1, "m", line=f"line {n}") for n in range(2)]
+    lines = [line.encode() for line in map(to_line, events)]
+    data = lines[0] + b"\0\0\xff{\n" + lines[1]
+    (spool.directory("order-1") / "events.jsonl").write_bytes(data)
+    assert spool.events("order-1") == (events, len(data))
+
+
+def test_a_program_that_was_cancelled_before_it_could_say_so_is_not_begun_again(spool: Spool) -> None:
+    spool.accept(order())
+    place = spool.directory("order-1")
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(place)])
+    write_json(place / "state.json", SpoolState(RUNNING, 1, pid=process.pid))
+    assert spool.state("order-1").state == RUNNING
+    spool.cancel("order-1")
+    assert process.wait() != 0
+    assert spool.state("order-1") == SpoolState(CANCELLED, 1, process.pid, INTERRUPTED)
+    write_result(place / "job", "order-1")
+    assert spool.state("order-1") == SpoolState(DONE, 1, process.pid, INTERRUPTED)
+
+
+def test_what_was_measured_is_on_the_disk_before_it_counts_as_done(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.accept(order())
+    synced = []
+
+    def measure(_: Spool, order: Order, directory: Path) -> SpoolState:
+        write_result(directory, order.order_id)
+        return SpoolState(DONE, order.epoch)
+
+    monkeypatch.setattr(run_order, "_run", measure)
+    monkeypatch.setattr(run_order, "sync_tree", lambda root: synced.append((root, spool.state("order-1").state)))
+    run_order.main(str(spool.directory("order-1")))
+    assert synced == [(spool.directory("order-1") / "job", RUNNING)]
+    assert spool.state("order-1").state == DONE
+
+
+def test_a_program_hears_an_interrupt_where_its_parent_did_not() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        run_order._hear_interrupts()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "a\\..\\x"])
+def test_a_name_that_leads_out_of_an_archive_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "job.zip", "w") as files:
+        files.writestr("a..b.txt", "is no such name")
+    unpack(tmp_path / "job.zip", tmp_path / "there")
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a..b.txt"]
+    with zipfile.ZipFile(tmp_path / "job.zip", "a") as files:
+        files.writestr(name, "x")
+    with pytest.raises(AlmaflowError, match="leads elsewhere"):
+        unpack(tmp_path / "job.zip", tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_half_an_archive_is_told_in_a_line(tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.zip", tmp_path / "half.zip"
+    with zipfile.ZipFile(whole, "w") as files:
+        files.writestr("job.json", "x" * 1000)
+    half.write_bytes(whole.read_bytes()[:500])
+    with pytest.raises(AlmaflowError, match="no whole archive"):
+        unpack(half, tmp_path / "there")
+
+
 def test_a_result_is_packed_as_it_is(spool: Spool, tmp_path: Path) -> None:
     spool.accept(order())
     with pytest.raises(AlmaflowError, match="has no result"):
@@ -142,6 +218,17 @@ def test_places_of_the_machine_do_not_leave_it(spool: Spool, home: Path, monkeyp
     (job / "traceback.txt").write_text(f"{job}/x {home}/y /home/ann/model.py")
     run_order._hide_places(job)
     assert (job / "traceback.txt").read_text() == "<job>/x <almaflow>/y ~/model.py"
+
+
+def test_the_line_of_an_error_does_not_say_where_it_was(
+    spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert run_order._told(f"see {home}/jobs/log and /home/ann/x", spool.root) == "see <almaflow>/jobs/log and ~/x"
+    spool.accept(order())
+    write_json(spool.directory("order-1") / "state.json", SpoolState(RUNNING, 1, pid=999_999_999))
+    line = spool.state("order-1").line
+    assert line == "its program ended without a word; see spool/orders/order-1/log there"
 
 
 def test_a_time_limit_interrupts() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from almaflow.errors import ALERT, AlmaflowError
+from almaflow.errors import ALERT, AlmaflowError, RecordError
 from almaflow.records import Resume, Status, SweepJob
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
     from almaflow.fleet.coordinate import Ended as OrderEnded
     from almaflow.fleet.make import Made
+    from almaflow.jobs.files import JobFiles
     from almaflow.records import Job
 
 
@@ -101,7 +102,7 @@ def send(jobs: list[FleetJob]) -> int:
         return 0
     for uri, experiment in dict.fromkeys((each.made.request.uri, each.made.request.experiment_name) for each in jobs):
         announce(uri, experiment)
-    known = {each.made.kept.order.order_id: each for each in map(_resumed, jobs)}
+    known = _by_order(jobs)
     first = jobs[0].made
     labels = {order_id: _label(each, len(jobs)) for order_id, each in known.items()}
     fleet = first.kept
@@ -119,6 +120,16 @@ def send(jobs: list[FleetJob]) -> int:
     return max(codes, default=0)
 
 
+def _by_order(jobs: list[FleetJob]) -> dict[str, FleetJob]:
+    """Return the jobs by the IDs of their orders; of two alike only one goes on with an earlier one."""
+    known: dict[str, FleetJob] = {}
+    for job in jobs:
+        resumed = _resumed(job)
+        chosen = job if resumed.made.kept.order.order_id in known else resumed
+        known[chosen.made.kept.order.order_id] = chosen
+    return known
+
+
 def _resumed(job: FleetJob) -> FleetJob:
     """Return the job with the order of an earlier command that asks for the same, where it is to be resumed."""
     from almaflow.fleet import orders
@@ -127,11 +138,19 @@ def _resumed(job: FleetJob) -> FleetJob:
 
     if Resume(str(job.made.job.resume).lower()) is Resume.NO or not (earlier := orders.newest(job.made.kept.key)):
         return job
-    whole = earlier.state is Kept.recorded and not job_files(earlier).read_job().interrupted
-    if earlier.state is not Kept.open and not whole:
+    if earlier.state is not Kept.open and not (earlier.state is Kept.recorded and _is_whole(job_files(earlier))):
         return job
-    order = replace(earlier.order, number=job.number)
-    return replace(job, made=replace(job.made, kept=replace(earlier, order=order)))
+    fleet, order = job.made.kept, replace(earlier.order, number=job.number)
+    kept = replace(earlier, order=order, engine=fleet.engine, address=fleet.address)  # where it is sent to now
+    return replace(job, made=replace(job.made, kept=kept))
+
+
+def _is_whole(files: JobFiles) -> bool:
+    """Whether all of a recorded job was measured, and it is still here."""
+    try:
+        return not files.read_job().interrupted
+    except (FileNotFoundError, RecordError):
+        return False
 
 
 def _label(job: FleetJob, count: int) -> str:

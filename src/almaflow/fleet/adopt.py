@@ -14,7 +14,7 @@ import psutil
 
 from almaflow import machine
 from almaflow.errors import AlmaflowError, TrackingError, UsageError
-from almaflow.fleet.durable import sync_tree
+from almaflow.fleet.durable import sync_directory, sync_tree
 from almaflow.fleet.run_order import JOB
 from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.files import JobFiles
@@ -58,10 +58,15 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
 
     Raises:
         RecordError: what came is no job that can be read here.
+        AlmaflowError: what came is another job or none, or something else is in its place.
     """
     files = job_files(kept)
-    _name_places(fetched, files.root)
-    job = read_json(fetched / "job.json", Job)
+    try:
+        _name_places(fetched, files.root)
+        job = read_json(fetched / "job.json", Job)
+    except FileNotFoundError as error:
+        message = f"order {kept.order.order_id}: what came has no record of a job; it is not taken"
+        raise AlmaflowError(message) from error
     if job.job_id != kept.order.order_id:
         message = f"order {kept.order.order_id}: what came is job {job.job_id}; it is not taken"
         raise AlmaflowError(message)
@@ -76,7 +81,8 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
         run_id=None,
         tracked=False,
     )
-    (fetched / "lock").unlink(missing_ok=True)
+    for name in ("lock", "tracked"):  # what they say is of the machine
+        (fetched / name).unlink(missing_ok=True)
     write_json(fetched / "job.json", job)
     for directory, outcome in JobFiles.of(fetched).outcomes().values():
         write_reproduction(directory, outcome, job)
@@ -87,7 +93,11 @@ def adopt(kept: KeptOrder, fetched: Path) -> bool:
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
             raise
+        if not (files.root / "job.json").exists():
+            message = f"{files.root} is in the place of the job of an order, and is none: remove it"
+            raise AlmaflowError(message) from error
         return False
+    sync_directory(files.root.parent)  # before its machine may remove it
     return True
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from almaflow.errors import UsageError
 from almaflow.fleet.entries import RUNS, Grant, Held, IdleMachines, MachineEntry, OrderEntry, Reply
-from almaflow.fleet.matching import refusal, suits
+from almaflow.fleet.matching import check_offered
 from almaflow.fleet.turns import Turns
 from almaflow.records.order import OrderState
 
@@ -74,15 +74,13 @@ class Broker:
         Raises:
             UsageError: another machine of this ID is in the fleet.
         """
-        entry = self.machines.get(machine.machine_id)
-        if entry and entry.instance != instance and not entry.is_lost and now - entry.heard_at <= self._lost_s:
+        entry = self.machines.setdefault(machine.machine_id, MachineEntry(machine, instance, now))
+        if entry.instance != instance and not entry.is_lost and now - entry.heard_at <= self._lost_s:
             message = (
                 f"another machine of the ID {machine.machine_id} is in the fleet: two machines may not share a home; "
                 f"where it is this one before a restart, join again in {self._lost_s:.0f} s"
             )
             raise UsageError(message)
-        if entry is None:
-            entry = self.machines[machine.machine_id] = MachineEntry(machine, instance, now)
         self._idle.remove(entry)
         entry.machine, entry.instance = machine, instance
         return self.beat(machine.machine_id, instance, held, now)
@@ -126,6 +124,8 @@ class Broker:
             self._unaccepted.pop(held.order.order_id, None)
         elif entry.recorded_of is not None:
             return "remove" if entry.recorded_of == machine_id else "superseded"
+        elif held.is_part and not has_lease and (entry.machine_id or held.order.order_id in self.turns):
+            return None  # it was told to stop, and another machine measures all of it, or will
         elif held.state is OrderState.done or entry.end is OrderState.cancelled:
             self._finish(entry, machine, held.order.epoch)
         elif has_lease and entry.leased_epoch == held.order.epoch:
@@ -186,13 +186,11 @@ class Broker:
             UsageError: no machine of the fleet may run it; the line says who offers what.
         """
         is_new = order.order_id not in self.orders and not is_known and order.epoch == 1
-        machines = [each.machine for each in self.machines.values()]
-        if is_new and now >= self._ready_at and not any(suits(order, each) for each in machines):
-            raise UsageError(refusal(order, machines))
+        if is_new and now >= self._ready_at:
+            check_offered(order, [each.machine for each in self.machines.values()])
         entry = self._order(order)
         entry.order, entry.is_submitted = order, True  # what a machine told of it has no configuration
-        if order.epoch > 1:
-            entry.epoch = max(entry.epoch, order.epoch)
+        entry.epoch = max(entry.epoch, order.epoch if order.epoch > 1 else 0)
         if entry.is_waiting and order.order_id not in self.turns:
             self._wait(entry)
 

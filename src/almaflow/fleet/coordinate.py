@@ -15,7 +15,7 @@ from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet import orders
 from almaflow.fleet.adopt import adopt, incoming, job_files, record
 from almaflow.records.kept_order import Kept
-from almaflow.records.order import OrderState
+from almaflow.records.order import INTERRUPTED, OrderState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from almaflow.records.kept_order import KeptOrder
     from almaflow.records.order import OrderEvent
 
-INTERRUPTED = 130
 LISTEN_S = 1.0
 FETCH_TRIES, FETCH_WAIT_S = 5, 2.0
 CANCEL_S = 60.0
@@ -174,6 +173,10 @@ class Coordinator:
     def _interrupted(self) -> Iterator[Ended]:
         """Cancel what is under way, and take what was measured by then; a second interrupt leaves it where it is."""
         self._cancelled = True
+        for order_id, event in self._engine.states([*self._open]).items():  # told, and the interrupt came in between
+            if ended := self.end_of(self._open[order_id], event):
+                del self._open[order_id]
+                yield ended
         for order_id in [*self._open]:
             self._engine.cancel(order_id)
         deadline = time.monotonic() + CANCEL_S

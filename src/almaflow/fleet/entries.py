@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from almaflow.records.order import Order, OrderState  # both at run time: Held is read from JSON
+from almaflow.records.order import INTERRUPTED, Order, OrderState  # both at run time: Held is read from JSON
 
 if TYPE_CHECKING:
     from almaflow.records.order import FleetMachine
@@ -26,6 +26,11 @@ class Held:
     code: int | None = None
     """Exit code of an order that failed; None where it ended without a word, and is tried again."""
     line: str = ""
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it was interrupted, so that its result is only a part."""
+        return self.state is OrderState.done and self.code == INTERRUPTED
 
 
 @dataclass(frozen=True)

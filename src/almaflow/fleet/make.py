@@ -87,7 +87,7 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
     made_at = now()
     order = Order(
         order_id=new_job_id(made_at),
-        user=fleet.user or getpass.getuser(),
+        user=fleet.user or _account(),
         kind=None if kind in ANY_MACHINE else kind,
         configuration=_sent(job),
         number=number,
@@ -113,6 +113,14 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
         made_at=made_at,
     )
     return Made(kept, job, request, files)
+
+
+def _account() -> str:
+    """Return the name of the account; a container may run as a number that has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def _without_places(model: ModelSpec) -> ModelSpec:

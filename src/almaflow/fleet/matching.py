@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from almaflow.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -42,6 +44,16 @@ def _requirement(text: str) -> Requirement | None:
     except InvalidRequirement:
         return None
     return requirement if requirement.specifier else None  # a bare word is a name
+
+
+def check_offered(order: Order, machines: Sequence[FleetMachine]) -> None:
+    """Refuse an order that none of the machines may run.
+
+    Raises:
+        UsageError: so it is; the line says who offers what.
+    """
+    if not any(suits(order, each) for each in machines):
+        raise UsageError(refusal(order, machines))
 
 
 def refusal(order: Order, machines: Sequence[FleetMachine]) -> str:

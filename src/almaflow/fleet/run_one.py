@@ -7,10 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet.coordinate import INTERRUPTED, Coordinator
+from almaflow.fleet.coordinate import Coordinator
 from almaflow.fleet.display import FleetDisplay
 from almaflow.fleet.engines import open_engine
 from almaflow.fleet.make import make_order, prepare_store
+from almaflow.records.order import INTERRUPTED
 from almaflow.report.terminal import show_table
 
 if TYPE_CHECKING:

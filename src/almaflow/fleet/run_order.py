@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from almaflow.errors import AlmaflowError, RecordError, UsageError
+from almaflow.fleet.durable import sync_tree
 from almaflow.fleet.order_progress import OrderProgress
 from almaflow.fleet.spool import CANCELLED, DONE, FAILED, RUNNING, Spool, SpoolState
 from almaflow.records import read_json, write_json
+from almaflow.records.order import INTERRUPTED
 from almaflow.secrets import mask
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ TEXTS = frozenset({".json", ".txt", ".log", ".py", ".md", ".yaml", ".html"})
 
 def main(directory: str) -> int:
     """Run the order in a directory of the spool, unless it was run before, and return the exit code of its job."""
+    _hear_interrupts()
     place = Path(directory)
     lock = FileLock(place / "lock", mode=0o600)
     try:
@@ -51,8 +54,16 @@ def main(directory: str) -> int:
         state = _run(spool, order, place / "job")
         if spool.measured(order.order_id):
             _hide_places(place / "job")
+            sync_tree(place / "job")  # before it counts as done: the power may fail
         write_json(place / "state.json", state)
         return state.code or 0
+
+
+def _hear_interrupts() -> None:
+    """Let an order be cancelled, also where whatever started this program blocks or ignores SIGINT, as Ray does."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _is_mine(place: Path) -> bool:
@@ -75,14 +86,17 @@ def _run(spool: Spool, order: Order, directory: Path) -> SpoolState:
         with as_interrupts(signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _limited(order.time_limit_s):
             from almaflow.jobs.run import run_job
 
-            run_job(_request(spool, order, directory), OrderProgress(directory.parent, order))
+            job = run_job(_request(spool, order, directory), OrderProgress(directory.parent, order))
+            if job.interrupted:
+                ended = replace(ended, code=INTERRUPTED)
     except KeyboardInterrupt:
-        ended = SpoolState(CANCELLED, order.epoch, me, 130)
+        ended = SpoolState(CANCELLED, order.epoch, me, INTERRUPTED)
     except AlmaflowError as error:
-        ended = SpoolState(FAILED, order.epoch, me, error.exit_code, str(error))
+        ended = SpoolState(FAILED, order.epoch, me, error.exit_code, _told(str(error), directory))
     except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for a word elsewhere
         traceback.print_exc()
-        ended = SpoolState(FAILED, order.epoch, me, AlmaflowError.exit_code, mask(f"{type(error).__name__}: {error}"))
+        line = _told(f"{type(error).__name__}: {error}", directory)
+        ended = SpoolState(FAILED, order.epoch, me, AlmaflowError.exit_code, line)
     if ended.state != DONE and spool.measured(order.order_id):  # what was measured is a result
         return replace(ended, state=DONE)
     return ended
@@ -119,12 +133,24 @@ def _request(spool: Spool, order: Order, directory: Path) -> Request:
     return replace(request, elsewhere=Elsewhere(order.order_id, directory, order.past))
 
 
-def _hide_places(job: Path) -> None:
-    """Replace directories of this machine, which may hold a user's name, in files that leave it."""
+def _places(job: Path) -> dict[str, str]:
+    """Return what stands elsewhere for directories of this machine, the innermost first."""
     from almaflow import machine
 
-    places = ((str(job), JOB), (str(machine.home()), "<almaflow>"), (str(Path.home()), "~"))
-    known = [(place.encode(), name.encode()) for place, name in places if len(Path(place).parts) > 1]
+    places = {str(job): JOB, str(machine.home()): "<almaflow>", str(Path.home()): "~"}
+    return {place: name for place, name in places.items() if len(Path(place).parts) > 1}
+
+
+def _told(error: str, job: Path) -> str:
+    """Return the line of an error as it leaves this machine."""
+    for place, name in _places(job).items():
+        error = error.replace(place, name)
+    return mask(error)
+
+
+def _hide_places(job: Path) -> None:
+    """Replace directories of this machine, which may hold a user's name, in files that leave it."""
+    known = [(place.encode(), name.encode()) for place, name in _places(job).items()]
     kept = job / "kept"  # has digests of its files, and no places
     for path in (each for each in job.rglob("*") if each.suffix in TEXTS and kept not in each.parents):
         before = after = path.read_bytes()

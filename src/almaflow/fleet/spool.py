@@ -8,6 +8,7 @@
             order.json              written and synced before the order counts as accepted
             state.json              how far it got; written last
             events.jsonl            what it tells while it runs
+            cancelled               there once it was to be interrupted
             lock                    held by the program that runs it
             log                     what that program prints
             job/                    the directory of the job
@@ -37,7 +38,7 @@ from almaflow.fleet.durable import sync_directory, write_new
 from almaflow.fleet.environment import measuring_environment
 from almaflow.records import read_json, write_json
 from almaflow.records.json_files import from_line
-from almaflow.records.order import ORDER_SCHEMA, Order, OrderEvent
+from almaflow.records.order import INTERRUPTED, ORDER_SCHEMA, Order, OrderEvent
 from almaflow.secrets import PRIVATE
 
 MODULE = "almaflow.fleet.run_order"
@@ -182,8 +183,12 @@ class Spool:
         if state.state == RUNNING and not self._runs(place):
             with suppress(FileNotFoundError):
                 state = read_json(place / "state.json", SpoolState)  # it may have ended between the two looks
+            if state.state == RUNNING and (place / "cancelled").exists():  # it heard that before it could say so
+                ended = DONE if self.measured(order_id) else CANCELLED
+                return SpoolState(ended, state.epoch, state.pid, INTERRUPTED)
             if state.state == RUNNING:
-                return SpoolState(DIED, state.epoch, line=f"its program ended without a word; see {place / 'log'}")
+                log = (place / "log").relative_to(self.root.parent)  # others read it: no directory of this machine
+                return SpoolState(DIED, state.epoch, line=f"its program ended without a word; see {log} there")
         return state
 
     def events(self, order_id: str, since: int = 0) -> tuple[list[OrderEvent], int]:
@@ -198,7 +203,10 @@ class Spool:
         except FileNotFoundError:
             return [], since
         whole = data[: data.rfind(b"\n") + 1]
-        events = [from_line(line, OrderEvent) for line in whole.decode("utf-8").splitlines()]
+        events = []
+        for line in whole.decode("utf-8", "replace").splitlines():
+            with suppress(RecordError):  # what a power cut left
+                events.append(from_line(line, OrderEvent))
         return events, since + len(whole)
 
     def measured(self, order_id: str) -> bool:
@@ -225,6 +233,7 @@ class Spool:
                 write_new(place / "state.json", SpoolState(CANCELLED, state.epoch))
                 return
         if state.state in {ACCEPTED, RUNNING} and (pid := self.state(order_id).pid) and self._runs(place):
+            (place / "cancelled").touch()
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)
 

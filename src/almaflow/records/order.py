@@ -102,6 +102,9 @@ class OrderState(StrEnum):
     """A second result of an order that has one: it stays on its machine."""
 
 
+INTERRUPTED = 130
+"""Exit code of an order that was interrupted; of one that is done: only a part of it was measured."""
+
 FINAL = frozenset({OrderState.done, OrderState.failed, OrderState.cancelled, OrderState.superseded})
 
 

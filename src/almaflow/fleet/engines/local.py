@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,14 +58,16 @@ class LocalEngine:
         Raises:
             UsageError: this machine is not the one that the order asks for.
         """
-        if order.order_id in self._spool.orders():
-            self._take_up(order.order_id)
-            return
-        _check(order)
+        is_known = order.order_id in self._spool.orders()
+        if not is_known:
+            _check(order)
+            self._spool.accept(order)  # before its files come: those that no order needs may be removed
         for sha256 in self._spool.lacks(order):
             with files[sha256].open("rb") as stream:
                 self._spool.put_blob(sha256, stream)
-        self._spool.accept(order)
+        if is_known:
+            self._take_up(order.order_id)
+            return
         self._waiting.append(order.order_id)
         self._news.append(self._event(order.order_id, OrderState.queued, order.epoch, place=len(self._waiting)))
 
@@ -126,9 +129,17 @@ class LocalEngine:
             elif state.state not in {ACCEPTED, RUNNING}:
                 del self._read[order_id]
                 news.append(self._ended(order_id, state))
-        if self._waiting and not any(self._spool.state(each).state == RUNNING for each in self._spool.orders()):
+        if self._waiting and not self._is_busy():
             news.append(self._start(self._waiting.pop(0)))
         return news
+
+    def _is_busy(self) -> bool:
+        """Whether an order runs, also one of another process, which may remove it between two looks."""
+        for order_id in self._spool.orders():
+            with suppress(FileNotFoundError):
+                if self._spool.state(order_id).state == RUNNING:
+                    return True
+        return False
 
     def _start(self, order_id: str) -> OrderEvent:
         self._spool.start(order_id, cwd=Path.cwd())
@@ -157,6 +168,8 @@ class LocalEngine:
             return self._event(order_id, OrderState.queued, state.epoch)
         if state.state == RUNNING:
             return self._event(order_id, OrderState.running, state.epoch)
+        if state.state == DIED and state.epoch < GRANTS:  # whoever submits it begins it again
+            return self._event(order_id, OrderState.lost, state.epoch, line=state.line)
         return self._ended(order_id, state)
 
     def _event(self, order_id: str, state: OrderState, epoch: int, **more: object) -> OrderEvent:

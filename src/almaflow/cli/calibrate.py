@@ -60,6 +60,9 @@ def calibrate(  # noqa: PLR0913 - click passes each option
         if quick or history or output:
             message = "--for and --operators time operators only: leave out --quick, --history and --output"
             raise UsageError(message)
+        if models and operators:
+            message = "--for times the operators of models, --operators those of drawn layers: give one of them"
+            raise UsageError(message)
         _time_operators(models, device, threads, conversions)
         return
     if history and (quick or conversions):

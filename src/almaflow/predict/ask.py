@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,9 @@ class PredictorPool:
         """
         if predictor.name in self._failed:
             return
-        lacking: str | None = getattr(predictor, "lacking", lambda _: None)(question)
+        lacking: str | None = None
+        with suppress(Exception):  # it is anybody's code too, and says only why there is no prediction
+            lacking = getattr(predictor, "lacking", lambda _: None)(question)
         if (known and not lacking) or (predictor.name, lacking) in self._missed:
             return
         self._missed.add((predictor.name, lacking))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+BUSY = 0.25
+"""Processors that others use, as a share of the table's threads, from which on times count as disturbed; as in jobs."""
 LAYOUT_PLAIN = ""
 """The layout of a tensor whose elements lie in the order of its dimensions."""
 
@@ -105,6 +107,8 @@ class OperatorTime:
     """The relative distance between the lowest and the middle of the moments at which it was timed."""
     source: str = "model"
     """Where its shape comes from: ``model`` of a user, or ``configs`` of architectures that calibration draws from."""
+    others_cpus: float | None = None
+    """Processors that other processes and the hypervisor used meanwhile; None: unknown."""
 
 
 @dataclass(frozen=True)
@@ -124,20 +128,32 @@ class OperatorTable:
     """The reason by the key of an operator that does not run alone."""
     rest: dict[str, float] = field(default_factory=dict)
     """Parameters of the rest of a call, by their names in the runtime's model of it; empty: not measured yet."""
+    rest_others_cpus: float | None = None
+    """Processors that others used while the rest was measured; None: unknown."""
     models: dict[str, list[float]] = field(default_factory=dict)
     """Hyperparameters of what interpolates between entries, by class of operators."""
-    errors: tuple[float, ...] = ()
-    """Ratios of measured over predicted time of chains that were held out, from which intervals follow."""
-    control_ms: float | None = None
-    """Time of the control workload meanwhile: how fast the machine was."""
     day: str = ""
     """The day of the newest entry, as YYYY-MM-DD."""
+
+    @property
+    def rest_is_wanted(self) -> bool:
+        """Whether the rest of a call was not measured yet, or while others disturbed it."""
+        return not self.rest or self.is_busy(self.rest_others_cpus)
+
+    def is_busy(self, others_cpus: float | None) -> bool:
+        """Whether others are known to have used so many processors that times with the table's threads are longer."""
+        return others_cpus is not None and others_cpus >= BUSY * self.threads
+
+    @property
+    def disturbed(self) -> set[str]:
+        """The keys of the entries that were timed while others disturbed them."""
+        return {key for key, each in self.entries.items() if self.is_busy(each.others_cpus)}
 
     @property
     def version(self) -> str:
         """12 hexadecimal digits that change whenever an entry or a parameter does."""
         times = sorted((key, each.warm_us, each.cold_us, each.source) for key, each in self.entries.items())
-        facts = [self.conversion, self.versions, times, sorted(self.untimed), self.rest, self.models, self.errors]
+        facts = [self.conversion, self.versions, times, sorted(self.untimed), self.rest, self.models]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

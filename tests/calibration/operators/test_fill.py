@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from tests.support.made_operators import convolution, reshape, softmax, table
 
-from almaflow.calibration.operators import fill
-from almaflow.calibration.operators.fill import fill_table
+from almaflow.calibration.operators import fill, models
+from almaflow.calibration.operators.fill import busy_warning, fill_table
 from almaflow.calibration.operators.shapes import KINDS, LARGEST_GFLOP, layers
+from almaflow.errors import AlmaflowError
 from almaflow.predict.operators.tables import read_table
+from almaflow.records import HardwareSpec
 from almaflow.records.operators import OperatorTable, OperatorTime
 
 if TYPE_CHECKING:
@@ -77,6 +81,94 @@ def test_what_does_not_run_alone_is_said_and_remembered() -> None:
     assert said == ["ONNX_CPU: Softmax does not run alone: no such kernel"]
     assert made.untimed == {softmax(4, 8).key: "no such kernel"}
     assert _filled(made, softmax(4, 8)) == (made, [])
+
+
+def test_what_others_disturbed_is_timed_again_and_the_shorter_time_counts(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = convolution(), convolution(side=14)
+
+    def timed(made: OperatorTable, operators: Sequence[Operator], *, quick: bool) -> Iterator[dict[str, Any]]:
+        del quick
+        if made.rest_is_wanted:
+            yield {"rest": {"call_us": 10 * others}, "others_cpus": others}
+        for each in operators:
+            asked.append(each.key)
+            warm_us = 5.0 + others if each.key == one.key else 9.0 - others
+            yield {"timed": each.key, "warm_us": warm_us, "cold_us": warm_us, "spread": 0.0, "others_cpus": others}
+
+    monkeypatch.setattr(fill, "_timed", timed)
+    others = 0.5  # a quarter of the table's two threads
+    busy, _ = _filled(table(), one, two)
+    assert busy.disturbed == {one.key, two.key}
+    warning = busy_warning(busy, [one, two], "do this")
+    assert warning == (
+        "ONNX_CPU: others used the processors while 2 of 2 operators were timed, which may be too long; do this"
+    )
+    asked.clear()
+    others = 0.49
+    quiet, _ = _filled(busy, one, two)
+    assert asked == [one.key, two.key]
+    assert [quiet.entries[each.key].warm_us for each in (one, two)] == [5.49, 8.5]
+    assert quiet.rest == {"call_us": 4.9}
+    assert quiet.disturbed == set()
+    assert busy_warning(quiet, [one, two], "do this") is None
+    asked.clear()
+    assert _filled(quiet, one, two) == (quiet, [])
+    assert asked == []
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_less_disturbed_measurement_of_the_rest_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    others = iter([1.0, 2.0, 0.9])
+
+    def timed(*_: object, quick: bool) -> Iterator[dict[str, Any]]:
+        del quick
+        now = next(others)
+        yield {"rest": {"call_us": now}, "others_cpus": now}
+
+    monkeypatch.setattr(fill, "_timed", timed)
+    made = table()
+    found = []
+    for _ in range(3):
+        made, _ = _filled(made)
+        found.append(made.rest["call_us"])
+    assert found == [1.0, 1.0, 0.9]
+    assert "while the overheads of a call were timed" in str(busy_warning(made, [], "do this"))
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_was_timed_is_kept_where_the_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = convolution()
+
+    def timed(*_: object, quick: bool) -> Iterator[dict[str, Any]]:
+        del quick
+        yield {"rest": REST}
+        yield {"failed": softmax(4, 8).key, "why": "no such kernel"}
+        yield {"timed": one.key, "warm_us": 5.0, "cold_us": None, "spread": 0.0}
+        message = "it crashed"
+        raise AlmaflowError(message)
+
+    monkeypatch.setattr(fill, "_timed", timed)
+    with pytest.raises(AlmaflowError, match="it crashed"):
+        _filled(table(), softmax(4, 8), one, convolution(side=14))
+    kept = read_table("ONNX_CPU", "a CPU", 2)
+    assert (set(kept.entries), set(kept.untimed), kept.rest) == ({one.key}, {softmax(4, 8).key}, REST)
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_calibration_that_waited_keeps_what_the_other_one_has_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fill, "runtime_versions", lambda _: {"onnxruntime": "1.0"})
+    hardware = HardwareSpec("here", "cpu", 2)
+
+    @contextmanager
+    def other_first(*_: object) -> Iterator[None]:
+        fill_table(fill.table_here("ONNX_CPU", hardware), [convolution()], "model", print, print)
+        yield
+
+    monkeypatch.setattr(models, "alone", other_first)
+    made = models._filled("ONNX_CPU", hardware, [convolution(side=14)], Mock())
+    assert set(made.entries) == {convolution().key, convolution(side=14).key}
 
 
 @pytest.mark.usefixtures("asked")

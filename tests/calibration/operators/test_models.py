@@ -25,6 +25,8 @@ def test_operators_are_timed_for_some_conversions_only() -> None:
         (["--for", "model=simple", "--quick"], "--for and --operators time operators only: leave out --quick"),
         (["--operators", "--history"], "--for and --operators time operators only: leave out --quick"),
         (["--operators", "--device", "cuda"], "operators are timed one by one on the CPU only"),
+        (["--operators", "--for", "model=simple"], "--operators those of drawn layers: give one of them"),
+        (["--for", "model=simple", "--for", "hardware.threads=1,2"], "with one number of threads at a time"),
     ],
 )
 def test_options_that_do_not_go_together_are_one_line(arguments: list[str], message: str) -> None:

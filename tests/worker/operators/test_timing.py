@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+from io import StringIO
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.made_operators import convolution, softmax
 
+from almaflow.records import MachineState, to_dict
+from almaflow.worker.operators import timing
 from almaflow.worker.operators.cold_share import cache_of
 from almaflow.worker.operators.floors import floor, samples_until
 from almaflow.worker.operators.timing import TOGETHER, TOGETHER_BYTES, _groups, time_group
@@ -43,6 +49,27 @@ def test_an_operator_takes_its_floor_without_the_overhead() -> None:
         {"timed": one.key, "warm_us": 10.0, "cold_us": 18.0, "spread": 0.0},
         {"timed": small.key, "warm_us": 10.0, "cold_us": None, "spread": 0.0},
     ]
+
+
+def test_the_load_by_others_is_told_with_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(
+        start=lambda _: None, rest=lambda _: {"call_us": 1.0}, overhead_us=lambda: 2.0, TimedOperator=Made
+    )
+    states = iter([MachineState(others_cpus=0.5, steal_cpus=0.25), MachineState(others_cpus=1.5), MachineState()])
+    watched: list[int] = []
+    watch = SimpleNamespace(begin=watched.append, end=lambda: next(states))
+    monkeypatch.setattr(timing, "import_module", lambda _: module)
+    monkeypatch.setattr(timing, "StateWatch", lambda _: watch)
+    monkeypatch.setattr(timing, "TOGETHER", 1)
+    operators = [to_dict(convolution()), to_dict(convolution(side=14))]
+    task = {"conversion": "ONNX_CPU", "threads": 1, "operators": operators, "passes": 1, "rest": True}
+    monkeypatch.setattr("sys.stdin", StringIO(json.dumps(task) + "\n"))
+    answers: list[Any] = []
+    timing.main(answers.append)
+    assert answers[0] == {"rest": {"call_us": 1.0}, "others_cpus": 0.75}
+    assert [each.get("others_cpus") for each in answers[1:3]] == [1.5, None]
+    assert answers[3] == {"done": 2}
+    assert watched == [os.getppid()] * 3  # this process is no other, and neither is the one that shows progress
 
 
 @given(st.lists(st.integers(1, 2048), max_size=200))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from almaflow.calibration.operators.fill import fill_table, table_here
+from almaflow.calibration.operators.fill import busy_warning, fill_table, table_here
 from almaflow.calibration.operators.shapes import layers
 from almaflow.machine.lock import alone
 from almaflow.predict.operators.interpolate import SOURCE, learn
@@ -40,13 +40,14 @@ def time_configs(
     Raises:
         AlmaflowError: a runtime does not open the layers, or a process ended before its time.
     """
-    return [_filled(table_here(each.name, hardware), count, progress) for each in conversions]
+    return [_filled(each.name, hardware, count, progress) for each in conversions]
 
 
-def _filled(table: OperatorTable, count: int, progress: CalibrationProgress) -> OperatorTable:
-    until = time.monotonic() + SECONDS
+def _filled(conversion: str, hardware: HardwareSpec, count: int, progress: CalibrationProgress) -> OperatorTable:
     drawn = layers(count)
     with alone("wait", progress.notify):
+        table = table_here(conversion, hardware)  # with what the one that was waited for has added
+        until = time.monotonic() + SECONDS
         for first in range(0, count, TOGETHER):
             if time.monotonic() > until:
                 break
@@ -61,9 +62,12 @@ def _filled(table: OperatorTable, count: int, progress: CalibrationProgress) -> 
                 partial(_advance, progress, table.conversion, total),
                 until,
             )
-    progress.status(f"learning {table.conversion}")
-    table = replace(table, models=learn(table))
-    save_table(table)
+        progress.status(f"learning {conversion}")
+        table = replace(table, models=learn(table))
+        path = save_table(table)
+    learnt = [each.operator for each in table.entries.values() if each.source == SOURCE]
+    if warning := busy_warning(table, learnt, f"to start again on a quieter machine, delete {path} first"):
+        progress.notify(warning)
     return table
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from almaflow.records.operators import Operator
 
+SOURCE = "model"
+"""The source of entries that are a user's own models'."""
 PASSES, QUICK_PASSES = 6, 3
 """Visits of each operator, at as many moments; fewer where many operators are learnt from."""
 SAVED_EVERY = 50
@@ -59,30 +61,83 @@ def fill_table(  # noqa: PLR0913, PLR0917 - progress is two functions
     Raises:
         AlmaflowError: the process that times them has ended.
     """
-    wanted = {each.key: each for each in operators if not each.is_view}
-    new = {key: each for key, each in wanted.items() if key not in table.entries and key not in table.untimed}
-    if not new and table.rest:
+    new = wanted_operators(table, operators, again=source == SOURCE)
+    if not new and not table.rest_is_wanted:
         return table
     entries, untimed = dict(table.entries), dict(table.untimed)
-    for line in _timed(table, list(new.values()), quick=source != "model"):
-        if "rest" in line:
-            table = replace(table, rest=line["rest"] or table.rest)
-        elif "failed" in line:
-            untimed[line["failed"]] = line["why"]
+
+    def saved() -> OperatorTable:
+        made = replace(table, entries=entries, untimed=untimed, day=time.strftime("%Y-%m-%d"))
+        save_table(made)
+        return made
+
+    try:
+        for line in _timed(table, list(new.values()), quick=source != SOURCE):
+            if "rest" in line:
+                table = _with_rest(table, line)
+                continue
             advance(1)
-        else:
-            times = {name: line[name] for name in ("warm_us", "cold_us", "spread")}
-            entries[line["timed"]] = OperatorTime(new[line["timed"]], **times, source=source)
-            advance(1)
+            if "failed" in line:
+                untimed[line["failed"]] = line["why"]
+                continue
+            times: dict[str, Any] = {name: line.get(name) for name in ("warm_us", "cold_us", "spread", "others_cpus")}
+            key = line["timed"]
+            entries[key] = _shorter(entries.get(key), OperatorTime(new[key], **times, source=source))
             if until is not None and table.rest and time.monotonic() > until:
                 break
             if len(entries) % SAVED_EVERY == 0:
-                save_table(replace(table, entries=entries, day=time.strftime("%Y-%m-%d")))
+                saved()
+    finally:
+        made = saved()  # also where the process that times them has ended
     for kind, key in {new[key].kind: key for key in untimed if key in new}.items():
         notify(f"{table.conversion}: {kind} does not run alone: {untimed[key]}")
-    table = replace(table, entries=entries, untimed=untimed, day=time.strftime("%Y-%m-%d"))
-    save_table(table)
-    return table
+    return made
+
+
+def wanted_operators(table: OperatorTable, operators: Iterable[Operator], *, again: bool) -> dict[str, Operator]:
+    """Return the operators to time, by their keys: those that the table lacks.
+
+    Args:
+        table: The table of this machine.
+        operators: Operators, more than once too.
+        again: Whether to time those again that were timed while others disturbed them.
+    """
+    known = set(table.entries) | set(table.untimed)
+    if again:
+        known -= table.disturbed
+    return {each.key: each for each in operators if not each.is_view and each.key not in known}
+
+
+def busy_warning(table: OperatorTable, operators: Iterable[Operator], then: str) -> str | None:
+    """Return a line that says which times others have disturbed; None where they disturbed none.
+
+    Args:
+        table: A table that was just filled.
+        operators: The operators that it was filled with.
+        then: What to do about it.
+    """
+    keys = {each.key for each in operators if not each.is_view}
+    disturbed = len(keys & table.disturbed)
+    if not disturbed and not table.is_busy(table.rest_others_cpus):
+        return None
+    what = f"{disturbed} of {len(keys)} operators" if disturbed else "the overheads of a call"
+    return f"{table.conversion}: others used the processors while {what} were timed, which may be too long; {then}"
+
+
+def _shorter(before: OperatorTime | None, now: OperatorTime) -> OperatorTime:
+    """Return the shorter times of two measurements of one operator, since others only ever lengthen them."""
+    if before is None:
+        return now
+    cold = [each.cold_us for each in (before, now) if each.cold_us is not None]
+    return replace(now, warm_us=min(before.warm_us, now.warm_us), cold_us=min(cold, default=None))
+
+
+def _with_rest(table: OperatorTable, line: dict[str, Any]) -> OperatorTable:
+    """Return the table with a new measurement of the rest of a call, unless others disturbed the one before less."""
+    others, before = line.get("others_cpus"), table.rest_others_cpus
+    if table.rest and (not line["rest"] or (others is not None and before is not None and others >= before)):
+        return table
+    return replace(table, rest=line["rest"], rest_others_cpus=others)
 
 
 def _timed(table: OperatorTable, operators: Sequence[Operator], *, quick: bool) -> Iterator[dict[str, Any]]:
@@ -91,7 +146,7 @@ def _timed(table: OperatorTable, operators: Sequence[Operator], *, quick: bool) 
         "conversion": table.conversion,
         "threads": table.threads,
         "operators": [to_dict(each) for each in operators],
-        "rest": not table.rest,
+        "rest": table.rest_is_wanted,
         "passes": QUICK_PASSES if quick else PASSES,
     }
     with (

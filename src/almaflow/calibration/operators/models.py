@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from almaflow.calibration.operators.fill import fill_table, table_here
+from almaflow.calibration.operators.fill import SOURCE, busy_warning, fill_table, table_here, wanted_operators
 from almaflow.conversions.catalogue.plan import plan
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.machine.lock import alone
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from almaflow.calibration.calibrate import CalibrationProgress
     from almaflow.config.schema import JobConfig
-    from almaflow.records import PlannedConversion
+    from almaflow.records import HardwareSpec, PlannedConversion
     from almaflow.records.operators import Operator, OperatorTable
 
 
@@ -54,6 +54,9 @@ def time_models(
     """
     resolved = [resolve_job(job, here=True) for job in jobs]
     hardware = resolved[0].hardware
+    if hardware.device != "cpu" or any(each.hardware.threads != hardware.threads for each in resolved):
+        message = "--for: operators are timed on the CPU, with one number of threads at a time; calibrate others apart"
+        raise UsageError(message)
     tables = []
     for conversion in conversions:
         operators: list[Operator] = []
@@ -66,23 +69,28 @@ def time_models(
             except AlmaflowError as error:
                 progress.notify(str(error))
         if operators:
-            tables.append(_filled(table_here(conversion.name, hardware), operators, progress))
+            tables.append(_filled(conversion.name, hardware, operators, progress))
     if not tables:
         message = "nothing was timed: no conversion of these models succeeded"
         raise AlmaflowError(message)
     return tables
 
 
-def _filled(table: OperatorTable, operators: Sequence[Operator], progress: CalibrationProgress) -> OperatorTable:
-    keys = {each.key for each in operators if not each.is_view}
-    total = len(keys - set(table.entries) - set(table.untimed))
+def _filled(
+    conversion: str, hardware: HardwareSpec, operators: Sequence[Operator], progress: CalibrationProgress
+) -> OperatorTable:
     with alone("wait", progress.notify):
-        if not table.rest:
-            progress.status(f"timing calls of {table.conversion}")
-        return fill_table(
+        table = table_here(conversion, hardware)  # with what the one that was waited for has added
+        total = len(wanted_operators(table, operators, again=True))
+        if table.rest_is_wanted:
+            progress.status(f"timing calls of {conversion}")
+        table = fill_table(
             table,
             operators,
-            "model",
+            SOURCE,
             progress.notify,
-            lambda steps: progress.timing(f"timing operators of {table.conversion}", steps, total),
+            lambda steps: progress.timing(f"timing operators of {conversion}", steps, total),
         )
+    if warning := busy_warning(table, operators, "the same command on a quieter machine times these again"):
+        progress.notify(warning)
+    return table

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from almaflow import machine
-from almaflow.errors import RecordError
+from almaflow.errors import AlmaflowError, RecordError, UsageError
+from almaflow.predict.operators.tables import processor_facts
 from almaflow.predict.operators.versions import RUNTIMES, runtime_versions
 from almaflow.predict.workloads import model_facts
 from almaflow.processes.environment import server_environment
@@ -27,11 +28,13 @@ VERSION = 1
 TIME_LIMIT_S = 600
 _FOUND: dict[tuple[str, str, int], OperatorGraph] = {}
 """Graphs of users' own models, which are not kept on disk: their code may change without a sign."""
+_FAILED: dict[tuple[str, str, int], str] = {}
+"""Why a conversion failed, which may have taken minutes and is not tried again by this process."""
 
 
 def has_graph(conversion: PlannedConversion) -> bool:
-    """Whether the operators that the conversion executes can be found out."""
-    return conversion.name in RUNTIMES and not conversion.unavailable
+    """Whether the operators that the conversion executes can be found out: here, so on the CPU."""
+    return conversion.name in RUNTIMES and conversion.device == "cpu" and not conversion.unavailable
 
 
 def graph_of(model: ModelSpec, conversion: PlannedConversion, threads: int) -> OperatorGraph:
@@ -49,8 +52,16 @@ def graph_of(model: ModelSpec, conversion: PlannedConversion, threads: int) -> O
         except RecordError:
             path.unlink(missing_ok=True)  # it is found again
     key = json.dumps(to_dict(model), sort_keys=True, default=str), conversion.name, threads
+    if key in _FAILED:
+        raise AlmaflowError(_FAILED[key])
     if key not in _FOUND:
-        _FOUND[key] = _found(model, conversion, threads)
+        try:
+            _FOUND[key] = _found(model, conversion, threads)
+        except UsageError:
+            raise
+        except AlmaflowError as error:
+            _FAILED[key] = str(error)
+            raise
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, _FOUND[key])
@@ -61,7 +72,7 @@ def _path(model: ModelSpec, conversion: PlannedConversion, threads: int) -> Path
     facts = model_facts(model)
     if facts is None:
         return None
-    facts += [VERSION, conversion.name, threads, machine.describe().cpu, runtime_versions(conversion.name)]
+    facts += [VERSION, conversion.name, threads, processor_facts(), runtime_versions(conversion.name)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     return machine.home() / "operators" / "graphs" / f"{digest}.json"
 

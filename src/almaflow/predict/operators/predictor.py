@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import exp, hypot, log
-from statistics import quantiles
+from math import exp
 from typing import TYPE_CHECKING
 
+from almaflow.errors import AlmaflowError, UsageError
 from almaflow.predict.operators.call import call_us, operator_us
 from almaflow.predict.operators.graphs import graph_of, has_graph
 from almaflow.predict.operators.interpolate import SOURCE, interpolate, relative_deviation
 from almaflow.predict.operators.tables import load_table
+from almaflow.predict.operators.versions import RUNTIMES
 from almaflow.records import Prediction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from almaflow.records import PredictionRequest
     from almaflow.records.operators import Operator, OperatorGraph, OperatorTable, OperatorTime
 
 NINETY = 1.645
 """Standard deviations on either side that hold 90 of 100 values of a normal distribution."""
-FEWEST_ERRORS = 10
-"""Chains whose error has to be known for an interval to be stated."""
-
 NEGLIGIBLE_BYTES = 16_384
+"""Bytes that an operator moves at most for the time of a node to cover it."""
 
 
 @dataclass(frozen=True)
@@ -48,61 +47,80 @@ class Operators:
     """The method's version; a prediction has the version of the table."""
 
     def predict(self, question: PredictionRequest) -> Prediction | None:
-        """Return None where the machine has no table, or the table lacks one of the operators."""
-        table = self._table(question)
-        if table is None:
-            return None
-        shares = self._shares(question, table)
+        """Return None where the machine has no table, the table lacks an operator, or the conversion failed.
+
+        Raises:
+            UsageError: the model does not build.
+        """
+        shares = self._shares(question)
         if shares is None:
             return None
-        graph = graph_of(question.model, question.conversion, question.hardware.threads)
-        latency_ms = sum(share.total_ms for share in shares.operators) + call_us(graph, table.rest) / 1000
-        low, high = interval(table.errors, shares.deviation)
-        made = Prediction(latency_ms, self.name, table.version, control_ms=table.control_ms)
-        return replace(made, low_ms=latency_ms * low, high_ms=latency_ms * high) if low and high else made
+        latency_ms = sum(share.total_ms for share in shares.operators) + shares.call_ms
+        made = Prediction(latency_ms, self.name, shares.version)
+        if not shares.deviation:  # how far off the sum of measured operators is, nothing here says
+            return made
+        factor = exp(NINETY * shares.deviation)
+        return replace(made, low_ms=latency_ms / factor, high_ms=latency_ms * factor)
 
     def costs(self, question: PredictionRequest) -> Iterator[OperatorShare]:
         """Yield the share of each operator in the order of execution; none where there is no prediction."""
-        table = self._table(question)
-        shares = self._shares(question, table) if table is not None else None
+        shares = self._shares(question)
         yield from shares.operators if shares else ()
 
     def lacking(self, question: PredictionRequest) -> str | None:
         """Return what a prediction lacks and how to get it; None where it lacks nothing, or nothing can be done."""
+        name, known = question.conversion.name, ", ".join(RUNTIMES)
         if not has_graph(question.conversion):
-            return None
-        name, table = question.conversion.name, self._table(question)
+            only = f"operators are timed one by one on the CPU only, for {known}"
+            return None if question.conversion.unavailable else f"{only}; ask another predictor"
+        table = self._table(question)
         advice = "run `almaflow calibrate --for model=...` with the model's overrides"
-        if self.interpolate:
-            timed = table is not None and any(each.source == SOURCE for each in table.entries.values())
-            return None if timed else f"no operators of {name} were timed here; run `almaflow calibrate --operators`"
+        if self.interpolate and not _has_configs(table):
+            return f"no operators of {name} were timed here; run `almaflow calibrate --operators`"
         if table is None:
             return f"no operators of {name} were timed on {question.hardware.name}; {advice} there"
-        graph = graph_of(question.model, question.conversion, question.hardware.threads)
-        missing = missing_operators(graph, table)
+        try:
+            graph = graph_of(question.model, question.conversion, question.hardware.threads)
+        except AlmaflowError as error:
+            return str(error)
+        missing = [] if self.interpolate else missing_operators(graph, table)
         return f"{len(missing)} operators of {name} were not timed here; {advice}" if missing else None
 
     @staticmethod
     def _table(question: PredictionRequest) -> OperatorTable | None:
         return load_table(question.conversion.name, question.hardware) if has_graph(question.conversion) else None
 
-    def _shares(self, question: PredictionRequest, table: OperatorTable) -> _Shares | None:
-        graph = graph_of(question.model, question.conversion, question.hardware.threads)
-        if not self.interpolate:
-            return None if missing_operators(graph, table) else _Shares(shares_of(graph, table))
-        if not any(each.source == SOURCE for each in table.entries.values()):
+    def _shares(self, question: PredictionRequest) -> _Shares | None:
+        table = self._table(question)
+        if table is None or (self.interpolate and not _has_configs(table)):
             return None
-        return interpolated_shares(graph, table)
+        try:
+            graph = graph_of(question.model, question.conversion, question.hardware.threads)
+        except UsageError:
+            raise
+        except AlmaflowError:  # of this conversion: others have predictions all the same
+            return None
+        call_ms = call_us(graph, table.rest) / 1000
+        if self.interpolate:
+            operators, deviation = interpolated_shares(graph, table)
+            return _Shares(operators, call_ms, table.version, deviation)
+        return None if missing_operators(graph, table) else _Shares(shares_of(graph, table), call_ms, table.version)
+
+
+def _has_configs(table: OperatorTable | None) -> bool:
+    return table is not None and any(each.source == SOURCE for each in table.entries.values())
 
 
 @dataclass(frozen=True)
 class _Shares:
     operators: list[OperatorShare]
+    call_ms: float
+    version: str
     deviation: float = 0.0
     """Relative standard deviation of their sum, by what interpolation knows of itself."""
 
 
-def interpolated_shares(graph: OperatorGraph, table: OperatorTable) -> _Shares:
+def interpolated_shares(graph: OperatorGraph, table: OperatorTable) -> tuple[list[OperatorShare], float]:
     """Return the share of each operator by other shapes of the table, and the deviation of the sum."""
     places = [place for place, each in enumerate(graph.operators) if not each.is_view]
     found = interpolate([graph.operators[place] for place in places], table)
@@ -115,7 +133,7 @@ def interpolated_shares(graph: OperatorGraph, table: OperatorTable) -> _Shares:
         OperatorShare(operator, each / 1000, time)
         for operator, each, time in zip(graph.operators, microseconds, times, strict=True)
     ]
-    return _Shares(shares, deviation)
+    return shares, deviation
 
 
 def missing_operators(graph: OperatorGraph, table: OperatorTable) -> list[Operator]:
@@ -137,18 +155,3 @@ def shares_of(graph: OperatorGraph, table: OperatorTable) -> list[OperatorShare]
         OperatorShare(operator, each / 1000, entry)
         for operator, each, entry in zip(graph.operators, microseconds, entries, strict=True)
     ]
-
-
-def interval(errors: Sequence[float], deviation: float = 0.0) -> tuple[float | None, float | None]:
-    """Return the factors that 90 of 100 ratios of measured over predicted time lie between; None where not known.
-
-    Args:
-        errors: Ratios of chains that were held out.
-        deviation: Relative standard deviation of what was interpolated besides.
-    """
-    own = NINETY * deviation
-    if len(errors) < FEWEST_ERRORS:
-        return (exp(-own), exp(own)) if own else (None, None)
-    parts = quantiles(errors, n=20, method="inclusive")
-    low, high = (hypot(log(each), own) for each in (min(1.0, parts[0]), max(1.0, parts[-1])))
-    return exp(-low), exp(high)

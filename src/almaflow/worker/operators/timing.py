@@ -11,11 +11,13 @@ import json
 import os
 import sys
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING, Any, Protocol
 
+from almaflow.machine.monitor import StateWatch
 from almaflow.records import from_dict
 from almaflow.records.child_entry import answers_only
 from almaflow.records.operators import Operator
@@ -65,13 +67,29 @@ def main(answer: Callable[[object], None]) -> None:
     module = import_module(TIMERS[task["conversion"]])
     module.start(task["threads"])
     operators = [from_dict(Operator, each) for each in task["operators"]]
+    watch = StateWatch("cpu")
     if task["rest"]:
-        answer({"rest": module.rest(task["threads"])})
+        with _others(watch) as others:
+            rest = module.rest(task["threads"])
+        answer({"rest": rest} | others)
     cold_bytes = getattr(module, "COLD_BYTES", COLD_BYTES)
     for group in _groups(operators):
-        for line in time_group(group, module.TimedOperator, module.overhead_us(), task["passes"], cold_bytes):
-            answer(line)
+        with _others(watch) as others:
+            lines = list(time_group(group, module.TimedOperator, module.overhead_us(), task["passes"], cold_bytes))
+        for line in lines:
+            answer(line | others)
     answer({"done": len(operators)})
+
+
+@contextmanager
+def _others(watch: StateWatch) -> Iterator[dict[str, float]]:
+    """Note the processors that others used meanwhile: neither this process nor its parent, which shows progress."""
+    noted: dict[str, float] = {}
+    watch.begin(os.getppid())
+    yield noted
+    state = watch.end()
+    if state.others_cpus is not None:
+        noted["others_cpus"] = state.others_cpus + (state.steal_cpus or 0.0)
 
 
 def time_group(

@@ -138,7 +138,7 @@ def _come_in(address: str, found: FleetMachine, environment: Mapping[str, str], 
     instance = hashlib.sha256(f"{found.machine_id} {host}".encode()).hexdigest()[:16]
     settings = AgentSettings(found, instance, measuring_environment())
     write_json(directory() / "agent.json", settings)
-    node = RayNode.start(machine_command(address, host), dict(environment), directory() / "join-ray.log")
+    node = RayNode.start(machine_command(address, host, instance), dict(environment), directory() / "join-ray.log")
     try:
         place("agent", address, environment)
         say(f"{READY}machine {machine_id()} is in the fleet of {address} as {', '.join(found.kinds)}")

@@ -1,12 +1,14 @@
 """Machines that are network namespaces: each has its own processes, ``/tmp``, host name and address.
 
-They hang on a bridge that is in a namespace too, so no traffic leaves them. Power off is SIGKILL of a machine's first
-process, with which the system ends all its others; a pulled cable is its link set down.
+They hang on a bridge that is in a namespace too, so no traffic leaves them. No namespace has a name: each ends with its
+processes, and those with the tests' own, however it ends. Power off is SIGKILL of a machine's first process, with which
+the system ends all its others; a pulled cable is its link set down.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 NEEDS = "needs root, iproute2's ip, and util-linux's unshare, nsenter and setpriv: apt-get install iproute2"
 LINK = "eth0"
+STARTS_WITHIN_S = 60.0
+ENDS_WITHIN_S = 60.0
 _TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount", "bash")
 _PREPARE = """
 set -e
@@ -42,16 +46,71 @@ wait
 """What a machine's first process does: bash, since it waits for the processes that lost their parents."""
 
 
+_BRIDGE = """
+set -e
+ip link add bridge type bridge
+ip link set bridge up
+echo ready
+sleep infinity
+"""
+
+
 def can_simulate() -> bool:
     """Whether machines can be simulated here: namespaces may be made, and the tools are there."""
     if os.geteuid() != 0 or not all(map(shutil.which, _TOOLS)):
         return False
-    probe = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    script = "ip link add b type bridge && ip link add p type veth peer name q && mount -t tmpfs none /mnt"
+    probe = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c", script]
+    try:
+        return subprocess.run(probe, capture_output=True, check=False, timeout=STARTS_WITHIN_S).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+def _ip(pid: int, *words: str) -> None:
+    """Call ip on the network of a process."""
+    command = ["nsenter", "--target", str(pid), "--net", "ip", *words]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+
+
+def _first(words: Sequence[str], script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start the first process of namespaces, and wait until it has prepared them."""
+    # With the tests' own process its machines end too, however it ends.
+    command = ["setpriv", "--pdeathsig", "KILL", "unshare", *words, "--pid", "--fork", "--kill-child", "--mount-proc"]
+    process = subprocess.Popen(
+        [*command, "bash", "-c", script],
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # unshare warns of a signal mask, and goes on
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    is_told, _, _ = select.select([process.stdout], [], [], STARTS_WITHIN_S)
+    assert is_told, f"namespaces were not made within {STARTS_WITHIN_S:.0f} s"
+    assert process.stdout.readline() == "ready\n", "namespaces cannot be made here"
+    return process
+
+
+def _child(process: subprocess.Popen[str]) -> int:
+    """Return the first process inside, as this machine numbers it."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+    return int(children.split()[0])
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End namespaces, with all that is in them."""
+    with suppress(ProcessLookupError, IndexError, FileNotFoundError):
+        os.kill(_child(process), signal.SIGKILL)
+    try:
+        process.wait(ENDS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # and so its child
+        process.wait(ENDS_WITHIN_S)
+    assert process.stdout
+    process.stdout.close()
 
 
 @dataclass
@@ -59,8 +118,8 @@ class SimulatedMachine:
     """One machine on the network."""
 
     name: str
-    namespace: str
-    address: str
+    network: Network
+    number: int
     cpus: str | None
     """Processors that it has, as taskset names them; None: all."""
     scratch: Path
@@ -75,50 +134,44 @@ class SimulatedMachine:
     def pid(self) -> int:
         """The machine's first process, as this machine numbers it."""
         assert self.first is not None, f"{self.name} is off"
-        children = Path(f"/proc/{self.first.pid}/task/{self.first.pid}/children").read_text(encoding="ascii")
-        return int(children.split()[0])
+        return _child(self.first)
+
+    @property
+    def address(self) -> str:
+        """The machine's address on the network."""
+        return f"10.77.0.{self.number}"
 
     def power_on(self) -> None:
-        """Start the machine with an empty ``/tmp``."""
-        bound = ["taskset", "--cpu-list", self.cpus] if self.cpus else []
-        # With the tests' own process its machines end too, however it ends.
-        bound += ["setpriv", "--pdeathsig", "KILL"]
-        command = ["ip", "netns", "exec", self.namespace, *bound, "unshare", "--mount", "--uts", "--pid", "--fork"]
-        self.first = subprocess.Popen(
-            [*command, "--kill-child", "--mount-proc", "bash", "-c", _PREPARE],
-            env=os.environ
-            | {"SCRATCH": str(self.scratch), "DISK": str(self.disk), "NAME": self.name}
-            | {"KEPT": " ".join(map(str, self.kept))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # unshare warns of a signal mask, and goes on
-            text=True,
-            start_new_session=True,
-        )
-        assert self.first.stdout
-        assert self.first.stdout.readline() == "ready\n"
+        """Start the machine with an empty ``/tmp``, on the network."""
+        places = {"SCRATCH": str(self.scratch), "DISK": str(self.disk), "KEPT": " ".join(map(str, self.kept))}
+        self.first = _first(["--net", "--mount", "--uts"], _PREPARE, places | {"NAME": self.name})
+        port = f"port{self.number}"
+        # A cable ends with one of its ends; the system may take a moment for that.
+        with suppress(AssertionError):
+            _ip(self.network.pid, "link", "delete", port)
+        _ip(self.network.pid, *f"link add {port} type veth peer name {LINK} netns {self.pid}".split())
+        _ip(self.network.pid, "link", "set", port, "master", "bridge", "up")
+        _ip(self.pid, "address", "add", f"{self.address}/24", "dev", LINK)
+        for link in ("lo", LINK):
+            _ip(self.pid, "link", "set", link, "up")
 
     def power_off(self) -> None:
         """End every process of the machine at once; its ``/tmp`` is lost."""
         if self.first is None:
             return
-        with suppress(ProcessLookupError, IndexError, FileNotFoundError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.first.wait()
-        assert self.first.stdout
-        self.first.stdout.close()
+        _end(self.first)
         self.first = None
         for process in self.started:
-            process.wait()
+            process.wait(ENDS_WITHIN_S)
         self.started.clear()
 
     def pull_cable(self) -> None:
         """Take the machine off the network."""
-        _ip("-n", self.namespace, "link", "set", LINK, "down")
+        _ip(self.pid, "link", "set", LINK, "down")
 
     def plug_in(self) -> None:
         """Put the machine on the network again."""
-        _ip("-n", self.namespace, "link", "set", LINK, "up")
+        _ip(self.pid, "link", "set", LINK, "up")
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command on the machine, with the options of Popen."""
@@ -146,31 +199,27 @@ class SimulatedMachine:
 class Network:
     """Machines on one bridge."""
 
-    prefix: str
     scratch: Path
+    first: subprocess.Popen[str]
     machines: list[SimulatedMachine] = field(default_factory=list)
 
     @property
-    def bridge(self) -> str:
-        """The namespace of the bridge."""
-        return f"{self.prefix}-net"
+    def pid(self) -> int:
+        """A process on the bridge's network."""
+        return _child(self.first)
 
     @classmethod
     @contextmanager
     def laid(cls) -> Iterator[Self]:
         """Lay a network, and take it away with all machines on it."""
         with tempfile.TemporaryDirectory(prefix="almaflow-machines-") as scratch:
-            network = cls(f"almaflow-{os.getpid()}", Path(scratch))
-            _ip("netns", "add", network.bridge)
+            network = cls(Path(scratch), _first(["--net"], _BRIDGE, {}))
             try:
-                _ip("-n", network.bridge, "link", "add", "bridge", "type", "bridge")
-                _ip("-n", network.bridge, "link", "set", "bridge", "up")
                 yield network
             finally:
                 for machine in network.machines:
                     machine.power_off()
-                    _ip("netns", "delete", machine.namespace)
-                _ip("netns", "delete", network.bridge)
+                _end(network.first)
 
     def add(self, name: str, *, cpus: str | None = None, shared: tuple[Path, ...] = ()) -> SimulatedMachine:
         """Add a machine and switch it on; it sees what is ``shared`` as this machine does."""
@@ -178,18 +227,8 @@ class Network:
         scratch, disk = self.scratch / name, self.scratch / f"{name}-disk"
         scratch.mkdir()
         disk.mkdir()
-        namespace = f"{self.prefix}-{name}"
-        machine = SimulatedMachine(
-            name, namespace, f"10.77.0.{number}", cpus, scratch, disk, (*_kept_directories(), *shared)
-        )
-        _ip("netns", "add", machine.namespace)
+        machine = SimulatedMachine(name, self, number, cpus, scratch, disk, (*_kept_directories(), *shared))
         self.machines.append(machine)
-        peer = f"port{number}"
-        _ip("-n", self.bridge, "link", "add", peer, "type", "veth", "peer", "name", LINK, "netns", machine.namespace)
-        _ip("-n", self.bridge, "link", "set", peer, "master", "bridge", "up")
-        _ip("-n", machine.namespace, "address", "add", f"{machine.address}/24", "dev", LINK)
-        _ip("-n", machine.namespace, "link", "set", "lo", "up")
-        _ip("-n", machine.namespace, "link", "set", LINK, "up")
         machine.power_on()
         return machine
 

@@ -40,17 +40,11 @@ RAY_VARIABLES = ("RAY_USE_TLS", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RA
 """Variables of Ray's own that are passed on: paths, no secrets."""
 
 
-def ray_environment(token: Path | None) -> dict[str, str]:
-    """Return the variables of Ray's processes.
-
-    Args:
-        token: File with the token; None: without one, for a head on loopback whose user wants none.
-    """
+def ray_environment(token: Path) -> dict[str, str]:
+    """Return the variables of Ray's processes, which read the token from its file."""
     given = {name: os.environ[name] for name in RAY_VARIABLES if name in os.environ}
     quick = {"RAY_NUM_REDIS_GET_RETRIES": "3", "RAY_USAGE_STATS_ENABLED": "0"}  # else a wrong token takes 25 s
-    auth = {"RAY_AUTH_MODE": "disabled"}
-    if token:
-        auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     return measuring_environment() | given | quick | auth
 
 

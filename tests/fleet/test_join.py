@@ -107,10 +107,17 @@ def test_a_token_that_the_head_refuses_does_not_replace_the_one_that_was_here(tm
     wrong.write_text("cd34", encoding="ascii")
     kept = make_token()
     right = kept.read_text(encoding="ascii")
-    message = "the head refuses the token"
-    with pytest.raises(AlmaflowError, match=message), taken_token(wrong):
-        assert kept.read_text(encoding="ascii") == "cd34"
+    seen = ""
+
+    def refused() -> None:
+        nonlocal seen
+        seen = kept.read_text(encoding="ascii")
+        message = "the head refuses the token"
         raise AlmaflowError(message)
+
+    with pytest.raises(AlmaflowError, match="refuses"), taken_token(wrong):
+        refused()
+    assert seen == "cd34"
     assert kept.read_text(encoding="ascii") == right
     assert mode(kept) == 0o600
     with HEAD.held("127.0.0.1:6379"), pytest.raises(UsageError, match="another token"), taken_token(wrong):
@@ -148,6 +155,7 @@ def test_rays_processes_have_the_path_of_the_token_and_no_secret(
     [
         (MISMATCH, r"head: Ray: 2.61.0, Python: 3.12.1; here: Ray: 2.60.0, Python: 3.11.7"),
         ("RPC error: InvalidAuthToken: Authentication token is missing", "refuses the token"),
+        ("ray client connection timeout", "the token of this home is not the head's"),
         ("Failed to connect to GCS. Last connection error", "no head of a fleet answers"),
     ],
 )

@@ -126,23 +126,23 @@ def test_a_file_goes_to_the_head_once(fleet: Fleet, tmp_path: Path) -> None:
 def test_a_file_that_another_user_left_half_sent_is_sent_to_its_end(fleet: Fleet, tmp_path: Path) -> None:
     fleet.machine("anna")
     fleet.step()
-    data = b"weights" * 700_000
+    whole = b"weights" * 700_000
     path = tmp_path / "weights.pt"
-    path.write_bytes(data)
-    sha256 = hashlib.sha256(data).hexdigest()
+    path.write_bytes(whole)
+    sha256 = hashlib.sha256(whole).hexdigest()
     put, calls = fleet.broker.put_blob, 0
 
-    def beside_another(sha256: str, offset: int, piece: bytes, size: int) -> None:
+    def beside_another(sha256: str, offset: int, data: bytes, size: int) -> None:
         nonlocal calls
         calls += 1
         if calls == 1:  # the other one's piece comes first, and is its last
-            put(sha256, 0, data[:1000], size)
-        put(sha256, offset, piece, size)
+            put(sha256, 0, whole[:1000], size)
+        put(sha256, offset, data, size)
 
     fleet.broker.put_blob = beside_another  # type: ignore[method-assign]
-    blobs = {"model.weights": Blob(sha256, len(data))}
+    blobs = {"model.weights": Blob(sha256, len(whole))}
     DirectEngine(fleet).submit(replace(an_order(), blobs=blobs), {sha256: path})
-    assert (fleet.root / "blobs" / sha256).read_bytes() == data
+    assert (fleet.root / "blobs" / sha256).read_bytes() == whole
 
 
 def test_a_file_that_became_shorter_is_told(fleet: Fleet, tmp_path: Path) -> None:

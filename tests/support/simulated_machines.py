@@ -8,7 +8,6 @@ the system ends all its others; a pulled cable is its link set down.
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -19,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.support.namespaces import ENDS_WITHIN_S, STARTS_WITHIN_S, call_ip, child, end, first_process
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 NEEDS = "needs root, iproute2's ip, and util-linux's unshare, nsenter and setpriv: apt-get install iproute2"
 LINK = "eth0"
-STARTS_WITHIN_S = 60.0
-ENDS_WITHIN_S = 60.0
 _TOOLS = ("ip", "unshare", "nsenter", "setpriv", "mount", "bash")
 _PREPARE = """
 set -e
@@ -59,58 +58,13 @@ def can_simulate() -> bool:
     """Whether machines can be simulated here: namespaces may be made, and the tools are there."""
     if os.geteuid() != 0 or not all(map(shutil.which, _TOOLS)):
         return False
-    script = "ip link add b type bridge && ip link add p type veth peer name q && mount -t tmpfs none /mnt"
+    links = "ip link add bridge0 type bridge && ip link add port1 type veth peer name port2"
+    script = f"{links} && mount -t tmpfs none /mnt"
     probe = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c", script]
     try:
         return subprocess.run(probe, capture_output=True, check=False, timeout=STARTS_WITHIN_S).returncode == 0
     except subprocess.TimeoutExpired:
         return False
-
-
-def _ip(pid: int, *words: str) -> None:
-    """Call ip on the network of a process."""
-    command = ["nsenter", "--target", str(pid), "--net", "ip", *words]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-
-
-def _first(words: Sequence[str], script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
-    """Start the first process of namespaces, and wait until it has prepared them."""
-    # With the tests' own process its machines end too, however it ends.
-    command = ["setpriv", "--pdeathsig", "KILL", "unshare", *words, "--pid", "--fork", "--kill-child", "--mount-proc"]
-    process = subprocess.Popen(
-        [*command, "bash", "-c", script],
-        env=os.environ | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # unshare warns of a signal mask, and goes on
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout
-    is_told, _, _ = select.select([process.stdout], [], [], STARTS_WITHIN_S)
-    assert is_told, f"namespaces were not made within {STARTS_WITHIN_S:.0f} s"
-    assert process.stdout.readline() == "ready\n", "namespaces cannot be made here"
-    return process
-
-
-def _child(process: subprocess.Popen[str]) -> int:
-    """Return the first process inside, as this machine numbers it."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
-    return int(children.split()[0])
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End namespaces, with all that is in them."""
-    with suppress(ProcessLookupError, IndexError, FileNotFoundError):
-        os.kill(_child(process), signal.SIGKILL)
-    try:
-        process.wait(ENDS_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()  # and so its child
-        process.wait(ENDS_WITHIN_S)
-    assert process.stdout
-    process.stdout.close()
 
 
 @dataclass
@@ -134,7 +88,7 @@ class SimulatedMachine:
     def pid(self) -> int:
         """The machine's first process, as this machine numbers it."""
         assert self.first is not None, f"{self.name} is off"
-        return _child(self.first)
+        return child(self.first)
 
     @property
     def address(self) -> str:
@@ -144,22 +98,24 @@ class SimulatedMachine:
     def power_on(self) -> None:
         """Start the machine with an empty ``/tmp``, on the network."""
         places = {"SCRATCH": str(self.scratch), "DISK": str(self.disk), "KEPT": " ".join(map(str, self.kept))}
-        self.first = _first(["--net", "--mount", "--uts"], _PREPARE, places | {"NAME": self.name})
+        self.first = first_process(["--net", "--mount", "--uts"], _PREPARE, places | {"NAME": self.name})
         port = f"port{self.number}"
         # A cable ends with one of its ends; the system may take a moment for that.
         with suppress(AssertionError):
-            _ip(self.network.pid, "link", "delete", port)
-        _ip(self.network.pid, *f"link add {port} type veth peer name {LINK} netns {self.pid}".split())
-        _ip(self.network.pid, "link", "set", port, "master", "bridge", "up")
-        _ip(self.pid, "address", "add", f"{self.address}/24", "dev", LINK)
+            call_ip(self.network.pid, "link", "delete", port)
+        call_ip(self.network.pid, *f"link add {port} type veth peer name {LINK} netns {self.pid}".split())
+        call_ip(self.network.pid, "link", "set", port, "master", "bridge", "up")
+        # The same card each time: others remember it.
+        call_ip(self.pid, "link", "set", LINK, "address", f"02:00:00:00:00:{self.number:02x}")
+        call_ip(self.pid, "address", "add", f"{self.address}/24", "dev", LINK)
         for link in ("lo", LINK):
-            _ip(self.pid, "link", "set", link, "up")
+            call_ip(self.pid, "link", "set", link, "up")
 
     def power_off(self) -> None:
         """End every process of the machine at once; its ``/tmp`` is lost."""
         if self.first is None:
             return
-        _end(self.first)
+        end(self.first)
         self.first = None
         for process in self.started:
             process.wait(ENDS_WITHIN_S)
@@ -167,11 +123,11 @@ class SimulatedMachine:
 
     def pull_cable(self) -> None:
         """Take the machine off the network."""
-        _ip(self.pid, "link", "set", LINK, "down")
+        call_ip(self.pid, "link", "set", LINK, "down")
 
     def plug_in(self) -> None:
         """Put the machine on the network again."""
-        _ip(self.pid, "link", "set", LINK, "up")
+        call_ip(self.pid, "link", "set", LINK, "up")
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command on the machine, with the options of Popen."""
@@ -189,7 +145,7 @@ class SimulatedMachine:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
+            output, _ = process.communicate(timeout=ENDS_WITHIN_S)
             output += f"\n(killed after {timeout:g} s)\n"
         self.started.remove(process)
         return subprocess.CompletedProcess(list(command), process.returncode, output)
@@ -206,20 +162,20 @@ class Network:
     @property
     def pid(self) -> int:
         """A process on the bridge's network."""
-        return _child(self.first)
+        return child(self.first)
 
     @classmethod
     @contextmanager
     def laid(cls) -> Iterator[Self]:
         """Lay a network, and take it away with all machines on it."""
         with tempfile.TemporaryDirectory(prefix="almaflow-machines-") as scratch:
-            network = cls(Path(scratch), _first(["--net"], _BRIDGE, {}))
+            network = cls(Path(scratch), first_process(["--net"], _BRIDGE, {}))
             try:
                 yield network
             finally:
                 for machine in network.machines:
                     machine.power_off()
-                _end(network.first)
+                end(network.first)
 
     def add(self, name: str, *, cpus: str | None = None, shared: tuple[Path, ...] = ()) -> SimulatedMachine:
         """Add a machine and switch it on; it sees what is ``shared`` as this machine does."""

@@ -133,8 +133,9 @@ class SlurmCluster:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         files = [f"--{what}-file={self.root / f'munge.{what}'}" for what in ("pid", "log", "seed")]
+        socket, ends_with_us = self.root / "munge.socket", ("setpriv", "--pdeathsig", "KILL")
         return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self.root}/munge.socket", *files],
+            [*ends_with_us, "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={socket}", *files],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ has orders to look after.
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class RayEngine:
         if ray.is_initialized():
             ray.shutdown()
         try:
-            ray.init(f"ray://{self._host}:{self._port + 1}", namespace=NAMESPACE)
+            with warnings.catch_warnings(action="ignore"):  # the error says it too
+                ray.init(f"ray://{self._host}:{self._port + 1}", namespace=NAMESPACE)
             self._broker = ray.get_actor(BROKER, namespace=NAMESPACE)
         except Exception as error:
             message = f"{self._host}:{self._port}: {why(error)}"

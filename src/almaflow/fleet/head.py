@@ -100,7 +100,9 @@ def welcome(address: str, token: Path) -> list[str]:
     host = address.rpartition(":")[0]
     lines = [f"{READY}the head of the fleet serves at {address}"]
     if is_loopback(host):
-        lines.append("It is for this machine; for others: almaflow fleet head --host ADDRESS")
+        lines.append(
+            "Ray listens on all addresses of this machine. Machines elsewhere need: almaflow fleet head --host ADDRESS"
+        )
     else:
         lines.append("Nothing is encrypted on its way, the token included: use a private network, or Ray's TLS")
     lines.append(f"Who has the token can run code on all machines. Copy it to each: {token}")

@@ -13,8 +13,8 @@ from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet import broker
 from almaflow.fleet.engines.ray_calls import explain
 from almaflow.fleet.engines.ray_node import check_answers, is_loopback, ray_environment, split_address
-from almaflow.fleet.head import check_place, make_token, welcome
-from almaflow.fleet.join import prove, take_token, unit
+from almaflow.fleet.head import check_token_is_asked, make_token, welcome
+from almaflow.fleet.join import prove, taken_token, unit
 from almaflow.fleet.service import HEAD, directory
 
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ def test_which_addresses_only_this_machine_reaches(host: str, alone: bool) -> No
     assert is_loopback(host) is alone
 
 
-def test_a_head_without_a_token_serves_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    check_place("127.0.0.1")
-    with pytest.raises(UsageError, match="needs the token"):
-        check_place("10.0.0.5")
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.5"])
+def test_no_head_is_without_a_token_since_ray_listens_on_all_addresses(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    check_place("10.0.0.5")
+    check_token_is_asked()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    done = CliRunner().invoke(fleet, ["head", "--host", host])
+    assert isinstance(done.exception, UsageError)
+    assert "needs the token" in str(done.exception)
+    assert HEAD.running() is None
 
 
 def test_the_token_is_made_once_and_its_owners_alone() -> None:
@@ -79,21 +83,46 @@ def test_the_token_is_made_once_and_its_owners_alone() -> None:
     assert make_token().read_text(encoding="ascii") == text
     assert mode(first) == 0o600
     assert mode(directory()) == 0o700
-    assert text not in "\n".join(welcome("10.0.0.5:6379", first, has_token=True)), "it would stay on the terminal"
+    assert text not in "\n".join(welcome("10.0.0.5:6379", first)), "it would stay on the terminal"
 
 
 def test_a_copied_token_is_kept_as_the_owners_alone(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no token is here"):
-        take_token(None)
+    with pytest.raises(UsageError, match="no token is here"), taken_token(None):
+        pass
     source = tmp_path / "copied"
     source.write_text("ab12\n", encoding="ascii")
     source.chmod(0o644)
-    kept = take_token(source)
-    assert kept.read_text(encoding="ascii") == "ab12"
+    with taken_token(source) as kept:
+        assert kept.read_text(encoding="ascii") == "ab12"
+        assert mode(kept) == 0o600
+    kept.chmod(0o644)
+    with taken_token(None) as again:
+        assert (again, mode(again)) == (kept, 0o600)
+    with pytest.raises(UsageError, match="cannot be read"), taken_token(tmp_path / "missing"):
+        pass
+
+
+def test_a_token_that_the_head_refuses_does_not_replace_the_one_that_was_here(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("cd34", encoding="ascii")
+    kept = make_token()
+    right = kept.read_text(encoding="ascii")
+    seen = ""
+
+    def refused() -> None:
+        nonlocal seen
+        seen = kept.read_text(encoding="ascii")
+        message = "the head refuses the token"
+        raise AlmaflowError(message)
+
+    with pytest.raises(AlmaflowError, match="refuses"), taken_token(wrong):
+        refused()
+    assert seen == "cd34"
+    assert kept.read_text(encoding="ascii") == right
     assert mode(kept) == 0o600
-    assert take_token(None) == kept
-    with pytest.raises(UsageError, match="cannot be read"):
-        take_token(tmp_path / "missing")
+    with HEAD.held("127.0.0.1:6379"), pytest.raises(UsageError, match="another token"), taken_token(wrong):
+        pass
+    assert kept.read_text(encoding="ascii") == right
 
 
 def test_a_machine_proves_what_it_claims() -> None:
@@ -126,6 +155,7 @@ def test_rays_processes_have_the_path_of_the_token_and_no_secret(
     [
         (MISMATCH, r"head: Ray: 2.61.0, Python: 3.12.1; here: Ray: 2.60.0, Python: 3.11.7"),
         ("RPC error: InvalidAuthToken: Authentication token is missing", "refuses the token"),
+        ("ray client connection timeout", "the token of this home is not the head's"),
         ("Failed to connect to GCS. Last connection error", "no head of a fleet answers"),
     ],
 )

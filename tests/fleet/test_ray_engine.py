@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.support.fleet_in_memory import Fleet, an_order, spool_of
 
-from almaflow.errors import UsageError
+from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet.agent import BEAT_S
 from almaflow.fleet.engines.ray import RayEngine
 from almaflow.records.order import Blob, OrderState
@@ -120,6 +121,61 @@ def test_a_file_goes_to_the_head_once(fleet: Fleet, tmp_path: Path) -> None:
         engine.submit(replace(an_order(number), blobs=blobs), {sha256: path})
     assert sum(sent) == len(data)
     assert len(sent) == 2, "in pieces"
+
+
+def test_a_file_that_another_user_left_half_sent_is_sent_to_its_end(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.machine("anna")
+    fleet.step()
+    whole = b"weights" * 700_000
+    path = tmp_path / "weights.pt"
+    path.write_bytes(whole)
+    sha256 = hashlib.sha256(whole).hexdigest()
+    put, calls = fleet.broker.put_blob, 0
+
+    def beside_another(sha256: str, offset: int, data: bytes, size: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:  # the other one's piece comes first, and is its last
+            put(sha256, 0, whole[:1000], size)
+        put(sha256, offset, data, size)
+
+    fleet.broker.put_blob = beside_another  # type: ignore[method-assign]
+    blobs = {"model.weights": Blob(sha256, len(whole))}
+    DirectEngine(fleet).submit(replace(an_order(), blobs=blobs), {sha256: path})
+    assert (fleet.root / "blobs" / sha256).read_bytes() == whole
+
+
+def test_a_file_that_became_shorter_is_told(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.machine("anna")
+    fleet.step()
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"short")
+    blobs = {"model.weights": Blob("0" * 64, 6)}
+    with pytest.raises(AlmaflowError, match="changed while it was sent"):
+        DirectEngine(fleet).submit(replace(an_order(), blobs=blobs), {"0" * 64: path})
+
+
+def test_an_empty_file_is_sent_too(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.machine("anna")
+    fleet.step()
+    path = tmp_path / "weights.pt"
+    path.touch()
+    sha256 = hashlib.sha256(b"").hexdigest()
+    DirectEngine(fleet).submit(replace(an_order(), blobs={"model.weights": Blob(sha256, 0)}), {sha256: path})
+    assert fleet.broker.read_blob(sha256, 0) == b""
+
+
+def test_several_who_send_one_file_at_once_do_not_mix_it_up(fleet: Fleet) -> None:
+    data = bytes(range(256)) * 40
+    sha256 = hashlib.sha256(data).hexdigest()
+
+    def send(_: int) -> None:
+        for offset in range(0, len(data), 64):
+            fleet.broker.put_blob(sha256, offset, data[offset : offset + 64], len(data))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(send, range(8)))
+    assert fleet.broker.read_blob(sha256, 0) == data
 
 
 def test_an_order_is_cancelled_in_the_queue(fleet: Fleet) -> None:

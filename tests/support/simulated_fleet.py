@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.support.simulated_machines import Network
@@ -93,10 +94,25 @@ class SimulatedFleet:
             return self.head.start(command, env=variables(), stdout=stream, stderr=stream)
 
 
-def wait_for(log: Path, pattern: re.Pattern[str], count: int) -> list[str]:
-    """Wait until a pattern was written so often, and return what it found."""
-    deadline = time.monotonic() + PATIENCE_S
-    while len(found := pattern.findall(log.read_text(encoding="utf-8"))) < count:
-        assert time.monotonic() < deadline, log.read_text(encoding="utf-8")
+def wait_for(
+    log: Path, pattern: re.Pattern[str], count: int, writer: Popen[Any] | None = None, within_s: float = PATIENCE_S
+) -> list[str]:
+    """Wait until a pattern was written so often, and return what it found; no longer than its writer runs."""
+    deadline = time.monotonic() + within_s
+    while True:
+        is_over = writer is not None and writer.poll() is not None
+        said = log.read_text(encoding="utf-8")
+        if len(found := pattern.findall(said)) >= count:
+            return list(found)
+        assert not is_over, f"it ended before {pattern.pattern!r} was written {count} times:\n{said}"
+        assert time.monotonic() < deadline, f"{pattern.pattern!r} was not written {count} times:\n{said}"
         time.sleep(0.2)
-    return list(found)
+
+
+def ended(process: Popen[Any], log: Path, within_s: float) -> int:
+    """Wait for the end of a command, and return its exit code."""
+    try:
+        return process.wait(within_s)
+    except TimeoutExpired:
+        message = f"it did not end within {within_s:.0f} s:\n{log.read_text(encoding='utf-8')}"
+    raise AssertionError(message)

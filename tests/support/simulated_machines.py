@@ -1,7 +1,8 @@
 """Machines that are network namespaces: each has its own processes, ``/tmp``, host name and address.
 
-They hang on a bridge that is in a namespace too, so no traffic leaves them. Power off is SIGKILL of a machine's first
-process, with which the system ends all its others; a pulled cable is its link set down.
+They hang on a bridge that is in a namespace too, so no traffic leaves them. No namespace has a name: each ends with its
+processes, and those with the tests' own, however it ends. Power off is SIGKILL of a machine's first process, with which
+the system ends all its others; a pulled cable is its link set down.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+from tests.support.namespaces import ENDS_WITHIN_S, STARTS_WITHIN_S, call_ip, child, end, first_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,16 +45,26 @@ wait
 """What a machine's first process does: bash, since it waits for the processes that lost their parents."""
 
 
+_BRIDGE = """
+set -e
+ip link add bridge type bridge
+ip link set bridge up
+echo ready
+sleep infinity
+"""
+
+
 def can_simulate() -> bool:
     """Whether machines can be simulated here: namespaces may be made, and the tools are there."""
     if os.geteuid() != 0 or not all(map(shutil.which, _TOOLS)):
         return False
-    probe = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "mount", "-t", "tmpfs", "none", "/mnt"]
-    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+    links = "ip link add bridge0 type bridge && ip link add port1 type veth peer name port2"
+    script = f"{links} && mount -t tmpfs none /mnt"
+    probe = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "bash", "-c", script]
+    try:
+        return subprocess.run(probe, capture_output=True, check=False, timeout=STARTS_WITHIN_S).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 @dataclass
@@ -59,8 +72,8 @@ class SimulatedMachine:
     """One machine on the network."""
 
     name: str
-    namespace: str
-    address: str
+    network: Network
+    number: int
     cpus: str | None
     """Processors that it has, as taskset names them; None: all."""
     scratch: Path
@@ -75,50 +88,46 @@ class SimulatedMachine:
     def pid(self) -> int:
         """The machine's first process, as this machine numbers it."""
         assert self.first is not None, f"{self.name} is off"
-        children = Path(f"/proc/{self.first.pid}/task/{self.first.pid}/children").read_text(encoding="ascii")
-        return int(children.split()[0])
+        return child(self.first)
+
+    @property
+    def address(self) -> str:
+        """The machine's address on the network."""
+        return f"10.77.0.{self.number}"
 
     def power_on(self) -> None:
-        """Start the machine with an empty ``/tmp``."""
-        bound = ["taskset", "--cpu-list", self.cpus] if self.cpus else []
-        # With the tests' own process its machines end too, however it ends.
-        bound += ["setpriv", "--pdeathsig", "KILL"]
-        command = ["ip", "netns", "exec", self.namespace, *bound, "unshare", "--mount", "--uts", "--pid", "--fork"]
-        self.first = subprocess.Popen(
-            [*command, "--kill-child", "--mount-proc", "bash", "-c", _PREPARE],
-            env=os.environ
-            | {"SCRATCH": str(self.scratch), "DISK": str(self.disk), "NAME": self.name}
-            | {"KEPT": " ".join(map(str, self.kept))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # unshare warns of a signal mask, and goes on
-            text=True,
-            start_new_session=True,
-        )
-        assert self.first.stdout
-        assert self.first.stdout.readline() == "ready\n"
+        """Start the machine with an empty ``/tmp``, on the network."""
+        places = {"SCRATCH": str(self.scratch), "DISK": str(self.disk), "KEPT": " ".join(map(str, self.kept))}
+        self.first = first_process(["--net", "--mount", "--uts"], _PREPARE, places | {"NAME": self.name})
+        port = f"port{self.number}"
+        # A cable ends with one of its ends; the system may take a moment for that.
+        with suppress(AssertionError):
+            call_ip(self.network.pid, "link", "delete", port)
+        call_ip(self.network.pid, *f"link add {port} type veth peer name {LINK} netns {self.pid}".split())
+        call_ip(self.network.pid, "link", "set", port, "master", "bridge", "up")
+        # The same card each time: others remember it.
+        call_ip(self.pid, "link", "set", LINK, "address", f"02:00:00:00:00:{self.number:02x}")
+        call_ip(self.pid, "address", "add", f"{self.address}/24", "dev", LINK)
+        for link in ("lo", LINK):
+            call_ip(self.pid, "link", "set", link, "up")
 
     def power_off(self) -> None:
         """End every process of the machine at once; its ``/tmp`` is lost."""
         if self.first is None:
             return
-        with suppress(ProcessLookupError, IndexError, FileNotFoundError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.first.wait()
-        assert self.first.stdout
-        self.first.stdout.close()
+        end(self.first)
         self.first = None
         for process in self.started:
-            process.wait()
+            process.wait(ENDS_WITHIN_S)
         self.started.clear()
 
     def pull_cable(self) -> None:
         """Take the machine off the network."""
-        _ip("-n", self.namespace, "link", "set", LINK, "down")
+        call_ip(self.pid, "link", "set", LINK, "down")
 
     def plug_in(self) -> None:
         """Put the machine on the network again."""
-        _ip("-n", self.namespace, "link", "set", LINK, "up")
+        call_ip(self.pid, "link", "set", LINK, "up")
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
         """Start a command on the machine, with the options of Popen."""
@@ -136,7 +145,7 @@ class SimulatedMachine:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
+            output, _ = process.communicate(timeout=ENDS_WITHIN_S)
             output += f"\n(killed after {timeout:g} s)\n"
         self.started.remove(process)
         return subprocess.CompletedProcess(list(command), process.returncode, output)
@@ -146,31 +155,27 @@ class SimulatedMachine:
 class Network:
     """Machines on one bridge."""
 
-    prefix: str
     scratch: Path
+    first: subprocess.Popen[str]
     machines: list[SimulatedMachine] = field(default_factory=list)
 
     @property
-    def bridge(self) -> str:
-        """The namespace of the bridge."""
-        return f"{self.prefix}-net"
+    def pid(self) -> int:
+        """A process on the bridge's network."""
+        return child(self.first)
 
     @classmethod
     @contextmanager
     def laid(cls) -> Iterator[Self]:
         """Lay a network, and take it away with all machines on it."""
         with tempfile.TemporaryDirectory(prefix="almaflow-machines-") as scratch:
-            network = cls(f"almaflow-{os.getpid()}", Path(scratch))
-            _ip("netns", "add", network.bridge)
+            network = cls(Path(scratch), first_process(["--net"], _BRIDGE, {}))
             try:
-                _ip("-n", network.bridge, "link", "add", "bridge", "type", "bridge")
-                _ip("-n", network.bridge, "link", "set", "bridge", "up")
                 yield network
             finally:
                 for machine in network.machines:
                     machine.power_off()
-                    _ip("netns", "delete", machine.namespace)
-                _ip("netns", "delete", network.bridge)
+                end(network.first)
 
     def add(self, name: str, *, cpus: str | None = None, shared: tuple[Path, ...] = ()) -> SimulatedMachine:
         """Add a machine and switch it on; it sees what is ``shared`` as this machine does."""
@@ -178,18 +183,8 @@ class Network:
         scratch, disk = self.scratch / name, self.scratch / f"{name}-disk"
         scratch.mkdir()
         disk.mkdir()
-        namespace = f"{self.prefix}-{name}"
-        machine = SimulatedMachine(
-            name, namespace, f"10.77.0.{number}", cpus, scratch, disk, (*_kept_directories(), *shared)
-        )
-        _ip("netns", "add", machine.namespace)
+        machine = SimulatedMachine(name, self, number, cpus, scratch, disk, (*_kept_directories(), *shared))
         self.machines.append(machine)
-        peer = f"port{number}"
-        _ip("-n", self.bridge, "link", "add", peer, "type", "veth", "peer", "name", LINK, "netns", machine.namespace)
-        _ip("-n", self.bridge, "link", "set", peer, "master", "bridge", "up")
-        _ip("-n", machine.namespace, "address", "add", f"{machine.address}/24", "dev", LINK)
-        _ip("-n", machine.namespace, "link", "set", "lo", "up")
-        _ip("-n", machine.namespace, "link", "set", LINK, "up")
         machine.power_on()
         return machine
 

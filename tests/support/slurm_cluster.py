@@ -87,12 +87,16 @@ class SlurmCluster:
                 yield cluster
             finally:
                 munged.send_signal(signal.SIGTERM)
-                munged.wait()
+                try:
+                    munged.wait(30)
+                except subprocess.TimeoutExpired:
+                    munged.kill()
+                    munged.wait()
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the controller's machine."""
         with self.start(*words, **environment) as process:
-            out, err = process.communicate()
+            out, err = process.communicate(timeout=300)
         assert process.returncode is not None
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
@@ -129,8 +133,9 @@ class SlurmCluster:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         files = [f"--{what}-file={self.root / f'munge.{what}'}" for what in ("pid", "log", "seed")]
+        socket, ends_with_us = self.root / "munge.socket", ("setpriv", "--pdeathsig", "KILL")
         return subprocess.Popen(
-            ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={self.root}/munge.socket", *files],
+            [*ends_with_us, "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={socket}", *files],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -55,10 +55,10 @@ def _at(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--foreground", is_flag=True, help="Stay, instead of going on in the background.")
 def head(*, host: str, port: int, quota: int | None, lost_after: float, foreground: bool) -> None:
     """Start the head: Ray with a token, and the broker that grants machines."""
-    from almaflow.fleet.head import check_place, run_head
+    from almaflow.fleet.head import check_token_is_asked, run_head
     from almaflow.fleet.service import HEAD
 
-    check_place(host)
+    check_token_is_asked()
     if foreground:
         with as_interrupts(signal.SIGTERM, signal.SIGHUP):
             run_head(host, port, quota, lost_after, click.echo)
@@ -102,17 +102,18 @@ def join(  # noqa: PLR0913 - its options
 
     split_address(address)
     found = joining.prove(kinds, _pythons(environments))
-    token = joining.take_token(token_file)
     given = [address, *_repeated("--kind", kinds), *_repeated("--environment", environments)]
     if unit:
-        click.echo(joining.unit(given), nl=False)
+        with joining.taken_token(token_file):
+            click.echo(joining.unit(given), nl=False)
         return
     check_answers(address)
     if foreground:
-        with as_interrupts(signal.SIGTERM, signal.SIGHUP):
+        with joining.taken_token(token_file) as token, as_interrupts(signal.SIGTERM, signal.SIGHUP):
             joining.stay(address, found, token, click.echo)
     _check_free("join")
-    click.echo(JOIN.start(given))
+    with joining.taken_token(token_file):
+        click.echo(JOIN.start(given))
 
 
 @fleet.command()

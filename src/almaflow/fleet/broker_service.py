@@ -108,7 +108,7 @@ class BrokerService:
 
     def lacks(self, blobs: Mapping[str, int]) -> dict[str, int]:
         """Return the files, of these with their sizes, that are not here whole: and how much of each is."""
-        return {sha256: had for sha256, size in blobs.items() if (had := self._blobs.size(sha256)) < size}
+        return {sha256: self._blobs.size(sha256) for sha256 in blobs if not self._blobs.is_whole(sha256)}
 
     def put_blob(self, sha256: str, offset: int, data: bytes, size: int) -> None:
         """Keep the next bytes of a file of this size."""

@@ -24,24 +24,23 @@ _ACTORS = "almaflow.fleet.engines.ray_actors"
 def make_token() -> Path:
     """Return the file with the fleet's token, which is made at its first use and which its owner alone reads."""
     place = directory() / "token"
-    if not place.exists():
+    if place.exists():
+        place.chmod(0o600)  # it may have been copied here
+    else:
         number = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(number, "w", encoding="ascii") as stream:
             stream.write(secrets.token_hex(32))
     return place
 
 
-def check_place(host: str) -> None:
-    """Make sure that nobody can come in without the token.
+def check_token_is_asked() -> None:
+    """Make sure that nobody can come in without the token. Ray listens on all addresses, whichever it is given.
 
     Raises:
-        UsageError: the user has turned tokens off, and the address is not of this machine alone.
+        UsageError: the user has turned tokens off.
     """
-    if os.environ.get("RAY_AUTH_MODE", "token") != "token" and not is_loopback(host):
-        message = (
-            f"--host {host}: a head that other machines reach needs the token, since whoever comes in can run code; "
-            "unset RAY_AUTH_MODE"
-        )
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        message = "RAY_AUTH_MODE: a head needs the token, since whoever comes in can run code; unset RAY_AUTH_MODE"
         raise UsageError(message)
 
 
@@ -75,20 +74,19 @@ def run_head(host: str, port: int, quota: int | None, lost_s: float, say: Callab
     """Be the head until this process is interrupted.
 
     Raises:
-        UsageError: the address is open to others without a token, or a head runs here already.
+        UsageError: the user has turned tokens off, or a head runs here already.
         AlmaflowError: Ray or the broker did not start.
     """
-    check_place(host)
+    check_token_is_asked()
     load_ray()
     address = f"{host}:{port}"
     with HEAD.held(address):
-        has_token = os.environ.get("RAY_AUTH_MODE", "token") == "token"
         token = make_token()
-        environment = ray_environment(token if has_token else None)
+        environment = ray_environment(token)
         node = RayNode.start(head_command(host, port), environment, directory() / "head-ray.log")
         try:
             place("broker", address, environment, str(lost_s), "" if quota is None else str(quota))
-            for line in welcome(address, token, has_token=has_token):
+            for line in welcome(address, token):
                 say(line)
             node.process.wait()
         finally:
@@ -97,15 +95,16 @@ def run_head(host: str, port: int, quota: int | None, lost_s: float, say: Callab
     raise AlmaflowError(message)
 
 
-def welcome(address: str, token: Path, *, has_token: bool) -> list[str]:
+def welcome(address: str, token: Path) -> list[str]:
     """Return what to do next: first the line that says that the head serves."""
     host = address.rpartition(":")[0]
     lines = [f"{READY}the head of the fleet serves at {address}"]
     if is_loopback(host):
-        lines.append("Only this machine reaches it; for others: almaflow fleet head --host ADDRESS")
+        lines.append(
+            "Ray listens on all addresses of this machine. Machines elsewhere need: almaflow fleet head --host ADDRESS"
+        )
     else:
         lines.append("Nothing is encrypted on its way, the token included: use a private network, or Ray's TLS")
-    if has_token:
-        lines.append(f"Who has the token can run code on all machines. Copy it to each: {token}")
+    lines.append(f"Who has the token can run code on all machines. Copy it to each: {token}")
     lines.append(f"On each machine: almaflow fleet join {address} --kind NAME --token-file FILE")
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         """Remove what nobody has asked for in a week."""
         self._root = root
+        self._lock = threading.Lock()  # several users may send one file
         for path in root.glob("*"):
             if time.time() - path.stat().st_mtime > KEPT_S:
                 path.unlink(missing_ok=True)
@@ -36,12 +38,20 @@ class BlobStore:
         whole, part = self._places(sha256)
         return next((path.stat().st_size for path in (whole, part) if path.exists()), 0)
 
+    def is_whole(self, sha256: str) -> bool:
+        """Whether a file is here to its end, and is what its digest says."""
+        return self._places(sha256)[0].exists()
+
     def append(self, sha256: str, offset: int, data: bytes, size: int) -> None:
         """Keep the next bytes of a file; bytes that are here already change nothing.
 
         Raises:
             AlmaflowError: it is complete, and another file.
         """
+        with self._lock:
+            self._append(sha256, offset, data, size)
+
+    def _append(self, sha256: str, offset: int, data: bytes, size: int) -> None:
         whole, part = self._places(sha256)
         self._root.mkdir(PRIVATE, parents=True, exist_ok=True)
         if whole.exists() or self.size(sha256) != offset:

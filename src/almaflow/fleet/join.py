@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from almaflow.fleet.engines.ray_calls import load_ray
 from almaflow.fleet.engines.ray_node import RayNode, check_answers, machine_command, own_address, ray_environment
 from almaflow.fleet.environment import measuring_environment
 from almaflow.fleet.head import place
-from almaflow.fleet.service import JOIN, READY, directory
+from almaflow.fleet.service import HEAD, JOIN, READY, directory
 from almaflow.machine.identity import machine_id
 from almaflow.records import write_json
 from almaflow.records.agent import AgentSettings
@@ -30,7 +31,7 @@ from almaflow.records.json_files import from_line
 from almaflow.records.order import FleetMachine, MachineEnvironment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 AGAIN_S = 5.0
@@ -85,27 +86,46 @@ def _environment(name: str, python: Path) -> MachineEnvironment:
         raise UsageError(message) from error
 
 
-def take_token(source: Path | None) -> Path:
-    """Keep the fleet's token where its owner alone reads it.
+@contextmanager
+def taken_token(source: Path | None) -> Iterator[Path]:
+    """Keep the fleet's token where its owner alone reads it; where the block fails, the one that was there comes back.
 
     Raises:
         UsageError: there is none.
     """
     kept = directory() / "token"
+    before = _token(kept) if kept.is_file() else None
     if source is not None:
         try:
-            text = source.read_text(encoding="ascii").strip()
+            text = _token(source)
         except (OSError, UnicodeDecodeError) as error:
             message = f"--token-file {source}: cannot be read; copy the file that `almaflow fleet head` names"
             raise UsageError(message) from error
-        part = kept.with_name(f".token.{os.getpid()}.part")
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as stream:
-            stream.write(text)
-        part.replace(kept)
+        if text != before and HEAD.running():
+            message = f"--token-file {source}: this machine is a head with another token; leave the option out"
+            raise UsageError(message)
+        _keep(text, kept)
     if not kept.is_file():
         message = "no token is here: copy the file that `almaflow fleet head` names, and give it by --token-file"
         raise UsageError(message)
-    return kept
+    kept.chmod(0o600)  # it may have been copied here
+    try:
+        yield kept
+    except AlmaflowError:
+        if before is not None:
+            _keep(before, kept)
+        raise
+
+
+def _token(place: Path) -> str:
+    return place.read_text(encoding="ascii").strip()
+
+
+def _keep(text: str, place: Path) -> None:
+    part = place.with_name(f".token.{os.getpid()}.part")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as stream:
+        stream.write(text)
+    part.replace(place)
 
 
 def stay(address: str, found: FleetMachine, token: Path, say: Callable[[str], None]) -> None:
@@ -138,7 +158,7 @@ def _come_in(address: str, found: FleetMachine, environment: Mapping[str, str], 
     instance = hashlib.sha256(f"{found.machine_id} {host}".encode()).hexdigest()[:16]
     settings = AgentSettings(found, instance, measuring_environment())
     write_json(directory() / "agent.json", settings)
-    node = RayNode.start(machine_command(address, host), dict(environment), directory() / "join-ray.log")
+    node = RayNode.start(machine_command(address, host, instance), dict(environment), directory() / "join-ray.log")
     try:
         place("agent", address, environment)
         say(f"{READY}machine {machine_id()} is in the fleet of {address} as {', '.join(found.kinds)}")

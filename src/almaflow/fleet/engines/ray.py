@@ -7,6 +7,7 @@ has orders to look after.
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ class RayEngine:
         if ray.is_initialized():
             ray.shutdown()
         try:
-            ray.init(f"ray://{self._host}:{self._port + 1}", namespace=NAMESPACE)
+            with warnings.catch_warnings(action="ignore"):  # the error says it too
+                ray.init(f"ray://{self._host}:{self._port + 1}", namespace=NAMESPACE)
             self._broker = ray.get_actor(BROKER, namespace=NAMESPACE)
         except Exception as error:
             message = f"{self._host}:{self._port}: {why(error)}"
@@ -120,11 +122,16 @@ class RayEngine:
 
     def _send_files(self, order: Order, files: Mapping[str, Path]) -> None:
         sizes = {blob.sha256: blob.size for blob in order.blobs.values() if blob.sha256 in files}
-        for sha256, had in (self._ask("lacks", sizes) if sizes else {}).items():
+        # Asked again before each piece: another user may send the same file, and may leave it half sent.
+        while lacked := self._ask("lacks", sizes) if sizes else {}:
+            sha256, had = next(iter(lacked.items()))
             with files[sha256].open("rb") as stream:
                 stream.seek(had)
-                while data := stream.read(CHUNK):
-                    self._ask("put_blob", sha256, stream.tell() - len(data), data, sizes[sha256])
+                data = stream.read(CHUNK)
+            if not data and had < sizes[sha256]:
+                message = f"{files[sha256]} changed while it was sent: start again"
+                raise AlmaflowError(message)
+            self._ask("put_blob", sha256, had, data, sizes[sha256])
 
     def events(self, timeout_s: float) -> Sequence[OrderEvent]:
         """Return what became known of the orders that were submitted here.

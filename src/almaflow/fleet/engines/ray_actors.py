@@ -18,6 +18,7 @@ from almaflow.errors import AlmaflowError
 from almaflow.fleet.agent import Agent
 from almaflow.fleet.broker_service import BrokerService
 from almaflow.fleet.engines.ray_calls import BROKER, CALL_S, NAMESPACE, agent_name, ask, load_ray, why
+from almaflow.fleet.engines.ray_node import HEAD_RESOURCE, SHARE, machine_resource
 from almaflow.fleet.environment import measuring_environment
 from almaflow.fleet.spool import Spool
 from almaflow.records import read_json
@@ -87,23 +88,20 @@ def _replace_environment(environment: dict[str, str]) -> None:
 def place(role: str, address: str, directory: Path, *limits: Any) -> str:
     """Start the broker or the agent on the node that this process is on; return why it is of no use, or nothing."""
     ray = load_ray()
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
     kind: Any = {"broker": RayBroker, "agent": RayAgent}[role]
     ray.init(address, namespace=NAMESPACE, log_to_driver=False)
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     if role == "broker":
-        name, arguments, resources = BROKER, (str(directory / "blobs"), *limits), {}
+        name, arguments, here = BROKER, (str(directory / "blobs"), *limits), HEAD_RESOURCE
     else:
         settings = read_json(directory / "agent.json", AgentSettings)
         name, arguments = agent_name(settings.machine.machine_id), (str(directory),)
-        resources = {"almaflow_machine": 1}
+        here = machine_resource(settings.instance)
     options = {
         "name": name,
         "lifetime": "detached",
         "num_cpus": 0,
-        "resources": resources,
-        "scheduling_strategy": here,
+        # Not the node that Ray calls this one: the head's machine has two where it has joined, with one address.
+        "resources": {here: SHARE},
         "max_restarts": -1,
         "max_task_retries": 0,
         "max_concurrency": 16,

@@ -104,6 +104,11 @@ def explain(text: str) -> str | None:
         versions = [line.strip() for line in text.splitlines() if line.strip().startswith(("Ray:", "Python:"))]
         here = f" (head: {', '.join(versions[:2])}; here: {', '.join(versions[2:4])})" if len(versions) >= 4 else ""  # noqa: PLR2004 - two each
         return f"Ray and Python must be the same, to the patch level, as on the head{here}"
+    if "ray client connection timeout" in text:  # Ray says no more where the token is another one
+        return (
+            "the head does not let this one in: the token of this home is not the head's, or the port after the "
+            "head's is closed; copy the file that `almaflow fleet head` names to `fleet/token` in almaflow's home"
+        )
     if "Timed out while waiting for GCS" in text or "Failed to connect to GCS" in text:
         return "no head of a fleet answers there"
     return None

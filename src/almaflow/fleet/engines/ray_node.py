@@ -5,6 +5,7 @@ Ray and its processes get the variables of measuring processes, and of Ray's onl
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -30,30 +31,27 @@ STARTED = "Ray runtime started"
 STARTS_WITHIN_S = 120.0
 ENDS_WITHIN_S = 5.0
 ANSWERS_WITHIN_S = 5.0
+HEAD_RESOURCE = "almaflow_head"
+SHARE = 0.001
+"""What a process takes of its node's one: an earlier process may still hold its share."""
 OBJECT_STORE = 80_000_000
 """Bytes of shared memory for Ray's objects, near the least that Ray takes: results and files go in small pieces."""
 RAY_VARIABLES = ("RAY_USE_TLS", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 """Variables of Ray's own that are passed on: paths, no secrets."""
 
 
-def ray_environment(token: Path | None) -> dict[str, str]:
-    """Return the variables of Ray's processes.
-
-    Args:
-        token: File with the token; None: without one, for a head on loopback whose user wants none.
-    """
+def ray_environment(token: Path) -> dict[str, str]:
+    """Return the variables of Ray's processes, which read the token from its file."""
     given = {name: os.environ[name] for name in RAY_VARIABLES if name in os.environ}
     quick = {"RAY_NUM_REDIS_GET_RETRIES": "3", "RAY_USAGE_STATS_ENABLED": "0"}  # else a wrong token takes 25 s
-    auth = {"RAY_AUTH_MODE": "disabled"}
-    if token:
-        auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     return measuring_environment() | given | quick | auth
 
 
 def head_command(host: str, port: int) -> list[str]:
     """Return what starts Ray's head. Coordinators come in at the port after its own."""
     return [
-        *_ray_start(host),
+        *_ray_start(host, HEAD_RESOURCE),
         "--head",
         f"--port={port}",
         f"--ray-client-server-port={port + 1}",
@@ -61,16 +59,23 @@ def head_command(host: str, port: int) -> list[str]:
     ]
 
 
-def machine_command(head: str, host: str) -> list[str]:
+def machine_command(head: str, host: str, instance: str) -> list[str]:
     """Return what starts Ray on a machine, as quiet as it can be: nobody's ordinary task lands there."""
-    return [*_ray_start(host), f"--address={head}", '--resources={"almaflow_machine": 1}']
+    return [*_ray_start(host, machine_resource(instance)), f"--address={head}"]
 
 
-def _ray_start(host: str) -> list[str]:
+def machine_resource(instance: str) -> str:
+    """Return the name of what only Ray's node of this machine has, so that the agent begins there."""
+    return f"almaflow_{instance}"
+
+
+def _ray_start(host: str, resource: str) -> list[str]:
+    # Any free ports: Ray's own range has those of a head in it, and two nodes on one machine would share it.
+    ports = ["--min-worker-port=0", "--max-worker-port=0"]
     quiet = ["--include-log-monitor=false", "--disable-usage-stats", f"--object-store-memory={OBJECT_STORE}"]
     return [
         sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=0",
-        f"--node-ip-address={host}", *quiet,
+        f"--node-ip-address={host}", f"--resources={json.dumps({resource: 1})}", *ports, *quiet,
     ]  # fmt: skip
 
 

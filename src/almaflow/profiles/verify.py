@@ -119,9 +119,8 @@ def own_threads(count: int | None) -> Iterator[list[str]]:
         return
     torch.set_num_threads(count)
     try:
-        yield [
-            f"run with {count} {'thread' if count == 1 else 'threads'}, as the segments were measured; the application has {before}"
-        ]
+        what = "1 thread" if count == 1 else f"{count} threads"
+        yield [f"run with {what}, as the segments were measured; the application has {before}"]
     finally:
         torch.set_num_threads(before)
 

@@ -54,7 +54,7 @@ def agreement(references: Sequence[Answer], answers: Sequence[Answer], types: It
     if any(each.figures for each in references):
         # In their order, since the application's own code has put both together.
         tensors = [[[tensor for *_, tensor in each.figures] for each in side] for side in (references, answers)]
-        fidelity = compare(*tensors, tolerance)
+        fidelity = compare(tensors[0], tensors[1], tolerance)
         reason = fidelity.reason
     words = _pairs([each.words for each in references], [each.words for each in answers])
     keys = _pairs([each.keys for each in references], [each.keys for each in answers])

@@ -14,6 +14,7 @@ parser.add_argument("--pictures", type=int, default=3)
 parser.add_argument("--tiny", action="store_true", help="small sizes")
 arguments = parser.parse_args()
 WIDTH, SIZE, LOOPS = (16, 8, 3) if arguments.tiny else (64, 32, 10)
+KINDS = 1 if arguments.tiny else 2  # different prompts: PyTorch looks at the function anew for each
 GUIDANCE = 7.5
 
 torch.manual_seed(0)
@@ -49,5 +50,5 @@ def decode(latents: torch.Tensor) -> torch.Tensor:
 if __name__ == "__main__":
     with torch.no_grad():
         for number in range(3 if arguments.tiny else arguments.pictures):
-            picture = paint(("a horse on the moon", "a red house")[number % 2])
+            picture = paint(("a horse on the moon", "a red house")[number % KINDS])
     print(tuple(picture.shape))

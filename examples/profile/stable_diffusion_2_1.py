@@ -14,6 +14,7 @@ parser.add_argument("--pictures", type=int, default=3)
 parser.add_argument("--tiny", action="store_true", help="small sizes")
 arguments = parser.parse_args()
 WIDTH, TEXT, SIZE, LOOPS = (16, 32, 8, 3) if arguments.tiny else (64, 128, 48, 10)
+KINDS = 1 if arguments.tiny else 2  # different prompts: PyTorch looks at the function anew for each
 
 torch.manual_seed(0)
 encoder, unet, decoder = text_encoder(TEXT, 2), UNet(WIDTH, TEXT).eval(), Decoder(WIDTH).eval()
@@ -40,5 +41,5 @@ def move(latents: torch.Tensor, step: torch.Tensor, text: torch.Tensor, now: flo
 if __name__ == "__main__":
     with torch.no_grad():
         for number in range(3 if arguments.tiny else arguments.pictures):
-            picture = paint(("a horse on the moon", "a red house")[number % 2])
+            picture = paint(("a horse on the moon", "a red house")[number % KINDS])
     print(tuple(picture.shape))

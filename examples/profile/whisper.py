@@ -13,7 +13,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--sounds", type=int, default=4)
 parser.add_argument("--tiny", action="store_true", help="small sizes")
 arguments = parser.parse_args()
-WIDTH, LAYERS, SECONDS, TOKENS = (32, 1, 2, 3) if arguments.tiny else (384, 4, 30, 12)
+WIDTH, LAYERS, SECONDS, TOKENS = (32, 1, 1, 2) if arguments.tiny else (384, 4, 30, 12)
 RATE = 16000
 
 torch.manual_seed(0)

@@ -73,7 +73,7 @@ def predict(x):
 
 quick = ["measure.min_samples=8", "measure.min_time_s=0.02", "measure.max_time_s=0.2", "hardware.threads=1"]
 backends = [f"local/{kind}" for kind in ("EAGER", "RAISES", "CRASHES", "HANGS", "WRONG")]
-overrides = [*quick, "measure.time_budget_s=8", "measure.prepare_jobs=1"]
+overrides = [*quick, "measure.time_budget_s=30", "measure.prepare_jobs=1"]
 with almaflow.profile(*backends, measure="quick", overrides=overrides, min_segment_us=0, print_to=None) as session:
     for _ in range(6):
         predict(torch.randn(64, 16))

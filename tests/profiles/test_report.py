@@ -11,8 +11,11 @@ from tests.support.made_profiles import figure, results, verification, workload,
 from almaflow.errors import UsageError
 from almaflow.profiles.analysis import analysed
 from almaflow.profiles.report import ProfileReport
+from almaflow.profiles.timeline import TypicalCall
+from almaflow.profiles.workload import PythonSlot
 from almaflow.report.console import PlainConsole
 from almaflow.report.profile import render_profile
+from almaflow.report.profile_page import profile_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +56,9 @@ def test_what_writes_to_its_inputs_is_marked() -> None:
     assert "ONNX_CPU: 1 segment with writes not checked, and kept out of the best of each" in shown
     assert "EAGER (ONNX_CPU 1.00 writes not checked)" in shown
     assert "ONNX_CPU: 1.00 ms 0.9000-1.10 100 dB writes not checked" in shown
+    page = profile_page(data)
+    assert ">1.00 writes not checked</td>" in page
+    assert "ONNX_CPU: 1 segment with writes not checked, and kept out of the best of each" in page
 
 
 def test_what_it_took_in_place_is_beside_what_was_predicted() -> None:
@@ -103,3 +109,21 @@ def test_the_page_has_the_whole_report(tmp_path: Path) -> None:
 def test_printing_goes_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     ProfileReport(made()).print()
     assert "predict: 3 calls" in capsys.readouterr().out
+
+
+def test_the_page_shows_names_and_never_runs_them() -> None:
+    evil = "<img src=x onerror=alert(1)>\"'&"
+    known = workload("a", "a")
+    piece = replace(known.pieces["a"], location=evil, what=evil, segment_id="a")
+    slot = PythonSlot(evil, 1.0, 5.0, None, 5.0)
+    typical = TypicalCall(0, ("a",), (1.0,), (2.0, 3.0))
+    function = replace(known.functions[0], function=evil, python=(slot,), typical=typical)
+    known = replace(
+        known, pieces={"a": piece}, functions=(function,), lost=(evil,), notes=(evil,), processor=evil, profile_id=evil
+    )
+    failed = replace(figure("a", evil, None), message=evil)
+    found = verification(function=evil, conversions={"a": "EAGER"}, ok=False, reason=evil, notes=(evil,))
+    data = analysed(known, replace(results(figure("a", "EAGER", 4.0), failed), verifications=(found,)))
+    page = profile_page(data | {"counted_as_eager": {evil: evil}}, title=evil)
+    assert "<img" not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;&#34;&#39;&amp;") >= 15

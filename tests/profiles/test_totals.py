@@ -12,7 +12,7 @@ from almaflow.profiles.analysis import analysed
 from almaflow.profiles.latencies import Deployment, latencies
 from almaflow.profiles.report import ProfileReport
 from almaflow.profiles.sizes import grid
-from almaflow.profiles.totals import Latency, total
+from almaflow.profiles.totals import Latency, total, total_of_others
 from almaflow.profiles.workload import CallCut, FunctionCalls, Piece, Workload
 
 ONE = Latency(2.0, 1.9, 2.2)
@@ -221,3 +221,28 @@ def test_a_function_without_graphs_is_python_alone() -> None:
 
 def test_pieces_weigh_by_calls_and_time() -> None:
     assert Piece("a", "a", 3, 2.0).weight_ms == 6.0
+
+
+def test_one_call_that_was_held_up_moves_neither_the_whole_nor_the_closure() -> None:
+    calls = (*(CallCut(("a",), 5.0, 2.0) for _ in range(6)), CallCut(("a",), 5.0, 200.0), CallCut(("a",), 90.0, 2.0))
+    made = workload("a")
+    made = replace(made, functions=(replace(made.functions[0], calls=calls),))
+    function = analysed(made, results(figure("a", "EAGER", 2.0)))["functions"][0]
+    assert (function["eager_ms"], function["parts_ms"], function["closure_pct"]) == pytest.approx((7.0, 7.0, 0.0))
+
+
+def test_python_of_other_calls_is_the_median_of_those_with_the_same_graphs() -> None:
+    known = [cut("a", 4.0), cut("a", 5.0), cut("a", 90.0), cut("b", 7.0)]
+    found = total_of_others(known, [cut("a", None), cut("b", None), cut("c", None)], dict.fromkeys("abc", ONE))
+    assert found is not None
+    assert found.python_ms == pytest.approx((5.0 + 7.0 + 6.0) / 3)
+
+
+def test_other_threads_than_the_applications_are_told() -> None:
+    made = replace(workload("a", "a"), threads=2)
+    measured = results(figure("a", "EAGER", 1.0))
+    (line,) = analysed(made, replace(measured, threads={"here": 1}))["notes"]
+    assert line.startswith("the application ran with 2 threads, its segments were measured with 1 on here")
+    for threads in ({"here": 2}, {}):
+        assert analysed(made, replace(measured, threads=threads))["notes"] == []
+    assert analysed(replace(made, threads=None), replace(measured, threads={"here": 1}))["notes"] == []

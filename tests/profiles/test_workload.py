@@ -64,3 +64,10 @@ def test_what_was_lost_is_told_with_its_place_and_advice() -> None:
     lost = LostCapture("loop", "predict", "step", "/home/x/app.py", 12, "a break in a loop", "move it", 3)
     found = workload_of(replace(files.profile(), lost=(lost,)), files.recorded.calls())
     assert found.lost == ("app.py:12 step, from call 3 on: a break in a loop; move it",)
+
+
+def test_the_applications_threads_are_known_where_they_were_recorded() -> None:
+    files = write_profile("a")
+    assert files.workload().threads is None
+    files.recorded.write(replace(files.profile(), threads=3))
+    assert files.workload().threads == 3

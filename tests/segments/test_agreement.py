@@ -49,3 +49,12 @@ def test_an_answer_is_a_copy() -> None:
 @pytest.mark.parametrize("output", [object(), []])
 def test_what_cannot_be_compared_is_told(output: object) -> None:
     assert judged([output], [output]) == NOTHING
+
+
+def test_another_key_or_a_number_that_is_not_there_is_told() -> None:
+    right: list[object] = [{"cat": 0.9, "rows": 3}]
+    assert judged(right, [{"cat": 0.9, "rows": 3}]) is None
+    assert judged(right, [{"dog": 0.9, "rows": 3}]) == "50% of the keys are equal, at least 99% expected"
+    whole: list[object] = [{"scores": torch.arange(8.0), "total": 28.0}]
+    assert judged(whole, [{"scores": torch.arange(8.0)}]) is not None
+    assert judged([torch.arange(8.0), 28.0], [torch.arange(8.0)] * 2) is not None

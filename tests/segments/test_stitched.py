@@ -46,7 +46,7 @@ def in_place(session: ProfilingSession, *names: str) -> tuple[Repeated, Conversi
 
 @pytest.mark.parametrize("names", [("JIT_TRACE", "ONNX_CPU"), ("OPENVINO", "OPENVINO")])
 def test_conversions_run_in_place_and_answer_as_eager(
-    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "application").mkdir()
     monkeypatch.chdir(tmp_path / "application")
@@ -63,6 +63,7 @@ def test_conversions_run_in_place_and_answer_as_eager(
     session = record(tmp_path, lambda: [predict(torch.randn(3, 16)) for _ in range(4)])
     repeated, conversions, notes = in_place(session, *names)
     assert notes == []
+    assert capsys.readouterr().out == ""  # exporters print their steps
     assert sorted(conversions.ran.values()) == sorted(names)
     assert not [*Path().iterdir()]  # what runtimes write is not left to the application
     assert [call.sequence for call in repeated.calls] == [call.sequence for call in session.calls.ended()]

@@ -178,11 +178,13 @@ def _measured(
 
     with as_interrupts(signal.SIGTERM, signal.SIGHUP):
         measure_profile(root, jobs, time_budget_s=time_budget_s, tell=tell)
-        if verified:
-            from almaflow.profiles.verify import ROUNDS, verify
+        try:
+            if verified:
+                from almaflow.profiles.verify import ROUNDS, verify
 
-            verify(verified, MeasuredFiles.of(root), jobs.uri, ROUNDS, tell)
-    ProfileReport.of(root).print()
+                verify(verified, MeasuredFiles.of(root), jobs.uri, ROUNDS, tell)
+        finally:  # what was measured is shown, whatever the application raises when its calls are repeated
+            ProfileReport.of(root).print()
     # By its name alone a profile is found in the usual home only.
     known_by = root.name if root.parent.resolve() == (machine.home() / "profiles").resolve() else root
     click.echo(f"Profile: {known_by}; all of it: almaflow profile show {shlex.quote(str(known_by))} --verbose")

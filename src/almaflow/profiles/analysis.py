@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from almaflow.profiles.cells import segment_entries
 from almaflow.profiles.latencies import NOT_MEASURED, best_of_each, deployments, latencies, size_checks
 from almaflow.profiles.timeline import timeline_of
-from almaflow.profiles.totals import graphs_ms, total
+from almaflow.profiles.totals import graphs_ms, median_total_ms, total
 from almaflow.profiles.workload import eager_ms
 from almaflow.records import stamp
 from almaflow.records.plan import EAGER
@@ -42,7 +42,7 @@ def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
         "counted_as_eager": {name: why for name, why in results.counted_as_eager.items() if name in workload.pieces},
         "size_checks": [asdict(each) | {"error_pct": each.error_pct} for each in size_checks(workload, results, known)],
         "lost": list(workload.lost),
-        "notes": [*workload.notes, *_left_out(workload, others)],
+        "notes": [*workload.notes, *_left_out(workload, others), *_other_threads(workload, results)],
     }
 
 
@@ -55,6 +55,20 @@ def _left_out(workload: Workload, others: Iterable[SegmentFigure]) -> list[str]:
         f"on another processor than the newest ones: {command} local/{name}"
         for name, count in counts.items()
     ]
+
+
+def _other_threads(workload: Workload, results: ProfileResults) -> list[str]:
+    """Return a line for each machine that measured with other threads than the application ran with."""
+    return [
+        f"the application ran with {workload.threads} {_threads(workload.threads)}, its segments were measured with "
+        f"{count} on {name}: the whole function and the sum of its parts differ by that too"
+        for name, count in results.threads.items()
+        if workload.threads and count != workload.threads
+    ]
+
+
+def _threads(count: int) -> str:
+    return "thread" if count == 1 else "threads"
 
 
 def _covered_pct(workload: Workload, known: Mapping[Deployment, Latencies]) -> float | None:
@@ -77,8 +91,8 @@ def _share_pct(pieces: Collection[Piece], found: set[str]) -> float | None:
 def _parts_ms(function: FunctionCalls, known: Mapping[Deployment, Latencies]) -> float | None:
     """Return the total of eager over the calls whose times count, which ``eager_ms`` is of too."""
     calls = [call for call in function.calls if call.python_ms is not None and call.graphs_ms is not None]
-    every = [total(calls, found.of) for each, found in known.items() if each.conversion == EAGER]
-    return next((made.ms for made in every if made), None)
+    every = [median_total_ms(calls, found.of) for each, found in known.items() if each.conversion == EAGER]
+    return next((ms for ms in every if ms is not None), None)
 
 
 def _without_python(function: FunctionCalls) -> str | None:

@@ -106,7 +106,12 @@ def measure_profile(
             known = results.jobs | {segment.segment_id: job.job_id}
             settings = results.settings | {job.hardware.name: setting_fingerprint(job)}
             results = replace(
-                results, figures=results.with_figures(figures), prices=prices, jobs=known, settings=settings
+                results,
+                figures=results.with_figures(figures),
+                prices=prices,
+                jobs=known,
+                settings=settings,
+                threads=results.threads | {job.hardware.name: job.hardware.threads},
             )
             files.write_results(results)
             tell(f"{place}: {_line(figures)}")

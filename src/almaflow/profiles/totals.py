@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from almaflow.stats.errors import mean_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from almaflow.profiles.workload import CallCut
 
@@ -80,17 +80,27 @@ def total(
     return Total(ms, fmean(graphs), fmean(python), low, high, p50, p95, cost)
 
 
+def median_total_ms(calls: Sequence[CallCut], latencies: Mapping[str, Latency]) -> float | None:
+    """Return the median over the calls, where ``total`` has the mean; None as there."""
+    python, graphs = _python(calls), _graphs(calls, latencies)
+    if python is None or graphs is None:
+        return None
+    return median(sum(pair) for pair in zip(graphs, python, strict=True))
+
+
 def total_of_others(
     known: Sequence[CallCut], calls: Sequence[CallCut], latencies: Mapping[str, Latency]
 ) -> Total | None:
     """Return what other calls than the known ones take, whose own times do not count; None as of ``total``.
+
+    Python's time is the median of known calls with the same graphs: these are few, and one may have been held up.
 
     Args:
         known: Calls that tell Python's time.
         calls: The others: the total is of these alone.
         latencies: What each segment takes, by its ID.
     """
-    python = _python([*known, *calls])
+    python = _python([*known, *calls], median)
     if python is None:
         return None
     filled = zip(calls, python[len(known) :], strict=True)
@@ -109,7 +119,7 @@ def _graphs(calls: Sequence[CallCut], latencies: Mapping[str, Latency]) -> list[
     return [sum(latencies[each].ms for each in call.segments) for call in calls]
 
 
-def _python(calls: Sequence[CallCut]) -> list[float] | None:
+def _python(calls: Sequence[CallCut], middle: Callable[[list[float]], float] = fmean) -> list[float] | None:
     """Return Python's time of each call; where it does not count, the mean of calls with the same graphs, else of all.
 
     None where no call tells it.
@@ -120,9 +130,9 @@ def _python(calls: Sequence[CallCut]) -> list[float] | None:
             known[call.segments].append(call.python_ms)
     if not known:
         return None
-    mean = fmean(value for values in known.values() for value in values)
-    alike = {segments: fmean(values) for segments, values in known.items()}
-    return [alike.get(call.segments, mean) if call.python_ms is None else call.python_ms for call in calls]
+    of_all = middle([value for values in known.values() for value in values])
+    alike = {segments: middle(values) for segments, values in known.items()}
+    return [alike.get(call.segments, of_all) if call.python_ms is None else call.python_ms for call in calls]
 
 
 def _halves(calls: Sequence[CallCut], latencies: Mapping[str, Latency]) -> tuple[float | None, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from almaflow.segments.settings import check_counts
 from almaflow.stats import series_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from almaflow.profiles.files import MeasuredFiles
     from almaflow.profiles.totals import Latency
@@ -42,6 +43,8 @@ class Mix:
 
     planned: dict[str, PlannedConversion]
     """By the ID of the segment; one that is absent runs eagerly."""
+    threads: int | None
+    """Those that the segments were measured with; None where it is unknown."""
     best: dict[str, Latency]
     eager: dict[str, Latency]
     notes: tuple[str, ...]
@@ -83,10 +86,10 @@ def verify(
         message = "verify: no call of a marked function came to its end, so none can be repeated"
         raise UsageError(message)
     found = []
-    with files.locked(), alone("wait", tell):
+    with files.locked(), alone("wait", tell), own_threads(mix.threads) as told:
         for marked, given in session.calls.newest.items():
             name = session.calls.names[marked]
-            notes = list(mix.notes)
+            notes = [*told, *mix.notes]
             conversions = Conversions(mix.planned, notes.append)
             with Stitched(
                 conversions, no_grad=session.no_grad, recompile_limit=session.recompile_limit, note=notes.append
@@ -94,15 +97,32 @@ def verify(
                 repeated = repeat(marked, tuple(given), stitched, rounds)
             function = next(each for each in workload.functions if each.function == name)
             found.append(_verification(function, repeated, conversions.ran, mix, tuple(notes)))
+            results = files.results()  # written at once: the next function may raise
+            others = [each for each in results.verifications if each.function != name]
+            files.write_results(replace(results, verifications=(*others, found[-1]), tracked=False))
             tell(f"{name}: repeated {len(given)} calls in place, {found[-1].measured_ms:.4g} ms")
-        results = files.results()
-        others = [each for each in results.verifications if each.function not in {one.function for one in found}]
-        files.write_results(replace(results, verifications=(*others, *found), tracked=False))
     try:
         track(files, uri)
     except TrackingError as error:
         tell(str(error))
     return tuple(found)
+
+
+@contextmanager
+def own_threads(count: int | None) -> Iterator[list[str]]:
+    """Run with as many threads as the segments were measured with, and yield a line where these are others."""
+    import torch  # the application's own
+
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield []
+        return
+    torch.set_num_threads(count)
+    try:
+        what = "1 thread" if count == 1 else f"{count} threads"
+        yield [f"run with {what}, as the segments were measured; the application has {before}"]
+    finally:
+        torch.set_num_threads(before)
 
 
 def best_mix(segments: Mapping[str, Segment], workload: Workload, results: ProfileResults) -> Mix:
@@ -117,7 +137,9 @@ def best_mix(segments: Mapping[str, Segment], workload: Workload, results: Profi
         UsageError: nothing was measured.
     """
     results, _ = results.comparable()
-    known = {each: latencies(workload, results, each) for each in deployments(results)}
+    every = deployments(results)
+    # Segments of one machine: a mix of several would run nowhere. The last one is the one that the report shows.
+    known = {each: latencies(workload, results, each) for each in every if each.hardware == every[-1].hardware}
     if not known:
         message = f"verify: nothing was measured yet: almaflow profile measure {workload.profile_id} BACKEND"
         raise UsageError(message)
@@ -129,7 +151,8 @@ def best_mix(segments: Mapping[str, Segment], workload: Workload, results: Profi
     device = "cuda" if machine.has_cuda() else "cpu"
     plans = {name: plan([name], 1, device, allow_device_override=False)[0] for name in dict.fromkeys(wanted.values())}
     notes = tuple(f"segment {name} runs eagerly: {why}" for name, why in odd.items() if best[name].conversion != EAGER)
-    return Mix({name: plans[conversion] for name, conversion in wanted.items()}, best, eager, notes)
+    threads = results.threads.get(every[-1].hardware)
+    return Mix({name: plans[conversion] for name, conversion in wanted.items()}, threads, best, eager, notes)
 
 
 def _odd(segment: Segment) -> str | None:

@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import TYPE_CHECKING
 
 from almaflow.errors import shortened
@@ -118,6 +118,8 @@ class Workload:
     notes: tuple[str, ...] = ()
     processor: str = ""
     """The machine that Python was timed on."""
+    threads: int | None = None
+    """Threads of PyTorch in the application; None where it is unknown."""
 
 
 def workload_of(profile: Profile, calls: Iterable[Call]) -> Workload:
@@ -149,6 +151,7 @@ def workload_of(profile: Profile, calls: Iterable[Call]) -> Workload:
         ),
         profile.notes,
         profile.processor,
+        profile.threads,
     )
 
 
@@ -217,10 +220,14 @@ def _place(file: str, line: int) -> str:
 
 
 def eager_ms(function: FunctionCalls) -> float | None:
-    """Return what a call of the function took with its graphs run eagerly, as a mean; None where no call counts."""
+    """Return what a call of the function took with its graphs run eagerly; None where no call counts.
+
+    It is the median over the calls: in a recording, a single call that something else held up may take ten times as
+    long.
+    """
     known = [
         call.python_ms + call.graphs_ms
         for call in function.calls
         if call.python_ms is not None and call.graphs_ms is not None
     ]
-    return fmean(known) if known else None
+    return median(known) if known else None

@@ -216,4 +216,6 @@ class Profile:
     """The application's exception that ended the session."""
     processor: str = ""
     """The machine that Python was timed on."""
+    threads: int | None = None
+    """Threads of PyTorch when the session ended; None where it is unknown."""
     versions: dict[str, str] = field(default_factory=dict)

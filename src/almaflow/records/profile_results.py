@@ -76,7 +76,7 @@ class Verification:
     predicted_ms: float | None
     """Total of these calls by the segments' latencies and the recorded Python; None where one of them is unknown."""
     python_ms: float
-    """Share of Python in ``measured_ms``, as a mean."""
+    """Python's share of a call, as the median over the rounds."""
     predicted_python_ms: float | None
     ok: bool
     """Whether the answers agree with eager's."""
@@ -86,7 +86,7 @@ class Verification:
     equal_share: float | None = None
     """Least share of equal ones among integers, booleans and texts, 0 to 1."""
     notes: tuple[str, ...] = ()
-    """What ran otherwise than in the best conversion, and why."""
+    """What ran otherwise than in the best conversion or than recorded, and why."""
     ended_at: float = 0.0
 
     @property
@@ -110,6 +110,8 @@ class ProfileResults:
     """USD for an hour of each machine that was measured on."""
     settings: dict[str, str] = field(default_factory=dict)
     """``SegmentFigure.setting`` of the newest job on each machine."""
+    threads: dict[str, int] = field(default_factory=dict)
+    """Threads of the newest job on each machine."""
     experiment_name: str = "almaflow"
     store: str | None = None
     """URI of the MLflow store, without credentials."""

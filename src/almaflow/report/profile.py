@@ -10,7 +10,6 @@ from rich.text import Text
 
 from almaflow.analysis.wording import figure
 from almaflow.report.profile_words import (
-    UNCHECKED,
     cell_text,
     cost,
     count,
@@ -19,6 +18,7 @@ from almaflow.report.profile_words import (
     interval,
     mark,
     milliseconds,
+    unchecked,
 )
 
 if TYPE_CHECKING:
@@ -86,9 +86,8 @@ def _totals(totals: Sequence[Mapping[str, Any]], console: Console) -> None:
     for each in totals:
         if each["ms"] is None and each["why"]:
             console.print(Text(f"  {each['conversion']}: no total: {each['why'].splitlines()[0]}"))
-        if each["unchecked"]:
-            told = f"{count(each['unchecked'], 'segment')} with {UNCHECKED}"
-            console.print(Text(f"  {each['conversion']}: {told}, and kept out of the best of each"))
+        if told := unchecked(each):
+            console.print(Text(f"  {each['conversion']}: {told}"))
 
 
 def _verification(found: Mapping[str, Any] | None, console: Console) -> None:

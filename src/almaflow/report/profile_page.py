@@ -8,7 +8,7 @@ from almaflow.analysis.wording import figure
 from almaflow.records.plan import EAGER
 from almaflow.records.profile_results import BEST
 from almaflow.report.html_page import template
-from almaflow.report.profile_words import cell_text, cost, fidelity, heading, interval, milliseconds
+from almaflow.report.profile_words import cell_text, cost, fidelity, heading, interval, mark, milliseconds, unchecked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,6 +76,7 @@ def _total(total: Mapping[str, Any]) -> dict[str, Any]:
         "fidelity": fidelity(total),
         "fails": total["failures"] or "",
         "why": (total["why"] or "").partition("\n")[0] if total["ms"] is None else "",
+        "unchecked": unchecked(total),
     }
 
 
@@ -104,7 +105,7 @@ def _cell(cell: Mapping[str, Any] | None, is_best: bool) -> dict[str, Any]:  # n
         return {"text": "", "title": "", "best": False}
     if cell["ms"] is None:
         return {"text": cell["failure"] or cell["status"] or "", "title": cell["message"] or "", "best": False}
-    return {"text": figure(cell["ms"]), "title": cell_text(cell), "best": is_best}
+    return {"text": f"{figure(cell['ms'])}{mark(cell)}", "title": cell_text(cell), "best": is_best}
 
 
 def _timeline(function: Mapping[str, Any], colors: Mapping[str, str]) -> dict[str, Any] | None:

@@ -33,6 +33,13 @@ def mark(cell: Mapping[str, Any]) -> str:
     return f" {UNCHECKED}" if cell["unchecked"] else ""
 
 
+def unchecked(total: Mapping[str, Any]) -> str:
+    """Tell how many segments of a total write to their inputs; nothing where none does."""
+    if not total["unchecked"]:
+        return ""
+    return f"{count(total['unchecked'], 'segment')} with {UNCHECKED}, and kept out of the best of each"
+
+
 def milliseconds(value: float | None) -> str:
     """Write a time; nothing where it is unknown."""
     return "" if value is None else figure(value)

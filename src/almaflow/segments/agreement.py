@@ -8,7 +8,7 @@ from functools import reduce
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from almaflow.models.outputs import FIGURES, found_outputs, matched
+from almaflow.models.outputs import FIGURES, found_outputs
 from almaflow.worker.fidelity import coarser, compare, tolerance_of
 
 if TYPE_CHECKING:
@@ -25,12 +25,14 @@ class Answer:
 
     figures: list[tuple[str, bool, Any]]
     words: tuple[str | bytes | None, ...]
+    keys: tuple[str, ...]
+    """Those of mappings, which an application may take from what a graph answers."""
 
     @classmethod
     def of(cls, output: object) -> Answer:
         """Copy what a call gave."""
         figures = [(name, is_number, tensor.clone()) for name, is_number, tensor in found_outputs(output)]
-        return cls(figures, tuple(_words(output)))
+        return cls(figures, tuple(_words(output)), tuple(_keys(output)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,26 +52,49 @@ def agreement(references: Sequence[Answer], answers: Sequence[Answer], types: It
     tolerance = tolerance_of(reduce(coarser, types, "float32"))
     fidelity, reason = None, None
     if any(each.figures for each in references):
-        pairs = [
-            matched(ref.figures, found_outputs([tensor for *_, tensor in out.figures]))
-            for ref, out in zip(references, answers, strict=True)
-        ]
-        fidelity = compare([ref for ref, _ in pairs], [out for _, out in pairs], tolerance)
+        # In their order, since the application's own code has put both together.
+        tensors = [[[tensor for *_, tensor in each.figures] for each in side] for side in (references, answers)]
+        fidelity = compare(tensors[0], tensors[1], tolerance)
         reason = fidelity.reason
-    missing = object()  # equal to no text
-    words = [
-        pair
-        for ref, out in zip(references, answers, strict=True)
-        for pair in zip_longest(ref.words, out.words, fillvalue=missing)
-        if pair != (None, None)
-    ]
-    share = sum(one == other for one, other in words) / len(words) if words else None
-    if reason is None and share is not None and share < tolerance.least_equal:
-        reason = f"{100 * share:.3g}% of the texts are equal, at least {100 * tolerance.least_equal:g}% expected"
+    words = _pairs([each.words for each in references], [each.words for each in answers])
+    keys = _pairs([each.keys for each in references], [each.keys for each in answers])
+    share = _equal_share(words)
+    for what, found in (("keys", _equal_share(keys)), ("texts", share)):
+        if reason is None and found is not None and found < tolerance.least_equal:
+            reason = f"{100 * found:.3g}% of the {what} are equal, at least {100 * tolerance.least_equal:g}% expected"
     if fidelity is None and not words and any(each.words != (None,) for each in (*references, *answers)):
         reason = NOTHING
     shares = [each for each in (share, fidelity.equal_share if fidelity else None) if each is not None]
     return Agreement(reason, fidelity, min(shares, default=None))
+
+
+def _pairs(references: Iterable[Sequence[Any]], answers: Iterable[Sequence[Any]]) -> list[tuple[Any, Any]]:
+    """Return the parts at the same places; what only one side has is beside what equals nothing."""
+    missing = object()
+    return [
+        pair
+        for ref, out in zip(references, answers, strict=True)
+        for pair in zip_longest(ref, out, fillvalue=missing)
+        if pair != (None, None)
+    ]
+
+
+def _equal_share(pairs: Sequence[tuple[Any, Any]]) -> float | None:
+    return sum(one == other for one, other in pairs) / len(pairs) if pairs else None
+
+
+def _keys(output: object) -> Iterator[str]:
+    """Yield the keys of mappings."""
+    if isinstance(output, Mapping):
+        for key, value in output.items():
+            yield str(key)
+            yield from _keys(value)
+    elif isinstance(output, tuple | list):
+        for each in output:
+            yield from _keys(each)
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        for field in dataclasses.fields(output):
+            yield from _keys(getattr(output, field.name))
 
 
 def _words(output: object) -> Iterator[str | bytes | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,12 +53,13 @@ def converted_graph(
     found = examine(model, [batch], CallForm.flat(len(batch)).names, seed=0)
     cast = _caster(planned.input_dtype)
     inputs = BuildInputs([cast(copied(batch))], torch.get_num_threads(), traits=found.traits)
-    made = build(planned, model, inputs)
+    # Exporters print their steps, which are none of the application's output.
+    with contextlib.redirect_stdout(io.StringIO()):
+        made = build(planned, model, inputs)
+        first, again = made.call(cast(batch)), made.call(cast(batch))
     expected = found.outputs[0]
-    first = made.call(cast(batch))
     order = _order(expected, first)
     types = [tensor.dtype for _, _, tensor in expected]
-    again = made.call(cast(batch))
     keeps = not _share_memory(first, again)
 
     def run(*given: Any) -> tuple[Any, ...]:

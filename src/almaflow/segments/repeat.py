@@ -6,7 +6,7 @@ import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Repeated:
     rounds_ms: tuple[float, ...]
     """Of each round, the mean of a call with conversions in place."""
     python_ms: float
-    """Python's share of it, as the mean over all rounds."""
+    """Python's share of a call, as the median over the rounds."""
     eager_rounds_ms: tuple[float, ...]
     agreement: Agreement
 
@@ -87,9 +87,9 @@ def repeat(function: Accelerated, given: Sequence[Arguments], stitched: Stitched
                     if ours and stitched.last:
                         calls.append(stitched.last)
                 times[ours].append(fmean(took))
-            python += [sum(call.python_ms) for call in calls]
+            python.append(fmean(sum(call.python_ms) for call in calls))
     agreed = agreement(references, answers, stitched.conversions.types)
-    return Repeated(tuple(calls), tuple(times[True]), fmean(python), tuple(times[False]), agreed)
+    return Repeated(tuple(calls), tuple(times[True]), median(python), tuple(times[False]), agreed)
 
 
 def _seeded(run: Callable[[Arguments], object], given: Arguments) -> object:

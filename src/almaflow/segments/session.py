@@ -180,6 +180,8 @@ class ProfilingSession:
             self.note(f"{self.files.root}: {error.strerror or error}: what is recorded from here on is not kept")
 
     def _record(self, error: str | None) -> Profile:
+        import torch  # the application's own
+
         calls, functions = self.calls.ended(), self.calls.functions()
         segments = with_calls(self._store.segments(), calls)
         if not functions:
@@ -200,5 +202,6 @@ class ProfilingSession:
             inputs=self._settings[1],
             error=error,
             processor=machine.describe().cpu,
+            threads=torch.get_num_threads(),
             versions=machine.environment(git=False),
         )

@@ -103,7 +103,7 @@ class _StitchedGraph:
         self._module = module
         self._weights = weights_in(example_inputs)
         self._told_by = (*sizes_in(module), *self._weights[:1], *self._weights[-1:])
-        self._runs: dict[tuple[int, ...], tuple[str | None, Callable[..., Any]]] = {}
+        self._runs: dict[tuple[int, ...], tuple[str | None, Callable[..., Any], list[Any]]] = {}
         self._on_cuda = any(getattr(each, "is_cuda", False) for each in example_inputs)
 
     def run(self, *args: Any) -> Any:
@@ -115,8 +115,10 @@ class _StitchedGraph:
         key = tuple([each if type(each := args[place]) is int else id(each) for place in self._told_by])
         known = self._runs.get(key)
         if known is None:
-            known = self._runs[key] = self._conversions.convert(self._module, args, self._weights)
-        segment_id, forward = known
+            found = self._conversions.convert(self._module, args, self._weights)
+            # The weights are held: what came into the memory of one that is gone would run with its conversion.
+            known = self._runs[key] = (*found, [args[place] for place in self._told_by])
+        segment_id, forward, _ = known
         began = self._now()
         results = forward(*args)
         if segment_id is not None:

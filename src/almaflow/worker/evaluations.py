@@ -7,7 +7,7 @@ per sample for each name. The outputs are a tensor, or a mapping of tensors wher
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 

@@ -238,7 +238,7 @@ def test_further_rounds_are_taken_while_they_are_wanted(monkeypatch: pytest.Monk
     monkeypatch.setattr("almaflow.worker.sizes.Rounds", TenCalls)
     checker: Any = SimpleNamespace(inputs=SimpleNamespace(prepare=None), task=SimpleNamespace(measure=MeasureSpec()))
     nothing: Any = None
-    assert rounds_at(checker, nothing, nothing, nothing).rounds == [0, 1, 2]
+    assert len(rounds_at(checker, nothing, nothing, nothing).rounds) == 3
     assert len(rounds_at(checker, nothing, nothing, nothing, lambda count: count < 95).samples_ms) == 100
 
 

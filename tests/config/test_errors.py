@@ -64,6 +64,10 @@ def answer(*overrides: str) -> str:
         ("evaluate.max_drop=-1", "evaluate.max_drop=-1.0: must be 0 or more"),
         ("evaluate.lower_is_better=[depth]", "evaluate.lower_is_better=['depth']: there is no evaluation"),
         (
+            "evaluate=map evaluate.kwargs.box_format=yxyx",
+            "evaluate.kwargs.box_format=yxyx: must be one of xyxy, xywh, cxcywh",
+        ),
+        (
             "evaluate.max_drop=0.1",
             (
                 "evaluate.max_drop=0.1: there is no evaluation; choose evaluate=top1 or another one, or "
@@ -134,7 +138,7 @@ def answer(*overrides: str) -> str:
             "nope/x=3",
             (
                 "nope/x=3: no such configuration group; groups: model, hardware, tier, predictor, measure, evaluate, "
-                "tracking, experiment"
+                "tracking, fleet, experiment"
             ),
         ),
         ("model=null", "a configuration group takes the name of one of its choices, e.g. model=resnet18"),
@@ -159,7 +163,7 @@ def answer(*overrides: str) -> str:
     ],
 )
 def test_wrong_values_keys_and_choices(override: str, line: str) -> None:
-    overrides = override.split(" ") if override.startswith("measure=thorough ") else [override]
+    overrides = override.split(" ") if override.startswith(("measure=thorough ", "evaluate=map ")) else [override]
     assert answer(*overrides) == line
 
 

@@ -135,6 +135,16 @@ def test_a_kept_model_that_is_damaged_is_told(home: Path) -> None:
     assert str(path) in str(raised.value)
 
 
+def test_a_job_whose_best_model_is_damaged_says_so_and_is_not_done(stored_home: Path) -> None:
+    made, progress = measured_job(stored_home, "best", ok("EAGER", 20.0)), Said()
+    (stored_home / "jobs" / "j" / "kept" / "EAGER" / "export.json").write_bytes(b"[]")
+    files, store = JobFiles.of(made.directory), JobStore(resolve_uri(None), progress)
+    closed = store.log_models(files, store.close(files, made, Status.OK))
+    assert not closed.tracked
+    (line,) = progress.lines
+    assert "it is not logged as a model until its directory is removed" in line
+
+
 def test_a_model_that_cannot_be_logged_keeps_no_other_one_away(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = measured_job(home, "all", *(with_run(name, ms) for name, ms in (("EAGER", 20.0), ("ONNX_CPU", 10.0))))
     tried: list[str] = []

@@ -62,9 +62,13 @@ def test_a_box_that_lies_beside_counts_up_to_its_overlap() -> None:
     assert scores.means == {"map": pytest.approx(0.6 * HALF_FOUND), "map_50": pytest.approx(HALF_FOUND)}
 
 
-def test_another_class_or_form_of_boxes_finds_nothing() -> None:
+def test_a_box_of_another_class_finds_nothing() -> None:
     assert found(parts(SQUARE, label=2), "lists", ("0", "1", "2")).means["map"] == 0.0
-    assert found(parts(SQUARE), "lists", ("0", "1", "2"), box_format="cxcywh").means["map"] == pytest.approx(HALF_FOUND)
+
+
+def test_a_width_of_25_instead_of_30_is_an_overlap_of_five_sixths() -> None:
+    scores = found(parts([10.0, 10.0, 25.0, 30.0]), "lists", ("0", "1", "2"), box_format="xywh")
+    assert scores.means == {"map": pytest.approx(0.7 * HALF_FOUND), "map_50": pytest.approx(HALF_FOUND)}
 
 
 @pytest.mark.parametrize(("outputs", "line"), [

@@ -12,8 +12,9 @@ from tests.support.example_jobs import planned
 from tests.support.minimal_task import LINEAR, Events, TurnInbox, do_prepare, make_task
 
 from almaflow.errors import UsageError
-from almaflow.records import Axis, BatchSearch, DynamicDim, FailureKind, ModelSpec
+from almaflow.records import Axis, BatchSearch, DynamicDim, FailureKind, MeasureSpec, ModelSpec
 from almaflow.worker.failures import FixedSizeError, WrongOutputError, classify
+from almaflow.worker.sizes import rounds_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,17 +141,25 @@ SEARCHED = replace(DYNAMIC, search=BatchSearch(1, 8))
 
 
 def searched(
-    tmp_path: Path, call_ms: Callable[[int], float], model: ModelSpec = SEARCHED, **others: Any
+    tmp_path: Path, call_ms: Callable[[int], float], model: ModelSpec = SEARCHED, rounds_s: float = 0.0, **others: Any
 ) -> tuple[BatchSearchResult | None, Exception | None]:
     """Search on a machine whose calls take a made time."""
 
-    def made_rounds(checker: Any, converted: Any, _synchronize: Any, _events: Any, least_samples: int) -> Any:
+    now_s = 0.0
+
+    def made_rounds(checker: Any, converted: Any, _synchronize: Any, _events: Any, more: Callable[[int], bool]) -> Any:
+        nonlocal now_s
+        now_s += rounds_s
         batch = checker.inputs.get(0)
         converted.call(batch)
-        return SimpleNamespace(samples_ms=[call_ms(len(batch[0]))] * max(9, least_samples), rounds=[])
+        count = 9
+        while more(count):
+            count += 1
+        return SimpleNamespace(samples_ms=[call_ms(len(batch[0]))] * count, rounds=[])
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("almaflow.worker.batch_search.rounds_at", made_rounds)
+        patched.setattr("almaflow.worker.batch_search.time", SimpleNamespace(perf_counter=lambda: now_s))
         kept, _, error = run(tmp_path, model, **others)
     return kept[-1].search, error
 
@@ -203,6 +212,41 @@ def test_a_search_takes_no_call_that_would_be_too_long(tmp_path: Path) -> None:
     found, _ = searched(tmp_path, lambda _batch: 5000.0)
     assert found is not None
     assert (found.batch, found.reason) == (1, "at 2: a call would take 10.0 s, more than measure.max_time_s=6")
+
+
+def test_what_is_timed_stands_where_no_time_is_left_to_time_it_again(tmp_path: Path) -> None:
+    limited = replace(DYNAMIC, search=BatchSearch(1, 8, {"latency_ms": 11.0}))
+    found, _ = searched(tmp_path, lambda batch: 9.5 + batch, limited, rounds_s=40.0)
+    assert found is not None
+    assert (found.batch, found.reason) == (1, "at 2: latency_ms 11.5 > 11")
+    (second := tmp_path / "second").mkdir()
+    found, _ = searched(second, lambda batch: 10.0 * batch, rounds_s=20.0)
+    assert found is not None
+    assert (found.batch, found.reason) == (1, "throughput grows by less than 5% up to 4")
+
+
+def test_further_rounds_are_taken_while_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TenCalls:
+        def __init__(self, *_args: Any) -> None:
+            self.samples_ms: list[float] = []
+            self.rounds: list[int] = []
+
+        def take(self, turn: Any) -> None:
+            self.rounds.append(turn.index)
+            self.samples_ms += [1.0] * 10
+
+    monkeypatch.setattr("almaflow.worker.sizes.Rounds", TenCalls)
+    checker: Any = SimpleNamespace(inputs=SimpleNamespace(prepare=None), task=SimpleNamespace(measure=MeasureSpec()))
+    nothing: Any = None
+    assert len(rounds_at(checker, nothing, nothing, nothing).rounds) == 3
+    assert len(rounds_at(checker, nothing, nothing, nothing, lambda count: count < 95).samples_ms) == 100
+
+
+def test_a_percentile_without_its_calls_keeps_no_limit(tmp_path: Path) -> None:
+    limited = replace(DYNAMIC, search=BatchSearch(1, 8, {"latency/p90": 12.0}))
+    found, _ = searched(tmp_path, lambda _batch: 10.0, limited, rounds_s=61.0)
+    assert found is not None
+    assert (found.batch, found.reason) == (None, "at 1 already: no time left for the 64 calls that latency/p90 needs")
 
 
 def test_a_found_batch_at_which_the_answer_is_wrong_is_told(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from almaflow.config.dynamic import batch_search, dynamic_dims, further_sizes, u
 from almaflow.config.schema import EvaluateConfig, JobConfig, LimitsConfig, MeasureConfig, TrackingConfig
 from almaflow.errors import UsageError
 from almaflow.records import Resume
-from almaflow.records.quality import SECTION, figures_of
+from almaflow.records.quality import BOX_FORMATS, SECTION, figures_of, wrong_box_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,6 +183,8 @@ def _evaluate(evaluate: EvaluateConfig) -> list[str]:
         return [f"evaluate.{given[0]}={getattr(evaluate, given[0]):g}: there is no evaluation; choose {chosen}"]
     if evaluate.lower_is_better and evaluate._target_ is None:
         return [f"evaluate.lower_is_better={evaluate.lower_is_better}: there is no evaluation"]
+    if (form := wrong_box_format(evaluate._target_, evaluate.kwargs)) is not None:
+        return [f"evaluate.kwargs.box_format={form}: must be one of {', '.join(BOX_FORMATS)}"]
     return []
 
 

@@ -77,6 +77,12 @@ def to_log(job: Job, damaged: list[RecordError] | None = None) -> list[Exported]
     return [Exported(*kept[row.name], job, row) for row in rows]
 
 
+def waits(job: Job) -> bool:
+    """Whether models are to be logged, or cannot be found out for a damaged one, of which ``log_kept`` tells."""
+    damaged: list[RecordError] = []
+    return bool(to_log(job, damaged) or damaged)
+
+
 def model_files(exported: Exported) -> ModelFiles:
     """Return what is logged of a kept model.
 

@@ -13,7 +13,7 @@ from almaflow.errors import AlmaflowError, RecordError, TrackingError
 from almaflow.jobs.artifacts import write_summary
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.leftovers import remove_dead, take_up
-from almaflow.jobs.model_logging import log_kept, to_log
+from almaflow.jobs.model_logging import log_kept, waits
 from almaflow.machine.directory_lock import BusyError
 from almaflow.records import Job, Status
 from almaflow.report.markdown import line
@@ -72,7 +72,7 @@ def close_in_store(  # noqa: PLR0913 - a job, and how it ended
     files.write_job(replace(job, tracked=False))  # the IDs of its runs, should its models fail
     if tracker and models:
         return log_waiting(files, job, uri)
-    job = replace(job, tracked=not unreadable and not (tracker and to_log(job)))
+    job = replace(job, tracked=not unreadable and not (tracker and waits(job)))
     files.write_job(job)
     return job
 

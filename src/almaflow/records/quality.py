@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 SECTION = "quality/"
 """How the metrics of an evaluation begin."""
@@ -56,6 +56,8 @@ _FIGURES_OF = {
     "mean_average_precision": ("map", "map_50"),
 }
 """The figures of each function in that module."""
+BOX_FORMATS = ("xyxy", "xywh", "cxcywh")
+"""How four numbers are a box: two corners, a corner and the size, or the centre and the size."""
 
 
 @dataclass(frozen=True)
@@ -113,3 +115,9 @@ def figures_of(target: str | None) -> tuple[str, ...]:
     """Return the figures of an evaluation that is part of almaflow; none of any other, whose names it tells itself."""
     known = target is not None and target.startswith(_EVALUATIONS)
     return _FIGURES_OF.get((target or "").removeprefix(_EVALUATIONS), ()) if known else ()
+
+
+def wrong_box_format(target: str | None, kwargs: Mapping[str, Any]) -> str | None:
+    """Return the form of boxes that a detector's evaluation is asked for, where there is no such form."""
+    form = kwargs.get("box_format", BOX_FORMATS[0])
+    return None if target != f"{_EVALUATIONS}mean_average_precision" or form in BOX_FORMATS else f"{form}"

@@ -72,7 +72,7 @@ class _Sizes:
         self._axes = axes_of(self._task.model, reference.call_form.names, reference.batches[0])
         self._present = present_sizes(self._axes, reference.batches[0])
         self._timed: dict[int, SizeMeasurement] = {}
-        self._began = time.perf_counter()
+        self._ends = time.perf_counter() + BUDGET * self._task.measure.max_time_s
         self._mb_before = devices.resident_mb()
         percents = [name.removeprefix("latency/p") for name in search.max_ms if name.startswith("latency/p")]
         self._least_samples = max((PERCENTILE_SAMPLES[int(percent)] for percent in percents), default=0)
@@ -84,20 +84,23 @@ class _Sizes:
     def measure(self, batch: int) -> Trial:
         """Time a batch size; what cannot be run, or would take too much, does not fit."""
         if reason := self._no_time(batch) or self._no_memory(batch):
-            return Trial(batch, math.inf, reason)
+            return self._trial(batch) if batch in self._timed else Trial(batch, math.inf, reason)
         try:
             self._take(batch)
         except Exception as error:  # noqa: BLE001 - whatever a runtime raises for a size that it does not take
             return Trial(batch, math.inf, described(error))
         finally:
             self._free()
+        return self._trial(batch)
+
+    def _trial(self, batch: int) -> Trial:
         timed = summary(self._timed[batch].samples_ms)
         over, close = self._over({"latency_ms": timed.median} | {f"latency/{k}": v for k, v in vars(timed).items()})
         return Trial(batch, timed.floor, over, close)
 
     def _take(self, batch: int) -> None:
         checker = self._checker_at(batch, self._batch(batch), [])
-        rounds = rounds_at(checker, self._converted, self._synchronize, self._events, self._least_samples)
+        rounds = rounds_at(checker, self._converted, self._synchronize, self._events, self._wants_more)
         wall_s = sum(each.wall_s for each in rounds.rounds) if self._task.measure.streams > 1 else None
         before = self._timed.get(batch)
         self._timed[batch] = SizeMeasurement(
@@ -105,6 +108,10 @@ class _Sizes:
             samples_ms=(*(before.samples_ms if before else ()), *rounds.samples_ms),
             wall_s=None if wall_s is None else wall_s + ((before.wall_s or 0.0) if before else 0.0),
         )
+
+    def _wants_more(self, samples: int) -> bool:
+        """Whether a percentile needs further calls, for which there is time."""
+        return samples < self._least_samples and time.perf_counter() <= self._ends
 
     def _batch(self, batch: int) -> Batch:
         return resized(self._checker.reference.batches, self._axes, {**self._present, BATCH: batch})
@@ -114,6 +121,8 @@ class _Sizes:
 
     def _over(self, figures: dict[str, Any]) -> tuple[str | None, bool]:
         """Return the first limit that is broken, and whether all that are broken are nearly kept."""
+        if unknown := [name for name in self._search.max_ms if figures[name] is None]:
+            return f"no time left for the {self._least_samples} calls that {unknown[0]} needs", False
         broken = {
             name: (figures[name], most) for name, most in self._search.max_ms.items() if exceeds(figures[name], most)
         }
@@ -122,7 +131,7 @@ class _Sizes:
 
     def _no_time(self, batch: int) -> str | None:
         measure = self._task.measure
-        if time.perf_counter() - self._began > BUDGET * measure.max_time_s:
+        if time.perf_counter() > self._ends:
             return f"no time left: the search has taken {BUDGET} times measure.max_time_s={measure.max_time_s:g}"
         if batch in self._timed or not self._timed:
             return None

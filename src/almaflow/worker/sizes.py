@@ -118,11 +118,19 @@ def rounds_at(
     converted: ConvertedModel,
     synchronize: Callable[[], None],
     events: EventWriter,
-    least_samples: int = 0,
+    more: Callable[[int], bool] = lambda _samples: False,
 ) -> Rounds:
-    """Warm up at a checker's size, and take ``ROUNDS`` rounds there, or more for so many samples."""
+    """Warm up at a checker's size, and take ``ROUNDS`` rounds there, or more while they are wanted after the others.
+
+    Args:
+        checker: Has the inputs of that size.
+        converted: Is called.
+        synchronize: Waits for the device.
+        events: Is told the phases.
+        more: Whether further rounds are wanted after so many samples.
+    """
     inputs, task = checker.inputs, checker.task
     rounds = Rounds(lambda index: converted.call(inputs.get(index)), synchronize, task, events, inputs.prepare)
-    while len(rounds.rounds) < ROUNDS or len(rounds.samples_ms) < least_samples:
+    while len(rounds.rounds) < ROUNDS or more(len(rounds.samples_ms)):
         rounds.take(round_request(task.measure, len(rounds.rounds)))
     return rounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import sys
 from importlib.util import find_spec
@@ -157,7 +158,12 @@ def test_alma_is_imported_without_what_none_of_the_planned_conversions_needs(tmp
         "early": [],
         "not of quanto": False,
         "later": None if not find_spec("transformers") else "optimum.quanto.models.transformers_models",
+        "models": "optimum.quanto.models",
         "quantiser": "XNNPACKQuantizer",
+        "is one": [True, True],
+        "inherits": True,
+        "true class": True,
+        "unknown": False,
     }
 
 
@@ -169,15 +175,28 @@ def in_child_later() -> dict[str, Any]:
     early = sorted(name for name in ("transformers", "executorch.exir", "optimum.quanto.models") if name in sys.modules)
     import optimum.quanto
 
+    models = optimum.quanto.models.__name__
     absent = hasattr(optimum.quanto, "nothing_of_this_name")
     wrapper = getattr(optimum.quanto, "QuantizedModelForCausalLM", None)  # whoever asks for one gets it
     from alma.conversions.options import export_quant
 
+    made = export_quant.XNNPACKQuantizer()
+    of_alma: Any = export_quant.XNNPACKQuantizer
+
+    class Own(of_alma):  # type: ignore[misc]
+        pass
+
+    old = importlib.import_module("torch.ao.quantization.quantizer.xnnpack_quantizer")
     return {
         "early": early,
+        "models": models,
+        "is one": [isinstance(made, of_alma), issubclass(Own, of_alma)],
+        "inherits": isinstance(Own(), type(made)),
+        "true class": old.XNNPACKQuantizer is type(made),
+        "unknown": hasattr(old, "nothing_of_this_name"),
         "not of quanto": absent,
         "later": getattr(wrapper, "__module__", None),
-        "quantiser": type(export_quant.XNNPACKQuantizer()).__name__,
+        "quantiser": type(made).__name__,
     }
 
 

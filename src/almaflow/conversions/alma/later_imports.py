@@ -30,6 +30,7 @@ def import_quanto() -> None:
     def of_models(name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return getattr(importlib.import_module(MODELS), name)
+        models = importlib.import_module(MODELS)
+        return models if name == "models" else getattr(models, name)
 
     quanto.__getattr__ = of_models  # type: ignore[method-assign] # PEP 562

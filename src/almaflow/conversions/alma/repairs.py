@@ -54,6 +54,8 @@ def _alias_pt2e() -> None:
     sys.modules[PT2E] = importlib.import_module("torchao.quantization.pt2e.quantize_pt2e")
 
 
+OF_ALMA = ("XNNPACKQuantizer", "get_symmetric_quantization_config")
+"""What Alma imports of that module, when it is imported itself."""
 XNNPACK_HOMES = ("executorch.backends.xnnpack.quantizer.xnnpack_quantizer", "torchao.testing.pt2e._xnnpack_quantizer")
 
 
@@ -71,7 +73,7 @@ def xnnpack_quantizer() -> types.ModuleType:
 
 
 class _LaterModule(types.ModuleType):
-    """A module whose functions import the real one when they are called.
+    """A module that gives what Alma imports from it before the real module is there, and all else of the real one.
 
     Alma imports what all of its conversions need, and the real module brings much of ExecuTorch with it.
     """
@@ -79,11 +81,39 @@ class _LaterModule(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name in OF_ALMA and not any(home in sys.modules for home in XNNPACK_HOMES):
+            return _Later(name)
+        try:
+            return getattr(xnnpack_quantizer(), name)
+        except ImportError as error:  # whoever looks for a name in all modules expects no other error
+            raise AttributeError(name) from error
 
-        def of_real(*args: Any, **kwargs: Any) -> Any:
-            return getattr(xnnpack_quantizer(), name)(*args, **kwargs)
 
-        return of_real
+class _Later:
+    """Stands for a name of the real module: it is called, asked, compared with and inherited from as the real thing."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def _real(self) -> Any:
+        return getattr(xnnpack_quantizer(), self._name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._real()(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._real(), name)
+
+    def __instancecheck__(self, instance: object) -> bool:
+        return isinstance(instance, self._real())
+
+    def __subclasscheck__(self, subclass: type) -> bool:
+        return issubclass(subclass, self._real())
+
+    def __mro_entries__(self, _bases: tuple[object, ...]) -> tuple[type]:
+        return (self._real(),)
 
 
 def _alias_xnnpack() -> None:

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
     pytest.mark.skipif(not can_simulate(), reason=f"simulated machines: {NEEDS}"),
-    pytest.mark.skipif(not has_ray(), reason="Ray: pip install 'mlflow-alma[ray]'"),
+    pytest.mark.skipif(not has_ray(), reason="Ray: pip install -e '.[ray]'"),
 ]
 
 LOST_AFTER_S = 30

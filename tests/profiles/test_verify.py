@@ -6,7 +6,6 @@ import pytest
 from tests.support.made_profiles import figure, results, workload
 
 from almaflow.errors import UsageError
-from almaflow.profiles import verify
 from almaflow.profiles.verify import best_mix
 from almaflow.records.profile import Segment
 
@@ -39,11 +38,13 @@ def test_nothing_measured_has_no_mix() -> None:
 def test_threads_are_those_of_the_jobs_and_then_the_applications_again() -> None:
     import torch
 
+    from almaflow.segments.repeat import own_threads
+
     before = torch.get_num_threads()
-    with verify.own_threads(before + 1) as told:
+    with own_threads(before + 1) as told:
         assert torch.get_num_threads() == before + 1
         assert told == [f"run with {before + 1} threads, as the segments were measured; the application has {before}"]
     assert torch.get_num_threads() == before
     for unchanged in (None, before):
-        with verify.own_threads(unchanged) as told:
+        with own_threads(unchanged) as told:
             assert (told, torch.get_num_threads()) == ([], before)

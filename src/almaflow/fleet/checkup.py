@@ -53,7 +53,7 @@ def _ray() -> Check:
     try:
         return Check("Ray", f"{metadata.version('ray')} is installed; all machines need the same, and the same Python")
     except metadata.PackageNotFoundError:
-        return Check("Ray", "is not installed: pip install 'mlflow-alma[ray]'", is_well=False)
+        return Check("Ray", "is not installed: pip install -e '.[ray]' in almaflow's checkout", is_well=False)
 
 
 def _token() -> Check:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from almaflow.segments.settings import check_counts
 from almaflow.stats import series_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from almaflow.profiles.files import MeasuredFiles
     from almaflow.profiles.totals import Latency
@@ -73,7 +72,7 @@ def verify(
         AlmaflowError: another process measures the session.
         Exception: whatever the application raises.
     """
-    from almaflow.segments.repeat import repeat
+    from almaflow.segments.repeat import own_threads, repeat
     from almaflow.segments.stitched import Conversions, Stitched
 
     check_counts(rounds=rounds)
@@ -106,23 +105,6 @@ def verify(
     except TrackingError as error:
         tell(str(error))
     return tuple(found)
-
-
-@contextmanager
-def own_threads(count: int | None) -> Iterator[list[str]]:
-    """Run with as many threads as the segments were measured with, and yield a line where these are others."""
-    import torch  # the application's own
-
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield []
-        return
-    torch.set_num_threads(count)
-    try:
-        what = "1 thread" if count == 1 else f"{count} threads"
-        yield [f"run with {what}, as the segments were measured; the application has {before}"]
-    finally:
-        torch.set_num_threads(before)
 
 
 def best_mix(segments: Mapping[str, Segment], workload: Workload, results: ProfileResults) -> Mix:

@@ -116,3 +116,18 @@ def _own_draws() -> Iterator[None]:
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])  # noqa: NPY002
+
+
+@contextmanager
+def own_threads(count: int | None) -> Iterator[list[str]]:
+    """Run with as many threads as the segments were measured with, and yield a line where these are others."""
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield []
+        return
+    torch.set_num_threads(count)
+    try:
+        what = "1 thread" if count == 1 else f"{count} threads"
+        yield [f"run with {what}, as the segments were measured; the application has {before}"]
+    finally:
+        torch.set_num_threads(before)

@@ -43,7 +43,7 @@ def load_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        message = "Ray is not installed here: pip install 'mlflow-alma[ray]', the same version as on the head"
+        message = "Ray is not installed here: pip install -e '.[ray]' in almaflow's checkout, as on the head"
         raise UsageError(message) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     return ray
@@ -59,7 +59,7 @@ def load_client() -> Any:
     try:
         from ray.util.client.logsclient import LogstreamClient
     except ImportError as error:
-        message = "Ray's client is not installed here: pip install 'mlflow-alma[ray]'"
+        message = "Ray's client is not installed here: pip install -e '.[ray]' in almaflow's checkout"
         raise UsageError(message) from error
     logging.getLogger("ray.client_builder").setLevel(logging.ERROR)  # Ray sets its own logger's level again
     for name in ("log", "stdstream"):

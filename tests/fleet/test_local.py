@@ -6,10 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.fake_fleet import order, write_result
+from tests.support.fake_fleet import order, use_fake_program, write_result
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.fleet import spool as spooling
 from almaflow.fleet.engines.local import GRANTS, LocalEngine
 from almaflow.fleet.spool import RUNNING, Spool, SpoolState
 from almaflow.records import write_json
@@ -25,7 +24,7 @@ PATIENCE_S = 300.0
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(spooling, "MODULE", "tests.support.fake_program")
+    use_fake_program(monkeypatch)
     return tmp_path / "spool"
 
 

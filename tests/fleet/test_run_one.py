@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tests.support.fake_fleet import use_fake_program
 
 import almaflow
 from almaflow.errors import UsageError
 from almaflow.fleet import orders
-from almaflow.fleet import spool as spooling
 from almaflow.jobs.segments import SegmentJobs
 from almaflow.records import to_dict
 from almaflow.records.profile import Backend
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def _quick_program(stored_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     del stored_home
-    monkeypatch.setattr(spooling, "MODULE", "tests.support.fake_program")
+    use_fake_program(monkeypatch)
 
 
 def validate(**settings: object) -> ValidationResult:

@@ -67,6 +67,7 @@ def request_of(made: Job, exclusive: str = "ignore") -> Any:
         plan=PLAN,
         resume=Resume.NO,
         keep=NOTHING,
+        elsewhere=None,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from tests.support.example_jobs import job, ok
 from tests.support.stored_jobs import PREPARED
 
 from almaflow.errors import AlmaflowError, UsageError
+from almaflow.fleet import spool as spooling
 from almaflow.fleet.run_order import JOB
 from almaflow.jobs.files import JobFiles
 from almaflow.records import ModelSpec, write_json
@@ -20,9 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    import pytest
+
     from almaflow.records.order import FleetMachine
 
 MACHINE = "0123456789ab"
+
+
+def use_fake_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have orders run by a program of the tests, which is found where this process finds it."""
+    monkeypatch.setattr(spooling, "MODULE", "tests.support.fake_program")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
 
 
 def order(order_id: str = "order-1", **values: object) -> Order:

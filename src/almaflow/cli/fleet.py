@@ -272,7 +272,7 @@ def _pythons(environments: Sequence[str]) -> dict[str, Path]:
     for each in environments:
         name, sign, python = each.partition("=")
         if not (name and sign and python):
-            message = f"--environment {each}: give it as NAME=PYTHON, e.g. torch27=/opt/torch27/bin/python"
+            message = f"--environment {each}: give it as NAME=PYTHON, e.g. torch27=~/torch27/bin/python"
             raise UsageError(message)
         found[name] = Path(python).expanduser().absolute()
     return found

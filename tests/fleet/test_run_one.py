@@ -13,9 +13,7 @@ from tests.support.fake_fleet import use_fake_program
 import almaflow
 from almaflow.errors import UsageError
 from almaflow.fleet import orders
-from almaflow.jobs.segments import SegmentJobs
 from almaflow.records import to_dict
-from almaflow.records.profile import Backend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +54,3 @@ def test_a_machine_that_is_not_here_is_refused() -> None:
     with pytest.raises(UsageError, match="hardware=h100: with fleet=local"):
         validate(hardware="H100")
 
-
-def test_a_profile_is_measured_here() -> None:
-    with pytest.raises(UsageError, match="a profile is measured on this machine"):
-        SegmentJobs([Backend("local", "EAGER", "local/EAGER")], overrides=["fleet=local"])

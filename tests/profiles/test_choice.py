@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from almaflow.profiles.choice import choose
-from almaflow.profiles.sizes import MOST, grid, interpolate
+from almaflow.profiles.sizes import MOST, Grid, grid, interpolate
 from almaflow.profiles.workload import Piece
 
 
@@ -43,9 +43,26 @@ def test_of_many_sizes_five_are_measured_and_a_sixth_checks() -> None:
     assert len(found.checks) == 1
 
 
+def test_a_family_that_takes_little_is_measured_at_fewer_sizes() -> None:
+    shares = {"most": 0.7, "some": 0.28, "little": 0.015}
+    pieces = [piece(f"{name}{size}", 1, share, float(size), name) for name, share in shares.items() for size in range(20)]
+    found = choose(pieces, 50)
+    counts = {name: sum(each.family == name for each in found.order) for name in shares}
+    assert counts == {"most": MOST + 1, "some": 3 + 1, "little": 2}
+    assert len(found.checks) == 2
+    assert not found.left_out
+
+
+def test_all_sizes_of_a_family_are_left_out_where_together_they_hardly_count() -> None:
+    pieces = [piece("whole", 1, 100.0), *(piece(f"s{size}", 1, 0.1, float(size), "many") for size in range(1, 6))]
+    found = choose(pieces, 50)
+    assert [each.segment_id for each in found.order] == ["whole"]
+    assert set(found.left_out.values()) == {"all sizes of it are below 1% of the graphs' time"}
+
+
 def test_few_sizes_are_all_measured() -> None:
     family = [piece(f"s{size}", 1, 1.0, float(size), "f") for size in range(1, 6)]
-    assert grid(family) == (family, None)
+    assert grid(family) == Grid(family)
 
 
 @given(
@@ -53,12 +70,13 @@ def test_few_sizes_are_all_measured() -> None:
 )
 def test_the_grid_holds_both_ends_and_five_sizes_whatever_the_calls(sizes: list[tuple[int, int]]) -> None:
     family = [piece(str(size), calls, 1.0, float(size), "f") for size, calls in sizes]
-    measured, check = grid(family)
-    assert len({each.segment_id for each in measured}) == MOST
-    assert check is not None
-    assert check not in measured
-    assert measured[0].size == min(size for size, _ in sizes)
-    assert measured[-1].size == max(size for size, _ in sizes)
+    for most in (MOST, 3):
+        chosen = grid(family, most)
+        assert len({each.segment_id for each in chosen.measured}) == most
+        assert chosen.check is not None
+        assert chosen.check not in chosen.measured
+        assert chosen.measured[0].size == min(size for size, _ in sizes)
+        assert chosen.measured[-1].size == max(size for size, _ in sizes)
 
 
 @given(

@@ -66,3 +66,26 @@ def test_a_function_is_measured_and_the_second_time_nothing_is(stored_home: Path
     measure_profile(session.profile_id, jobs, tell=again.append)
     assert again[-1].startswith("measured 0 of 2 segments")
     assert len(list(conversion_runs(resolve_uri(None), "almaflow"))) == len(runs)
+
+
+@pytest.mark.slow
+def test_what_a_segment_writes_to_its_inputs_is_compared(stored_home: Path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    layer, cache = torch.nn.Linear(64, 64), torch.zeros(8, 64)
+
+    def step(x: torch.Tensor, cache: torch.Tensor) -> torch.Tensor:
+        cache.index_copy_(0, torch.tensor([3]), torch.relu(layer(x))[None])
+        return cache.sum(0)
+
+    marked = almaflow.accelerate(step)
+    backends = "local/EAGER", "local/ONNX_CPU", "local/JIT_TRACE"
+    with almaflow.profile(*backends, measure="quick", overrides=QUICK, print_to=io.StringIO()) as session:
+        for _ in range(4):
+            marked(torch.randn(64), cache)
+    data = session.report().to_dict()
+    (part,) = data["functions"][0]["segments"]
+    assert [(each["status"], each["unchecked"]) for each in part["cells"]] == [("ok", False)] * 3
+    assert all(each["fidelity_db"] > 80 for each in part["cells"] if each["conversion"] != "EAGER")
+    assert session.verify(rounds=3)[0].ok

@@ -162,9 +162,9 @@ def test_what_writes_to_its_inputs_is_marked_and_best_in_eager_alone() -> None:
 def test_a_size_of_the_grid_that_failed_leaves_the_report() -> None:
     sizes = {f"a{number}": float(number) for number in range(1, 10)}
     made = workload(list(sizes), sizes=sizes)
-    measured, check = grid(list(made.pieces.values()))
-    assert check is not None
-    names = [*(each.segment_id for each in measured), check.segment_id]
+    chosen = grid(list(made.pieces.values()))
+    assert chosen.check is not None
+    names = [each.segment_id for each in chosen.pieces]
     figures = [figure(name, "EAGER", sizes[name]) for name in names]
     figures += [figure(name, "A", sizes[name] if name != names[2] else None) for name in names]
     data = analysed(made, results(*figures))

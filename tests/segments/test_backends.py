@@ -42,7 +42,7 @@ def test_names_of_octoml_profile_are_told_what_they_became(theirs: str, ours: st
         ("moon/EAGER", "backend moon/EAGER: no machine 'moon' is known; write local for this one"),
         (
             "r6i.large/onnxrt-cpu",
-            "backend r6i.large/onnxrt-cpu (r6i_large/ONNX_CPU): only local is measured from here; record on that",
+            "backend r6i.large/onnxrt-cpu (r6i_large/ONNX_CPU): only local is measured without a fleet; give fleet=ray",
         ),
         ("local/onnxrt-cpu[fp16]", "no conversion runs ONNX_CPU in FP16"),
     ],
@@ -52,3 +52,15 @@ def test_what_is_unknown_is_refused_in_one_line(name: str, told: str) -> None:
         resolve_backends(["local/EAGER", name])
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_with_a_fleet_its_machines_are_named_and_a_tier_is_that_of_the_machine() -> None:
+    found, notes = resolve_backends(["local/EAGER", "r6i.large/onnxrt-cpu", "g4dn_xlarge/tier1"], fleet=True)
+    assert [each.name for each in found][:2] == ["local/EAGER", "r6i_large/ONNX_CPU"]
+    assert {each.machine for each in found[2:]} == {"g4dn_xlarge"}
+    assert notes == ("r6i.large/onnxrt-cpu became r6i_large/ONNX_CPU",)
+    gpu, cpu = ([each.conversion for each in resolve_backends([f"{name}/tier2"], fleet=True)[0]] for name in ("t4", "cpu"))
+    assert "TENSORRT" in gpu
+    assert "TENSORRT" not in cpu
+    with pytest.raises(UsageError, match="no machine 'moon' is known"):
+        resolve_backends(["moon/EAGER"], fleet=True)

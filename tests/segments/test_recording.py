@@ -174,6 +174,7 @@ def test_inputs_that_are_written_to_and_outputs_that_share_memory_are_told(recor
     (output,) = segment.outputs
     place = [each.shape for each in segment.inputs].index((4, 6))
     assert (output.shape, output.stride, output.shares) == ((6, 4), (1, 6), place)
+    assert segment.written == (place,)
 
 
 def test_modules_methods_names_and_nested_functions(record: Callable[..., Profile]) -> None:

@@ -98,6 +98,38 @@ def test_layers_that_are_alike_run_with_their_own_weights_and_answers_are_not_ov
     assert repeated.agreement.reason is None
 
 
+@pytest.mark.parametrize("name", ["ONNX_CPU", "OPENVINO", "JIT_TRACE"])
+def test_what_a_segment_writes_to_its_inputs_is_written_in_place_too(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(6, 6)
+    cache, other = torch.zeros(4, 6), torch.ones(3)
+
+    @accelerate
+    def step(x: torch.Tensor, cache: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        cache.index_copy_(0, torch.tensor([1]), layer(x)[None])
+        other.add_(0.5)
+        return cache.sum(0) + other.sum()
+
+    given = [torch.randn(6) for _ in range(3)]
+    session = record(tmp_path, lambda: [step(each, cache, other) for each in given])
+    assert session.profile is not None
+    (segment,) = session.profile.segments
+    assert sorted(segment.inputs[index].shape for index in segment.written) == [(3,), (4, 6)]
+    plans = {segment.segment_id: plan([name], 1, "cpu", allow_device_override=False)[0]}
+    notes: list[str] = []
+    conversions = Conversions(plans, notes.append, {segment.segment_id: segment.written})
+    ((marked, _),) = session.calls.newest.items()
+    with Stitched(conversions, no_grad=True, recompile_limit=64, note=notes.append) as stitched:
+        before = other.clone()
+        answer = stitched.call(marked, (given[0], cache, other), {})
+    assert (notes, conversions.ran) == ([], {segment.segment_id: name})
+    with torch.no_grad():
+        expected = layer(given[0])
+    assert torch.allclose(cache[1], expected, atol=1e-5)
+    assert torch.equal(other, before + 0.5)  # written once
+    assert torch.allclose(answer, expected + other.sum(), atol=1e-5)
+
+
 def test_a_wrong_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = torch.nn.Linear(8, 8)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from almaflow.errors import UsageError
-from almaflow.jobs.segments import SegmentJobs
+from almaflow.fleet.segments import has_fleet, jobs_of
 from almaflow.profiles.files import MeasuredFiles
 from almaflow.profiles.measure import MIN_SEGMENT_US, measure_profile
 from almaflow.profiles.report import ProfileReport
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
+    from almaflow.fleet.segments import FleetSegmentJobs
+    from almaflow.jobs.segments import SegmentJobs
     from almaflow.records.profile import Backend
     from almaflow.records.profile_results import Verification
 
@@ -91,14 +93,15 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
 
     Args:
         backends: ``MACHINE/CONVERSION`` to measure segments with: ``local/ONNX_CPU``, ``local/tier2``; by default
-            ``local/tier1``. The names of octoml-profile are understood.
+            ``local/tier1``. With a fleet among the overrides, MACHINE may be the hardware config of one of its
+            machines: ``g4dn_xlarge/TENSORRT``. The names of octoml-profile are understood.
         measure: ``"quick"``, ``"default"`` or ``"thorough"``; None: only record.
-        time_budget_s: Seconds of measuring after which no further segment is begun.
+        time_budget_s: Seconds of measuring after which no further segment is begun on this machine.
         min_segment_us: Segments whose eager call takes less, in microseconds, are not measured while all of them
             together take no more than a hundredth of the eager time.
         tracking_uri: An MLflow tracking URI; by default the store that ``almaflow run`` writes to.
         experiment_name: The MLflow experiment, created where it is new.
-        overrides: Anything else of the jobs as ``almaflow run`` takes it.
+        overrides: Anything else of the jobs as ``almaflow run`` takes it: ``["fleet=ray", "fleet.address=..."]``.
         home: Where the profile is kept; by default almaflow's home.
         fidelity_inputs: How many different inputs of each segment are kept.
         inputs: What is written of them: ``"real"``, ``"permuted"`` (the elements shuffled) or ``"zeros"``.
@@ -113,10 +116,11 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
     _check_amount("min_segment_us", min_segment_us)
     if time_budget_s is not None:
         _check_amount("time_budget_s", time_budget_s, " or None")
-    found, notes = resolve_backends(backends)
-    jobs = None
+    found, notes = resolve_backends(backends, fleet=has_fleet(overrides))
+    here: SegmentJobs | None = None
+    there: Sequence[FleetSegmentJobs] = ()
     if measure is not None:
-        jobs = SegmentJobs(
+        here, there = jobs_of(
             found,
             measure=measure,
             tracking_uri=tracking_uri,
@@ -129,12 +133,13 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
             print_to.write(f"{line}\n")
 
     def measured(directory: Path, _backends: object) -> None:
-        if jobs is not None:
-            measure_profile(directory, jobs, min_segment_us=min_segment_us, time_budget_s=time_budget_s, tell=tell)
+        if here or there:
+            limits = {"min_segment_us": min_segment_us, "time_budget_s": time_budget_s}
+            measure_profile(directory, here, fleet=there, tell=tell, **limits)
 
     return MeasuredSession(
         found,
-        jobs.uri if jobs else resolve_uri(tracking_uri),
+        next((each.uri for each in (here, *there) if each), resolve_uri(tracking_uri)),
         notes=notes,
         home=None if home is None else Path(home).expanduser().absolute(),
         fidelity_inputs=fidelity_inputs,

@@ -132,25 +132,11 @@ def _by_order(jobs: list[FleetJob]) -> dict[str, FleetJob]:
 
 def _resumed(job: FleetJob) -> FleetJob:
     """Return the job with the order of an earlier command that asks for the same, where it is to be resumed."""
-    from almaflow.fleet import orders
-    from almaflow.fleet.adopt import job_files
-    from almaflow.records.kept_order import Kept
+    from almaflow.fleet.adopt import resumed
 
-    if Resume(str(job.made.job.resume).lower()) is Resume.NO or not (earlier := orders.newest(job.made.kept.key)):
+    if Resume(str(job.made.job.resume).lower()) is Resume.NO or not (kept := resumed(job.made.kept)):
         return job
-    if earlier.state is not Kept.open and not (earlier.state is Kept.recorded and _is_whole(job_files(earlier))):
-        return job
-    fleet, order = job.made.kept, replace(earlier.order, number=job.number)
-    kept = replace(earlier, order=order, engine=fleet.engine, address=fleet.address)  # where it is sent to now
     return replace(job, made=replace(job.made, kept=kept))
-
-
-def _is_whole(files: JobFiles) -> bool:
-    """Whether all of a recorded job was measured, and it is still here."""
-    try:
-        return not files.read_job().interrupted
-    except (FileNotFoundError, RecordError):
-        return False
 
 
 def _label(job: FleetJob, count: int) -> str:

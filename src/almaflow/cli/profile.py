@@ -17,8 +17,11 @@ from almaflow.secrets import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from almaflow.fleet.segments import FleetSegmentJobs
     from almaflow.jobs.segments import SegmentJobs
     from almaflow.segments.session import ProfilingSession
+
+    Jobs = tuple[SegmentJobs | None, tuple[FleetSegmentJobs, ...]]
 
 MEASURE = ("quick", "default", "thorough")
 DEFAULT = "local/tier1"
@@ -52,6 +55,13 @@ def _measuring(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--experiment", default="almaflow", show_default=True, help="The MLflow experiment."),
         click.option("--uri", help="MLflow store or server to write to.  [default: as `almaflow run`]"),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Anything else as `almaflow run` takes it, such as fleet=ray and fleet.address=HOST:PORT.",
+        ),
     ):
         command = option(command)
     return command
@@ -77,7 +87,7 @@ def profile() -> None:
     multiple=True,
     default=[DEFAULT],
     show_default=True,
-    help="local/CONVERSION or local/tier2.",
+    help="local/CONVERSION or local/tier2; with a fleet MACHINE/CONVERSION.",
 )
 @click.option("--no-measure", is_flag=True, help="Only record.")
 @click.option("--verify", "verifies", is_flag=True, help="Then run calls with the best conversions in place.")
@@ -153,19 +163,25 @@ def show(profile_id: str, *, verbose: bool, graphs: bool) -> None:
 
 
 def _jobs(
-    backends: tuple[str, ...], *, measure: str, experiment: str, uri: str | None, **_others: object
-) -> SegmentJobs:
-    from almaflow.jobs.segments import SegmentJobs
+    backends: tuple[str, ...],
+    *,
+    measure: str,
+    experiment: str,
+    uri: str | None,
+    overrides: tuple[str, ...],
+    **_others: object,
+) -> Jobs:
+    from almaflow.fleet.segments import has_fleet, jobs_of
     from almaflow.segments.backends import resolve_backends
 
-    found, notes = resolve_backends(backends)
+    found, notes = resolve_backends(backends, fleet=has_fleet(overrides))
     for line in notes:
         click.echo(line, err=True)
-    return SegmentJobs(found, measure=measure, tracking_uri=uri, experiment_name=experiment)
+    return jobs_of(found, measure=measure, tracking_uri=uri, experiment_name=experiment, overrides=overrides)
 
 
 def _measured(
-    root: Path, jobs: SegmentJobs, time_budget_s: float | None, verified: ProfilingSession | None = None
+    root: Path, jobs: Jobs, time_budget_s: float | None, verified: ProfilingSession | None = None
 ) -> int:
     """Measure a profile, repeat calls of a session that is still here, and print the report."""
     from almaflow import machine
@@ -177,12 +193,14 @@ def _measured(
         click.echo(line, err=True)
 
     with as_interrupts(signal.SIGTERM, signal.SIGHUP):
-        measure_profile(root, jobs, time_budget_s=time_budget_s, tell=tell)
+        here, there = jobs
+        measure_profile(root, here, fleet=there, time_budget_s=time_budget_s, tell=tell)
         try:
             if verified:
                 from almaflow.profiles.verify import ROUNDS, verify
 
-                verify(verified, MeasuredFiles.of(root), jobs.uri, ROUNDS, tell)
+                uri = next(each.uri for each in (here, *there) if each)
+                verify(verified, MeasuredFiles.of(root), uri, ROUNDS, tell)
         finally:  # what was measured is shown, whatever the application raises when its calls are repeated
             ProfileReport.of(root).print()
     # By its name alone a profile is found in the usual home only.

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import psutil
 
 from almaflow import machine
-from almaflow.errors import AlmaflowError, TrackingError, UsageError
+from almaflow.errors import AlmaflowError, RecordError, TrackingError, UsageError
 from almaflow.fleet.durable import sync_directory, sync_tree
+from almaflow.fleet.orders import newest
 from almaflow.fleet.run_order import JOB
 from almaflow.jobs.artifacts import write_reproduction
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.sync import write_to_store
 from almaflow.machine.directory_lock import BusyError
 from almaflow.records import Job, read_json, write_json
+from almaflow.records.kept_order import Kept
 from almaflow.secrets import MASK, PRIVATE
 from almaflow.tracking.uris import display_uri, resolve_uri
 
@@ -34,6 +36,28 @@ if TYPE_CHECKING:
 def job_files(kept: KeptOrder) -> JobFiles:
     """Return the files of the job that comes of an order."""
     return JobFiles.of(machine.home() / "jobs" / kept.order.order_id)
+
+
+def resumed(kept: KeptOrder) -> KeptOrder | None:
+    """Return the order of an earlier command that asks for the same and is not to be sent anew; None where none is.
+
+    It is under way, or its job is here and was not interrupted. It goes to the fleet that is named now.
+    """
+    earlier = newest(kept.key)
+    if earlier is None:
+        return None
+    if earlier.state is not Kept.open and not (earlier.state is Kept.recorded and _is_whole(job_files(earlier))):
+        return None
+    order = replace(earlier.order, number=kept.order.number)
+    return replace(earlier, order=order, engine=kept.engine, address=kept.address)
+
+
+def _is_whole(files: JobFiles) -> bool:
+    """Whether all of a recorded job was measured, and it is still here."""
+    try:
+        return not files.read_job().interrupted
+    except (FileNotFoundError, RecordError):
+        return False
 
 
 @contextmanager

@@ -59,6 +59,7 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
     kind: str | None,
     warn: Callable[[str], None],
     sweep_id: str | None = None,
+    profile_id: str | None = None,
     number: int = 0,
     model: ModelSpec | None = None,
 ) -> Made:
@@ -69,6 +70,7 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
         kind: The choice of its ``hardware``.
         warn: Shows that the store cannot be asked for what predictors learn from.
         sweep_id: The sweep that it belongs to.
+        profile_id: The profile whose segment it measures.
         number: Its position there.
         model: Takes the place of the configuration's model, for a caller that has one in hand and wrote it to files.
 
@@ -76,9 +78,7 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
         UsageError: something in the configuration is wrong, or must not be sent.
     """
     fleet = job.fleet
-    if fleet.engine is FleetEngine.ray and not fleet.address:
-        message = "fleet.address is required with fleet=ray: HOST:PORT, as `almaflow fleet head` prints it"
-        raise UsageError(message)
+    check_address(job)
     if Resume(str(job.resume).lower()) is Resume.FAILED:
         message = "resume=failed: a machine of a fleet does not see the store; take resume=true, or fleet=none"
         raise UsageError(message)
@@ -87,11 +87,12 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
     made_at = now()
     order = Order(
         order_id=new_job_id(made_at),
-        user=fleet.user or _account(),
+        user=fleet.user or account(),
         kind=None if kind in ANY_MACHINE else kind,
         configuration=_sent(job),
         number=number,
         sweep_id=sweep_id,
+        profile_id=profile_id,
         machine_id=fleet.machine,
         environment=fleet.environment,
         model=_without_places(model) if model else None,
@@ -115,7 +116,18 @@ def make_order(  # noqa: PLR0913 - a job, and what it belongs to
     return Made(kept, job, request, files)
 
 
-def _account() -> str:
+def check_address(job: JobConfig) -> None:
+    """Refuse a fleet whose head is not named.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if job.fleet.engine is FleetEngine.ray and not job.fleet.address:
+        message = "fleet.address is required with fleet=ray: HOST:PORT, as `almaflow fleet head` prints it"
+        raise UsageError(message)
+
+
+def account() -> str:
     """Return the name of the account; a container may run as a number that has none."""
     try:
         return getpass.getuser()

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.config.composition import compose
 from almaflow.config.overrides import override
-from almaflow.config.schema import FleetEngine
-from almaflow.errors import RecordError, UsageError
+from almaflow.errors import RecordError
 from almaflow.jobs.files import JobFiles
 from almaflow.jobs.request import make_request
 from almaflow.jobs.resume import is_open
@@ -28,8 +27,27 @@ if TYPE_CHECKING:
     from almaflow.records.profile import Backend
 
 
+def settings_of(
+    backends: Sequence[Backend], *, measure: str, tracking_uri: str | None, experiment_name: str
+) -> list[str]:
+    """Return the overrides that the jobs of segments have in common, without those of the user."""
+    settings = {
+        "measure": measure,
+        "tracking.uri": tracking_uri,
+        "experiment_name": experiment_name,
+        "conversions": list(dict.fromkeys([EAGER, *(each.conversion for each in backends)])),
+        "model.name": "segment",
+        "model.batch_dim": None,
+        "batch_size": 1,
+        "keep": "none",
+        "resume": "true",
+    }
+    given = [override(key, value) for key, value in settings.items() if value is not None or key != "tracking.uri"]
+    return ["model=custom", *given]
+
+
 class SegmentJobs:
-    """Jobs that have all in common but the segment.
+    """Jobs on this machine that have all in common but the segment.
 
     Args:
         backends: What segments are measured in; eager is always one of them.
@@ -51,22 +69,8 @@ class SegmentJobs:
         experiment_name: str = "almaflow",
         overrides: Sequence[str] = (),
     ) -> None:
-        settings = {
-            "measure": measure,
-            "tracking.uri": tracking_uri,
-            "experiment_name": experiment_name,
-            "conversions": list(dict.fromkeys([EAGER, *(each.conversion for each in backends)])),
-            "model.name": "segment",
-            "model.batch_dim": None,
-            "batch_size": 1,
-            "keep": "none",
-            "resume": "true",
-        }
-        given = [override(key, value) for key, value in settings.items() if value is not None or key != "tracking.uri"]
-        self._config = compose(["model=custom", *given, *overrides])
-        if self._config.fleet.engine is not FleetEngine.none:
-            message = f"fleet={self._config.fleet.engine}: a profile is measured on this machine; take fleet=none"
-            raise UsageError(message)
+        given = settings_of(backends, measure=measure, tracking_uri=tracking_uri, experiment_name=experiment_name)
+        self._config = compose([*given, *overrides])
         self.experiment_name = self._config.experiment_name
         self.uri = resolve_uri(self._config.tracking.uri)
 

@@ -14,6 +14,7 @@ from almaflow.profiles.totals import graphs_ms, median_total_ms, total
 from almaflow.profiles.workload import eager_ms
 from almaflow.records import stamp
 from almaflow.records.plan import EAGER
+from almaflow.records.profile import LOCAL
 from almaflow.records.profile_results import BEST
 
 if TYPE_CHECKING:
@@ -42,19 +43,34 @@ def analysed(workload: Workload, results: ProfileResults) -> dict[str, Any]:
         "counted_as_eager": {name: why for name, why in results.counted_as_eager.items() if name in workload.pieces},
         "size_checks": [asdict(each) | {"error_pct": each.error_pct} for each in size_checks(workload, results, known)],
         "lost": list(workload.lost),
-        "notes": [*workload.notes, *_left_out(workload, others), *_other_threads(workload, results)],
+        "notes": [
+            *(*workload.notes, *_left_out(workload, results, others)),
+            *(*_other_threads(workload, results), *_elsewhere(workload, results)),
+        ],
     }
 
 
-def _left_out(workload: Workload, others: Iterable[SegmentFigure]) -> list[str]:
+def _left_out(workload: Workload, results: ProfileResults, others: Iterable[SegmentFigure]) -> list[str]:
     """Return a line about the figures of each conversion that were measured in another setting than the newest."""
-    counts = Counter(each.conversion for each in others if each.segment_id in workload.pieces)
+    counts = Counter(
+        (each.hardware if each.hardware in results.elsewhere else LOCAL, each.conversion)
+        for each in others
+        if each.segment_id in workload.pieces
+    )
     command = f"almaflow profile measure {workload.profile_id}"
     return [
         f"{name}: {count} {'figure' if count == 1 else 'figures'} left out, measured with other versions, threads or "
-        f"on another processor than the newest ones: {command} local/{name}"
-        for name, count in counts.items()
+        f"on another processor than the newest ones: {command} {place}/{name}"
+        for (place, name), count in counts.items()
     ]
+
+
+def _elsewhere(workload: Workload, results: ProfileResults) -> list[str]:
+    """Return a line about machines other than the one that recorded the session, which alone timed Python."""
+    if not (machines := [each for each in results.elsewhere if any(one.hardware == each for one in results.figures)]):
+        return []
+    here = workload.processor or "the machine that recorded it"
+    return [f"totals of {', '.join(machines)}: Python, and graphs that were sent to no machine, count as on {here}"]
 
 
 def _other_threads(workload: Workload, results: ProfileResults) -> list[str]:
@@ -114,10 +130,10 @@ def _function(
     best: dict[str, Latency] = {}
     writing = {name for name in counts if workload.pieces[name].writes}
     for hardware in dict.fromkeys(each.hardware for each in known):
-        here = {each: found for each, found in known.items() if each.hardware == hardware}
-        best = best_of_each(here.values(), writing)
-        mixes = {BEST: (list(here.values()), best)}
-        mixes |= {each.conversion: ([found], found.of) for each, found in here.items()}
+        there = {each: found for each, found in known.items() if each.hardware == hardware}
+        best = best_of_each(there.values(), writing)
+        mixes = {BEST: (list(there.values()), best)}
+        mixes |= {each.conversion: ([found], found.of) for each, found in there.items()}
         for name, (every, used) in mixes.items():
             entry = _total(function, hardware, name, used, results) | _outcome(counts, every, used)
             entry["unchecked"] = sum(used[each].conversion != EAGER for each in writing if each in used)
@@ -127,7 +143,11 @@ def _function(
             if entry["ms"] is None and not entry["why"]:
                 entry["why"] = _without_python(function)
             totals.append(entry)
-    whole, parts = eager_ms(function), _parts_ms(function, known)
+    here = {each: found for each, found in known.items() if each.hardware not in results.elsewhere}
+    if here:  # Python, and what an application is beside its graphs, is known of the machine that recorded it
+        last = [*here][-1].hardware
+        best = best_of_each((found for each, found in here.items() if each.hardware == last), writing)
+    whole, parts = eager_ms(function), _parts_ms(function, here)
     return {
         "function": function.function,
         "calls": len(function.calls),

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from almaflow.profiles.sizes import grid
+from almaflow.profiles.sizes import FEWER, grids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,29 +34,29 @@ def choose(segments: Iterable[Piece], min_segment_us: float) -> Choice:
 
     Args:
         segments: Those that were recorded.
-        min_segment_us: Segments whose eager call takes less, in microseconds, are left out while all of them together
-            take no more than a hundredth of the eager time.
+        min_segment_us: Segments whose eager call takes less, in microseconds, are left out, and then families of many
+            sizes, while all of them together take no more than a hundredth of the eager time.
     """
     every = sorted(segments, key=lambda each: each.weight_ms)
     allowed = SMALL_SHARE * sum(each.weight_ms for each in every)
     left_out: dict[str, str] = {}
     families: dict[str, list[Piece]] = defaultdict(list)
-    spent = 0.0
     for each in every:
         if each.unmeasurable:
             left_out[each.segment_id] = each.unmeasurable
-        elif 1000 * each.eager_ms < min_segment_us and spent + each.weight_ms <= allowed:
-            spent += each.weight_ms
+        elif 1000 * each.eager_ms < min_segment_us and each.weight_ms <= allowed:
+            allowed -= each.weight_ms
             left_out[each.segment_id] = f"below {min_segment_us:g} us, and 1% of the graphs' time with all such ones"
         else:
             families[each.family].append(each)
-    order: list[Piece] = []
-    checks: set[str] = set()
-    for family in families.values():
-        measured, check = grid(family)
-        order += measured
-        if check:
-            order.append(check)
-            checks.add(check.segment_id)
-    order.sort(key=lambda each: -each.weight_ms)
-    return Choice(tuple(order), left_out, frozenset(checks))
+    kept: list[Piece] = []
+    for family in sorted(families.values(), key=lambda family: sum(each.weight_ms for each in family)):
+        weight = sum(each.weight_ms for each in family)
+        if len(family) > FEWER[-1][1] and weight <= allowed:
+            allowed -= weight
+            left_out |= {each.segment_id: "all sizes of it are below 1% of the graphs' time" for each in family}
+        else:
+            kept += family
+    chosen = grids(kept)
+    order = sorted((each for one in chosen for each in one.pieces), key=lambda each: -each.weight_ms)
+    return Choice(tuple(order), left_out, frozenset(each.check.segment_id for each in chosen if each.check))

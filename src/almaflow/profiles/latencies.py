@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from almaflow.profiles.sizes import grid, interpolate
+from almaflow.profiles.sizes import grids, interpolate
 from almaflow.profiles.totals import Latency
 from almaflow.records.plan import EAGER
 from almaflow.records.profile_results import SizeCheck
@@ -86,7 +86,7 @@ def best_of_each(every: Iterable[Latencies], writing: Collection[str] = ()) -> d
 
     Args:
         every: What the segments take in each conversion.
-        writing: Segments that write to their inputs, of which only eager counts: no check compares what they wrote.
+        writing: Segments of which only eager counts, since no check compares what they write to their inputs.
     """
     best: dict[str, Latency] = {}
     for latencies_of_one in every:
@@ -101,16 +101,15 @@ def best_of_each(every: Iterable[Latencies], writing: Collection[str] = ()) -> d
 def size_checks(workload: Workload, results: ProfileResults, every: Mapping[Deployment, Latencies]) -> list[SizeCheck]:
     """Return how far interpolation is off where a size was measured to check it."""
     checks = []
-    for family in _families(workload.pieces.values()):
-        sent = [each for each in family if each.segment_id not in results.counted_as_eager]
-        measured, check = grid(sent)
-        if check is None:
+    sent = [each for each in workload.pieces.values() if each.segment_id not in results.counted_as_eager]
+    for chosen in grids(sent):
+        if (check := chosen.check) is None:
             continue
         for deployment, known in every.items():
-            with_time = [each for each in measured if _measured(known.figures.get(each.segment_id))]
+            with_time = [each for each in chosen.measured if _measured(known.figures.get(each.segment_id))]
             points = [(each, known.of[each.segment_id]) for each in with_time]
             figure = known.figures.get(check.segment_id)
-            if figure and figure.latency_ms and len(points) == len(measured):
+            if figure and figure.latency_ms and len(points) == len(chosen.measured):
                 expected = _interpolated(points, check.size).ms
                 checks.append(
                     SizeCheck(

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from almaflow.analysis.rows import make_rows
 from almaflow.errors import AlmaflowError, TrackingError
 from almaflow.profiles.choice import choose
+from almaflow.profiles.figures import figures_of, line_of, lost
 from almaflow.profiles.files import MeasuredFiles
 from almaflow.profiles.track import track
-from almaflow.records import FailureKind, Status
 from almaflow.records.clock import now
-from almaflow.records.profile_results import SegmentFigure
 from almaflow.tracking.fingerprints import setting_fingerprint
 from almaflow.tracking.uris import display_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from almaflow.analysis.rows import Row
+    from almaflow.profiles.choice import Choice
     from almaflow.profiles.workload import Piece
     from almaflow.records import Job, ModelSpec
     from almaflow.records.profile_results import ProfileResults
@@ -40,10 +38,25 @@ class SegmentJobs(Protocol):
         """Measure a segment in the conversions that were asked for, or take what was measured before."""
 
 
-def measure_profile(
+class MachineJobs(Protocol):
+    """Runs the jobs of segments on a machine of a fleet: ``fleet.segments.FleetSegmentJobs``."""
+
+    experiment_name: str
+    uri: str
+    """A resolved store."""
+    machine: str
+    """Name of its hardware config."""
+    conversions: tuple[str, ...]
+
+    def run(self, models: Sequence[ModelSpec]) -> Iterator[tuple[str, Job | AlmaflowError]]:
+        """Yield the ID of each segment with its job, or with why it has none, as they end."""
+
+
+def measure_profile(  # noqa: PLR0913 - the settings of a measurement
     profile: Path | str,
-    jobs: SegmentJobs,
+    jobs: SegmentJobs | None,
     *,
+    fleet: Sequence[MachineJobs] = (),
     min_segment_us: float = MIN_SEGMENT_US,
     time_budget_s: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -54,10 +67,11 @@ def measure_profile(
 
     Args:
         profile: The ID of the session, or its directory.
-        jobs: Runs the jobs.
+        jobs: Runs the jobs on this machine; None: nothing is measured here.
+        fleet: Runs jobs on further machines, after those of this one.
         min_segment_us: Segments whose eager call takes less, in microseconds, are left out while all of them together
             take no more than a hundredth of the eager time.
-        time_budget_s: Seconds after which no further segment is begun.
+        time_budget_s: Seconds after which no further segment is begun on this machine.
         tell: Gets a line about each segment.
 
     Raises:
@@ -66,106 +80,103 @@ def measure_profile(
         KeyboardInterrupt: a job was interrupted; what was measured is kept.
     """
     files = MeasuredFiles.of(profile)
-    workload, began = files.workload(), now()
+    workload = files.workload()
     choice = choose(workload.pieces.values(), min_segment_us)
+    stores = [each for each in (jobs, *fleet) if each]
     with files.locked():
-        results = replace(
-            files.results(),
-            counted_as_eager=dict(choice.left_out),
-            experiment_name=jobs.experiment_name,
-            store=display_uri(jobs.uri),
-            started_at=began,
-            ended_at=None,
-            tracked=False,
-        )
-        files.write_results(results)
-        again = 0
-        for number, segment in enumerate(choice.order, 1):
-            if time_budget_s is not None and now() - began > time_budget_s:
-                left = {
-                    each.segment_id: f"the time budget of {time_budget_s:g} s" for each in choice.order[number - 1 :]
-                }
-                results = replace(results, counted_as_eager=results.counted_as_eager | _unknown(results, left))
-                tell(
-                    f"{len(left)} of {len(choice.order)} segments left: the time budget of {time_budget_s:g} s is spent"
-                )
-                break
-            place = f"segment {number} of {len(choice.order)}, {segment.location or segment.segment_id}"
-            try:
-                job = jobs.run(files.model_of(segment), results.jobs.get(segment.segment_id))
-            except TrackingError:
-                raise
-            except AlmaflowError as error:
-                results = replace(results, counted_as_eager=results.counted_as_eager | {segment.segment_id: str(error)})
-                files.write_results(results)
-                tell(f"{place}: counted as it ran eagerly: {error}")
-                continue
-            figures = _figures(segment, job)
-            again += any(each.ended_at >= began for each in figures)
-            prices = results.prices | {job.hardware.name: job.hardware.price_per_hour}
-            known = results.jobs | {segment.segment_id: job.job_id}
-            settings = results.settings | {job.hardware.name: setting_fingerprint(job)}
-            results = replace(
-                results,
-                figures=results.with_figures(figures),
-                prices=prices,
-                jobs=known,
-                settings=settings,
-                threads=results.threads | {job.hardware.name: job.hardware.threads},
-            )
-            files.write_results(results)
-            tell(f"{place}: {_line(figures)}")
-            if job.interrupted:
-                raise KeyboardInterrupt
-        results = replace(results, ended_at=now())
-        files.write_results(results)
-    tell(f"measured {again} of {len(choice.order)} segments; the others are known, or count as they ran eagerly")
+        measuring = _Measuring(files, choice, stores[0], tell)
+        if jobs:
+            measuring.here(jobs, time_budget_s)
+        for each in fleet:
+            measuring.on(each)
+        measuring.keep(ended_at=now())
+    count = len(choice.order) * len(stores)
+    tell(f"measured {measuring.again} of {count} segments; the others are known, or count as they ran eagerly")
     try:
-        track(files, jobs.uri)
+        track(files, stores[0].uri)
     except TrackingError as error:
         tell(str(error))
     return files.results()
+
+
+class _Measuring:
+    """What is known so far: each figure is on disk before the next job begins."""
+
+    def __init__(
+        self, files: MeasuredFiles, choice: Choice, store: SegmentJobs | MachineJobs, tell: Callable[[str], None]
+    ) -> None:
+        self._files, self._choice, self._tell, self._began = files, choice, tell, now()
+        self.again = 0
+        """Segments that were measured now."""
+        self._results = files.results()
+        self.keep(
+            counted_as_eager=dict(choice.left_out),
+            experiment_name=store.experiment_name,
+            store=display_uri(store.uri),
+            started_at=self._began,
+            ended_at=None,
+            tracked=False,
+        )
+
+    def keep(self, **changes: Any) -> None:
+        """Write the results with these changes."""
+        self._results = replace(self._results, **changes)
+        self._files.write_results(self._results)
+
+    def here(self, jobs: SegmentJobs, time_budget_s: float | None) -> None:
+        """Measure on this machine; what cannot be measured counts as it ran in the recording, which was here."""
+        order = self._choice.order
+        for number, segment in enumerate(order, 1):
+            if time_budget_s is not None and now() - self._began > time_budget_s:
+                left = {each.segment_id: f"the time budget of {time_budget_s:g} s" for each in order[number - 1 :]}
+                self.keep(counted_as_eager=self._results.counted_as_eager | _unknown(self._results, left))
+                self._tell(f"{len(left)} of {len(order)} segments left: the time budget of {time_budget_s:g} s is spent")
+                return
+            place = f"segment {number} of {len(order)}, {segment.location or segment.segment_id}"
+            try:
+                job = jobs.run(self._files.model_of(segment), self._results.jobs.get(segment.segment_id))
+            except TrackingError:
+                raise
+            except AlmaflowError as error:
+                self.keep(counted_as_eager=self._results.counted_as_eager | {segment.segment_id: str(error)})
+                self._tell(f"{place}: counted as it ran eagerly: {error}")
+                continue
+            self._take(segment, job, place)
+            self.keep(jobs=self._results.jobs | {segment.segment_id: job.job_id})
+            if job.interrupted:
+                raise KeyboardInterrupt
+
+    def on(self, jobs: MachineJobs) -> None:
+        """Measure on a machine of a fleet; what cannot be measured there has no time, since the recording was here."""
+        pieces = {each.segment_id: each for each in self._choice.order}
+        self.keep(elsewhere=tuple(dict.fromkeys([*self._results.elsewhere, jobs.machine])))
+        interrupted = False
+        for number, (name, found) in enumerate(jobs.run([self._files.model_of(each) for each in pieces.values()]), 1):
+            place = f"{jobs.machine}: segment {number} of {len(pieces)}, {pieces[name].location or name}"
+            if isinstance(found, AlmaflowError):
+                none = lost(name, jobs.machine, jobs.conversions, str(found))
+                self.keep(figures=self._results.with_figures(none))
+                self._tell(f"{place}: {found}")
+            else:
+                self._take(pieces[name], found, place)
+                interrupted = interrupted or found.interrupted
+        if interrupted:
+            raise KeyboardInterrupt
+
+    def _take(self, segment: Piece, job: Job, place: str) -> None:
+        """Keep the figures of a job."""
+        figures, name = figures_of(segment, job), job.hardware.name
+        self.again += any(each.ended_at >= self._began for each in figures)
+        self.keep(
+            figures=self._results.with_figures(figures),
+            prices=self._results.prices | {name: job.hardware.price_per_hour},
+            settings=self._results.settings | {name: setting_fingerprint(job)},
+            threads=self._results.threads | {name: job.hardware.threads},
+        )
+        self._tell(f"{place}: {line_of(figures)}")
 
 
 def _unknown(results: ProfileResults, reasons: dict[str, str]) -> dict[str, str]:
     """Return the reasons of those that have no figure from before."""
     known = {each.segment_id for each in results.figures}
     return {segment: reason for segment, reason in reasons.items() if segment not in known}
-
-
-def _figures(segment: Piece, job: Job) -> tuple[SegmentFigure, ...]:
-    return tuple(_figure(segment, job, row) for row in make_rows(job))
-
-
-def _figure(segment: Piece, job: Job, row: Row) -> SegmentFigure:
-    fidelity, status, failure = row.metrics.get("fidelity/sqnr_db"), row.outcome.status, row.failure_kind
-    if not row.counts and status is Status.OK:  # it answered wrongly, or ran elsewhere
-        status, failure = Status.FAILED, failure or FailureKind.WRONG_OUTPUT
-    return SegmentFigure(
-        segment.segment_id,
-        job.hardware.name,
-        row.name,
-        status,
-        latency_ms=row.latency_ms,
-        low_ms=row.metrics.get("latency/ci_low") if row.counts else None,
-        high_ms=row.metrics.get("latency/ci_high") if row.counts else None,
-        fidelity_db=fidelity,
-        equal_share=row.metrics.get("fidelity/equal_share"),
-        failure=failure,
-        message=row.message,
-        job_id=row.outcome.job_id or job.job_id,
-        run_id=row.outcome.run_id,
-        ended_at=row.outcome.ended_at,
-        setting=setting_fingerprint(job),
-    )
-
-
-def _line(figures: tuple[SegmentFigure, ...]) -> str:
-    return ", ".join(
-        f"{each.conversion} {each.latency_ms:.3g} ms" if each.latency_ms else f"{each.conversion} {_why(each)}"
-        for each in figures
-    )
-
-
-def _why(figure: SegmentFigure) -> str:
-    return "cannot run here" if figure.status is Status.UNAVAILABLE else f"failed ({figure.failure})"

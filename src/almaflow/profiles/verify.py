@@ -48,6 +48,8 @@ class Mix:
     eager: dict[str, Latency]
     notes: tuple[str, ...]
     """Which segments run eagerly although another conversion is faster, and why."""
+    written: dict[str, tuple[int, ...]]
+    """Inputs that segments write to, by their IDs."""
 
     def used(self, ran: Mapping[str, str]) -> dict[str, Latency]:
         """Return what each segment takes in what it ran in."""
@@ -89,7 +91,7 @@ def verify(
         for marked, given in session.calls.newest.items():
             name = session.calls.names[marked]
             notes = [*told, *mix.notes]
-            conversions = Conversions(mix.planned, notes.append)
+            conversions = Conversions(mix.planned, notes.append, mix.written)
             with Stitched(
                 conversions, no_grad=session.no_grad, recompile_limit=session.recompile_limit, note=notes.append
             ) as stitched:
@@ -120,10 +122,11 @@ def best_mix(segments: Mapping[str, Segment], workload: Workload, results: Profi
     """
     results, _ = results.comparable()
     every = deployments(results)
+    every = [each for each in every if each.hardware not in results.elsewhere]  # it runs here
     # Segments of one machine: a mix of several would run nowhere. The last one is the one that the report shows.
     known = {each: latencies(workload, results, each) for each in every if each.hardware == every[-1].hardware}
     if not known:
-        message = f"verify: nothing was measured yet: almaflow profile measure {workload.profile_id} BACKEND"
+        message = f"verify: nothing was measured here yet: almaflow profile measure {workload.profile_id} local/ONNX_CPU"
         raise UsageError(message)
     writing = {name for name, piece in workload.pieces.items() if piece.writes}
     best = best_of_each(known.values(), writing)
@@ -134,7 +137,8 @@ def best_mix(segments: Mapping[str, Segment], workload: Workload, results: Profi
     plans = {name: plan([name], 1, device, allow_device_override=False)[0] for name in dict.fromkeys(wanted.values())}
     notes = tuple(f"segment {name} runs eagerly: {why}" for name, why in odd.items() if best[name].conversion != EAGER)
     threads = results.threads.get(every[-1].hardware)
-    return Mix({name: plans[conversion] for name, conversion in wanted.items()}, threads, best, eager, notes)
+    written = {name: segments[name].written for name in wanted if segments[name].written}
+    return Mix({name: plans[conversion] for name, conversion in wanted.items()}, threads, best, eager, notes, written)
 
 
 def _odd(segment: Segment) -> str | None:

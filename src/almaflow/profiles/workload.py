@@ -48,7 +48,7 @@ class Piece:
     """Lower end of the median's 95% interval; None below six eager calls that count."""
     eager_high_ms: float | None = None
     writes: bool = False
-    """Whether it writes to its inputs."""
+    """Whether it writes to inputs that its code does not give, so that no check compares what it wrote."""
     inputs: str = "real"
     """What was kept of its inputs: ``real``, ``permuted`` elements, or ``zeros``."""
 
@@ -172,7 +172,7 @@ def _piece(segment: Segment, calls: int, times: Sequence[float], kept: str) -> P
         segment.ambient.autocast,
         segment.eager.ci_low_ms if segment.eager else None,
         segment.eager.ci_high_ms if segment.eager else None,
-        any(each.mutated for each in segment.inputs),
+        any(each.mutated for each in segment.inputs) and not segment.written,
         kept,
     )
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+LOCAL = "local"
+"""Name of the machine that records a session, among the machines of its backends."""
+
+
 @dataclass(frozen=True)
 class Backend:
     """A conversion on a machine, to measure segments with."""
 
     machine: str
-    """``local``, or the name of a config of ``conf/hardware``."""
+    """``local``, or the name of a config of ``conf/hardware``, which a machine of a fleet has to match."""
     conversion: str
     """Name in the catalogue."""
     requested: str
@@ -95,6 +99,9 @@ class Segment:
     """Whether it draws at random: two runs of it need not agree."""
     stateful: bool = False
     """Whether it writes to its own weights or buffers."""
+    written: tuple[int, ...] = ()
+    """Inputs that it writes to and that its code gives after the outputs, so that what was written is compared; empty
+    for profiles of older versions."""
     batches: int = 0
     """Calls whose inputs were kept, each different from the others."""
     unmeasurable: str | None = None

@@ -112,6 +112,8 @@ class ProfileResults:
     """``SegmentFigure.setting`` of the newest job on each machine."""
     threads: dict[str, int] = field(default_factory=dict)
     """Threads of the newest job on each machine."""
+    elsewhere: tuple[str, ...] = ()
+    """Machines that are not the one which recorded the session."""
     experiment_name: str = "almaflow"
     store: str | None = None
     """URI of the MLflow store, without credentials."""

@@ -36,7 +36,7 @@ def converted_graph(
     Args:
         planned: The conversion.
         alone: The graph with its sizes filled in, and its weights, which are copied.
-        args: The arguments of a call, which are not changed.
+        args: The arguments of a call, which are not changed here.
         autocast: Type of autocast by device type, where it is on.
 
     Raises:
@@ -56,7 +56,8 @@ def converted_graph(
     # Exporters print their steps, which are none of the application's output.
     with contextlib.redirect_stdout(io.StringIO()):
         made = build(planned, model, inputs)
-        first, again = made.call(cast(batch)), made.call(cast(batch))
+        # Of copies, since it may write to them, and give them.
+        first, again = made.call(cast(copied(batch))), made.call(cast(copied(batch)))
     expected = found.outputs[0]
     order = _order(expected, first)
     types = [tensor.dtype for _, _, tensor in expected]
@@ -65,10 +66,13 @@ def converted_graph(
     def run(*given: Any) -> tuple[Any, ...]:
         answers = [_tensor(each) for _, each in named_figures(made.call(cast(tuple(given[i] for i in alone.taken))))]
         results = list(alone.outputs)
-        for place, which, dtype in zip(alone.given, order, types, strict=True):
+        for place, which, dtype in zip(alone.given, order, types, strict=False):
             answer = answers[which].to(dtype)
             # A runtime that answers in the same memory each time would change what the application still holds.
             results[place] = answer if keeps or answer is not answers[which] else answer.clone()
+        for place, which in zip(alone.written, order[len(alone.given) :], strict=True):
+            if answers[which].data_ptr() != given[place].data_ptr():  # else it wrote there itself
+                given[place].copy_(answers[which])
         return tuple(results)
 
     return run

@@ -136,6 +136,7 @@ class _FirstRun:
     def __init__(self, graph: RecordedGraph, args: Sequence[Any]) -> None:
         alone = standalone(graph.module, args, graph.weights)
         self._graph = graph
+        self._args = args
         self._alone = alone
         self._ambient = ambient()
         self.taken = alone.taken
@@ -178,8 +179,17 @@ class _FirstRun:
             weights_bytes=sum(each.nbytes for each in self._alone.weights.values()),
             random=not torch.equal(self._generator, torch.get_rng_state()),
             stateful=any(changed[len(self._inputs) :]),
+            written=self._written_as_outputs([index for index, each in enumerate(inputs) if each.mutated]),
             unmeasurable=self._unmeasurable,
         )
+
+    def _written_as_outputs(self, mutated: Sequence[int]) -> tuple[int, ...]:
+        """Have the segment's code give what it writes to; return which inputs these are."""
+        if self._unmeasurable or not mutated:
+            return ()
+        places = [self.taken[index] for index in mutated]
+        alone = standalone(self._graph.module, self._args, self._graph.weights, places)
+        return tuple(mutated) if self._graph.store.write_code(self._segment_id, alone) else ()
 
 
 def _version(tensor: torch.Tensor) -> Any:

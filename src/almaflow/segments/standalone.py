@@ -37,6 +37,8 @@ class Standalone:
     """The outputs that are no tensors, such as sizes, at their places; None where there is a tensor."""
     operators: list[str]
     """Names of its operators in order, without those that only compute sizes."""
+    written: tuple[int, ...] = ()
+    """Places of the arguments that it writes to and gives after its outputs."""
     unmeasurable: str | None = None
 
     def weights_digest(self) -> str:
@@ -57,7 +59,9 @@ class Standalone:
         return digest([_facts(self.code), [asdict(each) for each in inputs], asdict(ambient)])
 
 
-def standalone(module: GraphModule, args: Sequence[object], weights: Collection[int] = ()) -> Standalone:
+def standalone(
+    module: GraphModule, args: Sequence[object], weights: Collection[int] = (), written: Sequence[int] = ()
+) -> Standalone:
     """Fill in the sizes that a graph was called with, and name its parts by their order.
 
     So that a graph for one size and a graph for all sizes are one at this size, and layers that are alike are one.
@@ -66,8 +70,9 @@ def standalone(module: GraphModule, args: Sequence[object], weights: Collection[
         module: A graph as dynamo gives it to a backend.
         args: The arguments of the call.
         weights: The places of those that are weights.
+        written: The places of tensors that the graph writes to, which the code is to give after the outputs.
     """
-    return _Filling(module, args, weights).result()
+    return _Filling(module, args, weights, written).result()
 
 
 def sizes_in(module: GraphModule) -> tuple[int, ...]:
@@ -88,8 +93,12 @@ def weights_in(example_inputs: Sequence[object]) -> tuple[int, ...]:
 class _Filling:
     """Copies a graph, with numbers for its sizes."""
 
-    def __init__(self, module: GraphModule, args: Sequence[object], weights: Collection[int]) -> None:
+    def __init__(
+        self, module: GraphModule, args: Sequence[object], weights: Collection[int], written: Sequence[int]
+    ) -> None:
         self._module = module
+        self._written = written
+        self._inputs: dict[int, Node] = {}
         self._args = args
         self._places = weights
         self._symbols: dict[Any, int] = {}
@@ -128,6 +137,7 @@ class _Filling:
             self._outputs,
             self._operators,
             self._odd,
+            tuple(self._written),
         )
 
     def _copied(self, node: Node, placeholders: list[Node]) -> Any:
@@ -167,7 +177,8 @@ class _Filling:
         if type(value) not in _PLAIN or value.layout is not torch.strided or value.is_quantized:  # type: ignore[attr-defined]
             self._odd = self._odd or f"it takes a {_kind(value)}"
         self._taken.append(index)
-        return self._graph.placeholder(f"input_{len(self._taken) - 1}")
+        self._inputs[index] = self._graph.placeholder(f"input_{len(self._taken) - 1}")
+        return self._inputs[index]
 
     def _attribute(self, target: str) -> str:
         """Return the name that an attribute has in the copy."""
@@ -198,7 +209,8 @@ class _Filling:
         self._outputs = tuple(None if isinstance(each, Node) else each for each in flat)
         if not self._given:
             self._odd = self._odd or "it gives no tensor"
-        made: Node = self._graph.output(tuple(flat[i] for i in self._given))
+        given = [*(flat[i] for i in self._given), *(self._inputs[place] for place in self._written)]
+        made: Node = self._graph.output(tuple(given))
         return made
 
 

@@ -36,14 +36,21 @@ class Conversions:
     Args:
         planned: The conversion of each segment, by its ID; segments that are absent run eagerly.
         note: Gets a line for people.
+        written: Which of its inputs a segment writes to, by its ID: they get what the conversion gives for them.
 
     Attributes:
         ran: The conversion that each segment ran in, by its ID.
         found: How many graphs, sizes and sets of weights were met so far.
     """
 
-    def __init__(self, planned: Mapping[str, PlannedConversion], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        planned: Mapping[str, PlannedConversion],
+        note: Callable[[str], None],
+        written: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
         self.closed = False
+        self._written = written or {}
         self.ran: dict[str, str] = {}
         self.found = 0
         self._planned = planned
@@ -81,6 +88,8 @@ class Conversions:
         if planned is None or alone.unmeasurable:
             self.ran.setdefault(segment_id, EAGER)
             return segment_id, module.forward
+        if writes_to := self._written.get(segment_id):
+            alone = standalone(module, args, weights, [alone.taken[index] for index in writes_to])
         place = Path(self._directory.name) / str(self.found)
         place.mkdir()
         try:

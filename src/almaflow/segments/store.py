@@ -113,8 +113,16 @@ class SegmentStore:
         if alone.weights and not weights.exists():
             state = {name: tensor.detach().cpu().clone() for name, tensor in alone.weights.items()}
             to_disk(weights, lambda path: torch.save(state, path))
+        self._write_code(directory, alone)
+
+    def _write_code(self, directory: Path, alone: Standalone) -> None:
         (directory / "model.pkl").write_bytes(cloudpickle.dumps(alone.code))
         (directory / "graph.py").write_text(alone.code.source, encoding="utf-8")
+
+    def write_code(self, segment_id: str, alone: Standalone) -> bool:
+        """Write code that gives more than that which was written first; whether that could be done."""
+        with self._lock:
+            return self._written(lambda: self._write_code(self._files.segment_dir(segment_id), alone)) is None
 
     def add(self, segment: Segment, batch: Batch) -> KeptSegment:
         """Keep a segment that has run with these inputs; it may be known already, from another layer."""

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 from tests.support.real_servers import free_port
 
-from almaflow.cli.fleet import LOST_S, fleet
+from almaflow.cli.fleet import fleet
+from almaflow.cli.fleet_services import LOST_S
 from almaflow.errors import AlmaflowError, UsageError
 from almaflow.fleet import broker
 from almaflow.fleet.engines.ray_calls import explain

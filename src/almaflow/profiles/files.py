@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from almaflow import machine
 from almaflow.errors import UsageError
 from almaflow.machine.directory_lock import locked
-from almaflow.profiles.workload import workload_of
+from almaflow.profiles.recorded import workload_of
 from almaflow.records import ModelSpec, SegmentRef, read_json, write_json
 from almaflow.records.profile_results import ProfileResults
 from almaflow.segments.files import ProfileFiles

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from tests.support.made_profiles import write_profile
 
-from almaflow.profiles.workload import eager_ms, workload_of
+from almaflow.profiles.recorded import workload_of
+from almaflow.profiles.workload import eager_ms
 from almaflow.records.profile import Ambient, LostCapture, Timing
 
 

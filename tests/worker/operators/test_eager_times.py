@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from almaflow.predict.operators.call import call_us, operator_us
+from almaflow.records.operator_calls import call_us, operator_us
 from almaflow.records.operators import Operator, OperatorGraph, OperatorTime
 from almaflow.worker.operators.eager_graph import recorded
 from almaflow.worker.operators.eager_rest import nonnegative_fit

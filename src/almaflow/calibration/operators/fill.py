@@ -14,6 +14,7 @@ from almaflow.predict.operators.tables import read_table, save_table
 from almaflow.predict.operators.versions import runtime_versions
 from almaflow.processes.conversation import Conversation
 from almaflow.processes.environment import running, server_environment
+from almaflow.processes.one_shot import answer_of
 from almaflow.records import HardwareSpec, to_dict
 from almaflow.records.operators import OperatorTable, OperatorTime
 
@@ -28,6 +29,9 @@ PASSES, QUICK_PASSES = 6, 3
 """Visits of each operator, at as many moments; fewer where many operators are learnt from."""
 SAVED_EVERY = 50
 """Operators after which the table is written."""
+LEARNT_FROM_FILES = frozenset({"ONNX_CPU", "OPENVINO"})
+"""Conversions that open the chains which the rest of a call is learnt from as files; eager builds them itself."""
+TIME_LIMIT_S = 600
 
 
 def table_here(conversion: str, hardware: HardwareSpec) -> OperatorTable:
@@ -151,12 +155,26 @@ def _timed(table: OperatorTable, operators: Sequence[Operator], *, quick: bool) 
     }
     with (
         tempfile.TemporaryDirectory(prefix="almaflow-operators-", ignore_cleanup_errors=True) as scratch,
-        Conversation(
+        tempfile.TemporaryDirectory(prefix="almaflow-chains-", ignore_cleanup_errors=True) as directory,
+    ):
+        if table.rest_is_wanted and table.conversion in LEARNT_FROM_FILES:
+            task["chains"] = {"directory": directory, "operators": _chains(table, directory, environment)}
+        with Conversation(
             running("almaflow.worker.operators.timing"),
             Path(scratch, "log"),
             f"timing operators of {table.conversion}",
             environment,
             Path(scratch),
-        ) as child,
-    ):
-        yield from child.ask_until("done", task)
+        ) as child:
+            yield from child.ask_until("done", task)
+
+
+def _chains(table: OperatorTable, directory: str, environment: dict[str, str]) -> Any:
+    """Write the chains that the rest of a call is learnt from, and return the operators of each."""
+    return answer_of(
+        "almaflow.worker.operators.chain_files",
+        {"conversion": table.conversion, "threads": table.threads, "directory": directory},
+        failed=f"the chains that the rest of a call of {table.conversion} is learnt from could not be opened",
+        timeout_s=TIME_LIMIT_S,
+        environment=environment,
+    )

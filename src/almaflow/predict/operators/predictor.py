@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import exp
+from math import exp, hypot
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.predict.operators.call import call_us, operator_us
+from almaflow.records.operator_calls import call_us, operator_us
 from almaflow.predict.operators.graphs import graph_of, has_graph
 from almaflow.predict.operators.interpolate import SOURCE, interpolate, relative_deviation
 from almaflow.predict.operators.tables import load_table
@@ -57,7 +57,7 @@ class Operators:
             return None
         latency_ms = sum(share.total_ms for share in shares.operators) + shares.call_ms
         made = Prediction(latency_ms, self.name, shares.version)
-        if not shares.deviation:  # how far off the sum of measured operators is, nothing here says
+        if not shares.deviation:  # in eager mode nothing says how far off the sum of measured operators is
             return made
         factor = exp(NINETY * shares.deviation)
         return replace(made, low_ms=latency_ms / factor, high_ms=latency_ms * factor)
@@ -103,8 +103,10 @@ class Operators:
         call_ms = call_us(graph, table.rest) / 1000
         if self.interpolate:
             operators, deviation = interpolated_shares(graph, table)
-            return _Shares(operators, call_ms, table.version, deviation)
-        return None if missing_operators(graph, table) else _Shares(shares_of(graph, table), call_ms, table.version)
+            return _Shares(operators, call_ms, table.version, hypot(deviation, table.rest.get("deviation", 0.0)))
+        if missing_operators(graph, table):
+            return None
+        return _Shares(shares_of(graph, table), call_ms, table.version, table.rest.get("deviation", 0.0))
 
 
 def _has_configs(table: OperatorTable | None) -> bool:
@@ -117,7 +119,7 @@ class _Shares:
     call_ms: float
     version: str
     deviation: float = 0.0
-    """Relative standard deviation of their sum, by what interpolation knows of itself."""
+    """Relative standard deviation of their sum, by what chains showed and interpolation knows of itself; 0: unknown."""
 
 
 def interpolated_shares(graph: OperatorGraph, table: OperatorTable) -> tuple[list[OperatorShare], float]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from almaflow.records import HardwareSpec
 
 
-VERSION = 1
+VERSION = 2
 """The version of the way in which operators are timed, a part of each file's name: other tables are not read."""
 FIELDS = ("cpu family", "model", "stepping", "cache size", "CPU implementer", "CPU part", "Features")
 """What tells processors of one name apart: a virtual machine's may be just ``AMD EPYC``."""

@@ -15,12 +15,15 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from almaflow.conversions.built.onnx_sessions import feed
 from almaflow.records.operators import Operator, OperatorTensor
 from almaflow.worker.operators.floors import shortest_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto
 
@@ -39,13 +42,21 @@ def start(threads: int) -> None:
 
 def session_of(model: ModelProto) -> onnxruntime.InferenceSession:
     """Open a model as it is, on the shared threads."""
+    return _opened(model.SerializeToString(), onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
+
+
+def chain_call(path: Path, example: torch.Tensor) -> Callable[[], object]:
+    """Return a call of a whole model as a job makes it, but on the shared threads."""
+    forward = feed(_opened(str(path), onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL))
+    return lambda: forward(example)
+
+
+def _opened(model: str | bytes, level: onnxruntime.GraphOptimizationLevel) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.use_per_session_threads = False
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.graph_optimization_level = level
     options.log_severity_level = 4  # an operator that does not load is reported once, by its error
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
 
 
 @dataclass

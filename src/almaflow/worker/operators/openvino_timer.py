@@ -19,6 +19,11 @@ from almaflow.worker.operators.floors import shortest_us
 from almaflow.worker.operators.openvino_pieces import rebuilt, values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import torch
+
     from almaflow.records.operators import Operator, OperatorTensor
 
 TO_FIRST, TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
@@ -50,6 +55,14 @@ def _request(model: openvino.Model, arrays: list[Any]) -> Any:
         request.set_input_tensor(position, openvino.Tensor(array))
     request.infer()
     return request
+
+
+def chain_call(path: Path, example: torch.Tensor) -> Callable[[], object]:
+    """Return a call of a whole model as a job makes it."""
+    from almaflow.conversions.native.openvino import forward_of
+
+    forward = forward_of(_core().compile_model(path, "CPU", _SETTINGS))
+    return lambda: forward(example)
 
 
 @dataclass

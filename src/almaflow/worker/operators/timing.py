@@ -1,7 +1,7 @@
 """Time single operators on request, many in one process.
 
-The first line on standard input is the task: ``conversion``, ``threads``, ``operators``, the ``passes`` over them, and
-whether to time the ``rest`` of a call too. The answers are the parameters of the rest, then a line for each operator
+The first line on standard input is the task: ``conversion``, ``threads``, ``operators``, the ``passes`` over them,
+whether to time the ``rest`` of a call too, and the ``chains`` that it is learnt from, where it needs any. The answers are the parameters of the rest, then a line for each operator
 with its times or the reason why it has none.
 """
 
@@ -71,6 +71,10 @@ def main(answer: Callable[[object], None]) -> None:
     if task["rest"]:
         with _others(watch) as others:
             rest = module.rest(task["threads"])
+            if chains := task.get("chains"):
+                from almaflow.worker.operators.chain_fit import fit
+
+                rest |= fit(task["conversion"], chains, module, rest)
         answer({"rest": rest} | others)
     cold_bytes = getattr(module, "COLD_BYTES", COLD_BYTES)
     for group in _groups(operators):

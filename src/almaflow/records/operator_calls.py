@@ -1,7 +1,8 @@
 """The time of a call from the times of its operators.
 
 An operator takes its warm time if all weights of the model stay in the caches between two calls, and its cold time if
-none does. A call takes ``call_us`` besides, and ``node_us`` for each operator.
+none does; in a model ``scale`` times as long as alone. A call takes ``call_us`` besides, and ``node_us`` for each
+operator.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def operator_us(graph: OperatorGraph, times: Sequence[OperatorTime | None], rest
         times: The time of each; None for one that takes only the time of a node.
         rest: The parameters of the rest of a call.
     """
-    share = cold_share(graph.weight_bytes / 1e6, rest)
+    share, scale = cold_share(graph.weight_bytes / 1e6, rest), rest.get("scale", 1.0)
     return [
-        _node_us(operator.kind, rest) + (_between(each, share) if each else 0.0)
+        _node_us(operator.kind, rest) + (scale * _between(each, share) if each else 0.0)
         for operator, each in zip(graph.operators, times, strict=True)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,19 @@ def test_a_call_is_its_operators_their_nodes_and_its_own_overhead(monkeypatch: p
     assert prediction.latency_ms == pytest.approx((100 + 40 * share + 10 + share + 3 + 4 * 0.5 + 8) / 1000)
     assert (prediction.predictor, prediction.version) == ("operators", made.version)
     assert prediction.low_ms is None  # how far off such sums are, nothing here says
+
+
+def test_the_interval_is_as_wide_as_chains_were_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    _with(monkeypatch, table(*TIMES, rest=REST | {"scale": 1.2, "deviation": 0.1}))
+    found = Operators().predict(question())
+    _with(monkeypatch, table(*TIMES, rest=REST))
+    alone = Operators().predict(question())
+    assert found is not None
+    assert alone is not None
+    overheads_ms = (4 * 0.5 + 8) / 1000
+    assert found.latency_ms == pytest.approx(1.2 * (alone.latency_ms - overheads_ms) + overheads_ms)
+    assert found.high_ms == pytest.approx(found.latency_ms * math.exp(0.1645))
+    assert found.low_ms == pytest.approx(found.latency_ms / math.exp(0.1645))
 
 
 def test_each_operator_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:

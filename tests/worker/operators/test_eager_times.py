@@ -31,6 +31,13 @@ def test_overheads_are_of_the_operators_kind_and_of_what_the_graph_counts() -> N
     assert call_us(graph, rest) == 7.0 + 3.0 + 1.0
 
 
+def test_what_operators_take_longer_in_a_model_does_not_lengthen_the_overheads() -> None:
+    graph = OperatorGraph("ONNX_CPU", (CONVOLUTION, OTHER))
+    times = [OperatorTime(CONVOLUTION, 50.0, 70.0), None]
+    rest = {"node_us": 2.0, "scale": 1.1, "call_us": 7.0}
+    assert operator_us(graph, times, rest) == pytest.approx([57.0, 2.0])
+
+
 def test_an_operator_without_a_time_has_the_overhead_alone() -> None:
     graph = OperatorGraph("EAGER", (OTHER,))
     assert operator_us(graph, [None], {"node_us": 2.0}) == [2.0]

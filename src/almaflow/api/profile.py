@@ -134,8 +134,9 @@ def profile(  # noqa: PLR0913 - the settings of a session, each of which has a d
 
     def measured(directory: Path, _backends: object) -> None:
         if here or there:
-            limits = {"min_segment_us": min_segment_us, "time_budget_s": time_budget_s}
-            measure_profile(directory, here, fleet=there, tell=tell, **limits)
+            measure_profile(
+                directory, here, fleet=there, min_segment_us=min_segment_us, time_budget_s=time_budget_s, tell=tell
+            )
 
     return MeasuredSession(
         found,

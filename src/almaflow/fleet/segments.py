@@ -129,6 +129,8 @@ class FleetSegmentJobs:
             AlmaflowError: the fleet cannot be reached, or the store on this machine is broken.
             KeyboardInterrupt: interrupted; what was measured by then was yielded.
         """
+        if not models:
+            return
         orders = {_segment(each): self._order(each) for each in models}
         prepare_store(next(iter(orders.values())).request)
         sent: dict[str, Made] = {}

@@ -23,6 +23,11 @@ from almaflow.tracking.ui_server import free_port, serving
 PICTURES = ROOT / "docs" / "pictures"
 PAGE = (1100, 1300)
 """Pixels of a window for a document of its own."""
+APPLICATION = (
+    *("examples/profile/semantic_search.py", "--function", "search", "--measure", "quick"),
+    *("--backend", "local/ONNX_CPU", "--backend", "local/OPENVINO"),
+)
+"""The application of the profile's picture, which is recorded and measured for it."""
 
 
 def main(*wanted: str) -> None:
@@ -58,6 +63,8 @@ def _documents(place: Path, store: str, wanted: tuple[str, ...]) -> None:
         "accuracy_page": ["accuracy", "--uri", store, "--experiment", "nightly", "--html"],
         "sweep_report": ["report", "--uri", store, _sweep(store), "--output"],
     }
+    if not wanted or "profile_report" in wanted:
+        written["profile_report"] = ["report", _profile(place), "--output"]
     with browser.window(place / "documents", PAGE) as window:
         for name, command in written.items():
             if name in (wanted or written):
@@ -65,6 +72,15 @@ def _documents(place: Path, store: str, wanted: tuple[str, ...]) -> None:
                 almaflow([*command, str(path)], standalone_mode=False)
                 window.open(path.as_uri()).seen_when(bool)
                 window.picture(PICTURES / f"{name}.png")
+
+
+def _profile(place: Path) -> str:
+    """Record and measure an application, and return the ID of its profile."""
+    store = f"sqlite:///{place}/profiles.db"
+    os.chdir(ROOT)
+    almaflow(["profile", *APPLICATION, "--uri", store], standalone_mode=False)
+    (profile,) = (place / "home" / "profiles").iterdir()
+    return profile.name
 
 
 def _sweep(store: str) -> str:

@@ -79,6 +79,8 @@ class Export:
     """Whether ``torch.compile`` compiles the loaded model at its first call."""
     comparable: bool = True
     """Whether the same inputs give the same outputs: not where the model draws at random or keeps state."""
+    keeps_memory: bool = False
+    """Whether ``load`` sets the C library's allocator to keep freed memory, unless it is told otherwise."""
     arithmetic: str | None = None
     """The type that the conversion computes in; None in older ones, whose ``tolerance_db`` is that against eager."""
 

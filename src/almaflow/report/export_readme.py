@@ -75,6 +75,12 @@ def _notes(export: Export) -> list[str]:
             f"**It needs your code**: the files hold the weights only, and `load.py` calls `{export.builder}` to build "
             "the module. Where its arguments name files by relative paths, work in the directory that these start from."
         )
+    if export.keeps_memory:
+        notes.append(
+            "**It keeps memory**: `load()` has the C library's allocator of the whole process keep what is freed, as it "
+            "did when the model was measured. `load(keep_memory=False)` leaves the allocator alone; where that returns "
+            "memory to the system, a call may take half as long again."
+        )
     if export.compiles:
         notes.append(
             "**It compiles at its first call**: what `torch.compile` makes stays in the memory of its process, so that "

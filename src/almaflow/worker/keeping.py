@@ -51,6 +51,7 @@ def keep_model(checker: Checker, converted: ConvertedModel, measurement: Measure
                 outputs=tuple(each.tensor for each in outputs),
                 threads=_threads(converted.built, task),
                 axes=axes_of(task.model, reference.call_form.names, reference.batches[0]),
+                keeps_memory=task.measure.keep_memory,
             ),
             reference.batches[0],
             outputs,

@@ -129,6 +129,7 @@ def exported(name: str, model: str) -> str | None:
                     output_names=tuple(each.name for each in eager),
                     outputs=tuple(each.tensor for each in outputs),
                     threads=1,
+                    keeps_memory=True,
                 ),
                 given[0],
                 outputs,

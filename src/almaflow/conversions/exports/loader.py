@@ -39,6 +39,8 @@ class Work:
     threads: int
     axes: Axes = ()
     """Of each input, the names of the dimensions whose sizes may change, by their places."""
+    keeps_memory: bool = False
+    """Whether the C library's allocator kept freed memory when it was measured."""
 
     @property
     def input_types(self) -> dict[str, str]:
@@ -68,6 +70,10 @@ class Loader:
     restores: bool = False
     """Whether ``call`` names the outputs as eager's are named; otherwise the model itself does."""
 
+    def keeps_memory(self, work: Work) -> bool:
+        """Whether it sets the allocator: PyTorch takes memory for each call anew, other runtimes keep their own."""
+        return work.keeps_memory and not self.arrays
+
 
 def script(work: Work, loader: Loader) -> str:
     """Return the text of ``load.py``."""
@@ -78,15 +84,18 @@ def script(work: Work, loader: Loader) -> str:
     )
     marks = _marks(work) if loader.compiles else []
     threads = "1 thread" if work.threads == 1 else f"{work.threads} threads"
-    imports = sorted({"from pathlib import Path", *loader.imports}, key=_order)
+    keeps = loader.keeps_memory(work)
+    more = ("import ctypes", "import sys") if keeps else ()
+    imports = sorted({"from pathlib import Path", *loader.imports, *more}, key=_order)
     blocks = [
         [f'"""Loads {work.planned.name} of {plain(work.model.name)}: {loader.runs_by}, {threads}."""'],
         imports,
         ["HERE = Path(__file__).resolve().parent", f"INPUTS = {work.input_types!r}"],
         [
             "",
-            "def load():",
+            f"def load({'keep_memory=True' if keeps else ''}):",
             f'    """Return a function of these inputs, by position or by name: {inputs}."""',
+            *(("    if keep_memory:", "        _keep_memory()") if keeps else ()),
             *_indented(loader.load, 1),
             "",
             "    def model(*args, **kwargs):",
@@ -97,8 +106,19 @@ def script(work: Work, loader: Loader) -> str:
             "    return model",
         ],
         ["", *_taking(work, arrays=loader.arrays)],
+        *([["", *_KEEPING]] if keeps else []),
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+
+
+_KEEPING = (
+    "def _keep_memory():",
+    '    """Let the allocator of this process keep what is freed, as that of the measured one did: calls get it again."""',
+    '    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "mallopt"):',
+    "        libc.mallopt(-4, 0)  # M_MMAP_MAX: no block is mapped by itself",
+    "        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: none goes back to the system",
+)
+"""What ``worker.allocator`` does, as lines of ``load.py``."""
 
 
 def _marks(work: Work) -> list[str]:
@@ -177,7 +197,8 @@ def _type_of(tensor: torch.Tensor) -> str:
 
 def _order(line: str) -> tuple[bool, bool, str]:
     """Sort imports as isort does: the standard library first, then modules before names."""
-    return not line.startswith("from pathlib"), line.startswith("from"), line
+    standard = line.startswith(("from pathlib", "import ctypes", "import sys"))
+    return not standard, line.startswith("from"), line
 
 
 def settings_source(settings: dict[str, Any]) -> str:

@@ -86,6 +86,7 @@ def write_export(  # noqa: PLR0913 - what an export consists of
             builder=loader.builder,
             compiles=loader.compiles,
             comparable=comparable,
+            keeps_memory=loader.keeps_memory(work),
             arithmetic=arithmetic,
         )
         (directory / "requirements.txt").write_text("".join(f"{each}\n" for each in export.requirements), "utf-8")

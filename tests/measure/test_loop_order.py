@@ -119,6 +119,13 @@ def test_each_is_evaluated_once_when_nobody_takes_turns(rig: Rig, replicates: in
             assert rig.diary[number - 1] == line.replace("evaluate", "finish")
 
 
+def test_evaluations_come_one_after_the_other(rig: Rig) -> None:
+    rig.evaluate = EvaluateSpec("figures")
+    rig.run(EAGER, "A", "B", spec=replace(SPEC, prepare_jobs=3))
+    expected = [line for name in (EAGER, "A", "B") for line in (f"ask {name}", f"evaluate {name}")]
+    assert rig.lines("ask", "evaluate") == expected
+
+
 def test_an_interrupted_job_is_not_evaluated(rig: Rig) -> None:
     rig.evaluate, rig.interrupt_at = EvaluateSpec("figures"), "turn B 13"
     _, entries = rig.run(EAGER, "A", "B", spec=replace(SPEC, interleave=2))

@@ -242,8 +242,11 @@ class MeasurementLoop:
             yield from self._give(runs)
 
     def _may_end(self, run: ConversionRun, *, last: bool) -> bool:
-        """Whether it may end beside others: it has no model to write, and no GPU to share."""
-        return run.planned.device == "cpu" and not (last and self.keeping.wants(run))
+        """Whether it may end beside others: it has no model to write, no GPU to share, and nothing to evaluate.
+
+        Evaluations call models on all threads; two at a time took more than one after the other.
+        """
+        return run.planned.device == "cpu" and self.task.evaluate is None and not (last and self.keeping.wants(run))
 
     def _give_up(self, runs: Iterable[ConversionRun]) -> Iterator[Sequence[ConversionRun]]:
         """End everything: what has all that was asked for counts, what was under way is interrupted."""

@@ -154,7 +154,10 @@ def _octoml_ms(session: MeasuredSession, marked: Accelerated, given: Sequence[Ar
     mix = best_mix({each.segment_id: each for each in files.profile().segments}, files.workload(), files.results())
     totals: list[float] = []
     with Stitched(
-        _InLine(mix.planned, say, mix.written), no_grad=session.no_grad, recompile_limit=session.recompile_limit, note=say
+        _InLine(mix.planned, say, mix.written),
+        no_grad=session.no_grad,
+        recompile_limit=session.recompile_limit,
+        note=say,
     ) as inline:
         for _ in range(PASSES):
             totals = []

@@ -1,8 +1,9 @@
 """Do converted models answer through MLflow's scoring server as they did in their job?
 
-Each conversion that a job has kept is registered in the job's store and served by ``mlflow models serve``. The example's
-inputs are sent as plain JSON, and by MLflow's own client where the model has one input, which is what that client sends.
-By default these are the conversions of tier 2, and the first one of each export format. Run the job with ``keep=all``.
+Each conversion that a job has kept is registered in the job's store and served by ``mlflow models serve``. The
+example's inputs are sent as plain JSON, and by MLflow's own client where the model has one input, which is what that
+client sends. By default these are the conversions of tier 2, and the first one of each export format. Run the job with
+``keep=all``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
 import numpy as np
+
 from almaflow.processes.logs import last_line
 from almaflow.processes.sessions import end_session
 from almaflow.tracking.ui_server import free_port
@@ -95,7 +97,9 @@ def asked(kept: Exported, store: str) -> dict[str, str]:
     with served(f"models:/{MODEL}/{version}", store) as address:
         body = {"inputs": {name: each.tolist() for name, each in zip(names, given, strict=True)}}
         by_json = judged(kept.export, posted(address, body), expected)
-        by_client = judged(kept.export, from_client(address, given[0]), expected) if len(given) == 1 else "several inputs"
+        by_client = (
+            judged(kept.export, from_client(address, given[0]), expected) if len(given) == 1 else "several inputs"
+        )
     return {"json": by_json, "client": by_client}
 
 

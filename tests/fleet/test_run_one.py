@@ -53,4 +53,3 @@ def test_what_the_machine_says_is_raised() -> None:
 def test_a_machine_that_is_not_here_is_refused() -> None:
     with pytest.raises(UsageError, match="hardware=h100: with fleet=local"):
         validate(hardware="H100")
-

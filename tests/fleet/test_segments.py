@@ -6,6 +6,8 @@ import io
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.example_jobs import job, ok
+from tests.support.made_profiles import write_profile
 from tests.support.two_graphs import predict
 
 import almaflow
@@ -16,8 +18,6 @@ from almaflow.profiles import measure as measuring
 from almaflow.profiles.measure import measure_profile
 from almaflow.records import Status
 from almaflow.segments.backends import resolve_backends
-from tests.support.example_jobs import job, ok
-from tests.support.made_profiles import write_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -69,7 +69,8 @@ def test_a_function_is_measured_and_the_second_time_nothing_is(stored_home: Path
 
 
 @pytest.mark.slow
-def test_what_a_segment_writes_to_its_inputs_is_compared(stored_home: Path) -> None:
+@pytest.mark.usefixtures("stored_home")
+def test_what_a_segment_writes_to_its_inputs_is_compared() -> None:
     import torch
 
     torch.manual_seed(0)

@@ -31,7 +31,7 @@ def test_what_cannot_be_told_from_a_wrong_answer_runs_eagerly(odd: str, why: str
 
 
 def test_nothing_measured_has_no_mix() -> None:
-    with pytest.raises(UsageError, match="nothing was measured yet: almaflow profile measure made BACKEND"):
+    with pytest.raises(UsageError, match="nothing was measured here yet: almaflow profile measure made local/ONNX_CPU"):
         best_mix({}, workload("a"), results())
 
 

@@ -59,7 +59,9 @@ def test_with_a_fleet_its_machines_are_named_and_a_tier_is_that_of_the_machine()
     assert [each.name for each in found][:2] == ["local/EAGER", "r6i_large/ONNX_CPU"]
     assert {each.machine for each in found[2:]} == {"g4dn_xlarge"}
     assert notes == ("r6i.large/onnxrt-cpu became r6i_large/ONNX_CPU",)
-    gpu, cpu = ([each.conversion for each in resolve_backends([f"{name}/tier2"], fleet=True)[0]] for name in ("t4", "cpu"))
+    gpu, cpu = (
+        [each.conversion for each in resolve_backends([f"{name}/tier2"], fleet=True)[0]] for name in ("t4", "cpu")
+    )
     assert "TENSORRT" in gpu
     assert "TENSORRT" not in cpu
     with pytest.raises(UsageError, match="no machine 'moon' is known"):

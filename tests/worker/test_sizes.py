@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.minimal_task import LINEAR, do_prepare, make_task
+from tests.support.minimal_task import do_prepare, make_task
 from tests.support.sized_runs import DYNAMIC, SIZED, run
 
 from almaflow.errors import UsageError

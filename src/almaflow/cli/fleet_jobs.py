@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from almaflow.errors import ALERT, AlmaflowError, RecordError
+from almaflow.errors import ALERT, AlmaflowError
 from almaflow.records import Resume, Status, SweepJob
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from almaflow.config.schema import JobConfig
     from almaflow.fleet.coordinate import Ended as OrderEnded
     from almaflow.fleet.make import Made
-    from almaflow.jobs.files import JobFiles
     from almaflow.records import Job
 
 

@@ -180,9 +180,7 @@ def _jobs(
     return jobs_of(found, measure=measure, tracking_uri=uri, experiment_name=experiment, overrides=overrides)
 
 
-def _measured(
-    root: Path, jobs: Jobs, time_budget_s: float | None, verified: ProfilingSession | None = None
-) -> int:
+def _measured(root: Path, jobs: Jobs, time_budget_s: float | None, verified: ProfilingSession | None = None) -> int:
     """Measure a profile, repeat calls of a session that is still here, and print the report."""
     from almaflow import machine
     from almaflow.profiles.files import MeasuredFiles

@@ -130,7 +130,9 @@ class _Measuring:
             if time_budget_s is not None and now() - self._began > time_budget_s:
                 left = {each.segment_id: f"the time budget of {time_budget_s:g} s" for each in order[number - 1 :]}
                 self.keep(counted_as_eager=self._results.counted_as_eager | _unknown(self._results, left))
-                self._tell(f"{len(left)} of {len(order)} segments left: the time budget of {time_budget_s:g} s is spent")
+                self._tell(
+                    f"{len(left)} of {len(order)} segments left: the time budget of {time_budget_s:g} s is spent"
+                )
                 return
             place = f"segment {number} of {len(order)}, {segment.location or segment.segment_id}"
             try:

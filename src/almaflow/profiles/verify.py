@@ -126,7 +126,9 @@ def best_mix(segments: Mapping[str, Segment], workload: Workload, results: Profi
     # Segments of one machine: a mix of several would run nowhere. The last one is the one that the report shows.
     known = {each: latencies(workload, results, each) for each in every if each.hardware == every[-1].hardware}
     if not known:
-        message = f"verify: nothing was measured here yet: almaflow profile measure {workload.profile_id} local/ONNX_CPU"
+        message = (
+            f"verify: nothing was measured here yet: almaflow profile measure {workload.profile_id} local/ONNX_CPU"
+        )
         raise UsageError(message)
     writing = {name for name, piece in workload.pieces.items() if piece.writes}
     best = best_of_each(known.values(), writing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-
 LOCAL = "local"
 """Name of the machine that records a session, among the machines of its backends."""
 

@@ -77,8 +77,8 @@ def _notes(export: Export) -> list[str]:
         )
     if export.keeps_memory:
         notes.append(
-            "**It keeps memory**: `load()` has the C library's allocator of the whole process keep what is freed, as it "
-            "did when the model was measured. `load(keep_memory=False)` leaves the allocator alone; where that returns "
+            "**It keeps memory**: `load()` has the C library's allocator of the whole process keep what is freed, as "
+            "when the model was measured. `load(keep_memory=False)` leaves the allocator alone; where that returns "
             "memory to the system, a call may take half as long again."
         )
     if export.compiles:

@@ -29,9 +29,7 @@ _OCTOML = {
 _HALF = {"EAGER": "FP16+EAGER", "ONNX_GPU": "FP16+ONNX_GPU", "TENSORRT": "FP16+TENSORRT"}
 
 
-def resolve_backends(
-    requested: Sequence[str], *, fleet: bool = False
-) -> tuple[tuple[Backend, ...], tuple[str, ...]]:
+def resolve_backends(requested: Sequence[str], *, fleet: bool = False) -> tuple[tuple[Backend, ...], tuple[str, ...]]:
     """Return the backends in order, each once, and a line for each name that became another.
 
     Args:

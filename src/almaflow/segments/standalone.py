@@ -37,9 +37,9 @@ class Standalone:
     """The outputs that are no tensors, such as sizes, at their places; None where there is a tensor."""
     operators: list[str]
     """Names of its operators in order, without those that only compute sizes."""
+    unmeasurable: str | None = None
     written: tuple[int, ...] = ()
     """Places of the arguments that it writes to and gives after its outputs."""
-    unmeasurable: str | None = None
 
     def weights_digest(self) -> str:
         """Hash the weights' values, at about a second per gigabyte."""

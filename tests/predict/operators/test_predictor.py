@@ -17,11 +17,11 @@ from almaflow.errors import AlmaflowError
 from almaflow.predict import Operators, PredictorPool
 from almaflow.predict.operators import graphs
 from almaflow.predict.operators import predictor as predicting
-from almaflow.records.operator_calls import operator_us
 from almaflow.predict.operators.predictor import missing_operators
 from almaflow.predict.operators.tables import load_table, save_table, table_path
 from almaflow.predict.operators.versions import runtime_versions
 from almaflow.records import HardwareSpec, ModelSpec, PredictionRequest
+from almaflow.records.operator_calls import operator_us
 from almaflow.records.operators import Operator, OperatorTable, OperatorTime
 
 if TYPE_CHECKING:

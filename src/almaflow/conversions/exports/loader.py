@@ -113,7 +113,7 @@ def script(work: Work, loader: Loader) -> str:
 
 _KEEPING = (
     "def _keep_memory():",
-    '    """Let the allocator of this process keep what is freed, as that of the measured one did: calls get it again."""',
+    '    """Let the allocator keep what is freed, as in the process that was measured: calls get it again."""',
     '    if sys.platform.startswith("linux") and hasattr(libc := ctypes.CDLL(None), "mallopt"):',
     "        libc.mallopt(-4, 0)  # M_MMAP_MAX: no block is mapped by itself",
     "        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: none goes back to the system",

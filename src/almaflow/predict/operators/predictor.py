@@ -7,12 +7,12 @@ from math import exp, hypot
 from typing import TYPE_CHECKING
 
 from almaflow.errors import AlmaflowError, UsageError
-from almaflow.records.operator_calls import call_us, operator_us
 from almaflow.predict.operators.graphs import graph_of, has_graph
 from almaflow.predict.operators.interpolate import SOURCE, interpolate, relative_deviation
 from almaflow.predict.operators.tables import load_table
 from almaflow.predict.operators.versions import RUNTIMES
 from almaflow.records import Prediction
+from almaflow.records.operator_calls import call_us, operator_us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

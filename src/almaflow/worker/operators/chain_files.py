@@ -1,7 +1,7 @@
 """Write chains of layers as ONNX files, and find the operators that a runtime makes of each, without running any.
 
-The question has ``conversion``, ``threads`` and the ``directory`` for the files, ``chain0.onnx`` and so on; the answer is
-a list of operators for each of ``CHAINS``.
+The question has ``conversion``, ``threads`` and the ``directory`` for the files, ``chain0.onnx`` and so on; the answer
+is a list of operators for each of ``CHAINS``.
 """
 
 from __future__ import annotations

@@ -52,10 +52,12 @@ def fit(conversion: str, chains: Mapping[str, Any], module: Any, rest: Mapping[s
         for line in lines
         if "timed" in line
     }
-    whole = _floors([
-        module.chain_call(Path(chains["directory"], f"chain{number}.onnx"), torch.rand(1, *shape))
-        for number, (_, shape) in enumerate(CHAINS)
-    ])
+    whole = _floors(
+        [
+            module.chain_call(Path(chains["directory"], f"chain{number}.onnx"), torch.rand(1, *shape))
+            for number, (_, shape) in enumerate(CHAINS)
+        ]
+    )
     ratios = []
     for graph, floor_us in zip(graphs, whole, strict=True):
         found = [None if each.is_view else times.get(each.key) for each in graph.operators]

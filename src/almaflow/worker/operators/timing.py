@@ -1,8 +1,8 @@
 """Time single operators on request, many in one process.
 
 The first line on standard input is the task: ``conversion``, ``threads``, ``operators``, the ``passes`` over them,
-whether to time the ``rest`` of a call too, and the ``chains`` that it is learnt from, where it needs any. The answers are the parameters of the rest, then a line for each operator
-with its times or the reason why it has none.
+whether to time the ``rest`` of a call too, and the ``chains`` that it is learnt from, where it needs any. The answers
+are the parameters of the rest, then a line for each operator with its times or the reason why it has none.
 """
 
 from __future__ import annotations

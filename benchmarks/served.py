@@ -152,7 +152,8 @@ def from_client(address: str, given: np.ndarray) -> Any:
     from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 
     host, port = address.removeprefix("http://").split(":")
-    return ScoringServerClient(host, int(port)).invoke(given).get_predictions("records")
+    client = ScoringServerClient(host, int(port))  # type: ignore[no-untyped-call] # MLflow's annotations
+    return client.invoke(given).get_predictions("records")
 
 
 def judged(export: Export, answer: Any, expected: list[np.ndarray]) -> str:

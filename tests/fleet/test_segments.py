@@ -33,7 +33,8 @@ class FakeMachine:
     """A machine of a fleet that answers in another order than it was asked."""
 
     experiment_name, uri = "almaflow", "sqlite:///nowhere.db"
-    machine, conversions = "r6i_large", ("EAGER", "ONNX_CPU")
+    machine = "r6i_large"
+    conversions: tuple[str, ...] = ("EAGER", "ONNX_CPU")
 
     def __init__(self, **failures: AlmaflowError) -> None:
         self.failures = failures

@@ -23,18 +23,18 @@ def lost(segment_id: str, machine: str, conversions: tuple[str, ...], reason: st
     )
 
 
-def figures_of(segment: Piece, job: Job) -> tuple[SegmentFigure, ...]:
-    """Return what a segment took in each conversion of its job."""
-    return tuple(_figure(segment, job, row) for row in make_rows(job))
+def figures_of(segment: Piece, job: Job, machine: str) -> tuple[SegmentFigure, ...]:
+    """Return what a segment took in each conversion of its job, on a machine of this name."""
+    return tuple(_figure(segment, job, row, machine) for row in make_rows(job))
 
 
-def _figure(segment: Piece, job: Job, row: Row) -> SegmentFigure:
+def _figure(segment: Piece, job: Job, row: Row, machine: str) -> SegmentFigure:
     fidelity, status, failure = row.metrics.get("fidelity/sqnr_db"), row.outcome.status, row.failure_kind
     if not row.counts and status is Status.OK:  # it answered wrongly, or ran elsewhere
         status, failure = Status.FAILED, failure or FailureKind.WRONG_OUTPUT
     return SegmentFigure(
         segment.segment_id,
-        job.hardware.name,
+        machine,
         row.name,
         status,
         latency_ms=row.latency_ms,

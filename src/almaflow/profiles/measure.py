@@ -143,7 +143,7 @@ class _Measuring:
                 self.keep(counted_as_eager=self._results.counted_as_eager | {segment.segment_id: str(error)})
                 self._tell(f"{place}: counted as it ran eagerly: {error}")
                 continue
-            self._take(segment, job, place)
+            self._take(segment, job, job.hardware.name, place)
             self.keep(jobs=self._results.jobs | {segment.segment_id: job.job_id})
             if job.interrupted:
                 raise KeyboardInterrupt
@@ -160,14 +160,15 @@ class _Measuring:
                 self.keep(figures=self._results.with_figures(none))
                 self._tell(f"{place}: {found}")
             else:
-                self._take(pieces[name], found, place)
+                # By the name that it was asked by: the job has that of its processor where the config names none.
+                self._take(pieces[name], found, jobs.machine, place)
                 interrupted = interrupted or found.interrupted
         if interrupted:
             raise KeyboardInterrupt
 
-    def _take(self, segment: Piece, job: Job, place: str) -> None:
-        """Keep the figures of a job."""
-        figures, name = figures_of(segment, job), job.hardware.name
+    def _take(self, segment: Piece, job: Job, name: str, place: str) -> None:
+        """Keep the figures of a job on a machine of this name."""
+        figures = figures_of(segment, job, name)
         self.again += any(each.ended_at >= self._began for each in figures)
         self.keep(
             figures=self._results.with_figures(figures),
